@@ -1,0 +1,1 @@
+"""Executors that come in the box."""

@@ -1,0 +1,1 @@
+"""Checkpoints: safetensors with config and card in the header."""

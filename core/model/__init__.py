@@ -1,0 +1,1 @@
+"""Backbones, their stages, and the potentials made of them."""

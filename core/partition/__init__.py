@@ -1,0 +1,1 @@
+"""Owners, parts and their exact halos."""

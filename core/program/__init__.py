@@ -1,0 +1,1 @@
+"""What an executor runs: tensors in, tensors out."""

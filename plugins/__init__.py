@@ -1,0 +1,1 @@
+"""Backbones, pruners and partitioners that come in the box."""

@@ -1,0 +1,1 @@
+"""Backbones that come in the box."""

@@ -1,0 +1,1 @@
+"""Pruners that come in the box."""

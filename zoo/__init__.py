@@ -1,0 +1,1 @@
+"""The model zoo: index, store and the checkpoints that ship."""
