@@ -1,0 +1,19 @@
+"""The commands that core brings; each module is imported only when its command is called."""
+
+from __future__ import annotations
+
+from halocline.plugin import Component, hookimpl
+
+halocline_api = 1
+
+
+@hookimpl
+def halocline_commands() -> list[Component]:
+    """Describe the commands."""
+    return [
+        Component("run", "halocline.cli.run:configure", "energies, forces and stress of structures"),
+        Component("md", "halocline.cli.md:configure", "molecular dynamics"),
+        Component("relax", "halocline.cli.relax:configure", "relax atoms, and the cell if asked to"),
+        Component("train", "halocline.cli.train:configure", "fit a model to energies and forces"),
+        Component("plugins", "halocline.cli.plugins:configure", "list plugins, and check one"),
+    ]

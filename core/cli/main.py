@@ -1,0 +1,88 @@
+"""The program ``halocline``: find the command, call it, turn errors into sentences."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from halocline.cli.output import say
+from halocline.cli.parser import chosen_command, command_parser, top_parser
+from halocline.cli.signals import Terminated, terminated_on_sigterm
+from halocline.errors import HaloclineError
+from halocline.plugin import Registry, registry
+
+_INTERRUPTED, _PIPE_CLOSED, _TERMINATED = 128 + 2, 128 + 13, 128 + 15  # as shells count signals
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: The words after the program's name; those of this process if None.
+
+    Returns:
+        0 when all is well, 1 when the work failed, 2 when the call was wrong; 128 + n after signal n.
+    """
+    arguments, debug = _split_debug(sys.argv[1:] if argv is None else argv)
+    logging.basicConfig(format="halocline: %(message)s", level=logging.DEBUG if debug else logging.WARNING)
+    try:
+        with terminated_on_sigterm():
+            status = _dispatch(arguments)
+            sys.stdout.flush()
+            return status
+    except BrokenPipeError:
+        # Whoever read our output has left; the interpreter must not try to flush the rest at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_CLOSED
+    except Terminated:
+        return _TERMINATED
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        return _report(error)
+
+
+def _split_debug(argv: Sequence[str]) -> tuple[list[str], bool]:
+    """Take ``--debug`` out, wherever it stands before ``--``."""
+    end = argv.index("--") if "--" in argv else len(argv)
+    kept = [word for word in argv[:end] if word != "--debug"]
+    return kept + list(argv[end:]), len(kept) < end
+
+
+def _dispatch(arguments: list[str]) -> int:
+    known = registry()
+    commands = known.names("command")
+    name = chosen_command(arguments, commands)
+    if name != "plugins":
+        _warn_of_broken(known)
+    parser = top_parser(commands)
+    if name is None:
+        parser.parse_args(arguments)  # answers --version and --help, refuses other options
+        parser.print_help()
+        return 0
+    before, after = arguments[: arguments.index(name)], arguments[arguments.index(name) + 1 :]
+    parser.parse_args(before)
+    chosen = command_parser(name, commands[name])
+    known.load("command", name)(chosen)
+    options = chosen.parse_args(after)
+    status: int = options.run(options)
+    return status
+
+
+def _warn_of_broken(known: Registry) -> None:
+    broken = [plugin.name for plugin in known.plugins if plugin.status in ("failed", "warned")]
+    if broken:
+        say(f"halocline: plugin trouble with {', '.join(broken)}; see 'halocline plugins'.")
+
+
+def _report(error: Exception) -> int:
+    if isinstance(error, HaloclineError | OSError):
+        say(f"halocline: {error}")
+    else:
+        say(f"halocline: unexpected {type(error).__name__}: {error} (--debug shows where).")
+    return error.exit_status if isinstance(error, HaloclineError) else 1

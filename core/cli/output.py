@@ -1,0 +1,96 @@
+"""Where the command line writes: data to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import PurePath
+from typing import Any, Protocol
+
+# Wide enough that a pipe never sees a cell cut or wrapped.
+_PIPE_WIDTH = 1000
+
+
+class Advance(Protocol):
+    """Report progress."""
+
+    def __call__(self, steps: int = 1) -> None:
+        """Say that so many more steps are done."""
+
+
+def say(message: str) -> None:
+    """Write a message for the user to standard error."""
+    sys.stderr.write(f"{message}\n")
+    sys.stderr.flush()
+
+
+def emit(text: str) -> None:
+    """Write data to standard output."""
+    sys.stdout.write(f"{text}\n")
+
+
+def emit_json(value: Any) -> None:
+    """Write data to standard output as JSON; NumPy arrays become lists, paths become strings.
+
+    Raises:
+        ValueError: A number is not finite: JSON has no word for it.
+    """
+    emit(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain))
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Write a table to standard output; columns of numbers are aligned to the right."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, column in enumerate(columns):
+        numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
+        grid.add_column(column, justify="right" if numeric else "left")
+    for row in rows:
+        grid.add_row(*(Text(str(cell)) for cell in row))
+    width = None if sys.stdout.isatty() else _PIPE_WIDTH
+    Console(file=sys.stdout, width=width).print(grid)
+
+
+@contextmanager
+def progress(total: int, description: str) -> Iterator[Advance]:
+    """Show a progress bar on standard error while the block runs; nothing if that is no terminal.
+
+    Args:
+        total: Number of steps.
+        description: What is being done.
+
+    Yields:
+        The function to call when steps are done.
+    """
+    if not sys.stderr.isatty():
+        yield _advance_unseen
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(description, total=total)
+
+        def advance(steps: int = 1) -> None:
+            bar.advance(task, steps)
+
+        yield advance
+
+
+def _advance_unseen(steps: int = 1) -> None:
+    del steps
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, PurePath):
+        return str(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} has no form in JSON")

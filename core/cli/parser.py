@@ -1,0 +1,66 @@
+"""The top-level parser: every command is listed, only the chosen one is configured."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from halocline import __version__
+from halocline.errors import UsageError, unknown_name
+from halocline.plugin import Component
+
+_DESCRIPTION = "Run, prune and partition machine-learned interatomic potentials on any backend."
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are errors like all others, and that knows options by their full names only."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage and leaving.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise UsageError(f"{message} (see '{self.prog} --help').")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Leave after ``--help`` or ``--version``; a closed pipe shows here and not at the interpreter's exit."""
+        sys.stdout.flush()
+        super().exit(status, message)
+
+
+def top_parser(commands: Mapping[str, Component]) -> Parser:
+    """Build the parser that knows the names of all commands and the options of none."""
+    parser = Parser(prog="halocline", description=_DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"halocline {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks and log messages")
+    choices = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
+    for name, command in commands.items():
+        choices.add_parser(name, help=command.summary)
+    return parser
+
+
+def command_parser(name: str, command: Component) -> Parser:
+    """Build the parser of one command, still without its arguments."""
+    return Parser(prog=f"halocline {name}", description=_sentence(command.summary))
+
+
+def chosen_command(arguments: Sequence[str], commands: Mapping[str, Component]) -> str | None:
+    """The command that is called, which is the first word that is no option.
+
+    Raises:
+        UsageError: There is no such command.
+    """
+    word = next((argument for argument in arguments if not argument.startswith("-")), None)
+    if word is not None and word not in commands:
+        raise unknown_name("command", word, commands)
+    return word
+
+
+def _sentence(summary: str) -> str:
+    return summary[:1].upper() + summary[1:] + "."

@@ -1,0 +1,64 @@
+"""Every error that a user can cause, under one root.
+
+A message is one or two sentences: what is wrong, with the value that is wrong, and what to do about it.
+The command line prints it without a traceback and leaves with ``exit_status``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+
+class HaloclineError(Exception):
+    """Root of all errors raised on purpose."""
+
+    exit_status: ClassVar[int] = 1  # the work failed
+
+
+class UsageError(HaloclineError):
+    """The call itself was wrong: an unknown name, option or value."""
+
+    exit_status: ClassVar[int] = 2
+
+
+class StructureError(HaloclineError):
+    """A structure cannot be evaluated: unreadable, not finite, without volume, or outside the model's species."""
+
+
+class CheckpointError(HaloclineError):
+    """A checkpoint is damaged, hostile, or of another version."""
+
+
+class PluginError(HaloclineError):
+    """A plugin cannot be loaded or breaks its contract."""
+
+
+class BackboneError(HaloclineError):
+    """A backbone breaks the stage contract or was configured wrongly."""
+
+
+class ZooError(HaloclineError):
+    """A model could not be found, fetched or verified."""
+
+
+class TrainingError(HaloclineError):
+    """Training data or a training run cannot be used."""
+
+
+class DynamicsError(HaloclineError):
+    """A dynamics or relaxation run had to stop."""
+
+
+def unknown_name(what: str, name: str, known: Iterable[str]) -> UsageError:
+    """Build the error for a name that is not known, with the nearest names or the whole list."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if near:
+        hint = "did you mean " + " or ".join(repr(n) for n in near) + "?"
+    elif names:
+        hint = "known are " + ", ".join(names) + "."
+    else:
+        hint = "none is installed."
+    return UsageError(f"There is no {what} named {name!r}; {hint}")

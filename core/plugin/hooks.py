@@ -1,0 +1,52 @@
+"""The hooks that a plugin may implement, and the version of that agreement."""
+
+from __future__ import annotations
+
+import pluggy
+from halocline.plugin.spec import Component, Kind
+
+#: A plugin module states the version it is written for as ``halocline_api = 1``.
+#: It rises when an existing plugin would have to change; a new hook or argument does not raise it.
+API_VERSION = 1
+
+PROJECT = "halocline"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+class Hooks:
+    """Every hook; each returns descriptions and imports none of what it describes."""
+
+    @hookspec
+    def halocline_backbones(self) -> list[Component]:  # type: ignore[empty-body]
+        """Describe backbones; targets are subclasses of `halocline.model.Backbone`."""
+
+    @hookspec
+    def halocline_pruners(self) -> list[Component]:  # type: ignore[empty-body]
+        """Describe pruners; targets are subclasses of `halocline.model.Pruner`."""
+
+    @hookspec
+    def halocline_partitioners(self) -> list[Component]:  # type: ignore[empty-body]
+        """Describe partitioners; targets are subclasses of `halocline.partition.Partitioner`."""
+
+    @hookspec
+    def halocline_executors(self) -> list[Component]:  # type: ignore[empty-body]
+        """Describe executors; targets are classes that take their options as keywords."""
+
+    @hookspec
+    def halocline_zoos(self) -> list[Component]:  # type: ignore[empty-body]
+        """Describe model zoos; targets are classes with ``names()`` and ``path(name)``."""
+
+    @hookspec
+    def halocline_commands(self) -> list[Component]:  # type: ignore[empty-body]
+        """Describe commands; targets are functions ``configure(parser)``."""
+
+
+KIND_OF_HOOK: dict[str, Kind] = {
+    "halocline_backbones": "backbone",
+    "halocline_pruners": "pruner",
+    "halocline_partitioners": "partitioner",
+    "halocline_executors": "executor",
+    "halocline_zoos": "zoo",
+    "halocline_commands": "command",
+}

@@ -1,0 +1,107 @@
+"""Find a component by kind and name among everything that plugins bring."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import logging
+import operator
+from typing import Any
+
+from halocline.errors import PluginError, UsageError, unknown_name
+from halocline.plugin.discovery import BUILTIN, discover
+from halocline.plugin.process_state import process_state_kept
+from halocline.plugin.report import Plugin
+from halocline.plugin.spec import Component, Kind
+
+_logger = logging.getLogger(__name__)
+
+
+class Registry:
+    """Everything that plugins bring.
+
+    A plain name selects a component if it is the only one of its kind with that name, or if it is
+    built in; ``distribution/name`` always selects.
+
+    Attributes:
+        plugins: One report per entry point, usable or not.
+    """
+
+    def __init__(self, plugins: tuple[Plugin, ...]) -> None:
+        self.plugins = plugins
+        self._components = tuple(component for plugin in plugins for component in plugin.components)
+
+    def components(self, kind: Kind) -> tuple[Component, ...]:
+        """All components of one kind, built-in ones first; several may share a name."""
+        return tuple(component for component in self._components if component.kind == kind)
+
+    def names(self, kind: Kind) -> dict[str, Component]:
+        """The shortest name that selects each component of one kind."""
+        return {
+            component.qualified_name if self.rivals(component) else component.name: component
+            for component in self.components(kind)
+        }
+
+    def rivals(self, component: Component) -> tuple[Component, ...]:
+        """The others of that kind and name because of which the plain name does not select it."""
+        if component.distribution == BUILTIN:
+            return ()
+        same = (c for c in self.components(_kind(component)) if c.name == component.name)
+        return tuple(c for c in same if c is not component)
+
+    def find(self, kind: Kind, name: str) -> Component:
+        """Find a component by its plain or qualified name.
+
+        Raises:
+            UsageError: There is none of that name, or several.
+        """
+        found = [c for c in self.components(kind) if name in (c.name, c.qualified_name)]
+        chosen = [c for c in found if c.distribution == BUILTIN] or found
+        if not chosen:
+            raise unknown_name(kind, name, self.names(kind))
+        if len(chosen) > 1:
+            choices = " or ".join(c.qualified_name for c in chosen)
+            raise UsageError(f"The {kind} name {name!r} is ambiguous; say {choices}.")
+        return chosen[0]
+
+    def load(self, kind: Kind, name: str) -> Any:
+        """Import a component's target.
+
+        Raises:
+            UsageError: As for `find`.
+            PluginError: The target cannot be imported.
+        """
+        component = self.find(kind, name)
+        target, changed = _import_target(component)
+        if changed:
+            _logger.warning(
+                "Importing %s changed %s; that was put back.", component.qualified_name, ", ".join(changed)
+            )
+        return target
+
+
+@functools.cache
+def registry() -> Registry:
+    """The registry of this process; plugins are looked for at the first call."""
+    return Registry(discover())
+
+
+def _kind(component: Component) -> Kind:
+    if component.kind is None:
+        raise PluginError(f"The component {component.name!r} was not found by discovery.")
+    return component.kind
+
+
+def _import_target(component: Component) -> tuple[Any, list[str]]:
+    module_name, _, attribute = component.target.partition(":")
+    try:
+        with process_state_kept() as changed:
+            target = operator.attrgetter(attribute)(importlib.import_module(module_name))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit, too: importing a plugin must not end the program
+        raise PluginError(
+            f"The {component.kind} {component.qualified_name} cannot be loaded from {component.target}: "
+            f"{type(error).__name__}: {error}. Reinstall or upgrade {component.distribution}."
+        ) from error
+    return target, changed

@@ -1,0 +1,44 @@
+"""What comes in the box: backbones, pruners and partitioners."""
+
+from __future__ import annotations
+
+from halocline.plugin import Component, hookimpl
+
+halocline_api = 1
+
+
+@hookimpl
+def halocline_backbones() -> list[Component]:
+    """Describe the backbones."""
+    return [
+        Component(
+            "schnet",
+            "halocline.plugins.backbones.schnet:SchNet",
+            "continuous-filter convolutions (Schütt et al. 2018)",
+        ),
+        Component(
+            "lennard-jones",
+            "halocline.plugins.backbones.lennard_jones:LennardJones",
+            "analytic pair potential with a smooth cutoff",
+        ),
+    ]
+
+
+@hookimpl
+def halocline_pruners() -> list[Component]:
+    """Describe the pruners."""
+    return [
+        Component(
+            "depth", "halocline.plugins.pruners.depth:DepthPruner", "keep the first k message-passing layers"
+        )
+    ]
+
+
+@hookimpl
+def halocline_partitioners() -> list[Component]:
+    """Describe the partitioners."""
+    return [
+        Component(
+            "none", "halocline.plugins.partitioners.none:WholePartitioner", "one part that owns every atom"
+        )
+    ]
