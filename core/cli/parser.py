@@ -15,7 +15,7 @@ _DESCRIPTION = "Run, prune and partition machine-learned interatomic potentials 
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose complaints are errors like all others, and that knows options by their full names only."""
+    """A parser that takes no abbreviated options and whose complaints are errors like all others."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
@@ -29,7 +29,7 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} (see '{self.prog} --help').")
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        """Leave after ``--help`` or ``--version``; a closed pipe shows here and not at the interpreter's exit."""
+        """Leave after ``--help`` or ``--version``; a closed pipe shows here, not at exit."""
         sys.stdout.flush()
         super().exit(status, message)
 
