@@ -1,1 +1,9 @@
 """Structures as neighbour graphs."""
+
+from halocline.graph.edges import Edges
+from halocline.graph.graph import Graph
+from halocline.graph.neighbours import NeighbourList
+from halocline.graph.rules import NeighbourRule, Nearest, Radius
+from halocline.graph.structure import Structure
+
+__all__ = ["Edges", "Graph", "Nearest", "NeighbourList", "NeighbourRule", "Radius", "Structure"]

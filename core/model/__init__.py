@@ -1,1 +1,6 @@
 """Backbones, their stages, and the potentials made of them."""
+
+from halocline.model.backbone import Backbone, Output
+from halocline.model.stage import Stage, StageSpec, State
+
+__all__ = ["Backbone", "Output", "Stage", "StageSpec", "State"]

@@ -1,1 +1,6 @@
 """Owners, parts and their exact halos."""
+
+from halocline.partition.part import Part, cut_part, whole
+from halocline.partition.partitioner import Partitioner
+
+__all__ = ["Part", "Partitioner", "cut_part", "whole"]

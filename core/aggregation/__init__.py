@@ -1,0 +1,8 @@
+"""Gather and sum over neighbours: one definition, two forms."""
+
+from halocline.aggregation.block import Block, Form
+from halocline.aggregation.edges import EdgeBlock
+from halocline.aggregation.prefix import prefix
+from halocline.aggregation.table import TableBlock
+
+__all__ = ["Block", "EdgeBlock", "Form", "TableBlock", "prefix"]

@@ -1,0 +1,91 @@
+"""The form for fixed-shape compilers: padded tables, gathers and dense sums, no scatter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from halocline.aggregation.block import Block
+from halocline.aggregation.prefix import prefix
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TableBlock(Block):
+    """Edges as rows of a padded table, with the transposed table that gradients need.
+
+    The last slot of the first row is always padding. It serves as the zero slot: flat slots that stand for
+    nothing point at it. The transposed table lists, for every atom *read*, the slots that read it; rows for the
+    atoms written alone would lose force in a part while all energies stay right.
+
+    Attributes:
+        vectors: (n_out, k, 3), Å, zero where padded.
+        neighbours: (n_out, k) int64, senders; any atom where padded.
+        transposed: (n_in, t) int64, flat slots of ``neighbours`` that hold this atom, or the zero slot k - 1.
+        mask: (n_out, k), ones and zeros.
+    """
+
+    n_in: int
+    n_out: int
+    vectors: Tensor
+    neighbours: Tensor
+    transposed: Tensor
+    mask: Tensor
+
+    def at_senders(self, values: Tensor) -> Tensor:
+        """See `Block.at_senders`; (n_out, k, C)."""
+        return _gather(values, self.neighbours, self.transposed, self.mask)
+
+    def at_receivers(self, values: Tensor) -> Tensor:
+        """See `Block.at_receivers`; (n_out, k, C)."""
+        rows = self.targets(values)[:, None, :]
+        return rows.expand(-1, self.neighbours.shape[1], -1)
+
+    def sum(self, messages: Tensor) -> Tensor:
+        """See `Block.sum`."""
+        return (messages * self.mask[:, :, None]).sum(1)
+
+    def targets(self, values: Tensor) -> Tensor:
+        """See `Block.targets`."""
+        return prefix(values, self.n_out)
+
+
+def _gather(values: Tensor, neighbours: Tensor, transposed: Tensor, mask: Tensor) -> Tensor:
+    return _Gather.apply(values, neighbours, transposed, mask)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _collect(messages: Tensor, neighbours: Tensor, transposed: Tensor, mask: Tensor) -> Tensor:
+    return _Collect.apply(messages, neighbours, transposed, mask)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Gather(torch.autograd.Function):
+    """(n_in, C) → (n_out, k, C). Its transpose is `_Collect`, so every order of derivative is free of scatter."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, neighbours: Tensor, transposed: Tensor, mask: Tensor) -> Tensor:
+        ctx.save_for_backward(neighbours, transposed, mask)
+        rows = values.index_select(0, neighbours.reshape(-1))
+        return rows.view(*neighbours.shape, -1) * mask[:, :, None]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        neighbours, transposed, mask = ctx.saved_tensors
+        return _collect(gradients[0], neighbours, transposed, mask), None, None, None
+
+
+class _Collect(torch.autograd.Function):
+    """(n_out, k, C) → (n_in, C): for each atom read, add up the slots that read it."""
+
+    @staticmethod
+    def forward(ctx: Any, messages: Tensor, neighbours: Tensor, transposed: Tensor, mask: Tensor) -> Tensor:
+        ctx.save_for_backward(neighbours, transposed, mask)
+        slots = (messages * mask[:, :, None]).reshape(-1, messages.shape[-1])
+        return slots.index_select(0, transposed.reshape(-1)).view(*transposed.shape, -1).sum(1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        neighbours, transposed, mask = ctx.saved_tensors
+        return _gather(gradients[0], neighbours, transposed, mask), None, None, None

@@ -1,0 +1,57 @@
+"""The executor interface: one program on one device, prepare then run."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import final
+
+from halocline.aggregation import Form
+from halocline.program import Precision, Program, ProgramInputs, ProgramOutputs
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What an executor can do.
+
+    Attributes:
+        devices: kinds of device it can run on, such as ``cpu`` and ``cuda``.
+        precisions: floating-point types it computes in.
+        form: layout of edges that it wants its inputs in.
+    """
+
+    devices: tuple[str, ...]
+    precisions: tuple[Precision, ...]
+    form: Form
+
+
+class Session(ABC):
+    """A prepared program. Calling it changes nothing but its own buffers."""
+
+    @abstractmethod
+    def __call__(self, inputs: ProgramInputs) -> ProgramOutputs:
+        """Run the program on one part.
+
+        Args:
+            inputs: in the form and precision of the program, on the session's device.
+        """
+
+
+class Executor(ABC):
+    """Compiles programs for one device.
+
+    The constructor takes ``device`` and the backend's own options by keyword, and raises UsageError for a device
+    that is not there: it never falls back to another one.
+
+    Attributes:
+        capabilities: what it can do.
+        device: the torch device on which it wants its inputs and leaves its outputs.
+    """
+
+    capabilities: Capabilities
+    device: str
+
+    @abstractmethod
+    def prepare(self, program: Program) -> Session:
+        """Compile a program, whose precision and form are among the capabilities."""

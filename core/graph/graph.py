@@ -1,0 +1,47 @@
+"""The neighbour graph that everything downstream works on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halocline.errors import StructureError
+from halocline.graph.edges import Edges
+from halocline.graph.structure import Structure
+
+#: Two atoms nearer than this (Å) count as one point, where directions and forces are undefined.
+COINCIDENT = 1e-4
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A structure with exactly the edges that its model asks for.
+
+    Attributes:
+        structure: the N atoms.
+        edges: the E directed edges, sorted by receiver.
+        vectors: (E, 3) float64, Å, from receiver to sender, periodic shifts included.
+    """
+
+    structure: Structure
+    edges: Edges
+    vectors: NDArray[np.float64]
+
+    @classmethod
+    def build(cls, structure: Structure, edges: Edges) -> Graph:
+        """Form the edge vectors, in float64.
+
+        Raises:
+            StructureError: two atoms sit on one point.
+        """
+        vectors = edges.vectors(structure)
+        if len(vectors):
+            shortest = int(np.argmin(np.einsum("ij,ij->i", vectors, vectors)))
+            if np.linalg.norm(vectors[shortest]) < COINCIDENT:
+                pair = (edges.receivers[shortest], edges.senders[shortest])
+                raise StructureError(f"Atoms {pair[0]} and {pair[1]} sit on one point; remove or move one of them.")
+        return cls(structure, edges, vectors)

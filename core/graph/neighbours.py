@@ -1,0 +1,83 @@
+"""A neighbour list that follows a moving structure."""
+
+from __future__ import annotations
+
+from typing import final
+
+import numpy as np
+
+from halocline.errors import UsageError
+from halocline.graph.edges import Edges
+from halocline.graph.graph import Graph
+from halocline.graph.nearest import nearest_edges
+from halocline.graph.radius import radius_edges
+from halocline.graph.rules import NeighbourRule, Radius
+from halocline.graph.structure import Structure
+
+#: Candidates are kept up to this far beyond the cutoff (Å). Water at 300 K then rebuilds about every 20 fs.
+DEFAULT_SKIN = 0.5
+
+
+@final
+class NeighbourList:
+    """Graphs of one structure after another, searching anew only when an edge could have been missed.
+
+    Candidates within ``cutoff + skin`` are kept. Each call cuts them at the cutoff exactly, so the graph is the
+    same, to the bit and in order, whether or not the search was repeated.
+
+    Args:
+        rule: which neighbours the model asks for. Nearest neighbours are searched at every call: ranks change
+            without any atom moving far.
+        skin: Å, at least zero.
+    """
+
+    def __init__(self, rule: NeighbourRule, skin: float = DEFAULT_SKIN) -> None:
+        if not skin >= 0.0:
+            raise UsageError(f"The skin of a neighbour list must be a length of at least 0 Å, not {skin!r}.")
+        self.rule = rule
+        self.skin = skin
+        self.searches = 0
+        self._reference: Structure | None = None
+        self._candidates: Edges | None = None
+
+    def graph(self, structure: Structure) -> Graph:
+        """Return the structure's graph; the list remembers nothing that changes a later result.
+
+        Raises:
+            StructureError: coincident atoms, or an absurdly small cell.
+        """
+        if not isinstance(self.rule, Radius):
+            self.searches += 1
+            return Graph.build(structure, nearest_edges(structure, self.rule.count))
+        if self._candidates is None or not self._still_covers(structure, self.rule.cutoff):
+            self._candidates = radius_edges(structure, self.rule.cutoff + self.skin)
+            self._reference = structure
+            self.searches += 1
+        vectors = self._candidates.vectors(structure)
+        inside = np.einsum("ij,ij->i", vectors, vectors) < self.rule.cutoff**2
+        return Graph.build(structure, self._candidates[inside])
+
+    def _still_covers(self, structure: Structure, cutoff: float) -> bool:
+        """Whether no pair outside the candidates can have come within the cutoff.
+
+        With F the map from the old cell to the new and u the displacements beyond F, an old vector v becomes
+        v F + u_j - u_i, at least σ_min(F) |v| - 2 max|u| long. Pairs left out had |v| ≥ cutoff + skin.
+        """
+        old = self._reference
+        if old is None or not np.array_equal(old.numbers, structure.numbers):
+            return False
+        if not np.array_equal(old.pbc, structure.pbc):
+            return False
+        strain = _map_between(old, structure)
+        moved = structure.positions - old.positions @ strain
+        farthest = float(np.sqrt(np.max(np.einsum("ij,ij->i", moved, moved))))
+        shrunk = float(np.linalg.svd(strain, compute_uv=False)[-1])
+        return shrunk * (cutoff + self.skin) - 2.0 * farthest >= cutoff
+
+
+def _map_between(old: Structure, new: Structure) -> np.ndarray:
+    """The map F with old periodic vectors · F = new ones; open directions stay as they are."""
+    before, after = old.cell[old.pbc], new.cell[new.pbc]
+    if np.array_equal(before, after):
+        return np.eye(3)
+    return np.eye(3) + np.linalg.pinv(before) @ (after - before)

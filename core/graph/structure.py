@@ -1,0 +1,82 @@
+"""A structure, checked once before anything is computed from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halocline.errors import StructureError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+#: A periodic cell whose vectors span less than this fraction of their lengths' product counts as flat.
+FLAT_CELL = 1e-6
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """Atoms in a cell.
+
+    Attributes:
+        numbers: (N,) int64, atomic numbers.
+        positions: (N, 3) float64, Å; atoms may lie outside the cell.
+        cell: (3, 3) float64, Å; rows are lattice vectors. Rows of open directions are ignored.
+        pbc: (3,) bool, which lattice vectors repeat.
+    """
+
+    numbers: NDArray[np.int64]
+    positions: NDArray[np.float64]
+    cell: NDArray[np.float64]
+    pbc: NDArray[np.bool_]
+
+    @classmethod
+    def from_atoms(cls, atoms: Atoms) -> Structure:
+        """Copy what matters out of an ASE object and check it.
+
+        Raises:
+            StructureError: no atoms; positions or cell not finite; periodic vectors that span no volume.
+        """
+        structure = cls(
+            numbers=np.array(atoms.numbers, dtype=np.int64),
+            positions=np.array(atoms.positions, dtype=np.float64),
+            cell=np.array(atoms.cell.array, dtype=np.float64),
+            pbc=np.array(atoms.pbc, dtype=np.bool_),
+        )
+        structure._check()
+        return structure
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def volume(self) -> float | None:
+        """Volume in Å³ if periodic in all three directions, else None."""
+        return abs(float(np.linalg.det(self.cell))) if self.pbc.all() else None
+
+    def _check(self) -> None:
+        if len(self) == 0:
+            raise StructureError("The structure has no atoms; nothing can be evaluated.")
+        bad = np.flatnonzero(~np.isfinite(self.positions).all(axis=1))
+        if len(bad):
+            raise StructureError(f"The positions of atoms {_some(bad)} are not finite; repair the structure.")
+        vectors = self.cell[self.pbc]
+        if not np.isfinite(vectors).all():
+            raise StructureError("The cell is not finite; repair the structure.")
+        lengths = np.linalg.norm(vectors, axis=1)
+        span = np.sqrt(max(0.0, float(np.linalg.det(vectors @ vectors.T)))) if len(vectors) else 1.0
+        if span <= FLAT_CELL * np.prod(lengths):
+            raise StructureError(
+                "The periodic cell has no volume: its vectors are zero or parallel. "
+                "Set a proper cell, or pbc=False for a molecule."
+            )
+
+
+def _some(indices: NDArray[np.int64], most: int = 5) -> str:
+    """Name the first few indices."""
+    text = ", ".join(str(i) for i in indices[:most])
+    return text + (f" and {len(indices) - most} more" if len(indices) > most else "")

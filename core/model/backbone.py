@@ -1,0 +1,107 @@
+"""The backbone interface: a message-passing potential, split at its stages."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import Any, ClassVar, Self
+
+from torch import nn
+
+from halocline.errors import BackboneError
+from halocline.graph.rules import NeighbourRule
+from halocline.model.stage import Stage
+
+
+class Output(StrEnum):
+    """What a readout can return, under this name in ``State.atoms``."""
+
+    ENERGIES = "energies"  # (n, ) eV per atom; forces and stress follow by differentiation
+
+
+class Backbone(nn.Module, ABC):
+    """A machine-learned potential as a sequence of stages: embed, layers, readouts.
+
+    Every readout gives energies per atom, which are added up: a model with one readout has it after its last
+    layer, a model with one readout for each layer has all of them.
+
+    Subclasses are final. They build their modules in float64 from ``config`` alone, read no global state and
+    are cast from outside.
+
+    Attributes:
+        name: the name under which the backbone is registered and saved.
+        config: everything needed to build it again, as plain JSON values.
+        species: chemical symbols it knows.
+        embed: turns ``species`` into the first state.
+        layers: message passing; pruning cuts here.
+        readouts: number of layers done → the readout that sees the state then.
+        outputs: what the readouts return.
+    """
+
+    name: ClassVar[str]
+    outputs: ClassVar[tuple[Output, ...]] = (Output.ENERGIES,)
+
+    config: dict[str, Any]
+    species: tuple[str, ...]
+    embed: Stage
+    layers: nn.ModuleList
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Build the backbone with fresh weights.
+
+        Raises:
+            BackboneError: the config has unknown, missing or impossible values.
+        """
+
+    @property
+    @abstractmethod
+    def readouts(self) -> dict[int, Stage]:
+        """Readouts by the number of layers that precede them."""
+
+    @abstractmethod
+    def pruned_config(self, layers: int) -> dict[str, Any]:
+        """The config of this model with only its first ``layers`` layers and the readouts that belong to them."""
+
+    def pruned_weights(self, layers: int) -> dict[str, Any]:
+        """The weights, by name, that the pruned model takes over. The default drops the later layers."""
+        dropped = tuple(f"layers.{i}." for i in range(layers, len(self.layers)))
+        return {name: t for name, t in self.state_dict().items() if not name.startswith(dropped)}
+
+    def stages(self) -> Iterator[tuple[str, Stage]]:
+        """All stages with their names, in the order in which they run."""
+        yield "embed", self.embed
+        for i, layer in enumerate(self.layers):
+            assert isinstance(layer, Stage)
+            yield f"layers.{i}", layer
+        for depth, readout in self.readouts.items():
+            yield f"readouts.{depth}", readout
+
+    @property
+    def hops(self) -> int:
+        """Hops that the energy of one atom depends on: the receptive field."""
+        reach, deepest = self.embed.spec.hops, 0
+        for depth in range(len(self.layers) + 1):
+            if depth:
+                layer = self.layers[depth - 1]
+                assert isinstance(layer, Stage)
+                reach += layer.spec.hops
+            if depth in self.readouts:
+                deepest = max(deepest, reach + self.readouts[depth].spec.hops)
+        return deepest
+
+    @property
+    def neighbours(self) -> NeighbourRule:
+        """The rule by which all stages choose neighbours.
+
+        Raises:
+            BackboneError: no stage has neighbours, or stages differ, which no evaluator supports yet.
+        """
+        rules = {stage.spec.neighbours for _, stage in self.stages()} - {None}
+        if len(rules) != 1:
+            raise BackboneError(f"All stages of {self.name!r} must share one neighbour rule, not {len(rules)}.")
+        (rule,) = rules
+        assert rule is not None
+        return rule

@@ -1,0 +1,28 @@
+"""Build a backbone by name without touching the caller's random state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from halocline.errors import BackboneError
+from halocline.model.backbone import Backbone
+from halocline.plugin import registry
+
+
+def build_backbone(name: str, config: Mapping[str, Any], seed: int = 0) -> Backbone:
+    """Find the backbone among the plugins and build it with weights that follow from ``seed``.
+
+    Raises:
+        UsageError: no plugin brings a backbone of this name.
+        PluginError: its plugin cannot be imported.
+        BackboneError: the config does not fit, or the plugin's class breaks the contract.
+    """
+    kind = registry().load("backbone", name)
+    if not (isinstance(kind, type) and issubclass(kind, Backbone)):
+        raise BackboneError(f"The plugin's backbone {name!r} is not a subclass of halocline.model.Backbone.")
+    with torch.random.fork_rng(devices=[]):
+        torch.random.manual_seed(seed)
+        return kind.from_config(config)

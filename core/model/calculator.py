@@ -1,0 +1,68 @@
+"""A potential as an ASE calculator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, final
+
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from halocline.evaluator import Evaluator
+    from halocline.model.potential import Potential
+
+
+@final
+class HaloclineCalculator(Calculator):
+    """Energy, per-atom energies, forces and stress by ASE's conventions.
+
+    The neighbour list lives as long as the calculator and is searched anew only when atoms have moved far enough.
+    Results do not depend on what was computed before.
+
+    Args:
+        potential: the model.
+        options: backend, dtype, device, partition and halo, as for `Potential.calculator`.
+    """
+
+    # Assigned, never appended to: ASE shares one list between all calculators.
+    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "energies", "forces", "stress"]
+
+    def __init__(self, potential: Potential, options: dict[str, str]) -> None:
+        super().__init__()
+        self.potential = potential
+        self.options = options
+        self._evaluator: Evaluator | None = potential.evaluator(**options)
+
+    def calculate(
+        self, atoms: Atoms | None = None, properties: list[str] | None = None, system_changes: list[str] = all_changes
+    ) -> None:
+        """Compute all properties at once: forces and stress come with the energy.
+
+        Raises:
+            PropertyNotImplementedError: stress of a structure that is not periodic in all three directions.
+        """
+        super().calculate(atoms, properties, system_changes)
+        if self._evaluator is None:
+            self._evaluator = self.potential.evaluator(**self.options)
+        result = self.potential.evaluate_with(self._evaluator, self.atoms)
+        self.results = {
+            "energy": result.energy,
+            "free_energy": result.energy,
+            "energies": result.energies,
+            "forces": result.forces,
+        }
+        if result.stress is not None:
+            self.results["stress"] = full_3x3_to_voigt_6_stress(result.stress)
+        elif "stress" in (properties or ()):
+            raise PropertyNotImplementedError("Stress needs a structure that is periodic in all three directions.")
+
+    def todict(self, skip_default: bool = True) -> dict[str, Any]:
+        """Provenance for trajectories and databases."""
+        del skip_default
+        return {"model": self.potential.card.get("name", self.potential.backbone.name), **self.options}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the evaluator behind: it is made anew where the copy is used."""
+        return self.__dict__ | {"_evaluator": None}

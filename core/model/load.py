@@ -1,0 +1,64 @@
+"""Load a potential by name or from a file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from halocline.checkpoint import load_checkpoint
+from halocline.errors import CheckpointError, unknown_name
+from halocline.model.build import build_backbone
+from halocline.model.potential import Potential
+from halocline.plugin import registry
+
+
+def load(name_or_path: str | os.PathLike[str], prune: int | None = None) -> Potential:
+    """Load a model of the zoo by name, or a checkpoint from a file.
+
+    Args:
+        name_or_path: a name such as those that ``halocline zoo list`` prints; or a path, which exists, ends in
+            ``.safetensors`` or contains a separator.
+        prune: keep only the first so many message-passing layers.
+
+    Raises:
+        UsageError: no model of this name, or no such layers.
+        ZooError: the model could not be fetched.
+        CheckpointError: the file is missing, damaged, or does not fit its own config.
+        PluginError: the plugin that brings the backbone cannot be imported.
+
+    Example:
+        >>> import halocline
+        >>> halocline.load("lennard-jones-argon").species
+        ('Ar',)
+    """
+    checkpoint = load_checkpoint(find(name_or_path))
+    backbone = build_backbone(checkpoint.backbone, checkpoint.config)
+    expected = {name: tuple(t.shape) for name, t in backbone.state_dict().items()}
+    found = {name: tuple(t.shape) for name, t in checkpoint.tensors.items()}
+    if expected != found:
+        odd = sorted(name for name in expected | found if expected.get(name) != found.get(name))
+        raise CheckpointError(f"The weights in {name_or_path} do not fit its config: {', '.join(odd[:5])} differ.")
+    backbone.load_state_dict(checkpoint.tensors)
+    if prune is not None:
+        backbone, _ = registry().load("pruner", "depth")(layers=prune).prune(backbone)
+    return Potential(backbone.eval(), dict(checkpoint.reference_energies), dict(checkpoint.card))
+
+
+def find(name_or_path: str | os.PathLike[str]) -> Path:
+    """Find the checkpoint of a model, fetching it where the zoo has to.
+
+    Raises:
+        UsageError: no zoo knows the name.
+    """
+    path = Path(name_or_path)
+    text = os.fspath(name_or_path)
+    if path.suffix == ".safetensors" or path.is_file() or os.sep in text:
+        return path
+    known: list[str] = []
+    for component in registry().components("zoo"):
+        zoo: Any = registry().load("zoo", component.name)()
+        if text in zoo.names():
+            return Path(zoo.path(text))
+        known += zoo.names()
+    raise unknown_name("model", text, known)

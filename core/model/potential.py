@@ -1,0 +1,168 @@
+"""A potential: a backbone with its reference energies and its card, ready to evaluate structures."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+import torch
+from ase.data import atomic_numbers, chemical_symbols
+
+from halocline.checkpoint import Checkpoint, save_checkpoint
+from halocline.errors import BackboneError, StructureError, UsageError
+from halocline.evaluator import Evaluator, LocalEvaluator
+from halocline.graph import Radius, Structure
+from halocline.model.backbone import Backbone
+from halocline.model.result import Result
+from halocline.plugin import registry
+from halocline.program import Precision
+from halocline.spec import Spec
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from halocline.model.calculator import HaloclineCalculator
+
+#: Energies in float32 are good to a µeV per atom once reference energies stay outside; most users want the speed.
+DEFAULT_DTYPE = Precision.FLOAT32
+
+
+@final
+@dataclass(frozen=True)
+class Potential:
+    """A model that can be evaluated, saved and handed to ASE.
+
+    Attributes:
+        backbone: the network, in float64.
+        reference_energies: chemical symbol → eV, added for each atom in float64. Its keys are the model's species.
+        card: who made the model, from what, how accurate it is, under which licence.
+    """
+
+    backbone: Backbone
+    reference_energies: dict[str, float]
+    card: dict[str, Any]
+    _evaluators: dict[tuple[str, ...], Evaluator] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if set(self.reference_energies) != set(self.backbone.species):
+            raise BackboneError(
+                f"Reference energies are needed for exactly the species {', '.join(self.backbone.species)}; "
+                f"they are given for {', '.join(self.reference_energies) or 'none'}."
+            )
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Chemical symbols that the model knows."""
+        return self.backbone.species
+
+    @property
+    def cutoff(self) -> float | None:
+        """Distance in Å beyond which atoms do not exchange messages; None for nearest neighbours."""
+        rule = self.backbone.neighbours
+        return rule.cutoff if isinstance(rule, Radius) else None
+
+    def __call__(
+        self,
+        atoms: Atoms,
+        *,
+        backend: str = "torch",
+        dtype: str = DEFAULT_DTYPE,
+        device: str = "auto",
+        partition: str = "none",
+        halo: str = "auto",
+    ) -> Result:
+        """Evaluate one structure.
+
+        Args:
+            atoms: any ASE structure; attached calculators and constraints are not looked at.
+            backend: executor and its options, such as ``torch``.
+            dtype: ``float32`` or ``float64``, of the network; geometry and sums are always float64.
+            device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+            partition: ``none``, the only one so far.
+            halo: ``auto``; it matters only to partitions.
+
+        Raises:
+            StructureError: not finite, no volume, coincident atoms, or elements the model does not know.
+            UsageError: a backend, device, dtype or partition that is not there.
+        """
+        options = (backend, dtype, device, partition, halo)
+        if options not in self._evaluators:
+            self._evaluators[options] = self.evaluator(*options)
+        return self.evaluate_with(self._evaluators[options], atoms)
+
+    def evaluator(self, backend: str, dtype: str, device: str, partition: str, halo: str) -> Evaluator:
+        """Make an evaluator of its own, with its own neighbour list; arguments as for a call."""
+        if dtype not in tuple(Precision):
+            raise UsageError(f"The dtype must be float32 or float64, not {dtype!r}.")
+        if partition != "none" or halo != "auto":
+            raise UsageError("Only partition 'none' with halo 'auto' is available in this version.")
+        spec = Spec.parse(backend)
+        executor = spec.build(registry().load("executor", spec.name), device=device)
+        return LocalEvaluator(self.backbone, executor, Precision(dtype))
+
+    def calculator(
+        self,
+        *,
+        backend: str = "torch",
+        dtype: str = DEFAULT_DTYPE,
+        device: str = "auto",
+        partition: str = "none",
+        halo: str = "auto",
+    ) -> HaloclineCalculator:
+        """Make an ASE calculator; arguments as for a call."""
+        from halocline.model.calculator import HaloclineCalculator
+
+        options = {"backend": backend, "dtype": dtype, "device": device, "partition": partition, "halo": halo}
+        return HaloclineCalculator(self, options)
+
+    def evaluate_with(self, evaluator: Evaluator, atoms: Atoms) -> Result:
+        """Evaluate one structure with an evaluator from `evaluator`; errors as for a call."""
+        structure = Structure.from_atoms(atoms)
+        reference = self._reference(structure)
+        result = evaluator.evaluate(structure)
+        return dataclasses.replace(result, energies=result.energies + reference)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a checkpoint: safetensors with config, reference energies and card in the header.
+
+        Weights that float32 holds exactly are stored in it; nothing is rounded.
+        """
+        tensors = {name: _narrow(t) for name, t in self.backbone.state_dict().items()}
+        checkpoint = Checkpoint(
+            backbone=self.backbone.name,
+            config=self.backbone.config,
+            tensors=tensors,
+            reference_energies=self.reference_energies,
+            card=self.card,
+        )
+        save_checkpoint(Path(path), checkpoint)
+
+    def _reference(self, structure: Structure) -> np.ndarray:
+        """Reference energy of each atom, (N,) in eV; refuses elements the model does not know."""
+        table = np.full(len(atomic_numbers), np.nan)
+        for symbol, energy in self.reference_energies.items():
+            table[atomic_numbers[symbol]] = energy
+        reference = table[structure.numbers]
+        unknown = np.flatnonzero(np.isnan(reference))
+        if len(unknown):
+            raise StructureError(_unknown_elements(structure, unknown, self.species))
+        return reference
+
+
+def _unknown_elements(structure: Structure, unknown: np.ndarray, species: tuple[str, ...]) -> str:
+    symbols = sorted({chemical_symbols[structure.numbers[i]] for i in unknown})
+    return (
+        f"The model does not know {', '.join(symbols)} (first at atom {unknown[0]}); "
+        f"it was made for {', '.join(species)}."
+    )
+
+
+def _narrow(tensor: torch.Tensor) -> torch.Tensor:
+    """In float32 if that loses nothing."""
+    if tensor.dtype == torch.float64 and torch.equal(tensor.float().double(), tensor):
+        return tensor.float()
+    return tensor

@@ -1,0 +1,69 @@
+"""The stage contract: what a backbone is made of, and where it is cut."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import NamedTuple, final
+
+from torch import Tensor, nn
+
+from halocline.aggregation import Block, Form, prefix
+from halocline.graph.rules import NeighbourRule
+
+
+class State(NamedTuple):
+    """What one stage hands to the next.
+
+    Attributes:
+        atoms: name → (n_in, ...), values of atoms. The first stage finds ``species``, (n_in,) int64.
+        edges: name → [..., ...], values of edges, for models that carry them from layer to layer.
+    """
+
+    atoms: dict[str, Tensor]
+    edges: dict[str, Tensor]
+
+    def first(self, atoms: int) -> State:
+        """Keep the rows of the first ``atoms`` atoms, without edges: what a readout may see."""
+        return State({name: prefix(values, atoms) for name, values in self.atoms.items()}, {})
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageSpec:
+    """What a stage declares about itself; everything outside the model relies on it.
+
+    Attributes:
+        hops: how many hops of neighbours its output depends on. Checked numerically by the conformance suite.
+        neighbours: which neighbours it reads; None for a stage without hops.
+        forms: layouts of edges that it can work on.
+        edge_state: names of edge values that it reads outside their receiver's own row.
+        index_sets: sets of edges it needs, such as ``triples``.
+    """
+
+    hops: int
+    neighbours: NeighbourRule | None = None
+    forms: frozenset[Form] = field(default_factory=lambda: frozenset(Form))
+    edge_state: tuple[str, ...] = ()
+    index_sets: tuple[str, ...] = ()
+
+
+class Stage(nn.Module, ABC):
+    """Embed, a layer, or a readout.
+
+    A stage of h hops is called with h one-hop blocks, the outermost first, and returns values for the first
+    ``n_out`` atoms of the last block. A stage without hops gets no block and works on each atom alone.
+    It sees geometry only as the blocks' edge vectors.
+    """
+
+    spec: StageSpec
+
+    @abstractmethod
+    def forward(self, state: State, *blocks: Block) -> State:
+        """Map the state on ``blocks[0].n_in`` atoms to the state on the first ``blocks[-1].n_out`` of them."""
+
+    # nn.Module.__call__ is untyped; this keeps callers typed.
+    def __call__(self, state: State, *blocks: Block) -> State:
+        """Run hooks and `forward`."""
+        result: State = super().__call__(state, *blocks)
+        return result

@@ -1,0 +1,64 @@
+"""Run a backbone's stages over a part: the definition that every compiled program must reproduce."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from halocline.model.backbone import Backbone
+from halocline.model.stage import Stage, State
+from halocline.program.inputs import ProgramInputs, ProgramOutputs
+
+
+def atom_energies(backbone: Backbone, inputs: ProgramInputs, vectors: Tensor) -> Tensor:
+    """Energies (n_0,) of the owned atoms in eV, differentiable by ``vectors`` and the parameters.
+
+    Stages run from the outermost hop level inwards, each on the prefix that the later ones still need.
+
+    Args:
+        backbone: in the dtype and on the device of ``vectors``.
+        inputs: a part with as many hop levels as the backbone declares.
+        vectors: [..., 3] in Å, usually ``inputs.vectors`` or a copy that requires a gradient.
+    """
+    level = len(inputs.levels) - 1
+    state = State({"species": inputs.species}, {})
+    energies = inputs.seeds.new_zeros(inputs.levels[0])
+    readouts = backbone.readouts
+    for depth, stage in enumerate((backbone.embed, *backbone.layers)):
+        state, level = _advance(stage, state, level, inputs, vectors)
+        if depth in readouts:
+            readout = readouts[depth]
+            reach = readout.spec.hops
+            seen = state if reach else state.first(inputs.levels[0])
+            result, _ = _advance(readout, seen, reach, inputs, vectors)
+            energies = energies + result.atoms["energies"]
+    return energies
+
+
+def energies_and_gradients(backbone: Backbone, inputs: ProgramInputs, *, differentiable: bool = False) -> ProgramOutputs:
+    """Evaluate the whole program: energies per atom and their gradient by every edge vector.
+
+    Args:
+        backbone: in the dtype and on the device of the inputs.
+        inputs: see `ProgramInputs`.
+        differentiable: keep the graph, to train on forces.
+    """
+    vectors = inputs.vectors.detach().requires_grad_(True)
+    with torch.enable_grad():
+        energies = atom_energies(backbone, inputs, vectors)
+        if not energies.requires_grad:  # no stage looked at any edge
+            return ProgramOutputs(energies, torch.zeros_like(vectors))
+        (gradients,) = torch.autograd.grad(
+            (energies * inputs.seeds).sum(), vectors, create_graph=differentiable, materialize_grads=True
+        )
+    return ProgramOutputs(energies if differentiable else energies.detach(), gradients)
+
+
+def _advance(
+    stage: Stage | torch.nn.Module, state: State, level: int, inputs: ProgramInputs, vectors: Tensor
+) -> tuple[State, int]:
+    """Run one stage; return its state and the level it is on."""
+    assert isinstance(stage, Stage)
+    inner = level - stage.spec.hops
+    blocks = (inputs.block(at, vectors) for at in range(level - 1, inner - 1, -1))
+    return stage(state, *blocks), inner

@@ -1,0 +1,113 @@
+"""What a program is given and what it returns, in both forms."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import NamedTuple, final
+
+from torch import Tensor
+
+from halocline.aggregation import Block, EdgeBlock, TableBlock, prefix
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramInputs(ABC):
+    """A part of a structure, ready for a program of H hops. A whole structure is one part.
+
+    Atoms are ordered by hop level: the first ``levels[0]`` are owned, the first ``levels[h]`` lie within h hops
+    of those. A stage that writes level h reads level h + 1, so each stage works on a prefix of everything.
+
+    Attributes:
+        species: (n_H,) int64, atomic numbers.
+        vectors: [..., 3] in the program's dtype, Å, from receiver to sender.
+        seeds: (n_0,) in the program's dtype; 1 for owned atoms, 0 for padding. Energies are weighted with it.
+        levels: (n_0, ..., n_H), atoms up to each hop level.
+        mask: [...] ones and zeros; None where no edge is padding.
+    """
+
+    species: Tensor
+    vectors: Tensor
+    seeds: Tensor
+    levels: tuple[int, ...]
+    mask: Tensor | None
+
+    @abstractmethod
+    def block(self, level: int, vectors: Tensor) -> Block:
+        """The one-hop block that reads level ``level + 1`` and writes level ``level``.
+
+        Args:
+            level: between 0 and H - 1.
+            vectors: stands in for ``self.vectors``, so that the caller can differentiate by it.
+        """
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class EdgeInputs(ProgramInputs):
+    """Flat edges; [...] is (E,).
+
+    Attributes:
+        senders: (E,) int64.
+        receivers: (E,) int64, never decreasing.
+        edge_levels: (e_0, ..., e_{H-1}), edges whose receivers lie within each hop level.
+    """
+
+    senders: Tensor
+    receivers: Tensor
+    edge_levels: tuple[int, ...]
+
+    def block(self, level: int, vectors: Tensor) -> EdgeBlock:
+        """See `ProgramInputs.block`."""
+        edges = self.edge_levels[level]
+        return EdgeBlock(
+            n_in=self.levels[level + 1],
+            n_out=self.levels[level],
+            vectors=prefix(vectors, edges),
+            senders=self.senders[:edges],
+            receivers=self.receivers[:edges],
+            mask=None if self.mask is None else self.mask[:edges],
+        )
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TableInputs(ProgramInputs):
+    """Padded tables; [...] is (n_{H-1}, k), and the last slot of each row is padding.
+
+    Attributes:
+        neighbours: (n_{H-1}, k) int64.
+        transposed: (n_H, t) int64, the flat slots that hold each atom; k - 1, the zero slot, where padded.
+    """
+
+    neighbours: Tensor
+    transposed: Tensor
+
+    def block(self, level: int, vectors: Tensor) -> TableBlock:
+        """See `ProgramInputs.block`."""
+        n_in, n_out = self.levels[level + 1], self.levels[level]
+        width = self.neighbours.shape[1]
+        assert self.mask is not None
+        # Slots of receivers outside this block do not exist in it; they read the zero slot instead.
+        transposed = self.transposed[:n_in]
+        transposed = transposed.where(transposed < n_out * width, width - 1)
+        return TableBlock(
+            n_in=n_in,
+            n_out=n_out,
+            vectors=prefix(vectors, n_out),
+            neighbours=self.neighbours[:n_out],
+            transposed=transposed,
+            mask=self.mask[:n_out],
+        )
+
+
+class ProgramOutputs(NamedTuple):
+    """What every program returns.
+
+    Attributes:
+        energies: (n_0,) in the program's dtype, eV per owned atom, without reference energies.
+        gradients: [..., 3] like the input vectors, eV/Å: derivative of the seeded sum of energies by each vector.
+    """
+
+    energies: Tensor
+    gradients: Tensor

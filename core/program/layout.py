@@ -1,0 +1,98 @@
+"""Lay a part out as program inputs, in the form that an executor wants."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from halocline.aggregation import Form
+from halocline.graph import Graph
+from halocline.partition.part import Part
+from halocline.program.inputs import EdgeInputs, ProgramInputs, TableInputs
+from halocline.program.program import Precision
+
+
+def lay_out(
+    graph: Graph, part: Part, form: Form, precision: Precision, device: torch.device | str = "cpu"
+) -> ProgramInputs:
+    """Turn a part of a graph into tensors.
+
+    Vectors were formed in float64 and are cast here, once.
+    """
+    vectors = graph.vectors[part.edges]
+    if form is Form.EDGES:
+        inputs: ProgramInputs = _edge_inputs(graph, part, vectors, precision, device)
+    else:
+        inputs = _table_inputs(graph, part, vectors, precision, device)
+    return inputs
+
+
+def edge_slots(part: Part) -> NDArray[np.int64]:
+    """The flat table slot of each edge, (E,): row = receiver, column = position among the receiver's edges."""
+    counts, width = _rows(part)
+    starts = np.cumsum(counts) - counts
+    return part.receivers * width + np.arange(len(part.edges)) - starts[part.receivers]
+
+
+def gather_edges(gradients: Tensor, part: Part, form: Form) -> Tensor:
+    """Bring per-edge outputs [..., 3] back to one row for each edge of the part, (E, 3)."""
+    if form is Form.EDGES:
+        return gradients
+    slots = torch.from_numpy(edge_slots(part)).to(gradients.device)
+    return gradients.reshape(-1, gradients.shape[-1]).index_select(0, slots)
+
+
+def _edge_inputs(
+    graph: Graph, part: Part, vectors: NDArray[np.float64], precision: Precision, device: torch.device | str
+) -> EdgeInputs:
+    return EdgeInputs(
+        species=torch.from_numpy(graph.structure.numbers[part.atoms]).to(device),
+        vectors=torch.from_numpy(vectors).to(device, precision.torch),
+        seeds=torch.ones(part.levels[0], dtype=precision.torch, device=device),
+        levels=part.levels,
+        mask=None,
+        senders=torch.from_numpy(part.senders).to(device),
+        receivers=torch.from_numpy(part.receivers).to(device),
+        edge_levels=part.edge_levels,
+    )
+
+
+def _table_inputs(
+    graph: Graph, part: Part, vectors: NDArray[np.float64], precision: Precision, device: torch.device | str
+) -> TableInputs:
+    counts, width = _rows(part)
+    slots = edge_slots(part)
+    neighbours = np.zeros(len(counts) * width, np.int64)
+    neighbours[slots] = part.senders
+    mask = np.zeros(len(counts) * width)
+    mask[slots] = 1.0
+    padded = np.zeros((len(counts) * width, 3))
+    padded[slots] = vectors
+    return TableInputs(
+        species=torch.from_numpy(graph.structure.numbers[part.atoms]).to(device),
+        vectors=torch.from_numpy(padded.reshape(-1, width, 3)).to(device, precision.torch),
+        seeds=torch.ones(part.levels[0], dtype=precision.torch, device=device),
+        levels=part.levels,
+        mask=torch.from_numpy(mask.reshape(-1, width)).to(device, precision.torch),
+        neighbours=torch.from_numpy(neighbours.reshape(-1, width)).to(device),
+        transposed=torch.from_numpy(_transposed(part, slots, width)).to(device),
+    )
+
+
+def _rows(part: Part) -> tuple[NDArray[np.int64], int]:
+    """Edges of each receiver that has a row, and the width of the table: one slot is always padding."""
+    rows = part.levels[-2] if len(part.levels) > 1 else 0
+    counts = np.bincount(part.receivers, minlength=rows)
+    return counts, int(counts.max(initial=0)) + 1
+
+
+def _transposed(part: Part, slots: NDArray[np.int64], width: int) -> NDArray[np.int64]:
+    """For each atom read, the slots that hold it; the zero slot ``width - 1`` where there are fewer."""
+    order = np.argsort(part.senders, kind="stable")
+    counts = np.bincount(part.senders, minlength=part.levels[-1])
+    table = np.full((part.levels[-1], max(1, int(counts.max(initial=0)))), width - 1, np.int64)
+    column = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    table[part.senders[order], column] = slots[order]
+    return table

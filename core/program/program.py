@@ -1,0 +1,60 @@
+"""A program: a backbone frozen in one dtype and one form, ready to be compiled."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self, final
+
+import torch
+
+from halocline.aggregation import Form
+from halocline.errors import BackboneError
+from halocline.model.backbone import Backbone, Output
+
+
+class Precision(StrEnum):
+    """Floating-point types a program can compute in."""
+
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+
+    @property
+    def torch(self) -> torch.dtype:
+        """The torch dtype of this name."""
+        return torch.float64 if self is Precision.FLOAT64 else torch.float32
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What an executor compiles.
+
+    Attributes:
+        backbone: in ``precision``, in evaluation mode, without gradients for its parameters. Not shared.
+        precision: dtype of vectors, energies and gradients.
+        form: layout of edges that the inputs must have.
+    """
+
+    backbone: Backbone
+    precision: Precision
+    form: Form
+
+    @classmethod
+    def freeze(cls, backbone: Backbone, precision: Precision, form: Form) -> Self:
+        """Copy the backbone and cast it; the original stays as it is.
+
+        Raises:
+            BackboneError: a stage cannot work in this form, or needs something no evaluator provides yet.
+        """
+        for name, stage in backbone.stages():
+            if form not in stage.spec.forms:
+                raise BackboneError(f"Stage {name!r} of {backbone.name!r} cannot work on the form {form.value!r}.")
+            if stage.spec.edge_state or stage.spec.index_sets:
+                needs = ", ".join((*stage.spec.edge_state, *stage.spec.index_sets))
+                raise BackboneError(f"Stage {name!r} of {backbone.name!r} needs {needs}, which is not supported yet.")
+        if backbone.outputs != (Output.ENERGIES,):
+            raise BackboneError(f"{backbone.name!r} declares outputs other than energies per atom: not supported yet.")
+        frozen = copy.deepcopy(backbone).to(precision.torch).eval().requires_grad_(False)
+        return cls(frozen, precision, form)

@@ -1,0 +1,53 @@
+"""Functions of the distance: Gaussian basis, cosine envelope, shifted softplus."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+#: Gaussians are cut off at exp(-36) = 2e-16, below the precision of float64. Without a floor their tails are
+#: subnormal in float32, and matrix products with subnormal numbers run several times slower on CPUs.
+LARGEST_EXPONENT = 36.0
+
+
+def shifted_softplus(x: Tensor) -> Tensor:
+    """log(1 + exp(x)) - log 2, in the form that neither overflows nor needs a softplus kernel in float64."""
+    return torch.log1p(torch.exp(-x.abs())) + F.relu(x) - math.log(2.0)
+
+
+class GaussianBasis(nn.Module):
+    """exp(-(r - μ_g)² / 2Δ²) for centres μ_g evenly spaced by Δ.
+
+    Args:
+        cutoff: last centre, Å; the first is at 0.
+        count: number G of centres.
+    """
+
+    centres: Tensor
+
+    def __init__(self, cutoff: float, count: int) -> None:
+        super().__init__()
+        centres = torch.linspace(0.0, cutoff, count, dtype=torch.float64)
+        self.register_buffer("centres", centres, persistent=False)
+        self.spacing = cutoff / (count - 1)
+
+    def forward(self, distances: Tensor) -> Tensor:
+        """Expand distances [...] in Å to [..., G]."""
+        scaled = (distances[..., None] - self.centres) * (1.0 / self.spacing)
+        return torch.exp(-(0.5 * scaled * scaled).clamp(max=LARGEST_EXPONENT))
+
+
+def cosine_envelope(distances: Tensor, cutoff: float, *, ends: bool) -> Tensor:
+    """½ (cos(π r / r_c) + 1), [...].
+
+    Args:
+        distances: [...], Å.
+        cutoff: r_c, Å.
+        ends: zero beyond r_c; otherwise the cosine rises again there, as in the water-cluster work, whose nearest
+            neighbours may lie farther away.
+    """
+    envelope = 0.5 * (torch.cos(distances * (math.pi / cutoff)) + 1.0)
+    return envelope * (distances < cutoff).to(envelope.dtype) if ends else envelope

@@ -1,0 +1,39 @@
+"""Keep the first layers of a backbone and the readouts that belong to them.
+
+Message-passing pruning as in L. Kong, J. Shim, G. Hu and V. Fung, arXiv:2509.21694.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+from halocline.errors import UsageError
+from halocline.model.backbone import Backbone
+from halocline.model.pruner import Pruner, PruningReport
+
+
+@final
+class DepthPruner(Pruner):
+    """Cut a backbone after its first layers.
+
+    Args:
+        layers: how many layers to keep, at least one.
+    """
+
+    def __init__(self, layers: int) -> None:
+        self.layers = layers
+
+    def prune(self, backbone: Backbone) -> tuple[Backbone, PruningReport]:
+        """See `Pruner.prune`.
+
+        Raises:
+            UsageError: the backbone does not have that many layers.
+        """
+        if not 1 <= self.layers <= len(backbone.layers):
+            raise UsageError(
+                f"Cannot keep {self.layers} layers of a model that has {len(backbone.layers)}; "
+                f"choose between 1 and {len(backbone.layers)}."
+            )
+        pruned = type(backbone).from_config(backbone.pruned_config(self.layers))
+        pruned.load_state_dict(backbone.pruned_weights(self.layers))
+        return pruned.train(backbone.training), PruningReport.compare(backbone, pruned)
