@@ -1,0 +1,77 @@
+"""Conditions under which a run is stopped, because what follows would be nonsense."""
+
+from __future__ import annotations
+
+from typing import final
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
+
+from halocline.dynamics.sample import Sample
+
+#: K above the temperature of the bath (nve: of the start). MLIPAudit judges stability by the same bound.
+EXCESS_TEMPERATURE = 10_000.0
+#: Å that an atom may travel in one step; a hydrogen atom at 10 000 K makes 0.2 Å in 1 fs.
+LONGEST_MOVE = 1.0
+#: Å between an atom of a molecule or cluster and its nearest neighbour, beyond the reach of a usual potential.
+WIDEST_GAP = 10.0
+
+
+@final
+class Guards:
+    """Looks at each step; the reason to stop comes back as text, so that the caller can add where and when.
+
+    Args:
+        atoms: the structure at the start of the run.
+        temperature: K; of the bath, or of the start for nve.
+    """
+
+    def __init__(self, atoms: Atoms, temperature: float) -> None:
+        self._hottest = temperature + EXCESS_TEMPERATURE
+        self._gap = max(WIDEST_GAP, 2.0 * _widest_gap(atoms)[1])
+        self._previous: NDArray[np.float64] | None = None
+
+    def reason_to_stop(self, atoms: Atoms, sample: Sample) -> str | None:
+        """Return why the run must stop at this step, or None."""
+        return self._not_finite(atoms, sample) or self._too_fast(atoms, sample) or self._apart(atoms)
+
+    def _not_finite(self, atoms: Atoms, sample: Sample) -> str | None:
+        if not np.isfinite(sample.potential):
+            return f"the energy is {sample.potential}"
+        arrays = {"force": atoms.get_forces(apply_constraint=False), "position": atoms.positions, "velocity": atoms.get_momenta()}
+        for name, values in arrays.items():
+            bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+            if len(bad):
+                return f"the {name} of atom {bad[0]} is not finite"
+        if sample.pressure is not None and not np.isfinite(sample.pressure):
+            return f"the pressure is {sample.pressure}"
+        return None
+
+    def _too_fast(self, atoms: Atoms, sample: Sample) -> str | None:
+        previous, self._previous = self._previous, atoms.get_positions()
+        if not sample.temperature <= self._hottest:
+            return f"the temperature ran away to {sample.temperature:.3g} K"
+        if previous is None:
+            return None
+        moves = np.linalg.norm(atoms.positions - previous, axis=1)
+        atom = int(moves.argmax())
+        if moves[atom] > LONGEST_MOVE:
+            return f"atom {atom} moved {moves[atom]:.3g} Å in one step"
+        return None
+
+    def _apart(self, atoms: Atoms) -> str | None:
+        atom, gap = _widest_gap(atoms)
+        if gap > self._gap:
+            return f"atom {atom} has flown apart, {gap:.3g} Å from its nearest neighbour"
+        return None
+
+
+def _widest_gap(atoms: Atoms) -> tuple[int, float]:
+    """Return the loneliest atom and its distance in Å to the nearest other; 0 Å for periodic structures."""
+    if atoms.pbc.any() or len(atoms) < 2:
+        return 0, 0.0
+    nearest = KDTree(atoms.positions).query(atoms.positions, k=2)[0][:, 1]
+    atom = int(nearest.argmax())
+    return atom, float(nearest[atom])

@@ -1,0 +1,85 @@
+"""The files of one run, which share a prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from filelock import FileLock, Timeout
+
+from halocline.dynamics.snapshot import previous_path
+from halocline.errors import DynamicsError, UsageError
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where a run writes.
+
+    Attributes:
+        prefix: path without extension, such as ``runs/water``; its folder is made if it is missing.
+    """
+
+    prefix: Path
+
+    @property
+    def trajectory(self) -> Path:
+        """Frames, as extended XYZ."""
+        return self._with(".extxyz")
+
+    @property
+    def log(self) -> Path:
+        """Energies, temperature and pressure, as CSV."""
+        return self._with(".csv")
+
+    @property
+    def checkpoint(self) -> Path:
+        """The state to resume from."""
+        return self._with(".npz")
+
+    @property
+    def plot(self) -> Path:
+        """The log as a figure."""
+        return self._with(".png")
+
+    def prepare(self, *, overwrite: bool) -> None:
+        """Make sure that no other run's files are lost.
+
+        Raises:
+            UsageError: the files of a run are there already and may not be overwritten.
+        """
+        files = (self.trajectory, self.log, self.checkpoint, previous_path(self.checkpoint))
+        there = [path for path in files if path.exists()]
+        if there and not overwrite:
+            raise UsageError(
+                f"{there[0]} exists: continue that run with --resume, replace it with --overwrite, "
+                "or choose another --output."
+            )
+        for path in there:
+            path.unlink()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the folder and keep all other processes off the run while the block lasts.
+
+        Raises:
+            DynamicsError: another process is writing this run, or the folder cannot be made.
+        """
+        lock = FileLock(self.prefix.with_name(f".{self.prefix.name}.lock"))
+        try:
+            self.prefix.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise DynamicsError(f"Another process is writing the run {self.prefix}; wait for it to end.") from error
+        except OSError as error:
+            raise DynamicsError(f"Cannot write into {self.prefix.parent}: {error.strerror}.") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _with(self, extension: str) -> Path:
+        return self.prefix.with_name(self.prefix.name + extension)

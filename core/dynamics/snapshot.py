@@ -1,0 +1,110 @@
+"""Checkpoints of a run: everything that its next step depends on, in full precision.
+
+The file is a NumPy archive without pickle: float64 arrays, and the rest as JSON. The archive carries a CRC of
+every entry, so a damaged file is refused rather than continued from.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halocline.errors import DynamicsError
+
+FORMAT_VERSION = 1
+_ARRAYS = ("positions", "momenta", "cell")
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Snapshot:
+    """The state of a run at the end of a step, before that step is recorded.
+
+    Attributes:
+        step: number of the step.
+        positions: (N, 3) float64, Å.
+        momenta: (N, 3) float64, in ASE's unit √(amu·eV).
+        cell: (3, 3) float64, Å.
+        integrator: thermostat and barostat variables, by ASE's names.
+        rng: state of the random-number generator, as NumPy gives it.
+        marks: length and SHA-256 of every file that the run appends to.
+        options: everything that must not change when the run goes on, by name.
+        versions: of the libraries that took part.
+    """
+
+    step: int
+    positions: NDArray[np.float64]
+    momenta: NDArray[np.float64]
+    cell: NDArray[np.float64]
+    integrator: dict[str, float]
+    rng: dict[str, Any]
+    marks: dict[str, dict[str, Any]]
+    options: dict[str, Any]
+    versions: dict[str, str]
+
+
+def save_snapshot(path: Path, snapshot: Snapshot) -> None:
+    """Write a checkpoint atomically; the one before it is kept under `previous_path`.
+
+    Raises:
+        DynamicsError: the disk is full or the folder cannot be written; the old checkpoint is intact.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    header = {"format_version": FORMAT_VERSION} | {
+        name: getattr(snapshot, name) for name in Snapshot.__dataclass_fields__ if name not in _ARRAYS
+    }
+    try:
+        with temporary.open("wb") as file:
+            arrays = {name: getattr(snapshot, name) for name in _ARRAYS}
+            np.savez(file, header=np.array(json.dumps(header)), **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            path.replace(previous_path(path))
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        reason = error.strerror or str(error)
+        raise DynamicsError(f"Cannot write the checkpoint {path}: {reason}. The one before it is kept.") from error
+
+
+def load_snapshot(path: Path) -> Snapshot:
+    """Read a checkpoint, or the previous one if the newest is missing, as after a crash between two renames.
+
+    Raises:
+        DynamicsError: there is none, it is damaged, or it has another version.
+    """
+    for candidate in (path, previous_path(path)):
+        if candidate.exists():
+            return _read(candidate)
+    raise DynamicsError(f"There is no checkpoint {path} to resume from; leave out --resume to start a run.")
+
+
+def previous_path(path: Path) -> Path:
+    """Where the checkpoint before the newest one is kept."""
+    return path.with_name(f"{path.stem}_prev{path.suffix}")
+
+
+def _read(path: Path) -> Snapshot:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            header = json.loads(str(archive["header"]))
+            arrays = {name: archive[name] for name in _ARRAYS}
+        version = header.pop("format_version")
+    except Exception as error:  # damage shows as almost any error of zipfile, NumPy or json
+        raise DynamicsError(
+            f"The checkpoint {path} is damaged ({error}); the one before it may be at {previous_path(path)}, "
+            "move it there to resume from it."
+        ) from error
+    if version != FORMAT_VERSION:
+        raise DynamicsError(
+            f"The checkpoint {path} has format version {version}, this release reads {FORMAT_VERSION}; "
+            "resume with the release that wrote it."
+        )
+    return Snapshot(**header, **arrays)
