@@ -87,7 +87,8 @@ def _examine(manager: pluggy.PluginManager, entry_point: metadata.EntryPoint, pl
     try:
         with process_state_kept() as changed:
             module = _import(entry_point, plugin)
-            plugin = replace(plugin, api_version=_api_version(module, plugin))
+            plugin = replace(plugin, api_version=_stated_api(module))
+            _check_api(plugin)
             _register(manager, module, plugin)
             components = tuple(_components(manager, module, plugin))
     except _Fault as fault:
@@ -128,18 +129,24 @@ def _import(entry_point: metadata.EntryPoint, plugin: Plugin) -> ModuleType:
     return module
 
 
-def _api_version(module: ModuleType, plugin: Plugin) -> int:
+def _stated_api(module: ModuleType) -> int:
     version = getattr(module, "halocline_api", None)
-    if not isinstance(version, int):
-        found = "states no halocline_api" if version is None else f"states halocline_api = {version!r}"
-        raise _Fault(f"{module.__name__} {found}", f"Put 'halocline_api = {API_VERSION}' into that module.")
-    if version == API_VERSION:
+    if isinstance(version, int):
         return version
-    reason = f"it is written for plugin API {version}, halocline {__version__} has plugin API {API_VERSION}"
-    older, newer = BUILTIN, plugin.distribution
-    if version < API_VERSION:
-        older, newer = newer, older
-    raise _Fault(f"{reason}; {older} is the older one", f"Upgrade {older}, or install an older {newer}.")
+    found = "states no halocline_api" if version is None else f"states halocline_api = {version!r}"
+    raise _Fault(f"{module.__name__} {found}", f"Put 'halocline_api = {API_VERSION}' into that module.")
+
+
+def _check_api(plugin: Plugin) -> None:
+    stated = plugin.api_version
+    if stated is None or stated == API_VERSION:
+        return
+    older, newer = (BUILTIN, plugin.distribution) if stated > API_VERSION else (plugin.distribution, BUILTIN)
+    raise _Fault(
+        f"it is written for plugin API {stated} and halocline {__version__} has plugin API {API_VERSION}; "
+        f"{older} is the older one",
+        f"Upgrade {older}, or install an older {newer}.",
+    )
 
 
 def _register(manager: pluggy.PluginManager, module: ModuleType, plugin: Plugin) -> None:

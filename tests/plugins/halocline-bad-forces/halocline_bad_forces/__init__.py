@@ -1,0 +1,1 @@
+"""A backbone whose forces are not the gradient of its energy."""

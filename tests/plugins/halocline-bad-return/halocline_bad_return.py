@@ -1,0 +1,11 @@
+"""A plugin whose hook returns strings."""
+
+from halocline.plugin import hookimpl
+
+halocline_api = 1
+
+
+@hookimpl
+def halocline_backbones() -> list[str]:
+    """Return no components."""
+    return ["package.module:Backbone"]

@@ -1,0 +1,1 @@
+"""Springs between neighbours, as a plugin for Halocline."""
