@@ -212,8 +212,9 @@ class _Run:
 
     def _stopped(self, reason: str) -> DynamicsError:
         step = self._integrator.nsteps
-        frame = "no frame" if self._recorded is None else f"step {self._recorded}"
+        frame = "none" if self._recorded is None else f"step {self._recorded}"
         return DynamicsError(
-            f"The run stopped near step {step} ({step * self._settings.timestep:g} fs): {reason}. Everything before "
-            f"is kept: the last frame in {self._output.trajectory} is {frame}, the checkpoint holds step {self._saved}."
+            f"The run stopped near step {step} ({step * self._settings.timestep:g} fs): {reason}. "
+            f"All steps before it are kept. Last frame in {self._output.trajectory}: {frame}; "
+            f"checkpoint: step {self._saved}."
         )

@@ -40,7 +40,11 @@ class Guards:
     def _not_finite(self, atoms: Atoms, sample: Sample) -> str | None:
         if not np.isfinite(sample.potential):
             return f"the energy is {sample.potential}"
-        arrays = {"force": atoms.get_forces(apply_constraint=False), "position": atoms.positions, "velocity": atoms.get_momenta()}
+        arrays = {
+            "force": atoms.get_forces(apply_constraint=False),
+            "position": atoms.positions,
+            "velocity": atoms.get_momenta(),
+        }
         for name, values in arrays.items():
             bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
             if len(bad):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+import json
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
 
 from halocline.errors import DynamicsError
+
+if TYPE_CHECKING:
+    from halocline.model.potential import Potential
 
 
 def structure_digest(atoms: Atoms) -> str:
@@ -18,6 +22,18 @@ def structure_digest(atoms: Atoms) -> str:
         digest.update(np.ascontiguousarray(array).tobytes())
     digest.update(atoms.pbc.tobytes())
     digest.update(repr([constraint.todict() for constraint in atoms.constraints]).encode())
+    return digest.hexdigest()
+
+
+def model_digest(potential: Potential) -> str:
+    """SHA-256 of everything that a model's numbers follow from: architecture, weights, reference energies."""
+    backbone = potential.backbone
+    what = [backbone.name, backbone.config, potential.reference_energies]
+    digest = hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode())
+    for name, tensor in sorted(backbone.state_dict().items()):
+        array = tensor.detach().cpu().contiguous().numpy()
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
     return digest.hexdigest()
 
 

@@ -73,7 +73,7 @@ class Output:
             self.prefix.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
         except Timeout as error:
-            raise DynamicsError(f"Another process is writing the run {self.prefix}; wait for it to end.") from error
+            raise DynamicsError(f"Another process is writing the run {self.prefix}; let it end.") from error
         except OSError as error:
             raise DynamicsError(f"Cannot write into {self.prefix.parent}: {error.strerror}.") from error
         try:

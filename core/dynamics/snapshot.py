@@ -6,8 +6,8 @@ every entry, so a damaged file is refused rather than continued from.
 
 from __future__ import annotations
 
+import io
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halocline.errors import DynamicsError
+from halocline.files import write_atomically
 
 FORMAT_VERSION = 1
 _ARRAYS = ("positions", "momenta", "cell")
@@ -55,27 +56,22 @@ def save_snapshot(path: Path, snapshot: Snapshot) -> None:
     Raises:
         DynamicsError: the disk is full or the folder cannot be written; the old checkpoint is intact.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     header = {"format_version": FORMAT_VERSION} | {
         name: getattr(snapshot, name) for name in Snapshot.__dataclass_fields__ if name not in _ARRAYS
     }
+    arrays = {name: getattr(snapshot, name) for name in _ARRAYS}
+    archive = io.BytesIO()
+    np.savez(archive, header=np.array(json.dumps(header)), **arrays)
     try:
-        with temporary.open("wb") as file:
-            arrays = {name: getattr(snapshot, name) for name in _ARRAYS}
-            np.savez(file, header=np.array(json.dumps(header)), **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            path.replace(previous_path(path))
-        temporary.replace(path)
+        _keep_previous(path)
+        write_atomically(path, archive.getvalue())
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         reason = error.strerror or str(error)
         raise DynamicsError(f"Cannot write the checkpoint {path}: {reason}. The one before it is kept.") from error
 
 
 def load_snapshot(path: Path) -> Snapshot:
-    """Read a checkpoint, or the previous one if the newest is missing, as after a crash between two renames.
+    """Read a checkpoint, or the previous one if the newest is missing.
 
     Raises:
         DynamicsError: there is none, it is damaged, or it has another version.
@@ -89,6 +85,18 @@ def load_snapshot(path: Path) -> Snapshot:
 def previous_path(path: Path) -> Path:
     """Where the checkpoint before the newest one is kept."""
     return path.with_name(f"{path.stem}_prev{path.suffix}")
+
+
+def _keep_previous(path: Path) -> None:
+    """Give the newest checkpoint a second name, so that there is one at every moment."""
+    if not path.exists():
+        return
+    previous = previous_path(path)
+    previous.unlink(missing_ok=True)
+    try:
+        previous.hardlink_to(path)
+    except OSError:  # a file system without links
+        path.replace(previous)
 
 
 def _read(path: Path) -> Snapshot:

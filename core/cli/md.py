@@ -1,0 +1,176 @@
+"""``halocline md``: molecular dynamics."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from halocline.cli.options import add_model_options, evaluation_options, load_potential
+
+if TYPE_CHECKING:
+    from halocline.dynamics import Settings
+
+#: Options that mean something in some ensembles only.
+_MEANT_FOR = {
+    "thermostat": ("nvt",),
+    "relaxation_time": ("nvt", "npt"),
+    "pressure": ("npt",),
+    "barostat_time": ("npt",),
+}
+_DIGITS = {"potential_eV": 5, "temperature_K": 1, "pressure_GPa": 4, "ns_per_day": 3, "us_per_atom_step": 2}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument(
+        "structure", metavar="STRUCTURE", help="the start: last frame of a file, - is extxyz on stdin"
+    )
+    add_model_options(parser)
+    _add_ensemble_options(parser.add_argument_group("ensemble"))
+    _add_length_options(parser.add_argument_group("length and output"))
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run or resume molecular dynamics, and print what it amounts to.
+
+    Raises:
+        HaloclineError: an input is no good, or the run had to stop.
+    """
+    from pathlib import Path
+
+    from halocline.cli.interruption import held_back
+    from halocline.cli.output import progress, say
+    from halocline.cli.structures import read_frames
+    from halocline.dynamics import Output, run_dynamics
+
+    settings, output = _settings(arguments), Output(Path(arguments.output))
+    steps = _number_of_steps(arguments)
+    atoms = read_frames(arguments.structure)[-1]
+    potential = load_potential(arguments)
+    with held_back() as interruption, progress(steps, f"md {arguments.ensemble}") as advance:
+        outcome = run_dynamics(
+            atoms,
+            potential.calculator(**evaluation_options(arguments)),
+            settings,
+            output,
+            steps=steps,
+            checkpoint_interval=arguments.checkpoint_interval,
+            identity=_identity(arguments, potential),
+            resume=arguments.resume,
+            overwrite=arguments.overwrite,
+            on_step=lambda sample: advance(),
+            interrupted=lambda: bool(interruption),
+        )
+    _report(arguments, output, outcome, len(atoms), settings)
+    if not outcome.finished:
+        say(f"halocline: interrupted at step {outcome.step} of {steps}; the same command with --resume goes on.")
+    return interruption.exit_status if not outcome.finished else 0
+
+
+def _add_ensemble_options(group: Any) -> None:
+    group.add_argument("--ensemble", default="nvt", choices=("nve", "nvt", "npt"), help="[%(default)s]")
+    group.add_argument("--thermostat", choices=("langevin", "bussi"), help="of nvt [langevin]")
+    group.add_argument("--temperature", type=float, default=300.0, metavar="K", help="[%(default)s]")
+    group.add_argument("--pressure", type=float, metavar="GPA", help="of npt [0]")
+    group.add_argument("--timestep", type=float, default=0.5, metavar="FS", help="[%(default)s]")
+    group.add_argument("--relaxation-time", type=float, metavar="FS", help="of the thermostat, 1/friction [100]")
+    group.add_argument("--barostat-time", type=float, metavar="FS", help="of the barostat [1000]")
+    group.add_argument("--seed", type=int, default=0, help="of velocities and thermostat [%(default)s]")
+
+
+def _add_length_options(group: Any) -> None:
+    length = group.add_mutually_exclusive_group(required=True)
+    length.add_argument("--steps", type=int, metavar="N", help="length of the run, restarts included")
+    length.add_argument("--time", type=float, metavar="PS", help="the same in ps")
+    group.add_argument(
+        "-o", "--output", default="md", metavar="PREFIX", help="writes PREFIX.extxyz, .csv, .npz [%(default)s]"
+    )
+    group.add_argument("--interval", type=int, default=10, metavar="N", help="steps between frames [%(default)s]")
+    group.add_argument(
+        "--log-interval", type=int, default=1, metavar="N", help="steps between log lines [%(default)s]"
+    )
+    group.add_argument(
+        "--checkpoint-interval", type=int, default=500, metavar="N", help="steps between checkpoints [%(default)s]"
+    )
+    start = group.add_mutually_exclusive_group()
+    start.add_argument("--resume", action="store_true", help="go on from PREFIX.npz, exactly")
+    start.add_argument("--overwrite", action="store_true", help="replace a run of the same PREFIX")
+    group.add_argument("--plot", action="store_true", help="draw the log into PREFIX.png")
+    group.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    from halocline.dynamics import Settings
+    from halocline.errors import UsageError
+
+    given = {name: value for name in _MEANT_FOR if (value := getattr(arguments, name)) is not None}
+    for name in given:
+        if arguments.ensemble not in _MEANT_FOR[name]:
+            option = "--" + name.replace("_", "-")
+            raise UsageError(f"{option} means nothing in the {arguments.ensemble} ensemble; leave it out.")
+    return Settings(
+        ensemble=arguments.ensemble,
+        temperature=arguments.temperature,
+        timestep=arguments.timestep,
+        seed=arguments.seed,
+        frame_interval=arguments.interval,
+        log_interval=arguments.log_interval,
+        **given,
+    )
+
+
+def _number_of_steps(arguments: argparse.Namespace) -> int:
+    from halocline.errors import UsageError
+
+    steps = arguments.steps if arguments.time is None else arguments.time * 1000.0 / arguments.timestep
+    if not 0 <= steps < float("inf") or arguments.checkpoint_interval < 1:
+        raise UsageError("--steps or --time must not be negative, --checkpoint-interval must be at least 1.")
+    return round(steps)
+
+
+def _identity(arguments: argparse.Namespace, potential: Any) -> dict[str, Any]:
+    from halocline.dynamics.identity import model_digest
+
+    return evaluation_options(arguments) | {"model": model_digest(potential)}
+
+
+def _report(arguments: argparse.Namespace, output: Any, outcome: Any, atoms: int, settings: Settings) -> None:
+    from halocline.cli.output import emit_json, table
+    from halocline.dynamics.plot import plot_log
+    from halocline.dynamics.summary import summarise
+
+    summary = summarise(output.log, outcome, atoms=atoms, timestep=settings.timestep)
+    files = {"trajectory": output.trajectory, "log": output.log, "checkpoint": output.checkpoint}
+    if arguments.plot:
+        title = f"{arguments.structure}: {settings.ensemble}, {settings.timestep:g} fs"
+        plot_log(output.log, output.plot, title=title)
+        files["plot"] = output.plot
+    if arguments.json:
+        emit_json(summary | files)
+    else:
+        table("", ("quantity", "value"), [*_rows(summary), *files.items()])
+
+
+def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """The lines of the result table; what does not exist is left out."""
+
+    def number(name: str) -> str | None:
+        value = summary[name]
+        return None if value is None else f"{value:.{_DIGITS.get(name, 1)}f}"
+
+    def spread(name: str, deviation: str) -> str | None:
+        mean = number(name)
+        return None if mean is None else f"{mean} ± {summary[deviation]:.{_DIGITS[name]}f}"
+
+    rows = [
+        ("steps", f"{summary['steps']} ({summary['time_fs'] / 1000:g} ps)"),
+        ("atoms", str(summary["atoms"])),
+        ("potential energy (eV)", number("potential_eV")),
+        ("temperature (K), mean ± std", spread("temperature_K", "temperature_std_K")),
+        ("pressure (GPa), mean ± std", spread("pressure_GPa", "pressure_std_GPa")),
+        ("steps/s", number("steps_per_s")),
+        ("ns/day", number("ns_per_day")),
+        ("µs/atom/step", number("us_per_atom_step")),
+    ]
+    return [(name, value) for name, value in rows if value is not None]

@@ -1,0 +1,145 @@
+"""``halocline run``: evaluate structures."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from halocline.cli.options import add_model_options, evaluation_options, load_potential
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from halocline.model.result import Result
+
+_COLUMNS = ("file", "frame", "formula", "atoms", "E (eV)", "E/atom (eV)", "max |F| (eV/Å)", "p (GPa)")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument(
+        "structures",
+        nargs="+",
+        metavar="STRUCTURES",
+        help="files of any format that ASE reads; - is extxyz on stdin",
+    )
+    add_model_options(parser)
+    group = parser.add_argument_group("output")
+    group.add_argument("-o", "--output", metavar="FILE", help="write the structures with results as extended XYZ")
+    group.add_argument("--json", action="store_true", help="print all results, arrays included, as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluate every frame of every file.
+
+    Raises:
+        HaloclineError: a file, structure, model or option is no good.
+    """
+    from halocline.cli.output import emit_json, progress, table
+    from halocline.cli.structures import read_frames
+
+    _check_output(arguments)
+    frames = [
+        (name, index, atoms) for name in arguments.structures for index, atoms in enumerate(read_frames(name))
+    ]
+    potential = load_potential(arguments)
+    options = evaluation_options(arguments)
+    results = []
+    with progress(len(frames), "evaluating") as advance:
+        for name, index, atoms in frames:
+            results.append(_evaluate(potential, atoms, options, f"{name}, frame {index}"))
+            advance()
+    if arguments.output:
+        _write(
+            arguments.output, [_labelled(frame[2], result) for frame, result in zip(frames, results, strict=True)]
+        )
+    records = [_record(*frame, result) for frame, result in zip(frames, results, strict=True)]
+    if arguments.json:
+        emit_json(records)
+    else:
+        table("", _COLUMNS, [_row(record) for record in records])
+    return 0
+
+
+def _check_output(arguments: argparse.Namespace) -> None:
+    """Refuse to replace an input, and find out that a folder is missing before hours of work."""
+    from pathlib import Path
+
+    from halocline.errors import UsageError
+
+    if arguments.output is None:
+        return
+    output = Path(arguments.output)
+    if not output.parent.is_dir():
+        raise UsageError(f"The folder of --output {output} does not exist; make it first.")
+    if output.resolve() in {Path(name).resolve() for name in arguments.structures}:
+        raise UsageError(f"--output {output} is one of the inputs; choose another name.")
+
+
+def _evaluate(potential: Any, atoms: Atoms, options: dict[str, Any], where: str) -> Result:
+    from halocline.errors import StructureError
+
+    try:
+        result: Result = potential(atoms, **options)
+    except StructureError as error:
+        raise StructureError(f"{where}: {error}") from error
+    return result
+
+
+def _record(name: str, index: int, atoms: Atoms, result: Result) -> dict[str, Any]:
+    """All numbers of a frame, in eV, eV/Å, eV/Å³ and GPa."""
+    import numpy as np
+    from ase import units
+
+    pressure = None if result.stress is None else -float(np.trace(result.stress)) / 3.0 / units.GPa
+    return {
+        "file": name,
+        "frame": index,
+        "formula": atoms.get_chemical_formula(),
+        "atoms": len(atoms),
+        "energy": result.energy,
+        "energy_per_atom": result.energy / len(atoms),
+        "max_force": float(np.linalg.norm(result.forces, axis=1).max()),
+        "pressure": pressure,
+        "energies": result.energies,
+        "forces": result.forces,
+        "stress": result.stress,
+    }
+
+
+def _row(record: dict[str, Any]) -> list[object]:
+    """The cells of the table; energies to 0.01 meV."""
+    pressure = "" if record["pressure"] is None else f"{record['pressure']:.4f}"
+    cells = [record[name] for name in ("file", "frame", "formula", "atoms")]
+    numbers = (f"{record[name]:.5f}" for name in ("energy", "energy_per_atom", "max_force"))
+    return [*cells, *numbers, pressure]
+
+
+def _labelled(atoms: Atoms, result: Result) -> Atoms:
+    """A copy that carries the results; labels that the file brought move to ``REF_`` names."""
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    copy = atoms.copy()
+    reference = getattr(atoms.calc, "results", {})
+    for name, place in (("energy", copy.info), ("stress", copy.info), ("forces", copy.arrays)):
+        if name in reference:
+            place.setdefault(f"REF_{name}", reference[name])
+    results = {"energy": result.energy, "energies": result.energies, "forces": result.forces}
+    if result.stress is not None:
+        results["stress"] = result.stress
+    copy.calc = SinglePointCalculator(copy, **results)
+    return copy
+
+
+def _write(path: str, frames: list[Atoms]) -> None:
+    import io
+    from pathlib import Path
+
+    from ase.io.extxyz import write_extxyz
+
+    from halocline.files import write_atomically
+
+    text = io.StringIO()
+    write_extxyz(text, frames)
+    write_atomically(Path(path), text.getvalue().encode())

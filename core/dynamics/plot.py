@@ -1,0 +1,93 @@
+"""Figures of a log, made without touching matplotlib's global state."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from halocline.dynamics.records import read_log
+from halocline.errors import DynamicsError
+from halocline.files import write_atomically
+
+_RESOLUTION = 150  # dots per inch
+_ROW_HEIGHT = 2.2  # inches
+_WIDTH = 8.0
+_BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#555555"  # told apart by everyone (Okabe and Ito)
+_PICOSECOND = 1000.0  # fs
+
+
+def plot_log(log: Path, picture: Path, *, title: str = "") -> None:
+    """Draw temperature, pressure and energies of a log against time, as a PNG.
+
+    Args:
+        log: the CSV file of a run.
+        picture: the file to write.
+        title: above the figure.
+
+    Raises:
+        DynamicsError: the log cannot be read or the picture cannot be written.
+    """
+    columns = read_log(log)
+    time = columns["time_fs"] / _PICOSECOND
+    periodic = bool(np.isfinite(columns["pressure_GPa"]).any())
+    figure, axes = _stack(4 if periodic else 3, title)
+    _draw_with_mean(axes[0], time, columns["temperature_K"], "temperature", "K")
+    if periodic:
+        _draw_with_mean(axes[1], time, columns["pressure_GPa"], "pressure", "GPa")
+    _draw_energies(axes[-2:], time, columns)
+    axes[-1].set_xlabel("time (ps)")
+    save_figure(figure, picture)
+
+
+def _draw_energies(axes: list[Axes], time: NDArray[np.float64], columns: dict[str, NDArray[np.float64]]) -> None:
+    """Draw the changes of the energies: their absolute values would hide them."""
+    for name, colour in (("potential", _BLUE), ("kinetic", _ORANGE)):
+        values = columns[f"{name}_eV"]
+        axes[0].plot(time, values - values[:1], color=colour, linewidth=0.9, label=name)
+    axes[0].legend(loc="upper right", fontsize="small", frameon=False, ncols=2)
+    axes[0].set_ylabel("energy change (eV)")
+    total = columns["total_eV"]
+    axes[1].plot(time, total - total[:1], color=_GREY, linewidth=0.9)
+    axes[1].set_ylabel("total energy\nchange (eV)")
+
+
+def _draw_with_mean(
+    axes: Axes, time: NDArray[np.float64], values: NDArray[np.float64], name: str, unit: str
+) -> None:
+    axes.plot(time, values, color=_BLUE, linewidth=0.9)
+    if len(values):
+        mean = float(np.nanmean(values))
+        axes.axhline(mean, color=_ORANGE, linewidth=0.9, linestyle="--", label=f"mean {mean:.4g} {unit}")
+        axes.legend(loc="upper right", fontsize="small", frameon=False)
+    axes.set_ylabel(f"{name} ({unit})")
+
+
+def _stack(rows: int, title: str) -> tuple[Figure, list[Axes]]:
+    """Make panels above each other that share their horizontal axis."""
+    figure = Figure(figsize=(_WIDTH, _ROW_HEIGHT * rows), layout="constrained")
+    axes = list(figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0])
+    axes[0].set_title(title, fontsize="medium")
+    for panel in axes:
+        panel.ticklabel_format(axis="y", useOffset=False)
+        panel.grid(color="#dddddd", linewidth=0.5)
+    return figure, axes
+
+
+def save_figure(figure: Figure, picture: Path) -> None:
+    """Write a figure as PNG, whole or not at all.
+
+    Raises:
+        DynamicsError: the file cannot be written.
+    """
+    data = io.BytesIO()
+    FigureCanvasAgg(figure).print_figure(data, format="png", dpi=_RESOLUTION)
+    try:
+        write_atomically(picture, data.getvalue())
+    except OSError as error:
+        raise DynamicsError(f"Cannot write the figure {picture}: {error.strerror or error}.") from error
