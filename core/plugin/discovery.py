@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib import metadata
+from importlib.metadata import EntryPoint
 from types import ModuleType
 
 import pluggy
+
 from halocline import __version__
 from halocline.errors import PluginError, UsageError
+from halocline.plugin.entry_points import BUILTIN, CORE, entry_points
 from halocline.plugin.hooks import API_VERSION, KIND_OF_HOOK, PROJECT, Hooks
 from halocline.plugin.process_state import process_state_kept
 from halocline.plugin.report import Plugin
 from halocline.plugin.spec import Component
-
-GROUP = "halocline.plugins"
-BUILTIN = "halocline"  # the distribution whose components keep their plain names
-
-# Core brings its commands through the same hooks, but cannot be disabled and needs no metadata.
-_CORE = metadata.EntryPoint("core", "halocline.cli.commands", GROUP)
 
 
 class _Fault(Exception):
@@ -48,10 +43,10 @@ def discover() -> tuple[Plugin, ...]:
     disabled = {name.strip() for name in os.environ.get("HALOCLINE_DISABLE_PLUGINS", "").split(",")}
     must_raise = _errors_must_raise()
     plugins: list[Plugin] = []
-    for entry_point, plugin in _entry_points():
-        if entry_point is not _CORE and disabled & {plugin.entry_point, plugin.distribution, plugin.name}:
+    for entry_point, plugin in entry_points():
+        if entry_point is not CORE and disabled & {plugin.entry_point, plugin.distribution, plugin.name}:
             plugin = replace(plugin, status="disabled", reason="named in HALOCLINE_DISABLE_PLUGINS")
-        else:
+        elif entry_point is not None:
             plugin = _refuse_twice(_examine(manager, entry_point, plugin), plugins)
         if must_raise and plugin.status in ("failed", "warned"):
             raise PluginError(f"Plugin {plugin.name}: {plugin.reason}. {plugin.fix}")
@@ -66,23 +61,7 @@ def _errors_must_raise() -> bool:
     return value == "raise"
 
 
-def _entry_points() -> Iterator[tuple[metadata.EntryPoint, Plugin]]:
-    yield _CORE, Plugin(_CORE.name, BUILTIN, __version__)
-    found = []
-    for entry_point in metadata.entry_points(group=GROUP):
-        distribution, version = _origin(entry_point)
-        found.append((entry_point, Plugin(entry_point.name, distribution, version)))
-    yield from sorted(found, key=lambda pair: (pair[1].distribution != BUILTIN, pair[1].name, pair[0].value))
-
-
-def _origin(entry_point: metadata.EntryPoint) -> tuple[str, str]:
-    distribution = entry_point.dist
-    if distribution is None or not distribution.name:
-        return "unknown", ""
-    return re.sub(r"[-_.]+", "-", distribution.name).lower(), distribution.version
-
-
-def _examine(manager: pluggy.PluginManager, entry_point: metadata.EntryPoint, plugin: Plugin) -> Plugin:
+def _examine(manager: pluggy.PluginManager, entry_point: EntryPoint, plugin: Plugin) -> Plugin:
     """Import one plugin and ask what it brings."""
     try:
         with process_state_kept() as changed:
@@ -116,7 +95,7 @@ def _refuse_twice(plugin: Plugin, earlier: list[Plugin]) -> Plugin:
     return plugin
 
 
-def _import(entry_point: metadata.EntryPoint, plugin: Plugin) -> ModuleType:
+def _import(entry_point: EntryPoint, plugin: Plugin) -> ModuleType:
     fix = f"Reinstall or upgrade {plugin.distribution}, or set HALOCLINE_DISABLE_PLUGINS={plugin.name}."
     try:
         module = entry_point.load()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pluggy
+
 from halocline.plugin.spec import Component, Kind
 
 #: A plugin module states the version it is written for as ``halocline_api = 1``.

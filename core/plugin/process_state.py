@@ -64,9 +64,7 @@ def process_state_kept() -> Iterator[list[str]]:
 
 
 def _restore_environment(before: dict[str, str]) -> list[str]:
-    names = sorted(
-        name for name in before.keys() | os.environ.keys() if before.get(name) != os.environ.get(name)
-    )
+    names = sorted(name for name in before.keys() | os.environ.keys() if before.get(name) != os.environ.get(name))
     for name in names:
         if name in before:
             os.environ[name] = before[name]

@@ -9,7 +9,8 @@ import operator
 from typing import Any
 
 from halocline.errors import PluginError, UsageError, unknown_name
-from halocline.plugin.discovery import BUILTIN, discover
+from halocline.plugin.discovery import discover
+from halocline.plugin.entry_points import BUILTIN
 from halocline.plugin.process_state import process_state_kept
 from halocline.plugin.report import Plugin
 from halocline.plugin.spec import Component, Kind
