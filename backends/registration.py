@@ -10,6 +10,4 @@ halocline_api = 1
 @hookimpl
 def halocline_executors() -> list[Component]:
     """Describe the executors."""
-    return [
-        Component("torch", "halocline.backends.torch.executor:TorchExecutor", "PyTorch on a CPU or a GPU")
-    ]
+    return [Component("torch", "halocline.backends.torch.executor:TorchExecutor", "PyTorch on a CPU or a GPU")]

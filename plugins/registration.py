@@ -38,7 +38,5 @@ def halocline_pruners() -> list[Component]:
 def halocline_partitioners() -> list[Component]:
     """Describe the partitioners."""
     return [
-        Component(
-            "none", "halocline.plugins.partitioners.none:WholePartitioner", "one part that owns every atom"
-        )
+        Component("none", "halocline.plugins.partitioners.none:WholePartitioner", "one part that owns every atom")
     ]

@@ -48,5 +48,7 @@ def _resolve(device: str) -> str:
     if kind not in TorchExecutor.capabilities.devices or (index and not index.isdigit()):
         raise UsageError(f"There is no device {device!r}; use auto, cpu, cuda or cuda:N.")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
-        raise UsageError(f"The device {device!r} was asked for, but torch sees {torch.cuda.device_count()} CUDA devices.")
+        raise UsageError(
+            f"The device {device!r} was asked for, but torch sees {torch.cuda.device_count()} CUDA devices."
+        )
     return device

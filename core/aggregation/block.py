@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from enum import StrEnum
 
 from torch import Tensor
@@ -19,7 +20,7 @@ class Block(ABC):
     """A message-flow block: ``n_in`` atoms are read, the first ``n_out`` of them are written.
 
     On a whole structure the two are equal; in a part, atoms are ordered by their distance in hops from the
-    owned ones, so that every layer works on a prefix. A stage written with these five operations runs in both
+    owned ones, so that every layer works on a prefix. A stage written with these operations runs in both
     forms, differentiates to any order, and never sees how many processes there are.
 
     Attributes:
@@ -50,7 +51,20 @@ class Block(ABC):
     def targets(self, values: Tensor) -> Tensor:
         """Keep the rows of the receivers: (n_in, C) → (n_out, C)."""
 
+    @abstractmethod
+    def radial(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """Apply a function of the distance, (M,) or [...] in Å → (M, C) or [..., C], to every edge: [..., C].
+
+        Both directions of a pair have one length. Where the block knows the pairs it evaluates each of them once,
+        which halves the cost of models whose radial network dominates.
+        """
+
     def lengths(self) -> Tensor:
         """Edge lengths [...] in Å. Padded edges count as 1 Å long, so that nothing divides by zero."""
-        squares = (self.vectors * self.vectors).sum(-1)
-        return (squares if self.mask is None else squares + (1.0 - self.mask)).sqrt()
+        return safe_norm(self.vectors, self.mask)
+
+
+def safe_norm(vectors: Tensor, mask: Tensor | None) -> Tensor:
+    """Norms [...] of vectors [..., 3]; 1 where the mask is 0."""
+    squares = (vectors * vectors).sum(-1)
+    return (squares if mask is None else squares + (1.0 - mask)).sqrt()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
 from torch import Tensor
 
-from halocline.aggregation.block import Block
+from halocline.aggregation.block import Block, safe_norm
 from halocline.aggregation.prefix import prefix
 
 
@@ -21,6 +22,8 @@ class EdgeBlock(Block):
         senders: (E,) int64, below ``n_in``.
         receivers: (E,) int64, below ``n_out``, never decreasing.
         mask: (E,) or None.
+        pairs: (P,) int64, one edge of each pair, or None where pairs are not known.
+        pair_of: (E,) int64, the pair that each edge belongs to.
     """
 
     n_in: int
@@ -29,6 +32,8 @@ class EdgeBlock(Block):
     senders: Tensor
     receivers: Tensor
     mask: Tensor | None = None
+    pairs: Tensor | None = None
+    pair_of: Tensor | None = None
 
     def at_senders(self, values: Tensor) -> Tensor:
         """See `Block.at_senders`; (E, C)."""
@@ -48,3 +53,11 @@ class EdgeBlock(Block):
     def targets(self, values: Tensor) -> Tensor:
         """See `Block.targets`."""
         return prefix(values, self.n_out)
+
+    def radial(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """See `Block.radial`. The gradient of a pair goes to the vector of one of its two edges."""
+        if self.pairs is None or self.pair_of is None:
+            return function(self.lengths())
+        mask = None if self.mask is None else self.mask.index_select(0, self.pairs)
+        lengths = safe_norm(self.vectors.index_select(0, self.pairs), mask)
+        return function(lengths).index_select(0, self.pair_of)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -51,6 +52,10 @@ class TableBlock(Block):
     def targets(self, values: Tensor) -> Tensor:
         """See `Block.targets`."""
         return prefix(values, self.n_out)
+
+    def radial(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """See `Block.radial`; a fixed table evaluates every slot: finding pairs would cost more than it saves."""
+        return function(self.lengths())
 
 
 def _gather(values: Tensor, neighbours: Tensor, transposed: Tensor, mask: Tensor) -> Tensor:

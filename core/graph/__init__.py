@@ -3,7 +3,7 @@
 from halocline.graph.edges import Edges
 from halocline.graph.graph import Graph
 from halocline.graph.neighbours import NeighbourList
-from halocline.graph.rules import NeighbourRule, Nearest, Radius
+from halocline.graph.rules import Nearest, NeighbourRule, Radius
 from halocline.graph.structure import Structure
 
 __all__ = ["Edges", "Graph", "Nearest", "NeighbourList", "NeighbourRule", "Radius", "Structure"]

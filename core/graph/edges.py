@@ -43,7 +43,19 @@ class Edges:
 
     def vectors(self, structure: Structure) -> NDArray[np.float64]:
         """Vectors from receiver to sender, (E, 3) in Å: r_sender - r_receiver + shift · cell."""
-        # Rows of the cell along open directions may be anything, even infinite; their shifts are zero.
-        cell = np.where(structure.pbc[:, None], structure.cell, 0.0)
-        positions = structure.positions
-        return positions[self.senders] - positions[self.receivers] + self.shifts @ cell
+        vectors = structure.positions[self.senders] - structure.positions[self.receivers]
+        # One product at a time, not a matrix product: BLAS rounds a row differently depending on where it stands,
+        # and opposite edges must stay exactly opposite. Open directions have no shifts.
+        for axis in np.flatnonzero(structure.pbc):
+            vectors += self.shifts[:, axis, None] * structure.cell[axis]
+        return vectors
+
+    def partners(self) -> NDArray[np.int64]:
+        """The opposite of each edge, (E,): same two atoms, senders and receivers exchanged, shift reversed.
+
+        Holds for symmetric lists in canonical order: the reversed edges, once sorted, are the list itself.
+        """
+        x, y, z = -self.shifts.T
+        partners = np.empty(len(self), np.int64)
+        partners[np.lexsort((z, y, x, self.receivers, self.senders))] = np.arange(len(self))
+        return partners

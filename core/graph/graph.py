@@ -25,14 +25,16 @@ class Graph:
         structure: the N atoms.
         edges: the E directed edges, sorted by receiver.
         vectors: (E, 3) float64, Å, from receiver to sender, periodic shifts included.
+        partners: (E,) int64, the opposite of each edge; None where the list is not symmetric.
     """
 
     structure: Structure
     edges: Edges
     vectors: NDArray[np.float64]
+    partners: NDArray[np.int64] | None
 
     @classmethod
-    def build(cls, structure: Structure, edges: Edges) -> Graph:
+    def build(cls, structure: Structure, edges: Edges, partners: NDArray[np.int64] | None = None) -> Graph:
         """Form the edge vectors, in float64.
 
         Raises:
@@ -43,5 +45,7 @@ class Graph:
             shortest = int(np.argmin(np.einsum("ij,ij->i", vectors, vectors)))
             if np.linalg.norm(vectors[shortest]) < COINCIDENT:
                 pair = (edges.receivers[shortest], edges.senders[shortest])
-                raise StructureError(f"Atoms {pair[0]} and {pair[1]} sit on one point; remove or move one of them.")
-        return cls(structure, edges, vectors)
+                raise StructureError(
+                    f"Atoms {pair[0]} and {pair[1]} sit on one point; remove or move one of them."
+                )
+        return cls(structure, edges, vectors, partners)

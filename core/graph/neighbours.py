@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from halocline.errors import UsageError
 from halocline.graph.edges import Edges
@@ -39,6 +40,7 @@ class NeighbourList:
         self.searches = 0
         self._reference: Structure | None = None
         self._candidates: Edges | None = None
+        self._partners: NDArray[np.int64] = np.empty(0, np.int64)
 
     def graph(self, structure: Structure) -> Graph:
         """Return the structure's graph; the list remembers nothing that changes a later result.
@@ -51,11 +53,14 @@ class NeighbourList:
             return Graph.build(structure, nearest_edges(structure, self.rule.count))
         if self._candidates is None or not self._still_covers(structure, self.rule.cutoff):
             self._candidates = radius_edges(structure, self.rule.cutoff + self.skin)
+            self._partners = self._candidates.partners()
             self._reference = structure
             self.searches += 1
         vectors = self._candidates.vectors(structure)
         inside = np.einsum("ij,ij->i", vectors, vectors) < self.rule.cutoff**2
-        return Graph.build(structure, self._candidates[inside])
+        # Opposite edges are equally long to the bit, so they are kept or left out together.
+        partners = (np.cumsum(inside) - 1)[self._partners[inside]]
+        return Graph.build(structure, self._candidates[inside], partners)
 
     def _still_covers(self, structure: Structure, cutoff: float) -> bool:
         """Whether no pair outside the candidates can have come within the cutoff.
@@ -75,9 +80,9 @@ class NeighbourList:
         return shrunk * (cutoff + self.skin) - 2.0 * farthest >= cutoff
 
 
-def _map_between(old: Structure, new: Structure) -> np.ndarray:
+def _map_between(old: Structure, new: Structure) -> NDArray[np.float64]:
     """The map F with old periodic vectors · F = new ones; open directions stay as they are."""
     before, after = old.cell[old.pbc], new.cell[new.pbc]
     if np.array_equal(before, after):
         return np.eye(3)
-    return np.eye(3) + np.linalg.pinv(before) @ (after - before)
+    return np.asarray(np.eye(3) + np.linalg.pinv(before) @ (after - before))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, final
+from typing import TYPE_CHECKING, Any, final
 
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
@@ -27,23 +27,27 @@ class HaloclineCalculator(Calculator):
     """
 
     # Assigned, never appended to: ASE shares one list between all calculators.
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "energies", "forces", "stress"]
+    implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
 
     def __init__(self, potential: Potential, options: dict[str, str]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.potential = potential
         self.options = options
         self._evaluator: Evaluator | None = potential.evaluator(**options)
 
     def calculate(
-        self, atoms: Atoms | None = None, properties: list[str] | None = None, system_changes: list[str] = all_changes
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
     ) -> None:
         """Compute all properties at once: forces and stress come with the energy.
 
         Raises:
             PropertyNotImplementedError: stress of a structure that is not periodic in all three directions.
         """
-        super().calculate(atoms, properties, system_changes)
+        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
+        assert self.atoms is not None
         if self._evaluator is None:
             self._evaluator = self.potential.evaluator(**self.options)
         result = self.potential.evaluate_with(self._evaluator, self.atoms)

@@ -25,7 +25,9 @@ def read_config(kind: type[ConfigT], values: Mapping[str, Any], backbone: str) -
             f"The config of {backbone!r} has unknown fields {', '.join(unknown)}; "
             f"this version knows {', '.join(f.name for f in fields)}."
         )
-    required = {f.name for f in fields if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING}
+    required = {
+        f.name for f in fields if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    }
     missing = sorted(required - set(values))
     if missing:
         raise BackboneError(f"The config of {backbone!r} lacks {', '.join(missing)}.")
@@ -36,5 +38,6 @@ def read_config(kind: type[ConfigT], values: Mapping[str, Any], backbone: str) -
 def to_json(config: Any) -> dict[str, Any]:
     """The config as plain JSON values, fit to be read back."""
     return {
-        name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(config).items()
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in dataclasses.asdict(config).items()
     }

@@ -35,7 +35,9 @@ def atom_energies(backbone: Backbone, inputs: ProgramInputs, vectors: Tensor) ->
     return energies
 
 
-def energies_and_gradients(backbone: Backbone, inputs: ProgramInputs, *, differentiable: bool = False) -> ProgramOutputs:
+def energies_and_gradients(
+    backbone: Backbone, inputs: ProgramInputs, *, differentiable: bool = False
+) -> ProgramOutputs:
     """Evaluate the whole program: energies per atom and their gradient by every edge vector.
 
     Args:

@@ -51,11 +51,18 @@ class EdgeInputs(ProgramInputs):
         senders: (E,) int64.
         receivers: (E,) int64, never decreasing.
         edge_levels: (e_0, ..., e_{H-1}), edges whose receivers lie within each hop level.
+        pairs: (P,) int64, increasing: the first edge of each pair of opposite edges. None for lists that are not
+            symmetric.
+        pair_of: (E,) int64, the pair of each edge.
+        pair_levels: (p_0, ..., p_{H-1}), pairs whose first edge lies within each edge level.
     """
 
     senders: Tensor
     receivers: Tensor
     edge_levels: tuple[int, ...]
+    pairs: Tensor | None = None
+    pair_of: Tensor | None = None
+    pair_levels: tuple[int, ...] = ()
 
     def block(self, level: int, vectors: Tensor) -> EdgeBlock:
         """See `ProgramInputs.block`."""
@@ -67,6 +74,8 @@ class EdgeInputs(ProgramInputs):
             senders=self.senders[:edges],
             receivers=self.receivers[:edges],
             mask=None if self.mask is None else self.mask[:edges],
+            pairs=None if self.pairs is None else self.pairs[: self.pair_levels[level]],
+            pair_of=None if self.pair_of is None else self.pair_of[:edges],
         )
 
 

@@ -47,6 +47,7 @@ def gather_edges(gradients: Tensor, part: Part, form: Form) -> Tensor:
 def _edge_inputs(
     graph: Graph, part: Part, vectors: NDArray[np.float64], precision: Precision, device: torch.device | str
 ) -> EdgeInputs:
+    pairs, pair_of = _pairs(graph, part)
     return EdgeInputs(
         species=torch.from_numpy(graph.structure.numbers[part.atoms]).to(device),
         vectors=torch.from_numpy(vectors).to(device, precision.torch),
@@ -56,7 +57,26 @@ def _edge_inputs(
         senders=torch.from_numpy(part.senders).to(device),
         receivers=torch.from_numpy(part.receivers).to(device),
         edge_levels=part.edge_levels,
+        pairs=None if pairs is None else torch.from_numpy(pairs).to(device),
+        pair_of=None if pair_of is None else torch.from_numpy(pair_of).to(device),
+        pair_levels=() if pairs is None else tuple(int(p) for p in np.searchsorted(pairs, part.edge_levels)),
     )
+
+
+def _pairs(graph: Graph, part: Part) -> tuple[NDArray[np.int64], NDArray[np.int64]] | tuple[None, None]:
+    """The first edge of each pair in the part, (P,), and the pair of each edge, (E,).
+
+    An edge whose opposite lies outside the part is a pair of its own. As the first edge stands for its pair, any
+    prefix of the edges needs just a prefix of the pairs.
+    """
+    if graph.partners is None:
+        return None, None
+    here = np.arange(len(part.edges))
+    local = np.full(len(graph.edges), len(here))
+    local[part.edges] = here
+    first = np.minimum(here, local[graph.partners[part.edges]])
+    opens = first == here
+    return np.flatnonzero(opens), (np.cumsum(opens) - 1)[first]
 
 
 def _table_inputs(

@@ -53,8 +53,12 @@ class Program:
                 raise BackboneError(f"Stage {name!r} of {backbone.name!r} cannot work on the form {form.value!r}.")
             if stage.spec.edge_state or stage.spec.index_sets:
                 needs = ", ".join((*stage.spec.edge_state, *stage.spec.index_sets))
-                raise BackboneError(f"Stage {name!r} of {backbone.name!r} needs {needs}, which is not supported yet.")
+                raise BackboneError(
+                    f"Stage {name!r} of {backbone.name!r} needs {needs}, which is not supported yet."
+                )
         if backbone.outputs != (Output.ENERGIES,):
-            raise BackboneError(f"{backbone.name!r} declares outputs other than energies per atom: not supported yet.")
+            raise BackboneError(
+                f"{backbone.name!r} declares outputs other than energies per atom: not supported yet."
+            )
         frozen = copy.deepcopy(backbone).to(precision.torch).eval().requires_grad_(False)
         return cls(frozen, precision, form)

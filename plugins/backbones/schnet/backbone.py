@@ -18,7 +18,7 @@ class SchNet(Backbone):
     """Continuous-filter convolutions over distances.
 
     K. T. Schütt et al., J. Chem. Phys. 148, 241722 (2018), in the parametrisation of the water-cluster work:
-    J. A. Bilbrey et al., J. Chem. Phys. 153, 024302 (2020), and H. Helal et al., J. Chem. Inf. Model. 64, 1568 (2024).
+    J. A. Bilbrey et al., J. Chem. Phys. 153, 024302 (2020); H. Helal et al., J. Chem. Inf. Model. 64, 1568 (2024).
     """
 
     name = "schnet"

@@ -8,7 +8,7 @@ from typing import Literal, final
 from ase.data import atomic_numbers
 
 from halocline.errors import BackboneError
-from halocline.graph import NeighbourRule, Nearest, Radius
+from halocline.graph import Nearest, NeighbourRule, Radius
 
 #: Rows of the embedding: one for each atomic number; row 0 is padding.
 EMBEDDING_ROWS = 100

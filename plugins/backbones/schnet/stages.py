@@ -52,14 +52,15 @@ class Interaction(Stage):
         """``features`` (N, C) → (n, C)."""
         (block,) = blocks
         x_NC = state.atoms["features"]
-        messages = block.at_senders(self.sender(x_NC)) * self._filters(block.lengths())
+        messages = block.at_senders(self.sender(x_NC)) * block.radial(self._filters)
         update_nC = self.out(shifted_softplus(self.receiver(block.sum(messages))))
         return State({"features": block.targets(x_NC) + update_nC}, {})
 
     def _filters(self, distances: Tensor) -> Tensor:
         """Filters [..., C] as learned functions of the distances [...]."""
         hidden = shifted_softplus(self.filter_in(self.basis(distances)))
-        return self.filter_out(hidden) * cosine_envelope(distances, self.cutoff, ends=self.ends)[..., None]
+        filters: Tensor = self.filter_out(hidden)
+        return filters * cosine_envelope(distances, self.cutoff, ends=self.ends)[..., None]
 
 
 @final
