@@ -56,6 +56,14 @@ class Backbone(nn.Module, ABC):
             BackboneError: the config has unknown, missing or impossible values.
         """
 
+    @classmethod
+    @abstractmethod
+    def example_config(cls) -> dict[str, Any]:
+        """A small config, as plain JSON values, that the conformance suite builds.
+
+        Two species and few channels keep the suite quick; two layers or more let it prune.
+        """
+
     @property
     @abstractmethod
     def readouts(self) -> dict[int, Stage]:

@@ -118,6 +118,14 @@ class LennardJones(Backbone):
         """See `Backbone.from_config` and `LennardJonesConfig`."""
         return cls(read_config(LennardJonesConfig, config, cls.name))
 
+    @classmethod
+    def example_config(cls) -> dict[str, Any]:
+        """Argon and krypton, nearly; see `Backbone.example_config`."""
+        config = LennardJonesConfig(
+            species=("Ar", "Kr"), epsilon=(0.0103, 0.0141), sigma=(3.4, 3.65), cutoff=8.5
+        )
+        return to_json(config)
+
     @property
     def readouts(self) -> dict[int, Stage]:
         """One readout, after the pairs."""

@@ -35,6 +35,12 @@ class SchNet(Backbone):
         """See `Backbone.from_config` and `SchNetConfig`."""
         return cls(read_config(SchNetConfig, config, cls.name))
 
+    @classmethod
+    def example_config(cls) -> dict[str, Any]:
+        """See `Backbone.example_config`."""
+        config = SchNetConfig(species=("H", "O"), features=16, gaussians=12, layers=3, cutoff=3.0)
+        return to_json(config)
+
     @property
     def readouts(self) -> dict[int, Stage]:
         """One readout, after the last layer."""
