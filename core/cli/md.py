@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 from halocline.cli.options import add_model_options, evaluation_options, load_potential
 
 if TYPE_CHECKING:
-    from halocline.dynamics import Settings
+    from collections.abc import Callable
+
+    from halocline.cli.output import Advance
+    from halocline.dynamics import Outcome, Output, Sample, Settings
+    from halocline.model.potential import Potential
 
 #: Options that mean something in some ensembles only.
 _MEANT_FOR = {
@@ -59,13 +63,13 @@ def run(arguments: argparse.Namespace) -> int:
             identity=_identity(arguments, potential),
             resume=arguments.resume,
             overwrite=arguments.overwrite,
-            on_step=lambda sample: advance(),
+            on_step=_shower(advance),
             interrupted=lambda: bool(interruption),
         )
     _report(arguments, output, outcome, len(atoms), settings)
     if not outcome.finished:
         say(f"halocline: interrupted at step {outcome.step} of {steps}; the same command with --resume goes on.")
-    return interruption.exit_status if not outcome.finished else 0
+    return 0 if outcome.finished else interruption.exit_status
 
 
 def _add_ensemble_options(group: Any) -> None:
@@ -100,6 +104,18 @@ def _add_length_options(group: Any) -> None:
     group.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
+def _shower(advance: Advance) -> Callable[[Sample], None]:
+    """Make the function that moves a progress bar to a step; a resumed run starts where it was."""
+    shown = 0
+
+    def show(sample: Sample) -> None:
+        nonlocal shown
+        advance(sample.step - shown)
+        shown = sample.step
+
+    return show
+
+
 def _settings(arguments: argparse.Namespace) -> Settings:
     from halocline.dynamics import Settings
     from halocline.errors import UsageError
@@ -123,19 +139,21 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 def _number_of_steps(arguments: argparse.Namespace) -> int:
     from halocline.errors import UsageError
 
-    steps = arguments.steps if arguments.time is None else arguments.time * 1000.0 / arguments.timestep
+    steps: float = arguments.steps if arguments.time is None else arguments.time * 1000.0 / arguments.timestep
     if not 0 <= steps < float("inf") or arguments.checkpoint_interval < 1:
         raise UsageError("--steps or --time must not be negative, --checkpoint-interval must be at least 1.")
     return round(steps)
 
 
-def _identity(arguments: argparse.Namespace, potential: Any) -> dict[str, Any]:
+def _identity(arguments: argparse.Namespace, potential: Potential) -> dict[str, Any]:
     from halocline.dynamics.identity import model_digest
 
     return evaluation_options(arguments) | {"model": model_digest(potential)}
 
 
-def _report(arguments: argparse.Namespace, output: Any, outcome: Any, atoms: int, settings: Settings) -> None:
+def _report(
+    arguments: argparse.Namespace, output: Output, outcome: Outcome, atoms: int, settings: Settings
+) -> None:
     from halocline.cli.output import emit_json, table
     from halocline.dynamics.plot import plot_log
     from halocline.dynamics.summary import summarise

@@ -120,7 +120,7 @@ def _labelled(atoms: Atoms, result: Result) -> Atoms:
     """A copy that carries the results; labels that the file brought move to ``REF_`` names."""
     from ase.calculators.singlepoint import SinglePointCalculator
 
-    copy = atoms.copy()
+    copy: Atoms = atoms.copy()
     reference = getattr(atoms.calc, "results", {})
     for name, place in (("energy", copy.info), ("stress", copy.info), ("forces", copy.arrays)):
         if name in reference:

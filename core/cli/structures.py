@@ -46,7 +46,7 @@ def _check_last_line(source: str, text: str) -> None:
     """A file cut inside its last line reads without complaint, its last number shortened."""
     if text and not text.endswith("\n"):
         raise StructureError(
-            f"{_name(source)} ends within a line, so it was probably cut off; if it is whole, end it with a newline."
+            f"{_name(source)} ends within a line, so it was probably cut off; if not, end it with a newline."
         )
 
 

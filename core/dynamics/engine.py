@@ -18,8 +18,8 @@ from halocline.dynamics import integrators
 from halocline.dynamics.guards import Guards
 from halocline.dynamics.identity import check_same_options, structure_digest
 from halocline.dynamics.output import Output
-from halocline.dynamics.records import EMPTY, AppendedFile, frame_bytes, header_bytes, row_bytes
-from halocline.dynamics.sample import Sample, measure
+from halocline.dynamics.records import EMPTY, AppendedFile, frame_bytes, row_bytes
+from halocline.dynamics.sample import COLUMNS, Sample, measure
 from halocline.dynamics.settings import Settings
 from halocline.dynamics.snapshot import Snapshot, load_snapshot, save_snapshot
 from halocline.errors import DynamicsError
@@ -169,11 +169,11 @@ class _Run:
 
     def _record(self, sample: Sample) -> None:
         if sample.step == 0:
-            self._log.append(header_bytes())
+            self._log.append(row_bytes(COLUMNS))
         if sample.step % self._settings.log_interval == 0:
             self._log.append(row_bytes(sample.row()))
         if sample.step % self._settings.frame_interval == 0:
-            self._trajectory.append(frame_bytes(self._atoms, sample))
+            self._trajectory.append(frame_bytes(self._atoms, step=sample.step, time_fs=sample.time))
             self._recorded = sample.step
 
     def _save(self) -> None:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from halocline.dynamics.records import read_log
+from halocline.dynamics.relaxation import RELAXATION_COLUMNS
 from halocline.errors import DynamicsError
 from halocline.files import write_atomically
 
@@ -42,7 +43,32 @@ def plot_log(log: Path, picture: Path, *, title: str = "") -> None:
         _draw_with_mean(axes[1], time, columns["pressure_GPa"], "pressure", "GPa")
     _draw_energies(axes[-2:], time, columns)
     axes[-1].set_xlabel("time (ps)")
-    save_figure(figure, picture)
+    _save(figure, picture)
+
+
+def plot_relaxation(log: Path, picture: Path, *, fmax: float, title: str = "") -> None:
+    """Draw energy and largest force of a relaxation's log against the step, as a PNG.
+
+    Args:
+        log: the CSV file of a relaxation.
+        picture: the file to write.
+        fmax: eV/Å; the goal, drawn as a line.
+        title: above the figure.
+
+    Raises:
+        DynamicsError: the log cannot be read or the picture cannot be written.
+    """
+    columns = read_log(log, RELAXATION_COLUMNS)
+    figure, axes = _stack(2, title)
+    energy = columns["energy_eV"]
+    axes[0].plot(columns["step"], energy - energy[:1], color=_BLUE, marker=".", linewidth=0.9)
+    axes[0].set_ylabel("energy change (eV)")
+    axes[1].semilogy(columns["step"], columns["fmax_eV_per_A"], color=_BLUE, marker=".", linewidth=0.9)
+    axes[1].axhline(fmax, color=_ORANGE, linewidth=0.9, linestyle="--", label=f"goal {fmax:g} eV/Å")
+    axes[1].legend(loc="upper right", fontsize="small", frameon=False)
+    axes[1].set_ylabel("largest force (eV/Å)")
+    axes[1].set_xlabel("step")
+    _save(figure, picture)
 
 
 def _draw_energies(axes: list[Axes], time: NDArray[np.float64], columns: dict[str, NDArray[np.float64]]) -> None:
@@ -79,7 +105,7 @@ def _stack(rows: int, title: str) -> tuple[Figure, list[Axes]]:
     return figure, axes
 
 
-def save_figure(figure: Figure, picture: Path) -> None:
+def _save(figure: Figure, picture: Path) -> None:
     """Write a figure as PNG, whole or not at all.
 
     Raises:

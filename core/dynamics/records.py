@@ -9,7 +9,7 @@ import csv
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -19,8 +19,9 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.extxyz import write_extxyz
+from numpy.typing import NDArray
 
-from halocline.dynamics.sample import COLUMNS, Sample
+from halocline.dynamics.sample import COLUMNS
 from halocline.errors import DynamicsError
 
 #: The mark of a file that is still to be written.
@@ -111,46 +112,47 @@ class AppendedFile:
             raise DynamicsError(f"Cannot write {self._path}: {reason}. What it holds so far is whole.") from error
 
 
-def frame_bytes(atoms: Atoms, sample: Sample) -> bytes:
-    """Format a frame as extended XYZ: positions, momenta, energy, forces, stress, step and time in fs."""
+def frame_bytes(atoms: Atoms, **info: float) -> bytes:
+    """Format a frame as extended XYZ: positions, momenta if any, energies, forces, stress, and what `info` adds.
+
+    Nothing else of the atoms goes along: labels that a structure brought are not those of its later frames.
+    """
     frame = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     if atoms.has("masses"):
         frame.set_masses(atoms.get_masses())
-    frame.set_momenta(atoms.get_momenta())
-    frame.info.update(step=sample.step, time_fs=sample.time)
+    if atoms.has("momenta"):
+        frame.set_momenta(atoms.get_momenta())
+    frame.info.update(info)
     frame.calc = SinglePointCalculator(frame, **_results(atoms))
     text = io.StringIO()
     write_extxyz(text, [frame])
     return text.getvalue().encode()
 
 
-def row_bytes(row: list[str] | tuple[str, ...]) -> bytes:
+def row_bytes(row: Sequence[str]) -> bytes:
     """Format one line of the log as CSV."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(row)
     return text.getvalue().encode()
 
 
-def header_bytes() -> bytes:
-    """Format the first line of the log."""
-    return row_bytes(COLUMNS)
-
-
-def read_log(path: Path) -> dict[str, np.ndarray]:
+def read_log(path: Path, columns: tuple[str, ...] = COLUMNS) -> dict[str, NDArray[np.float64]]:
     """Read a log into one array per column; empty fields become NaN.
 
     Raises:
-        DynamicsError: the file cannot be read or is not a log.
+        DynamicsError: the file cannot be read or does not have these columns.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
             header, *rows = list(csv.reader(file)) or [[]]
-        table = np.array([[float(field or "nan") for field in row] for row in rows]).reshape(-1, len(COLUMNS))
+        table = np.array([[float(field or "nan") for field in row] for row in rows]).reshape(-1, len(columns))
     except (OSError, ValueError) as error:
         raise DynamicsError(f"{path} cannot be read as a log of a run: {error}.") from error
-    if tuple(header) != COLUMNS:
-        raise DynamicsError(f"{path} is not a log of a run: its columns are {', '.join(header) or 'missing'}.")
-    return dict(zip(COLUMNS, table.T, strict=True))
+    if tuple(header) != columns:
+        raise DynamicsError(
+            f"{path} is not the log of such a run: its columns are {', '.join(header) or 'missing'}."
+        )
+    return dict(zip(columns, table.T, strict=True))
 
 
 def _results(atoms: Atoms) -> dict[str, Any]:

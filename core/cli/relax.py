@@ -1,0 +1,130 @@
+"""``halocline relax``: relax atoms and cell."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from halocline.cli.options import add_model_options, evaluation_options, load_potential
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from halocline.dynamics.relaxation import Progress
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument(
+        "structure", metavar="STRUCTURE", help="the start: last frame of a file, - is extxyz on stdin"
+    )
+    add_model_options(parser)
+    group = parser.add_argument_group("relaxation")
+    group.add_argument("--optimiser", default="lbfgs", choices=("fire", "lbfgs", "bfgs"), help="[%(default)s]")
+    group.add_argument(
+        "--fmax", type=float, default=0.01, metavar="F", help="largest force left, eV/Å [%(default)s]"
+    )
+    group.add_argument("--max-steps", type=int, default=500, metavar="N", help="[%(default)s]")
+    group.add_argument("--cell", action="store_true", help="relax the cell, too")
+    group.add_argument("--pressure", type=float, default=0.0, metavar="GPA", help="on the cell [%(default)s]")
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "-o",
+        "--output",
+        default="relaxed.extxyz",
+        metavar="FILE",
+        help="the relaxed structure; steps go to FILE's name with -steps.extxyz and .csv [%(default)s]",
+    )
+    group.add_argument("--overwrite", action="store_true", help="replace a relaxation of the same name")
+    group.add_argument("--plot", action="store_true", help="draw the log into a PNG beside it")
+    group.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Relax a structure, and print how far it came.
+
+    Raises:
+        HaloclineError: an input is no good, the relaxation had to stop, or it did not converge.
+    """
+    from pathlib import Path
+
+    from halocline.cli.interruption import held_back
+    from halocline.cli.output import progress, say
+    from halocline.cli.structures import read_frames
+    from halocline.dynamics.records import frame_bytes
+    from halocline.dynamics.relaxation import Goal, relax
+    from halocline.files import write_atomically
+
+    names = ("optimiser", "fmax", "max_steps", "cell", "pressure")
+    goal = Goal(**{name: getattr(arguments, name) for name in names})
+    files = _files(Path(arguments.output), overwrite=arguments.overwrite)
+    atoms = read_frames(arguments.structure)[-1]
+    calculator = load_potential(arguments).calculator(**evaluation_options(arguments))
+    with held_back() as interruption, progress(goal.max_steps, f"relax {goal.optimiser}") as advance:
+        relaxed, last = relax(
+            atoms,
+            calculator,
+            goal,
+            path=files["steps"],
+            log=files["log"],
+            on_step=lambda step: advance(),
+            interrupted=lambda: bool(interruption),
+        )
+    write_atomically(files["structure"], frame_bytes(relaxed, step=last.step))
+    _report(arguments, files, last)
+    if last.converged:
+        return 0
+    say(
+        f"halocline: not converged after {last.step} steps: the largest force is {last.fmax:.4g} eV/Å, "
+        f"not {goal.fmax:g}. Go on from {files['structure']}, with more --max-steps or another --optimiser."
+    )
+    return interruption.exit_status or 1
+
+
+def _files(structure: Path, *, overwrite: bool) -> dict[str, Path]:
+    """The files of a relaxation, none of which may be there already unless they may be replaced."""
+    from halocline.errors import UsageError
+
+    files = {
+        "structure": structure,
+        "steps": structure.with_name(f"{structure.stem}-steps.extxyz"),
+        "log": structure.with_suffix(".csv"),
+        "plot": structure.with_suffix(".png"),
+    }
+    if not structure.parent.is_dir():
+        raise UsageError(f"The folder of --output {structure} does not exist; make it first.")
+    there = [path for name, path in files.items() if name != "plot" and path.exists()]
+    if there and not overwrite:
+        raise UsageError(f"{there[0]} exists: replace it with --overwrite or choose another --output.")
+    return files
+
+
+def _report(arguments: argparse.Namespace, files: dict[str, Path], last: Progress) -> None:
+    from halocline.cli.output import emit_json, table
+    from halocline.dynamics.plot import plot_relaxation
+
+    shown = {name: path for name, path in files.items() if name != "plot"}
+    if arguments.plot:
+        plot_relaxation(files["log"], files["plot"], fmax=arguments.fmax, title=arguments.structure)
+        shown["plot"] = files["plot"]
+    numbers = {
+        "converged": last.converged,
+        "steps": last.step,
+        "energy_eV": last.energy,
+        "fmax_eV_per_A": last.fmax,
+    }
+    if last.volume is not None:
+        numbers |= {"pressure_GPa": last.pressure, "volume_A3": last.volume}
+    if arguments.json:
+        emit_json(numbers | shown)
+    else:
+        table(
+            "", ("quantity", "value"), [*((name, _cell(value)) for name, value in numbers.items()), *shown.items()]
+        )
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.5f}" if isinstance(value, float) else str(value)

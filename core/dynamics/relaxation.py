@@ -1,0 +1,163 @@
+"""Relax atoms, and the cell if asked to, with ASE's optimisers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from ase import Atoms, units
+from ase.calculators.calculator import BaseCalculator
+from ase.filters import FrechetCellFilter
+from ase.optimize import BFGS, FIRE, LBFGS
+from ase.optimize.optimize import Optimizer
+
+from halocline.dynamics.records import EMPTY, AppendedFile, frame_bytes, row_bytes
+from halocline.errors import DynamicsError, StructureError, UsageError, unknown_name
+
+#: FIRE: Bitzek et al., Phys. Rev. Lett. 97, 170201 (2006). LBFGS, BFGS: quasi-Newton, limited and full memory.
+OPTIMISERS: dict[str, type[Optimizer]] = {"fire": FIRE, "lbfgs": LBFGS, "bfgs": BFGS}
+#: The columns of the log; the last two are empty unless the structure is periodic in three directions.
+RELAXATION_COLUMNS = ("step", "energy_eV", "fmax_eV_per_A", "pressure_GPa", "volume_A3")
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """What is relaxed, how, and how far.
+
+    Attributes:
+        optimiser: "fire", "lbfgs" or "bfgs".
+        fmax: eV/Å; converged when no atom's force is larger. With `cell`, the gradient of the logarithm of the
+            deformation, per atom, counts as three more forces.
+        max_steps: give up after so many.
+        cell: relax the cell, too.
+        pressure: GPa, on the cell.
+    """
+
+    optimiser: str = "lbfgs"
+    fmax: float = 0.01
+    max_steps: int = 500
+    cell: bool = False
+    pressure: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.optimiser not in OPTIMISERS:
+            raise unknown_name("optimiser", self.optimiser, OPTIMISERS)
+        if not 0.0 < self.fmax < float("inf"):
+            raise UsageError(f"fmax must be finite and greater than 0, not {self.fmax!r} eV/Å.")
+        if self.max_steps < 0:
+            raise UsageError(f"The greatest number of steps must not be negative, as {self.max_steps} is.")
+        if not np.isfinite(self.pressure) or (self.pressure and not self.cell):
+            raise UsageError("The pressure must be finite, and needs a cell that may relax: add --cell.")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One step of a relaxation.
+
+    Attributes:
+        step: number of the step; 0 is the start.
+        energy: eV.
+        fmax: eV/Å, the number that is compared with the goal.
+        pressure: GPa, without kinetic part; None unless periodic in three directions.
+        volume: Å³; None likewise.
+        converged: whether the goal is reached.
+    """
+
+    step: int
+    energy: float
+    fmax: float
+    pressure: float | None
+    volume: float | None
+    converged: bool
+
+    def row(self) -> list[str]:
+        """The fields of a line of the log; floats keep every digit, None is empty."""
+        values = (self.energy, self.fmax, self.pressure, self.volume)
+        return [str(self.step)] + ["" if value is None else repr(float(value)) for value in values]
+
+
+def relax(
+    atoms: Atoms,
+    calculator: BaseCalculator,
+    goal: Goal,
+    *,
+    path: Path,
+    log: Path,
+    on_step: Callable[[Progress], None] = lambda progress: None,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> tuple[Atoms, Progress]:
+    """Relax a structure and record every step.
+
+    Args:
+        atoms: the start; it is not changed, and its constraints are kept.
+        calculator: any ASE calculator.
+        goal: what is relaxed, how, and how far.
+        path: file of the frames, extended XYZ; replaced.
+        log: file of the numbers, CSV; replaced.
+        on_step: called with every step.
+        interrupted: asked after every step; when true, the relaxation ends.
+
+    Returns:
+        The structure at the last step, with its calculator, and that step; see `Progress.converged`.
+
+    Raises:
+        DynamicsError: the calculator failed, gave numbers that are not finite, or a file cannot be written.
+        StructureError: the structure cannot be evaluated, or has no cell to relax.
+    """
+    if goal.cell and not atoms.pbc.all():
+        raise StructureError("Only the cell of a structure that is periodic in all three directions can relax.")
+    atoms = atoms.copy()
+    atoms.calc = calculator
+    atoms.get_forces()  # a structure that cannot be evaluated shows here, before any file is touched
+    with ExitStack() as stack:
+        frames = stack.enter_context(AppendedFile(path, EMPTY))
+        rows = stack.enter_context(AppendedFile(log, EMPTY))
+        rows.append(row_bytes(RELAXATION_COLUMNS))
+        for progress in _steps(atoms, goal):
+            rows.append(row_bytes(progress.row()))
+            frames.append(frame_bytes(atoms, step=progress.step))
+            on_step(progress)
+            if interrupted():
+                break
+    return atoms, progress
+
+
+def _steps(atoms: Atoms, goal: Goal) -> Iterator[Progress]:
+    """Step until converged or out of steps; raise where going on makes no sense."""
+    target: Any = FrechetCellFilter(atoms, scalar_pressure=goal.pressure * units.GPa) if goal.cell else atoms
+    optimiser = OPTIMISERS[goal.optimiser](target, logfile=None)
+    walk = optimiser.irun(fmax=goal.fmax, steps=goal.max_steps)
+    while True:
+        try:
+            converged = next(walk)
+            progress = _measure(atoms, target, optimiser.nsteps, bool(converged))
+        except StopIteration:
+            return
+        except Exception as error:  # whatever a calculator may raise: the forces of this step do not exist
+            reason = f"the calculator failed with {type(error).__name__}: {error}"
+            raise _stopped(optimiser.nsteps, reason) from error
+        if not (np.isfinite(progress.energy) and np.isfinite(progress.fmax)):
+            raise _stopped(progress.step, f"energy {progress.energy} eV, largest force {progress.fmax} eV/Å")
+        yield progress
+
+
+def _measure(atoms: Atoms, target: Any, step: int, converged: bool) -> Progress:
+    periodic = bool(atoms.pbc.all())
+    return Progress(
+        step=step,
+        energy=float(atoms.get_potential_energy()),
+        fmax=float(np.linalg.norm(target.get_forces(), axis=1).max()),
+        pressure=float(-atoms.get_stress()[:3].sum() / 3.0 / units.GPa) if periodic else None,
+        volume=atoms.get_volume() if periodic else None,
+        converged=converged,
+    )
+
+
+def _stopped(step: int, reason: str) -> DynamicsError:
+    return DynamicsError(f"The relaxation stopped near step {step}: {reason}. All steps before it are kept.")
