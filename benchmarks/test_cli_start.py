@@ -3,6 +3,7 @@
 import subprocess
 import sysconfig
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,8 @@ PROGRAM = Path(sysconfig.get_path("scripts")) / "halocline"
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("plugins",), ("plugins", "--json")], ids=" ".join)
-def test_start(benchmark, arguments):
+def test_start(benchmark: Any, arguments: tuple[str, ...]) -> None:
+    """Time one call of the installed program."""
     benchmark.pedantic(
         subprocess.run,
         args=([str(PROGRAM), *arguments],),
