@@ -66,4 +66,4 @@ class Spec:
         try:
             return kind(text) if kind in (int, float) else text
         except ValueError:
-            raise UsageError(f"Option {name} of {self.name!r} must be of type {kind.__name__}, not {text!r}.") from None
+            raise UsageError(f"Option {name} of {self.name!r} must be a {kind.__name__}, not {text!r}.") from None

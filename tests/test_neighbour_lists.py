@@ -103,6 +103,34 @@ def test_a_list_with_skin_gives_the_graph_of_a_fresh_list(seed):
     assert following.searches < 25, "the skin never saved a search"
 
 
+def approach(step):
+    """Two atoms that walk towards each other."""
+    return Atoms("Ar2", positions=[[0.04 * step, 0, 0], [3.75 - 0.04 * step, 0, 0]])
+
+
+def approach_by_one(step):
+    return Atoms("Ar2", positions=[[0, 0, 0], [3.75 - 0.04 * step, 0, 0]])
+
+
+def squeeze(step):
+    """A crystal whose cell shrinks while every atom keeps its fractional coordinates."""
+    return Atoms("Ar", cell=[3.75 - 0.04 * step, 9, 9], pbc=True)
+
+
+@pytest.mark.parametrize("motion", [approach, approach_by_one, squeeze])
+def test_a_pair_is_found_the_moment_it_comes_within_the_cutoff(motion):
+    """The pairs start just outside of cutoff + skin, where only the rule for a new search can find them."""
+    following = NeighbourList(Radius(3.0), skin=0.7)
+    counts = []
+    for step in range(40):
+        structure = Structure.from_atoms(motion(step))
+        graph = following.graph(structure)
+        assert keys(graph.edges) == keys(radius_edges(structure, 3.0))
+        counts.append(len(graph.edges))
+    assert counts[0] == 0
+    assert counts[-1] == 2
+
+
 def test_other_atoms_are_never_given_an_old_list():
     following = NeighbourList(Radius(3.0))
     for seed in range(4):
