@@ -1,0 +1,106 @@
+"""Reference energies and forces of frames, under the keys that files call them by."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halocline.errors import TrainingError
+from halocline.training.frames import Frame
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What a frame of N atoms is fitted to.
+
+    Attributes:
+        energy: eV, or None if the frame carries none.
+        forces: (N, 3) in eV/Å, or None.
+    """
+
+    energy: float | None
+    forces: NDArray[np.float64] | None
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class LabelCount:
+    """Attributes: a label, the key it was read from, and in how many of all frames it was found."""
+
+    label: str
+    key: str
+    frames: int
+    total: int
+
+
+def read_labels(
+    frames: Sequence[Frame], energy_key: str | None, forces_key: str | None
+) -> tuple[list[Labels], list[LabelCount]]:
+    """Read the labels of all frames.
+
+    A key is looked up in the comment line or the columns of the file. What ASE takes out of them as results of a
+    calculation (``energy``, ``forces``) is read from there, never through the constraints of the structure.
+
+    Args:
+        frames: at least one.
+        energy_key: by default ``REF_energy`` if any frame has it, else ``energy``.
+        forces_key: by default ``REF_forces`` if any frame has it, else ``forces``.
+
+    Raises:
+        TrainingError: a label is in no frame, is not a number or has the wrong shape, or is not finite.
+    """
+    energies, energy_count = _find("energy", frames, energy_key)
+    forces, forces_count = _find("forces", frames, forces_key)
+    labels = [
+        Labels(
+            energy=None if energy is None else float(_numbers(energy, (), frame, energy_count.key)),
+            forces=None if force is None else _numbers(force, (len(frame.atoms), 3), frame, forces_count.key),
+        )
+        for frame, energy, force in zip(frames, energies, forces, strict=True)
+    ]
+    return labels, [energy_count, forces_count]
+
+
+def _find(label: str, frames: Sequence[Frame], wanted: str | None) -> tuple[list[Any], LabelCount]:
+    """Raw values of one label, None where a frame has none."""
+    keys = [wanted] if wanted else [f"REF_{label}", label]
+    for key in keys:
+        values = [_values(frame.atoms).get(key) for frame in frames]
+        found = sum(value is not None for value in values)
+        if found:
+            return values, LabelCount(label, key, found, len(frames))
+    seen = Counter(key for frame in frames for key in _values(frame.atoms))
+    listed = ", ".join(f"{key} ({count})" for key, count in sorted(seen.items())) or "nothing"
+    raise TrainingError(
+        f"None of the {len(frames)} frames carries {label} under {' or '.join(keys)}. They carry (frames): {listed}. "
+        f"Set data.{label}_key to one of these."
+    )
+
+
+def _values(atoms: Atoms) -> dict[str, Any]:
+    """Everything a frame holds beside its structure."""
+    results = atoms.calc.results if atoms.calc is not None else {}
+    columns = {name: values for name, values in atoms.arrays.items() if name not in ("numbers", "positions")}
+    return {**columns, **atoms.info, **results}
+
+
+def _numbers(value: Any, shape: tuple[int, ...], frame: Frame, key: str) -> NDArray[np.float64]:
+    """The value as finite numbers of the expected shape."""
+    try:
+        numbers = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TrainingError(f"{key} of {frame} is not numeric: {str(value)[:40]!r}.") from None
+    if numbers.shape != shape:
+        raise TrainingError(f"{key} of {frame} has shape {numbers.shape}, not {shape}.")
+    if not np.isfinite(numbers).all():
+        raise TrainingError(f"{key} of {frame} is not finite; remove the frame or repair its label.")
+    return numbers

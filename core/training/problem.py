@@ -1,0 +1,142 @@
+"""From a recipe to everything a fit needs: frames, labels, split, backbone, reference energies."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+from ase.data import atomic_numbers, chemical_symbols
+
+from halocline.errors import TrainingError
+from halocline.graph import Graph, NeighbourList, Structure
+from halocline.model import Backbone
+from halocline.model.build import build_backbone
+from halocline.training.duplicates import refuse_shared
+from halocline.training.frames import Frame, read_frames
+from halocline.training.labels import LabelCount, Labels, read_labels
+from halocline.training.recipe import DataSettings, Recipe, resolve
+from halocline.training.reference import fit_reference_energies
+from halocline.training.split import Split, consecutive_split, draw_split
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """A fit before its first step.
+
+    Attributes:
+        recipe: what was asked for.
+        frames: of all files, F.
+        labels: of the frames.
+        counts: which labels were found under which keys.
+        split: which frame serves which purpose.
+        backbone: with its initial weights.
+        graphs: of the frames that the split uses, by their number.
+        reference_energies: chemical symbol → eV, from the training frames.
+        references_determined: whether those frames determine each of them.
+        digest: SHA-256 of structures and labels, in order.
+    """
+
+    recipe: Recipe
+    frames: list[Frame]
+    labels: list[Labels]
+    counts: list[LabelCount]
+    split: Split
+    backbone: Backbone
+    graphs: dict[int, Graph]
+    reference_energies: dict[str, float]
+    references_determined: bool
+    digest: str
+
+    def reference(self, frame: int) -> float:
+        """Sum of the reference energies of a frame's atoms, eV."""
+        numbers = self.frames[frame].atoms.numbers
+        return sum(e * int(np.count_nonzero(numbers == atomic_numbers[s])) for s, e in self.reference_energies.items())
+
+
+def prepare(recipe: Recipe, folder: Path) -> Problem:
+    """Read the data and build the model.
+
+    Args:
+        recipe: what to do.
+        folder: to which the paths of data files are relative.
+
+    Raises:
+        TrainingError: the data cannot be used.
+        StructureError: a structure in them cannot be evaluated.
+        UsageError: an unknown backbone.
+        BackboneError: its config does not fit.
+    """
+    frames, split = _read_split(recipe.data, folder)
+    labels, counts = read_labels(frames, recipe.data.energy_key, recipe.data.forces_key)
+    species = _species(recipe, frames, split)
+    backbone = build_backbone(
+        recipe.model.backbone, {**recipe.model.config, "species": species}, seed=recipe.training.seed
+    )
+    graphs = _graphs(backbone, frames, split)
+    refuse_shared(graphs, split, [str(frame) for frame in frames])
+    energies = {i: e for i in split.train if (e := labels[i].energy) is not None}
+    references, determined = fit_reference_energies(
+        species, [frames[i].atoms.numbers for i in energies], list(energies.values())
+    )
+    return Problem(
+        recipe=recipe,
+        frames=frames,
+        labels=labels,
+        counts=counts,
+        split=split,
+        backbone=backbone,
+        graphs=graphs,
+        reference_energies=references,
+        references_determined=determined,
+        digest=_digest(frames, labels),
+    )
+
+
+def _read_split(data: DataSettings, folder: Path) -> tuple[list[Frame], Split]:
+    """Read the files and say which frame serves which purpose."""
+    if data.split is not None:
+        frames = read_frames([resolve(file, folder) for file in data.files])
+        return frames, draw_split(len(frames), data.split)
+    parts = [
+        read_frames([resolve(file, folder) for file in files])
+        for files in (data.train_files, data.validation_files, data.test_files)
+    ]
+    return [frame for part in parts for frame in part], consecutive_split(*map(len, parts))
+
+
+def _species(recipe: Recipe, frames: Sequence[Frame], split: Split) -> list[str]:
+    """The model's elements: those of the recipe, else those of the training frames, by atomic number."""
+    given: list[str] | None = recipe.model.config.get("species")
+    trained = sorted({int(z) for i in split.train for z in frames[i].atoms.numbers})
+    species = given or [chemical_symbols[z] for z in trained]
+    for i in sorted((*split.train, *split.validation, *split.test)):
+        strange = sorted(set(frames[i].atoms.get_chemical_symbols()) - set(species))
+        if strange:
+            raise TrainingError(
+                f"{frames[i]} contains {', '.join(strange)}, but the model is made for {', '.join(species)}: "
+                f"{'add to model.config.species' if given else 'no training frame contains it'}."
+            )
+    return list(species)
+
+
+def _graphs(backbone: Backbone, frames: Sequence[Frame], split: Split) -> dict[int, Graph]:
+    """Exact graphs; each structure is searched once, so no skin is needed."""
+    neighbours = NeighbourList(backbone.neighbours, skin=0.0)
+    used = sorted((*split.train, *split.validation, *split.test))
+    return {i: neighbours.graph(Structure.from_atoms(frames[i].atoms)) for i in used}
+
+
+def _digest(frames: Sequence[Frame], labels: Sequence[Labels]) -> str:
+    """SHA-256 of what the fit sees."""
+    digest = hashlib.sha256()
+    for frame, label in zip(frames, labels, strict=True):
+        structure = (frame.atoms.numbers, frame.atoms.positions, frame.atoms.cell.array, frame.atoms.pbc)
+        for array in (*structure, *((label.forces,) if label.forces is not None else ())):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(repr(label.energy).encode())
+    return digest.hexdigest()

@@ -1,0 +1,90 @@
+"""Frames as tensors, made once, and batches joined from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from halocline.aggregation import Form
+from halocline.graph import Graph
+from halocline.partition import whole
+from halocline.program import EdgeInputs, Precision
+from halocline.program.batch import join
+from halocline.program.layout import lay_out
+from halocline.training.labels import Labels
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One structure of N atoms with its labels. A label that is missing is zero and weighs nothing.
+
+    Attributes:
+        inputs: the structure as one part.
+        energy: (1,) float64, eV, reference energies of the elements taken out.
+        energy_weight: (1,) float64, 1 or 0.
+        forces: (N, 3) float64, eV/Å.
+        force_weights: (N, 1) float64, 1 or 0.
+    """
+
+    inputs: EdgeInputs
+    energy: Tensor
+    energy_weight: Tensor
+    forces: Tensor
+    force_weights: Tensor
+
+    @classmethod
+    def make(
+        cls, graph: Graph, labels: Labels, reference: float, hops: int, precision: Precision, device: torch.device
+    ) -> Sample:
+        """Lay out one structure.
+
+        Args:
+            graph: with the model's own edges.
+            labels: of the structure.
+            reference: eV, sum of its elements' reference energies.
+            hops: receptive field of the model.
+            precision: of the vectors.
+            device: where to keep the tensors.
+        """
+        atoms = len(graph.structure)
+        inputs = lay_out(graph, whole(atoms, graph.edges, hops), Form.EDGES, precision, device)
+        assert isinstance(inputs, EdgeInputs)
+        energy = 0.0 if labels.energy is None else labels.energy - reference
+        forces = np.zeros((atoms, 3)) if labels.forces is None else labels.forces
+        options = {"dtype": torch.float64, "device": device}
+        return cls(
+            inputs=inputs,
+            energy=torch.full((1,), energy, **options),
+            energy_weight=torch.full((1,), float(labels.energy is not None), **options),
+            forces=torch.tensor(forces, **options),
+            force_weights=torch.full((atoms, 1), float(labels.forces is not None), **options),
+        )
+
+
+@final
+class Batch:
+    """S structures with N atoms in all. No dataclass: Fabric would take one apart and cast its tensors.
+
+    Attributes:
+        inputs: all structures joined.
+        structures: (N,) int64, the structure of each atom.
+        sizes: (S,) float64, atoms of each structure.
+        energies: (S,) float64, eV.
+        energy_weights: (S,) float64.
+        forces: (N, 3) float64, eV/Å.
+        force_weights: (N, 1) float64.
+    """
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self.inputs, self.structures = join([sample.inputs for sample in samples])
+        self.sizes = torch.bincount(self.structures, minlength=len(samples)).double()
+        self.energies = torch.cat([sample.energy for sample in samples])
+        self.energy_weights = torch.cat([sample.energy_weight for sample in samples])
+        self.forces = torch.cat([sample.forces for sample in samples])
+        self.force_weights = torch.cat([sample.force_weights for sample in samples])

@@ -1,0 +1,108 @@
+"""The state of a run between two epochs: safetensors, with everything else as JSON in its header."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from halocline.errors import TrainingError
+from halocline.training.files import previous_path, write_atomically
+
+FORMAT = "halocline-training"
+FORMAT_VERSION = 1
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrainingState:
+    """What the next epoch depends on. The order of data follows from seed and epoch, so there is no random state.
+
+    Attributes:
+        epoch: epochs done.
+        tensors: weights, averaged weights and Adam's moments, by name.
+        recipe: of the run, as JSON values.
+        data: SHA-256 of structures and labels.
+        threads: of torch, on which the last bits of sums depend.
+        history: one record for each epoch done.
+    """
+
+    epoch: int
+    tensors: dict[str, Tensor]
+    recipe: dict[str, Any]
+    data: str
+    threads: int
+    history: list[dict[str, Any]]
+
+
+def save_state(path: Path, state: TrainingState) -> None:
+    """Write the state atomically; the one before it is kept under ``previous_path``.
+
+    Raises:
+        TrainingError: the disk is full or the folder cannot be written. The old state is intact.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
+    facts = {
+        "epoch": state.epoch,
+        "recipe": state.recipe,
+        "data": state.data,
+        "threads": state.threads,
+        "history": state.history,
+    }
+    text = json.dumps(facts, sort_keys=True)
+    metadata = {
+        "format": FORMAT,
+        "format_version": str(FORMAT_VERSION),
+        "facts": text,
+        "sha256": _digest(text, tensors),
+    }
+    write_atomically(path, safetensors.torch.save(tensors, metadata), keep_previous=True)
+
+
+def load_state(path: Path) -> TrainingState:
+    """Read a state, or the one before if the newest is missing, as after a crash between two renames.
+
+    Raises:
+        TrainingError: there is none, it is damaged, or it has another version.
+    """
+    for candidate in (path, previous_path(path)):
+        if candidate.exists():
+            return _read(candidate)
+    raise TrainingError(f"There is no training state {path} to resume from; leave out --resume to start a run.")
+
+
+def _read(path: Path) -> TrainingState:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if metadata.get("format") != FORMAT:
+            raise TrainingError(f"{path} is no training state of Halocline.")
+        if metadata.get("format_version") != str(FORMAT_VERSION):
+            raise TrainingError(
+                f"The training state {path} has format version {metadata.get('format_version')}, this release reads "
+                f"{FORMAT_VERSION}; resume with the release that wrote it."
+            )
+        if metadata.get("sha256") != _digest(metadata["facts"], tensors):
+            raise ValueError("its checksum does not match")
+        return TrainingState(tensors=tensors, **json.loads(metadata["facts"]))
+    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+        raise TrainingError(
+            f"The training state {path} is damaged ({error}). Move {previous_path(path).name} to its place to resume "
+            "from the epoch before."
+        ) from error
+
+
+def _digest(text: str, tensors: dict[str, Tensor]) -> str:
+    """SHA-256 over the facts and the bytes of all tensors."""
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()

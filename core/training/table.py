@@ -1,0 +1,73 @@
+"""Read a TOML table into a typed dataclass, with errors that name the key."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from types import UnionType
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from halocline.errors import UsageError, unknown_name
+
+TableT = TypeVar("TableT")
+
+_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", dict: "a table"}
+
+
+def read_table(kind: type[TableT], values: Any, where: str) -> TableT:
+    """Build the dataclass ``kind`` from what TOML holds.
+
+    Fields may be int, float, str, bool, Literal of texts, tuple[str, ...], dict, another dataclass, or one of
+    these or None.
+
+    Args:
+        kind: a dataclass.
+        values: a table.
+        where: its name in the file, for messages; empty for the whole file.
+
+    Raises:
+        UsageError: a key is unknown or missing, or its value is of the wrong type.
+    """
+    assert dataclasses.is_dataclass(kind)
+    if not isinstance(values, Mapping):
+        raise UsageError(f"[{where}] must be a table, not {values!r}.")
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    for name in values:
+        if name not in fields:
+            raise unknown_name(f"key in [{where}]" if where else "table in the configuration", name, fields)
+    for name, field in fields.items():
+        optional = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+        if name not in values and not optional:
+            raise UsageError(f"The configuration lacks {_key(where, name)}.")
+    hints = get_type_hints(kind)
+    return kind(**{name: _convert(hints[name], value, _key(where, name)) for name, value in values.items()})
+
+
+def _key(where: str, name: str) -> str:
+    return f"{where}.{name}" if where else name
+
+
+def _convert(hint: Any, value: Any, key: str) -> Any:
+    """Check one value against its annotation."""
+    if get_origin(hint) is UnionType:
+        (hint,) = (choice for choice in get_args(hint) if choice is not type(None))
+    origin = get_origin(hint) or hint
+    if dataclasses.is_dataclass(hint):
+        return read_table(hint, value, key)  # type: ignore[arg-type]
+    if origin is Literal:
+        return _choose(get_args(hint), value, key)
+    if origin is tuple:
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return tuple(value)
+        raise UsageError(f"{key} must be a list of texts, not {value!r}.")
+    if origin is float and type(value) is int:
+        return float(value)
+    if type(value) is not origin:
+        raise UsageError(f"{key} must be {_WORDS[origin]}, not {value!r}.")
+    return value
+
+
+def _choose(choices: tuple[str, ...], value: Any, key: str) -> Any:
+    if value not in choices:
+        raise UsageError(f"{key} must be {' or '.join(map(repr, choices))}, not {value!r}.")
+    return value
