@@ -41,6 +41,7 @@ FAULTS = {
         HOOK + "return [Component('x', 'm:a'), Component('x', 'm:b')]",
         "a-plugin brings the backbone 'x' twice",
     ),
+    "attributes that raise": (HEAD + "def __getattr__(name):\n    raise OSError(name)", "implements no hook"),
     "syntax error": ("def", "importing a_plugin failed: SyntaxError"),
 }
 
@@ -103,8 +104,9 @@ def test_damaged_metadata_are_reported(install, text, reason):
     assert reason in found().reason
 
 
-def test_two_entry_points_may_not_share_a_module(install):
-    install(HOOK + "return []", entry_points="[halocline.plugins]\none = a_plugin\ntwo = a_plugin\n")
+def test_one_module_behind_two_entry_points_counts_once(install):
+    points = "[halocline.plugins]\none = a_plugin\ntwo = a_plugin\n"
+    install(HOOK + "return [Component('x', 'm:a')]", entry_points=points)
     statuses = {p.entry_point: p.status for p in discover() if p.distribution == "a-plugin"}
     assert statuses == {"one": "ok", "two": "failed"}
 

@@ -26,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 when all is well, 1 when the work failed, 2 when the call was wrong; 128 + n after signal n.
     """
     arguments, debug = _split_debug(sys.argv[1:] if argv is None else argv)
-    logging.basicConfig(format="halocline: %(message)s", level=logging.DEBUG if debug else logging.WARNING)
+    logging.basicConfig(format="halocline: %(message)s")
+    logging.getLogger("halocline").setLevel(logging.DEBUG if debug else logging.WARNING)
     try:
         with terminated_on_sigterm():
             status = _dispatch(arguments)
@@ -58,7 +59,7 @@ def _dispatch(arguments: list[str]) -> int:
     commands = known.names("command")
     name = chosen_command(arguments, commands)
     if name != "plugins":
-        _warn_of_broken(known)
+        _warn_of_faulty(known)
     parser = top_parser(commands)
     if name is None:
         parser.parse_args(arguments)  # answers --version and --help, refuses other options
@@ -73,10 +74,10 @@ def _dispatch(arguments: list[str]) -> int:
     return status
 
 
-def _warn_of_broken(known: Registry) -> None:
-    broken = [plugin.name for plugin in known.plugins if plugin.status in ("failed", "warned")]
-    if broken:
-        say(f"halocline: plugin trouble with {', '.join(broken)}; see 'halocline plugins'.")
+def _warn_of_faulty(known: Registry) -> None:
+    faulty = [plugin.name for plugin in known.plugins if plugin.is_faulty]
+    if faulty:
+        say(f"halocline: something is wrong with {', '.join(faulty)}; see 'halocline plugins'.")
 
 
 def _report(error: Exception) -> int:

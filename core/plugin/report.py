@@ -39,3 +39,8 @@ class Plugin:
     def name(self) -> str:
         """``distribution:entry_point``; two distributions may use one entry-point name."""
         return f"{self.distribution}:{self.entry_point}"
+
+    @property
+    def is_faulty(self) -> bool:
+        """Whether its authors have something to mend."""
+        return self.status in ("failed", "warned")
