@@ -1,0 +1,77 @@
+"""Model cards: what a user should know before trusting a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, final
+
+from halocline.errors import CheckpointError, unknown_name
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class CardField:
+    """One field of a card.
+
+    Attributes:
+        kind: what its value is, in words.
+        accepts: whether a value is of that kind.
+        meaning: what it says.
+    """
+
+    kind: str
+    accepts: Callable[[Any], bool]
+    meaning: str
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_list_of_texts(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(map(_is_text, value))
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_table_of_texts(value: Any) -> bool:
+    return _is_table(value) and all(map(_is_text, value.values()))
+
+
+def _is_table_of_values(value: Any) -> bool:
+    return _is_table(value) and all(isinstance(item, str | int | float) for item in value.values())
+
+
+def _are_licences(value: Any) -> bool:
+    return _is_table_of_texts(value) and set(value) == {"code", "weights"}
+
+
+#: Every field that a card may have; all are optional, others are refused.
+CARD_FIELDS = {
+    "name": CardField("a string", _is_text, "name in the zoo"),
+    "summary": CardField("a string", _is_text, "one sentence: for what it is good"),
+    "level_of_theory": CardField("a string", _is_text, "what the energies approximate, such as revPBE0-D3"),
+    "training_data": CardField("a string", _is_text, "how many structures, from where, under which licence"),
+    "citation": CardField("a list of strings", _is_list_of_texts, "what to cite, one reference each"),
+    "licence": CardField("a table of code and weights", _are_licences, "SPDX identifiers"),
+    "errors": CardField("a table of numbers or strings", _is_table_of_values, "measured; units in the keys"),
+    "recipe": CardField("a table", _is_table, "settings of the run that made the model"),
+    "units": CardField("a table of strings", _is_table_of_texts, "quantity → unit"),
+    "notes": CardField("a string", _is_text, "known limits and anything else"),
+}
+
+
+def check_card(card: dict[str, Any]) -> None:
+    """Check the fields of a card and the kinds of their values.
+
+    Raises:
+        CheckpointError: a field is unknown, or its value is of another kind.
+    """
+    for name, value in card.items():
+        if name not in CARD_FIELDS:
+            raise CheckpointError(str(unknown_name("field of a model card", name, CARD_FIELDS)))
+        if not CARD_FIELDS[name].accepts(value):
+            raise CheckpointError(f"The card field {name!r} is {CARD_FIELDS[name].kind}, not {value!r}.")

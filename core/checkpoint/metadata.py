@@ -1,0 +1,101 @@
+"""What Halocline writes into the metadata of a safetensors file: one key, whose value is canonical JSON.
+
+One key, because the library writes several in a random order and the same model would give different files.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+from halocline.checkpoint.canonical import parse_strict_json, to_canonical_json
+from halocline.checkpoint.card import check_card
+from halocline.errors import CheckpointError
+
+METADATA_KEY = "halocline"
+FORMAT_VERSION = 1
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SYMBOL = re.compile(r"[A-Z][a-z]?")
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """The fields of version 1, beside ``format_version``; their meaning is that of `Header`."""
+
+    backbone: str
+    config: dict[str, Any]
+    reference_energies: dict[str, float]
+    card: dict[str, Any]
+    sha256: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.backbone, str) or not self.backbone:
+            raise CheckpointError(f"the name of its backbone is {self.backbone!r}, not a string")
+        for name in ("config", "reference_energies", "card"):
+            if not isinstance(getattr(self, name), dict):
+                raise CheckpointError(f"{name} is not a table")
+        if not isinstance(self.sha256, str) or not _SHA256.fullmatch(self.sha256):
+            raise CheckpointError(f"sha256 is {self.sha256!r}, not 64 hexadecimal digits")
+        for symbol, energy in self.reference_energies.items():
+            _check_reference_energy(symbol, energy)
+        check_card(self.card)
+
+
+def parse_metadata(text: str) -> Metadata:
+    """Read the metadata.
+
+    Raises:
+        CheckpointError: they are damaged or of another version.
+    """
+    try:
+        fields = parse_strict_json(text)
+        # There are many ways to write a value; only one is accepted, so that no changed byte goes unnoticed.
+        canonical = to_canonical_json(fields) == text
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"its metadata are not valid JSON ({error})") from error
+    if not isinstance(fields, dict):
+        raise CheckpointError("its metadata are not a JSON object")
+    _check_version(fields.pop("format_version", None))
+    if not canonical:
+        raise CheckpointError("its metadata are not in canonical form, so they were changed after it was written")
+    if set(fields) != set(Metadata.__dataclass_fields__):
+        raise CheckpointError(f"its metadata have the fields {sorted(fields)}, which are not those of the format")
+    return Metadata(**fields)
+
+
+def format_metadata(fields: Mapping[str, Any]) -> str:
+    """Write the metadata as text.
+
+    Raises:
+        CheckpointError: a value has no form in JSON.
+    """
+    try:
+        return to_canonical_json({"format_version": FORMAT_VERSION, **fields})
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"a checkpoint holds only plain JSON values beside its tensors; {error}") from error
+
+
+def _check_version(version: Any) -> None:
+    if type(version) is not int or version < 0:
+        raise CheckpointError(f"its format version is {version!r}, not a number")
+    if version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"it has format version {version} and this Halocline reads {FORMAT_VERSION}; update Halocline"
+        )
+    if version < FORMAT_VERSION:
+        raise CheckpointError(
+            f"it has format version {version} and this Halocline reads {FORMAT_VERSION}; "
+            "update the file: pull the model again, or save it anew from its recipe"
+        )
+
+
+def _check_reference_energy(symbol: str, energy: Any) -> None:
+    if not _SYMBOL.fullmatch(symbol):
+        raise CheckpointError(f"a reference energy is given for {symbol!r}, which is no chemical symbol")
+    if type(energy) not in (int, float) or not math.isfinite(energy):
+        raise CheckpointError(f"the reference energy of {symbol} is {energy!r}, not a finite number")
