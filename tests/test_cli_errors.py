@@ -155,9 +155,10 @@ def test_signal_lets_work_be_saved(start, number, status):
     assert (process.returncode, output, errors) == (status, "work saved\n", "")
 
 
-def test_closed_pipe_is_no_error(start):
-    process = start("talk", "words")
-    assert process.stdout.readline() == "words\n"
+@pytest.mark.parametrize("arguments", [["--version"], ["plugins", "--json"], ["talk", "words"]], ids=" ".join)
+def test_closed_pipe_is_no_error(start, arguments):
+    """Much output meets the closed pipe while it is printed, little output when it is flushed."""
+    process = start(*arguments)
     process.stdout.close()
     assert process.stderr.read() == ""
     process.stderr.close()
