@@ -36,8 +36,8 @@ def crash(args):
 
 @command
 def wait(args):
-    print("waiting", flush=True)
     try:
+        print("waiting", flush=True)
         time.sleep(60)
     except KeyboardInterrupt:
         print("work saved", flush=True)
@@ -65,6 +65,9 @@ def start(tmp_path_factory):
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: commands-for-tests\nVersion: 1\n")
     (information / "entry_points.txt").write_text("[halocline.plugins]\ncommands = commands_for_tests\n")
 
+    # Buffered output is what users have, and what a closed pipe is hard on.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
     def start(*arguments):
         return subprocess.Popen(
             [
@@ -73,7 +76,7 @@ def start(tmp_path_factory):
                 "from halocline.cli.main import main; raise SystemExit(main())",
                 *arguments,
             ],
-            env=os.environ | {"PYTHONPATH": str(folder)},
+            env=environment | {"PYTHONPATH": str(folder)},
             cwd=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
