@@ -1,0 +1,60 @@
+"""The checks of a backbone, one property in each file."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from halocline.testing.checks.config import check_config
+from halocline.testing.checks.declaration import check_declaration
+from halocline.testing.checks.determinism import check_determinism
+from halocline.testing.checks.extensivity import check_extensivity
+from halocline.testing.checks.forces import check_forces
+from halocline.testing.checks.forms import check_float32, check_forms
+from halocline.testing.checks.invariance import (
+    check_permutation,
+    check_reflection,
+    check_rotation,
+    check_translation,
+)
+from halocline.testing.checks.parts import check_parts
+from halocline.testing.checks.pruning import check_pruning
+from halocline.testing.checks.purity import check_global_state, check_inputs_unchanged
+from halocline.testing.checks.receptive_field import check_receptive_field
+from halocline.testing.checks.saving import check_loading, check_saving
+from halocline.testing.checks.small_systems import check_no_neighbours, check_one_atom
+from halocline.testing.checks.smoothness import check_smoothness
+from halocline.testing.checks.species import check_species
+from halocline.testing.checks.stress import check_stress
+from halocline.testing.checks.training import check_training
+
+#: All checks of a backbone by name, the most basic first.
+BACKBONE_CHECKS = MappingProxyType(
+    {
+        "declaration": check_declaration,
+        "config": check_config,
+        "one-atom": check_one_atom,
+        "no-neighbours": check_no_neighbours,
+        "extensivity": check_extensivity,
+        "rotation": check_rotation,
+        "reflection": check_reflection,
+        "translation": check_translation,
+        "permutation": check_permutation,
+        "forces": check_forces,
+        "stress": check_stress,
+        "smoothness": check_smoothness,
+        "receptive-field": check_receptive_field,
+        "forms": check_forms,
+        "parts": check_parts,
+        "float32": check_float32,
+        "training": check_training,
+        "saving": check_saving,
+        "loading": check_loading,
+        "pruning": check_pruning,
+        "species": check_species,
+        "determinism": check_determinism,
+        "inputs-unchanged": check_inputs_unchanged,
+        "global-state": check_global_state,
+    }
+)
+
+__all__ = ["BACKBONE_CHECKS"]

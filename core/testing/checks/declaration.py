@@ -1,0 +1,53 @@
+"""What a backbone declares must hang together before anything can be computed from it."""
+
+from __future__ import annotations
+
+import torch
+from ase.data import atomic_numbers
+
+from halocline.aggregation import Form
+from halocline.model import Backbone, Output, Stage
+from halocline.testing.report import Failure, Remark
+from halocline.testing.subject import Subject
+
+
+def check_declaration(subject: Subject) -> None:
+    """Names, species, stages, neighbours, forms, outputs and dtypes are as the interface says."""
+    backbone = subject.backbone
+    if not isinstance(backbone, Backbone):
+        raise Failure(f"{type(backbone).__name__} is no halocline.model.Backbone.")
+    _check_species(backbone)
+    _check_stages(backbone)
+    _check_dtypes(backbone)
+    _ = backbone.neighbours  # raises if stages disagree
+    if backbone.outputs != (Output.ENERGIES,):
+        raise Failure(f"The outputs are {backbone.outputs}; only energies per atom are supported.")
+    if not subject.forms:
+        raise Failure("The stages have no form in common.")
+    if missing := [form.value for form in Form if form not in subject.forms]:
+        raise Remark(f"Not all stages work on the form {missing[0]!r}, which some executors need.")
+
+
+def _check_species(backbone: Backbone) -> None:
+    species = backbone.species
+    bad = [symbol for symbol in species if symbol not in atomic_numbers or symbol == "X"]
+    if not isinstance(species, tuple) or not species or bad or len(set(species)) != len(species):
+        raise Failure(f"The species must be a tuple of different chemical symbols, not {species!r}.")
+
+
+def _check_stages(backbone: Backbone) -> None:
+    depths = backbone.readouts
+    if not depths or not all(0 <= depth <= len(backbone.layers) for depth in depths):
+        raise Failure(f"Readouts come after 0 to {len(backbone.layers)} layers, not after {list(depths)}.")
+    for name, stage in backbone.stages():
+        if not isinstance(stage, Stage):
+            raise Failure(f"{name} is a {type(stage).__name__}, not a halocline.model.Stage.")
+        if (stage.spec.neighbours is None) != (stage.spec.hops == 0):
+            raise Failure(f"{name} must declare neighbours exactly if it declares hops.")
+
+
+def _check_dtypes(backbone: Backbone) -> None:
+    tensors = [*backbone.named_parameters(), *backbone.named_buffers()]
+    for name, tensor in tensors:
+        if tensor.is_floating_point() and tensor.dtype != torch.float64:
+            raise Failure(f"{name} is {tensor.dtype}; backbones are built in float64 and cast from outside.")

@@ -1,0 +1,43 @@
+"""Forces are minus the gradient of the energy."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from halocline.testing import tolerances
+from halocline.testing.comparison import force_scale, require_close
+from halocline.testing.differences import difference
+from halocline.testing.subject import Subject
+
+#: Random displacements of all atoms tried on each structure, and single atoms moved along each axis.
+DIRECTIONS, SINGLE_ATOMS = 3, 2
+
+
+def check_forces(subject: Subject) -> None:
+    """Finite differences of the energy, along single coordinates and along random displacements of all atoms."""
+    for name, atoms in subject.samples.small().items():
+        result = subject.evaluate(atoms)
+        scale = force_scale(result)
+        for direction in _directions(len(atoms)):
+            slope = difference(lambda h, a=atoms, d=direction: _energy(subject, a, h * d), tolerances.STEP)
+            expected = -float((result.forces * direction).sum())
+            what = f"Forces of the {name} and minus the gradient of its energy (eV/Å)"
+            require_close(what, slope.extrapolated, expected, tolerances.DIFFERENCE * scale)
+            require_close(what, slope.plain, expected, tolerances.PLAIN_DIFFERENCE * scale)
+
+
+def _directions(atoms: int) -> list[NDArray[np.float64]]:
+    """Displacements (N, 3), as unit steps of one coordinate or random ones of unit length."""
+    rng = np.random.default_rng(5)
+    single = np.eye(3 * atoms)[: 3 * SINGLE_ATOMS].reshape(-1, atoms, 3)
+    random = rng.normal(size=(DIRECTIONS, atoms, 3))
+    random /= np.linalg.norm(random, axis=(1, 2), keepdims=True)
+    return [*single, *random]
+
+
+def _energy(subject: Subject, atoms: Atoms, displacement: NDArray[np.float64]) -> float:
+    moved = atoms.copy()
+    moved.positions += displacement
+    return subject.evaluate(moved).energy

@@ -1,0 +1,63 @@
+"""Evaluating a model changes nothing around it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import torch
+
+from halocline.plugin.process_state import process_state_kept
+from halocline.program import Precision, energies_and_gradients
+from halocline.program.layout import lay_out
+from halocline.testing.evaluate import divide
+from halocline.testing.rebuild import build
+from halocline.testing.report import Failure
+from halocline.testing.subject import Subject
+
+
+def check_inputs_unchanged(subject: Subject) -> None:
+    """The structure, the program's inputs and the weights are the same before and after."""
+    atoms = subject.samples.crystal
+    before = atoms.copy()
+    graph = subject.graph(atoms)
+    for form in subject.forms:
+        program = subject.program(form)
+        weights = {name: t.clone() for name, t in program.backbone.state_dict().items()}
+        (part,) = divide(graph, subject.backbone.hops, None)
+        inputs, twin = (lay_out(graph, part, form, Precision.FLOAT64) for _ in range(2))
+        energies_and_gradients(program.backbone, inputs)
+        changed = [f.name for f in dataclasses.fields(inputs) if _differ(inputs, twin, f.name)]
+        changed += [name for name, t in program.backbone.state_dict().items() if not torch.equal(t, weights[name])]
+        if changed:
+            raise Failure(f"Evaluating it changed {', '.join(changed)}.")
+    if atoms != before:
+        raise Failure("Evaluating it changed the structure.")
+
+
+def check_global_state(subject: Subject) -> None:
+    """Random states, default dtype, environment and torch's switches are the same before and after."""
+    before = _switches()
+    with process_state_kept() as changed:
+        subject.potential()(subject.samples.molecule, dtype="float64", device="cpu")
+        build(type(subject.backbone), subject.backbone.config)
+    changed += [name for name, value in _switches().items() if value != before[name]]
+    if changed:
+        raise Failure(f"Building or evaluating it changed {', '.join(changed)}.")
+
+
+def _differ(one: Any, other: Any, name: str) -> bool:
+    a, b = getattr(one, name), getattr(other, name)
+    return not torch.equal(a, b) if isinstance(a, torch.Tensor) else a != b
+
+
+def _switches() -> dict[str, object]:
+    """Process-wide settings of torch and NumPy."""
+    return {
+        "torch's number of threads": torch.get_num_threads(),
+        "torch's grad mode": torch.is_grad_enabled(),
+        "torch's float32 matmul precision": torch.get_float32_matmul_precision(),
+        "torch's choice of deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
+        "NumPy's error handling": tuple(np.geterr().items()),
+    }

@@ -1,0 +1,62 @@
+"""Compare results against scales that cannot vanish."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halocline.model.result import Result
+from halocline.testing import tolerances
+from halocline.testing.report import Failure
+
+Array = NDArray[np.float64]
+
+
+def energy_scale(result: Result) -> float:
+    """Sum of |E_i| in eV, at least 1 eV per atom."""
+    return max(float(np.abs(result.energies).sum()), float(len(result.energies)))
+
+
+def force_scale(result: Result) -> float:
+    """Largest force component in eV/Å, at least 1 eV/Å."""
+    return max(1.0, float(np.abs(result.forces).max(initial=0.0)))
+
+
+def require_close(what: str, found: Array | float, expected: Array | float, tolerance: float) -> None:
+    """Fail unless two arrays agree.
+
+    Args:
+        what: begins the message, such as ``forces after a rotation (eV/Å)``.
+        found: any shape.
+        expected: the same shape.
+        tolerance: largest difference allowed, absolute.
+    """
+    found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
+    if found.shape != expected.shape:
+        raise Failure(f"{what}: the shape is {found.shape} instead of {expected.shape}.")
+    error = float(np.abs(found - expected).max(initial=0.0))
+    if not error <= tolerance:  # a NaN is no agreement
+        raise Failure(f"{what} differ by {error:.2g}, where {tolerance:.2g} is allowed.")
+
+
+def require_same(what: str, found: Result, expected: Result) -> None:
+    """Fail unless two results agree to rounding in float64: energies, forces, virial.
+
+    Args:
+        what: says what was done, such as ``after a rotation``.
+        found: the result under test.
+        expected: what it should be.
+    """
+    scale = energy_scale(expected)
+    require_close(f"Energies {what} (eV)", found.energies, expected.energies, tolerances.ENERGY * scale)
+    force = tolerances.FORCE * force_scale(expected)
+    require_close(f"Forces {what} (eV/Å)", found.forces, expected.forces, force)
+    virial = tolerances.VIRIAL * max(scale, float(np.abs(expected.virial).max()))
+    require_close(f"Virials {what} (eV)", found.virial, expected.virial, virial)
+
+
+def require_identical(what: str, found: Result, expected: Result) -> None:
+    """Fail unless two results agree to the bit."""
+    for name in ("energies", "forces", "virial"):
+        if not np.array_equal(getattr(found, name), getattr(expected, name)):
+            raise Failure(f"The {name} {what} are not the same to the bit.")

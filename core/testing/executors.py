@@ -1,0 +1,120 @@
+"""The checks of an executor: its sessions give what the eager definition gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+from typing import final
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from halocline.errors import UsageError
+from halocline.executor import Executor, Session
+from halocline.model import Backbone
+from halocline.model.result import Result
+from halocline.program import Precision, Program, energies_and_gradients
+from halocline.testing import tolerances
+from halocline.testing.comparison import energy_scale, force_scale, require_close, require_identical, require_same
+from halocline.testing.evaluate import Run, divide, sum_parts
+from halocline.testing.report import Failure
+from halocline.testing.structures import graph_of
+from halocline.testing.subject import Subject
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ExecutorSubject:
+    """An executor, and a backbone to run on it."""
+
+    executor: Executor
+    subject: Subject
+
+    @classmethod
+    def of(cls, executor: Executor, backbone: Backbone) -> ExecutorSubject:
+        """Put the two together."""
+        return cls(executor, Subject(backbone))
+
+    def program(self, precision: Precision) -> Program:
+        """A program of its own: executors may keep or change what they are given."""
+        return Program.freeze(self.subject.backbone, precision, self.executor.capabilities.form)
+
+    def session(self, precision: Precision) -> Session:
+        """A prepared program."""
+        return self.executor.prepare(self.program(precision))
+
+    def evaluate(
+        self, run: Run, precision: Precision, atoms: Atoms, owners: NDArray[np.int64] | None = None
+    ) -> Result:
+        """Run a session on a structure, whole or in parts that own something."""
+        graph = graph_of(atoms, self.subject.backbone.neighbours)
+        parts = [p for p in divide(graph, self.subject.backbone.hops, owners) if p.levels[0]]
+        return sum_parts(run, graph, parts, self.executor.capabilities.form, precision, self.executor.device)
+
+
+def check_results(subject: ExecutorSubject) -> None:
+    """One session per precision gives every sample's energies, forces and virial, whatever size came before."""
+    for precision in subject.executor.capabilities.precisions:
+        session = subject.session(precision)
+        samples = subject.subject.samples
+        for name, atoms in (samples.all() | {"lone atom": samples.atom}).items():
+            result = subject.evaluate(session, precision, atoms)
+            _require_reference(subject, f"of the {name} in {precision.value}", result, precision, atoms)
+
+
+def check_part_results(subject: ExecutorSubject) -> None:
+    """Parts, whose layers work on prefixes, add up to the whole."""
+    atoms = subject.subject.samples.wire
+    owners = np.random.default_rng(9).integers(0, 3, len(atoms))
+    for precision in subject.executor.capabilities.precisions:
+        result = subject.evaluate(subject.session(precision), precision, atoms, owners)
+        _require_reference(subject, f"summed over parts in {precision.value}", result, precision, atoms)
+
+
+def check_repetition(subject: ExecutorSubject) -> None:
+    """A session keeps nothing of one call for the next."""
+    precision = subject.executor.capabilities.precisions[0]
+    session, samples = subject.session(precision), subject.subject.samples
+    first = subject.evaluate(session, precision, samples.crystal)
+    subject.evaluate(session, precision, samples.liquid)
+    require_identical("at a second call", subject.evaluate(session, precision, samples.crystal), first)
+
+
+def check_devices(subject: ExecutorSubject) -> None:
+    """A device that is not there is refused with UsageError; no executor falls back to another."""
+    try:
+        type(subject.executor)(device="no-such-device")  # type: ignore[call-arg]
+    except UsageError:
+        return
+    raise Failure("The device 'no-such-device' is accepted; raise UsageError.")
+
+
+def _require_reference(
+    subject: ExecutorSubject, what: str, result: Result, precision: Precision, atoms: Atoms
+) -> None:
+    """Compare with the eager definition in float64."""
+    program = Program.freeze(subject.subject.backbone, Precision.FLOAT64, subject.executor.capabilities.form)
+    graph = graph_of(atoms, subject.subject.backbone.neighbours)
+    parts = divide(graph, subject.subject.backbone.hops, None)
+    run = partial(energies_and_gradients, program.backbone)
+    expected = sum_parts(run, graph, parts, program.form, Precision.FLOAT64)
+    if precision is Precision.FLOAT64:
+        require_same(what, result, expected)
+        return
+    energy = tolerances.FLOAT32_ENERGY * energy_scale(expected)
+    require_close(f"Energies {what} (eV)", result.energies, expected.energies, energy)
+    force = tolerances.FLOAT32_FORCE * force_scale(expected) + tolerances.FLOAT32_FORCE_FLOOR
+    require_close(f"Forces {what} (eV/Å)", result.forces, expected.forces, force)
+
+
+#: All checks of an executor by name.
+EXECUTOR_CHECKS = MappingProxyType(
+    {
+        "results": check_results,
+        "part-results": check_part_results,
+        "repetition": check_repetition,
+        "devices": check_devices,
+    }
+)

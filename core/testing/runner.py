@@ -1,0 +1,54 @@
+"""Run checks and turn whatever happens into results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
+
+from halocline.errors import unknown_name
+from halocline.testing.report import CheckResult, Failure, NotApplicable, Remark, Report, Status
+
+SubjectT = TypeVar("SubjectT")
+
+#: Returns if the contract is kept; else raises Failure, NotApplicable or Remark.
+Check = Callable[[SubjectT], None]
+
+
+def run_checks(
+    checks: Mapping[str, Check[SubjectT]],
+    subject: SubjectT,
+    component: str,
+    names: Iterable[str] | None = None,
+) -> Report:
+    """Run checks on one subject.
+
+    Args:
+        checks: all there are, by name.
+        subject: what they look at.
+        component: what to call it in the results.
+        names: which to run; all by default.
+
+    Raises:
+        UsageError: there is no check of such a name.
+    """
+    chosen = list(checks if names is None else names)
+    for name in chosen:
+        if name not in checks:
+            raise unknown_name("check", name, checks)
+    return Report(tuple(_run(name, checks[name], subject, component) for name in chosen))
+
+
+def _run(name: str, check: Check[SubjectT], subject: SubjectT, component: str) -> CheckResult:
+    status: Status = "passed"
+    message = ""
+    try:
+        check(subject)
+    except NotApplicable as reason:
+        status, message = "skipped", str(reason)
+    except Remark as remark:
+        status, message = "warned", str(remark)
+    except Failure as failure:
+        status, message = "failed", str(failure)
+    except Exception as error:  # whatever a component raises is a finding about it, not the end of the suite
+        status, message = "failed", f"{type(error).__name__}: {error}"
+    return CheckResult(name, component, status, message)

@@ -1,0 +1,78 @@
+"""A backbone under test: evaluate it in every way."""
+
+from __future__ import annotations
+
+from functools import cached_property, partial
+from typing import final
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from halocline.aggregation import Form
+from halocline.graph import Graph
+from halocline.model import Backbone
+from halocline.model.potential import Potential
+from halocline.model.result import Result
+from halocline.program import Precision, Program, energies_and_gradients
+from halocline.testing.evaluate import divide, sum_parts
+from halocline.testing.structures import Samples, graph_of
+
+
+@final
+class Subject:
+    """A backbone and the means to look at it.
+
+    Args:
+        backbone: stays as it is.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        self.backbone = backbone
+        self._programs: dict[tuple[Form, Precision], Program] = {}
+
+    @cached_property
+    def samples(self) -> Samples:
+        """Structures to look at it with."""
+        return Samples(self.backbone)
+
+    @property
+    def forms(self) -> list[Form]:
+        """Forms that all of its stages declare."""
+        return [form for form in Form if all(form in stage.spec.forms for _, stage in self.backbone.stages())]
+
+    def potential(self) -> Potential:
+        """The backbone as a potential without reference energies."""
+        return Potential(self.backbone, dict.fromkeys(self.backbone.species, 0.0), {"name": "conformance"})
+
+    def graph(self, atoms: Atoms) -> Graph:
+        """The neighbour graph of a structure."""
+        return graph_of(atoms, self.backbone.neighbours)
+
+    def program(self, form: Form, precision: Precision = Precision.FLOAT64) -> Program:
+        """The backbone frozen."""
+        key = (form, precision)
+        if key not in self._programs:
+            self._programs[key] = Program.freeze(self.backbone, precision, form)
+        return self._programs[key]
+
+    def evaluate(
+        self,
+        atoms: Atoms,
+        *,
+        form: Form | None = None,
+        precision: Precision = Precision.FLOAT64,
+        owners: NDArray[np.int64] | None = None,
+    ) -> Result:
+        """Energies, forces and virial.
+
+        Args:
+            atoms: N atoms.
+            form: layout of edges; the first that it declares by default.
+            precision: of the program.
+            owners: (N,) the part of each atom, to sum over parts; whole by default.
+        """
+        form = form or self.forms[0]
+        graph = self.graph(atoms)
+        run = partial(energies_and_gradients, self.program(form, precision).backbone)
+        return sum_parts(run, graph, divide(graph, self.backbone.hops, owners), form, precision)
