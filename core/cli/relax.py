@@ -115,7 +115,7 @@ def _report(arguments: argparse.Namespace, files: dict[str, Path], last: Progres
         "fmax_eV_per_A": last.fmax,
     }
     if last.volume is not None:
-        numbers |= {"pressure_GPa": last.pressure, "volume_A3": last.volume}
+        numbers.update(pressure_GPa=last.pressure, volume_A3=last.volume)
     if arguments.json:
         emit_json(numbers | shown)
     else:

@@ -15,7 +15,7 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from halocline.dynamics import integrators
-from halocline.dynamics.guards import Guards
+from halocline.dynamics.guards import Guards, why_failed
 from halocline.dynamics.identity import check_same_options, structure_digest
 from halocline.dynamics.output import Output
 from halocline.dynamics.records import EMPTY, AppendedFile, frame_bytes, row_bytes
@@ -156,12 +156,13 @@ class _Run:
         walk = self._integrator.irun(steps)
         while True:
             try:
-                next(walk)
-                sample = measure(self._atoms, self._integrator.nsteps, self._settings.timestep)
+                with np.errstate(all="ignore"):  # what overflows is for the guards, who say it better
+                    next(walk)
+                    sample = measure(self._atoms, self._integrator.nsteps, self._settings.timestep)
             except StopIteration:
                 return
             except Exception as error:  # whatever a calculator may raise: the forces of this step do not exist
-                raise self._stopped(f"the calculator failed with {type(error).__name__}: {error}") from error
+                raise self._stopped(why_failed(self._atoms, error)) from error
             reason = self._guards.reason_to_stop(self._atoms, sample)
             if reason:
                 raise self._stopped(reason)

@@ -72,6 +72,13 @@ class Guards:
         return None
 
 
+def why_failed(atoms: Atoms, error: Exception) -> str:
+    """Say why a step has no forces: the integrator may have lost the atoms before the calculator saw them."""
+    if np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all():
+        return f"the calculator failed with {type(error).__name__}: {error}"
+    return "positions or cell are not finite"
+
+
 def _widest_gap(atoms: Atoms) -> tuple[int, float]:
     """Return the loneliest atom and its distance in Å to the nearest other; 0 Å for periodic structures."""
     if atoms.pbc.any() or len(atoms) < 2:

@@ -15,6 +15,7 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS, FIRE, LBFGS
 from ase.optimize.optimize import Optimizer
 
+from halocline.dynamics.guards import why_failed
 from halocline.dynamics.records import EMPTY, AppendedFile, frame_bytes, row_bytes
 from halocline.errors import DynamicsError, StructureError, UsageError, unknown_name
 
@@ -140,8 +141,7 @@ def _steps(atoms: Atoms, goal: Goal) -> Iterator[Progress]:
         except StopIteration:
             return
         except Exception as error:  # whatever a calculator may raise: the forces of this step do not exist
-            reason = f"the calculator failed with {type(error).__name__}: {error}"
-            raise _stopped(optimiser.nsteps, reason) from error
+            raise _stopped(optimiser.nsteps, why_failed(atoms, error)) from error
         if not (np.isfinite(progress.energy) and np.isfinite(progress.fmax)):
             raise _stopped(progress.step, f"energy {progress.energy} eV, largest force {progress.fmax} eV/Å")
         yield progress

@@ -101,7 +101,7 @@ def _keep_previous(path: Path) -> None:
 
 def _read(path: Path) -> Snapshot:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             header = json.loads(str(archive["header"]))
             arrays = {name: archive[name] for name in _ARRAYS}
         version = header.pop("format_version")

@@ -1,6 +1,6 @@
 """Solid argon with an ASE potential, as fixtures and as a program that tests can kill.
 
-    python argon.py PREFIX ENSEMBLE STEPS [--resume]
+python argon.py PREFIX ENSEMBLE STEPS [--resume]
 """
 
 import sys
@@ -48,4 +48,10 @@ def run(prefix, name, steps, **options):
 
 if __name__ == "__main__":
     # Slow steps: the test must be able to kill in the middle of them.
-    run(sys.argv[1], sys.argv[2], int(sys.argv[3]), resume="--resume" in sys.argv, on_step=lambda _: time.sleep(0.01))
+    run(
+        sys.argv[1],
+        sys.argv[2],
+        int(sys.argv[3]),
+        resume="--resume" in sys.argv,
+        on_step=lambda _: time.sleep(0.01),
+    )

@@ -46,7 +46,7 @@ def copies_at(moments, prefix, folder):
 
 @pytest.mark.parametrize("name", ENSEMBLES)
 def test_killed_and_resumed_equals_straight(argon, tmp_path, name):
-    moments = random.Random(f"kill {name}").sample(range(STEPS + 1), 3) + [0, STEPS]
+    moments = [*random.Random(f"kill {name}").sample(range(STEPS + 1), 3), 0, STEPS]
     straight = tmp_path / "straight" / "run"
     argon.run(straight, name, STEPS, on_step=copies_at(moments, straight, tmp_path))
     for moment in set(moments):
