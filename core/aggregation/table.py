@@ -73,7 +73,7 @@ class _Gather(torch.autograd.Function):
     def forward(ctx: Any, values: Tensor, neighbours: Tensor, transposed: Tensor, mask: Tensor) -> Tensor:
         ctx.save_for_backward(neighbours, transposed, mask)
         rows = values.index_select(0, neighbours.reshape(-1))
-        return rows.view(*neighbours.shape, -1) * mask[:, :, None]
+        return rows.view(*neighbours.shape, values.shape[1]) * mask[:, :, None]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
@@ -88,7 +88,7 @@ class _Collect(torch.autograd.Function):
     def forward(ctx: Any, messages: Tensor, neighbours: Tensor, transposed: Tensor, mask: Tensor) -> Tensor:
         ctx.save_for_backward(neighbours, transposed, mask)
         slots = (messages * mask[:, :, None]).reshape(-1, messages.shape[-1])
-        return slots.index_select(0, transposed.reshape(-1)).view(*transposed.shape, -1).sum(1)
+        return slots.index_select(0, transposed.reshape(-1)).view(*transposed.shape, messages.shape[-1]).sum(1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
