@@ -33,6 +33,7 @@ def train(arguments: argparse.Namespace) -> int:
     from halocline.training.device import make_fabric
     from halocline.training.problem import prepare
     from halocline.training.recipe import read_recipe
+    from halocline.training.result import finish
     from halocline.training.run import Run
 
     recipe = read_recipe(arguments.recipe)
@@ -52,7 +53,16 @@ def train(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         say(f"Stopped; the state after epoch {len(run.history)} is kept in {folder}. Continue with --resume.")
         raise
-    return _finish(run, str(fabric.device), as_json=arguments.json)
+    potential, errors = finish(run, str(fabric.device))
+    path = folder / "model.safetensors"
+    potential.save(path)
+    say(f"Wrote {path}.")
+    if arguments.json:
+        test = None if errors is None else errors.as_table()
+        emit_json({"model": path, "epochs": len(run.history), "test": test})
+    elif errors is not None:
+        _show(errors)
+    return 0
 
 
 def _say_data(problem: Problem) -> None:
@@ -83,20 +93,6 @@ class _Reporter:
             f"energy {_number(record.energy_mae)} meV/atom, forces {_number(record.forces_mae)} meV/Å  "
             f"{record.seconds:.1f} s, {_duration(left)} left"
         )
-
-
-def _finish(run: Run, device: str, *, as_json: bool) -> int:
-    from halocline.training.result import finish
-
-    potential, errors = finish(run, device)
-    path = run.folder / "model.safetensors"
-    potential.save(path)
-    say(f"Wrote {path}.")
-    if as_json:
-        emit_json({"model": path, "epochs": len(run.history), "test": None if errors is None else errors.as_table()})
-    elif errors is not None:
-        _show(errors)
-    return 0
 
 
 def _show(errors: Errors) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -20,22 +21,48 @@ def join(inputs: Sequence[EdgeInputs]) -> tuple[EdgeInputs, Tensor]:
         The joint inputs, and for each of their N atoms the number of its structure, (N,) int64.
     """
     assert all(len(set(each.levels)) == 1 and each.mask is None for each in inputs)
-    sizes = torch.tensor([each.levels[0] for each in inputs], device=inputs[0].species.device)
+    sizes = torch.tensor([len(each.species) for each in inputs], device=inputs[0].species.device)
     structures = torch.repeat_interleave(torch.arange(len(inputs), device=sizes.device), sizes)
     if len(inputs) == 1:
         return inputs[0], structures
-    offsets = (sizes.cumsum(0) - sizes).tolist()
+    atoms, edges = _starts([each.species for each in inputs]), _starts([each.senders for each in inputs])
+    pairs, pair_of, pair_levels = _join_pairs(inputs, edges)
     joint = EdgeInputs(
         species=torch.cat([each.species for each in inputs]),
         vectors=torch.cat([each.vectors for each in inputs]),
         seeds=torch.cat([each.seeds for each in inputs]),
         levels=_sums([each.levels for each in inputs]),
         mask=None,
-        senders=torch.cat([each.senders + start for each, start in zip(inputs, offsets, strict=True)]),
-        receivers=torch.cat([each.receivers + start for each, start in zip(inputs, offsets, strict=True)]),
+        senders=_renumbered([each.senders for each in inputs], atoms),
+        receivers=_renumbered([each.receivers for each in inputs], atoms),
         edge_levels=_sums([each.edge_levels for each in inputs]),
+        pairs=pairs,
+        pair_of=pair_of,
+        pair_levels=pair_levels,
     )
     return joint, structures
+
+
+def _join_pairs(
+    inputs: Sequence[EdgeInputs], edges: Sequence[int]
+) -> tuple[Tensor, Tensor, tuple[int, ...]] | tuple[None, None, tuple[()]]:
+    """Opposite edges of all structures, if each structure knows its own."""
+    pairs = [each.pairs for each in inputs if each.pairs is not None]
+    pair_of = [each.pair_of for each in inputs if each.pair_of is not None]
+    if len(pairs) < len(inputs) or len(pair_of) < len(inputs):
+        return None, None, ()
+    levels = _sums([each.pair_levels for each in inputs])
+    return _renumbered(pairs, edges), _renumbered(pair_of, _starts(pairs)), levels
+
+
+def _starts(parts: Sequence[Tensor]) -> list[int]:
+    """Where each part begins once all are joined."""
+    return list(accumulate((len(part) for part in parts[:-1]), initial=0))
+
+
+def _renumbered(indices: Sequence[Tensor], starts: Sequence[int]) -> Tensor:
+    """Join indices that each count from the start of their own part."""
+    return torch.cat([index + start for index, start in zip(indices, starts, strict=True)])
 
 
 def _sums(counts: Sequence[tuple[int, ...]]) -> tuple[int, ...]:

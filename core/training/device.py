@@ -26,13 +26,14 @@ def make_fabric(device: str, precision: str) -> Fabric:
         from lightning_fabric import Fabric
     except ModuleNotFoundError as error:
         raise UsageError("Training needs Lightning Fabric: pip install halocline[train].") from error
-    kind, _, index = ("cuda" if torch.cuda.is_available() else "cpu").partition(":") if device == "auto" else (
-        device.partition(":")
-    )
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, index = device.partition(":")
     if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
         raise UsageError(f"There is no device {device!r}; use auto, cpu, cuda or cuda:N.")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
-        raise UsageError(f"The device {device!r} was asked for, but torch sees {torch.cuda.device_count()} CUDA devices.")
+        count = torch.cuda.device_count()
+        raise UsageError(f"The device {device!r} was asked for, but torch sees {count} CUDA devices.")
     return Fabric(
         accelerator=kind,
         devices=1 if kind == "cpu" else [int(index or 0)],

@@ -65,7 +65,7 @@ def _refuse_truncated(file: Path) -> None:
     start = 0
     while start < len(lines):
         if not lines[start].strip().isdigit():
-            raise TrainingError(f"Line {start + 1} of {file} should be a number of atoms, not {lines[start][:40]!r}.")
+            raise TrainingError(f"Line {start + 1} of {file} should be a number of atoms: {lines[start][:40]!r}.")
         end = start + 2 + int(lines[start])
         if end > len(lines):
             raise TrainingError(

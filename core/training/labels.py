@@ -81,8 +81,8 @@ def _find(label: str, frames: Sequence[Frame], wanted: str | None) -> tuple[list
     seen = Counter(key for frame in frames for key in _values(frame.atoms))
     listed = ", ".join(f"{key} ({count})" for key, count in sorted(seen.items())) or "nothing"
     raise TrainingError(
-        f"None of the {len(frames)} frames carries {label} under {' or '.join(keys)}. They carry (frames): {listed}. "
-        f"Set data.{label}_key to one of these."
+        f"None of the {len(frames)} frames carries {label} under {' or '.join(keys)}. "
+        f"They carry (number of frames): {listed}. Set data.{label}_key to one of these."
     )
 
 

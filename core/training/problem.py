@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import final
 
 import numpy as np
-from ase.data import atomic_numbers, chemical_symbols
+from ase.data import chemical_symbols
 
 from halocline.errors import TrainingError
 from halocline.graph import Graph, NeighbourList, Structure
@@ -54,8 +54,7 @@ class Problem:
 
     def reference(self, frame: int) -> float:
         """Sum of the reference energies of a frame's atoms, eV."""
-        numbers = self.frames[frame].atoms.numbers
-        return sum(e * int(np.count_nonzero(numbers == atomic_numbers[s])) for s, e in self.reference_energies.items())
+        return sum(self.reference_energies[symbol] for symbol in self.frames[frame].atoms.get_chemical_symbols())
 
 
 def prepare(recipe: Recipe, folder: Path) -> Problem:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, final
 
+from halocline.checkpoint.card import check_card
 from halocline.errors import UsageError
 from halocline.training.table import read_table
 
@@ -32,7 +33,7 @@ class SplitSettings:
 
     def __post_init__(self) -> None:
         if self.seed < 0 or self.train < 1 or self.validation < 1 or self.test < 0:
-            raise UsageError("data.split needs a seed of at least 0 and at least one frame to train and to validate.")
+            raise UsageError("data.split needs a seed of at least 0, and frames to train and to validate.")
 
 
 @final
@@ -120,7 +121,8 @@ class TrainingSettings:
             self._check("positive and finite", 0.0 < getattr(self, name) < float("inf"), name)
         for name in ("energy_weight", "forces_weight"):
             self._check("finite and at least 0", 0.0 <= getattr(self, name) < float("inf"), name)
-        self._check("positive, or forces_weight must be", self.energy_weight + self.forces_weight > 0.0, "energy_weight")
+        weights = self.energy_weight + self.forces_weight
+        self._check("positive, if forces_weight is not", weights > 0.0, "energy_weight")
         self._check("between 0 and 1", 0.0 <= self.final_fraction <= 1.0, "final_fraction")
         self._check("at least 0 and below 1", 0.0 <= self.ema_decay < 1.0, "ema_decay")
 
@@ -149,12 +151,15 @@ def read_recipe(path: Path) -> Recipe:
 
     Raises:
         UsageError: there is no such file, it is not TOML, or a key is unknown, missing or impossible.
+        CheckpointError: a field of the card is unknown or of the wrong kind.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"Cannot read the recipe {path}: {error}.") from error
-    return read_table(Recipe, values, "")
+    recipe = read_table(Recipe, values, "")
+    check_card(recipe.card)
+    return recipe
 
 
 def resolve(file: str, folder: Path) -> Path:

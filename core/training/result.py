@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from typing import Any
 
+import torch
+
+import halocline
 from halocline.model.build import build_backbone
 from halocline.model.potential import Potential
 from halocline.training.errors import Errors, measure
 from halocline.training.problem import Problem
 from halocline.training.run import Run
+
+_UNDETERMINED = (
+    "The compositions of the training frames do not determine a reference energy for each element: only energy "
+    "differences at the stoichiometry of those frames have a meaning."
+)
 
 
 def finish(run: Run, device: str) -> tuple[Potential, Errors | None]:
@@ -47,5 +57,38 @@ def test_errors(potential: Potential, problem: Problem, device: str) -> Errors:
 
 
 def make_card(problem: Problem, errors: Errors | None) -> dict[str, Any]:
-    """The recipe's card, completed by what the run knows."""
-    return problem.recipe.card
+    """The recipe's card, completed by what the run knows: errors, recipe, split, and what energies mean."""
+    card = dict(problem.recipe.card)
+    card["units"] = {"energy": "eV", "length": "Å", "forces": "eV/Å"}
+    if errors is not None:
+        card["errors"] = {name: value for name, value in _named_errors(errors).items() if value is not None}
+    card["recipe"] = _reproduction(problem)
+    if not problem.references_determined:
+        card["notes"] = f"{card.get('notes', '')} {_UNDETERMINED}".strip()
+    return card
+
+
+def _named_errors(errors: Errors) -> dict[str, float | int | None]:
+    """Errors under names that say where they were measured and in which unit."""
+    return {
+        "test_frames": errors.frames,
+        "energy_mae_meV_per_atom": errors.energy_mae,
+        "energy_rmse_meV_per_atom": errors.energy_rmse,
+        "energy_labels_std_meV_per_atom": errors.energy_std,
+        "force_component_mae_meV_per_A": errors.forces_mae,
+        "force_component_rmse_meV_per_A": errors.forces_rmse,
+        "force_component_labels_std_meV_per_A": errors.forces_std,
+        "force_component_labels_mean_magnitude_meV_per_A": errors.forces_mean,
+    }
+
+
+def _reproduction(problem: Problem) -> dict[str, Any]:
+    """Everything needed to train the model again, as plain JSON values."""
+    files = dict.fromkeys(frame.file for frame in problem.frames)
+    table = {name: values for name, values in problem.recipe.as_table().items() if name != "card"} | {
+        "frames": problem.split.purposes(),
+        "files_sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
+        "versions": {"halocline": halocline.__version__, "torch": str(torch.__version__)},
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(table))
+    return plain

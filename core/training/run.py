@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, final
 import torch
 
 from halocline.errors import TrainingError, UsageError
+from halocline.files import write_atomically
 from halocline.program import Precision
 from halocline.training.errors import Errors, measure
-from halocline.training.files import previous_path, write_atomically
 from halocline.training.objective import predict
 from halocline.training.problem import Problem
 from halocline.training.samples import Batch, Sample
-from halocline.training.state import TrainingState, load_state, save_state
+from halocline.training.state import TrainingState, load_state, previous_path, save_state
 from halocline.training.trainer import Trainer
 
 if TYPE_CHECKING:

@@ -57,13 +57,12 @@ class Sample:
         assert isinstance(inputs, EdgeInputs)
         energy = 0.0 if labels.energy is None else labels.energy - reference
         forces = np.zeros((atoms, 3)) if labels.forces is None else labels.forces
-        options = {"dtype": torch.float64, "device": device}
         return cls(
             inputs=inputs,
-            energy=torch.full((1,), energy, **options),
-            energy_weight=torch.full((1,), float(labels.energy is not None), **options),
-            forces=torch.tensor(forces, **options),
-            force_weights=torch.full((atoms, 1), float(labels.forces is not None), **options),
+            energy=torch.tensor([energy], dtype=torch.float64, device=device),
+            energy_weight=torch.tensor([labels.energy is not None], dtype=torch.float64, device=device),
+            forces=torch.tensor(forces, dtype=torch.float64, device=device),
+            force_weights=torch.full((atoms, 1), labels.forces is not None, dtype=torch.float64, device=device),
         )
 
 

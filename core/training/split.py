@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import final
 
 import numpy as np
@@ -43,4 +44,4 @@ def draw_split(frames: int, settings: SplitSettings) -> Split:
 def consecutive_split(train: int, validation: int, test: int) -> Split:
     """The split of files given by purpose: frames in the order in which they were read."""
     bounds = np.cumsum([0, train, validation, test]).tolist()
-    return Split(*(tuple(range(start, stop)) for start, stop in zip(bounds, bounds[1:], strict=False)))
+    return Split(*(tuple(range(start, stop)) for start, stop in pairwise(bounds)))

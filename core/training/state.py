@@ -13,7 +13,7 @@ import safetensors.torch
 from torch import Tensor
 
 from halocline.errors import TrainingError
-from halocline.training.files import previous_path, write_atomically
+from halocline.files import write_atomically
 
 FORMAT = "halocline-training"
 FORMAT_VERSION = 1
@@ -42,7 +42,7 @@ class TrainingState:
 
 
 def save_state(path: Path, state: TrainingState) -> None:
-    """Write the state atomically; the one before it is kept under ``previous_path``.
+    """Write the state atomically; the one before it is kept under `previous_path`.
 
     Raises:
         TrainingError: the disk is full or the folder cannot be written. The old state is intact.
@@ -62,7 +62,21 @@ def save_state(path: Path, state: TrainingState) -> None:
         "facts": text,
         "sha256": _digest(text, tensors),
     }
-    write_atomically(path, safetensors.torch.save(tensors, metadata), keep_previous=True)
+    new = path.with_name(f"{path.stem}_next{path.suffix}")
+    try:
+        write_atomically(new, safetensors.torch.save(tensors, metadata))
+        if path.exists():
+            path.replace(previous_path(path))
+        new.replace(path)
+    except OSError as error:
+        raise TrainingError(
+            f"Cannot write {path}: {error.strerror or error}. The state before it is kept."
+        ) from error
+
+
+def previous_path(path: Path) -> Path:
+    """Where the state before the newest one is kept."""
+    return path.with_name(f"{path.stem}_prev{path.suffix}")
 
 
 def load_state(path: Path) -> TrainingState:
@@ -86,16 +100,16 @@ def _read(path: Path) -> TrainingState:
             raise TrainingError(f"{path} is no training state of Halocline.")
         if metadata.get("format_version") != str(FORMAT_VERSION):
             raise TrainingError(
-                f"The training state {path} has format version {metadata.get('format_version')}, this release reads "
-                f"{FORMAT_VERSION}; resume with the release that wrote it."
+                f"The training state {path} has format version {metadata.get('format_version')}, this release "
+                f"reads {FORMAT_VERSION}; resume with the release that wrote it."
             )
         if metadata.get("sha256") != _digest(metadata["facts"], tensors):
             raise ValueError("its checksum does not match")
         return TrainingState(tensors=tensors, **json.loads(metadata["facts"]))
     except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
         raise TrainingError(
-            f"The training state {path} is damaged ({error}). Move {previous_path(path).name} to its place to resume "
-            "from the epoch before."
+            f"The training state {path} is damaged ({error}). Move {previous_path(path).name} to its place to "
+            "resume from the epoch before."
         ) from error
 
 

@@ -47,7 +47,7 @@ class Trainer:
             raise UsageError(f"The backbone {backbone.name!r} has no weights; there is nothing to train.")
         precision = Precision(settings.precision)
         self.samples, self.settings, self._fabric = samples, settings, fabric
-        self.average = fabric.to_device(Program.freeze(backbone, precision, Form.EDGES).backbone)
+        self.average = Program.freeze(backbone, precision, Form.EDGES).backbone.to(fabric.device)
         self.model = copy.deepcopy(backbone).to(precision.torch)
         objective = Objective(self.model, settings.energy_weight, settings.forces_weight)
         self._adam = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate)
@@ -94,10 +94,10 @@ class Trainer:
         """Go back to what `tensors` returned."""
         self.model.load_state_dict(_below("model.", tensors))
         self.average.load_state_dict(_below("average.", tensors))
-        state = {
-            index: _below(f"adam.{name}.", tensors) for index, (name, _) in enumerate(self.model.named_parameters())
-        }
-        self._adam.load_state_dict({**self._adam.state_dict(), "state": {i: s for i, s in state.items() if s}})
+        names = [name for name, _ in self.model.named_parameters()]
+        moments = {index: _below(f"adam.{name}.", tensors) for index, name in enumerate(names)}
+        used = {index: entry for index, entry in moments.items() if entry}
+        self._adam.load_state_dict({**self._adam.state_dict(), "state": used})
 
     def _step(self, step: int, batch: Batch) -> float:
         rate = learning_rate(step, self.settings.epochs * self.steps, self.settings)
@@ -124,8 +124,8 @@ class Trainer:
         with torch.no_grad():
             for mean, weights in zip(self.average.parameters(), self.model.parameters(), strict=True):
                 mean.lerp_(weights, 1.0 - decay)
-            for mean, value in zip(self.average.buffers(), self.model.buffers(), strict=True):
-                mean.copy_(value)
+            for kept, buffer in zip(self.average.buffers(), self.model.buffers(), strict=True):
+                kept.copy_(buffer)
 
 
 def learning_rate(step: int, steps: int, settings: TrainingSettings) -> float:
