@@ -9,7 +9,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from halocline.dynamics.sample import Sample
+from halocline.dynamics.sample import Sample, result
 
 #: K above the temperature of the bath (nve: of the start). MLIPAudit judges stability by the same bound.
 EXCESS_TEMPERATURE = 10_000.0
@@ -41,7 +41,7 @@ class Guards:
         if not np.isfinite(sample.potential):
             return f"the energy is {sample.potential}"
         arrays = {
-            "force": atoms.get_forces(apply_constraint=False),
+            "force": result(atoms, "forces"),
             "position": atoms.positions,
             "velocity": atoms.get_momenta(),
         }

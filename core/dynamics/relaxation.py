@@ -17,6 +17,7 @@ from ase.optimize.optimize import Optimizer
 
 from halocline.dynamics.guards import why_failed
 from halocline.dynamics.records import EMPTY, AppendedFile, frame_bytes, row_bytes
+from halocline.dynamics.sample import static_pressure
 from halocline.errors import DynamicsError, StructureError, UsageError, unknown_name
 
 #: FIRE: Bitzek et al., Phys. Rev. Lett. 97, 170201 (2006). LBFGS, BFGS: quasi-Newton, limited and full memory.
@@ -153,7 +154,7 @@ def _measure(atoms: Atoms, target: Any, step: int, converged: bool) -> Progress:
         step=step,
         energy=float(atoms.get_potential_energy()),
         fmax=float(np.linalg.norm(target.get_forces(), axis=1).max()),
-        pressure=float(-atoms.get_stress()[:3].sum() / 3.0 / units.GPa) if periodic else None,
+        pressure=static_pressure(atoms) if periodic else None,
         volume=atoms.get_volume() if periodic else None,
         converged=converged,
     )

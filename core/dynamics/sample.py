@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
+import numpy as np
 from ase import Atoms, units
 
 #: The columns of the log, in order; the last two are empty unless the structure is periodic in 3 directions.
@@ -54,25 +55,36 @@ def measure(atoms: Atoms, step: int, timestep: float) -> Sample:
     """Read the numbers of a step; the calculator has its results already, nothing is computed anew.
 
     Args:
-        atoms: with a calculator.
+        atoms: with a calculator that holds the results of this step.
         step: number of the step.
         timestep: fs.
     """
     kinetic = atoms.get_kinetic_energy()
     free = atoms.get_number_of_degrees_of_freedom()
-    periodic = bool(atoms.pbc.all())
+    volume = atoms.get_volume() if atoms.pbc.all() else None
     return Sample(
         step=step,
         time=step * timestep,
-        potential=float(atoms.get_potential_energy()),
+        potential=float(result(atoms, "energy")),
         kinetic=kinetic,
         temperature=2.0 * kinetic / (free * units.kB) if free else 0.0,
-        pressure=pressure(atoms) if periodic else None,
-        volume=atoms.get_volume() if periodic else None,
+        pressure=None if volume is None else static_pressure(atoms) + 2.0 * kinetic / (3.0 * volume) / units.GPa,
+        volume=volume,
     )
 
 
-def pressure(atoms: Atoms) -> float:
-    """Pressure in GPa with its kinetic part, of a structure that is periodic in three directions."""
-    stress = atoms.get_stress(voigt=True, include_ideal_gas=True)
-    return float(-stress[:3].sum() / 3.0 / units.GPa)
+def static_pressure(atoms: Atoms) -> float:
+    """Pressure in GPa without its kinetic part, of a structure that is periodic in three directions."""
+    stress = np.asarray(result(atoms, "stress"))
+    trace = np.trace(stress) if stress.shape == (3, 3) else stress[:3].sum()
+    return float(-trace / 3.0 / units.GPa)
+
+
+def result(atoms: Atoms, name: str) -> Any:
+    """What the calculator found for these atoms, without constraints applied.
+
+    ASE's own getters compare all atoms with those of the last call each time, which would cost more than the
+    integration itself; here the integrator has just made sure that the results are of this step.
+    """
+    stored = getattr(atoms.calc, "results", {}).get(name)
+    return atoms.calc.get_property(name, atoms) if stored is None else stored

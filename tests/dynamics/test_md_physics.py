@@ -70,13 +70,13 @@ def test_thermostats_sample_the_canonical_ensemble(tmp_path, thermostat):
         tmp_path / "run",
         Atoms("Ar32", positions=anchors),
         Springs(anchors, 1.0),
-        30_000,
+        10_000,
         ensemble="nvt",
         thermostat=thermostat,
         temperature=300.0,
         timestep=2.0,
         relaxation_time=50.0,
-        frame_interval=30_000,
+        frame_interval=10_000,
     )
     kinetic, potential = log["kinetic_eV"][2000:], log["potential_eV"][2000:]
     free = 3 * len(anchors) - (3 if thermostat == "bussi" else 0)
@@ -99,14 +99,14 @@ def test_npt_holds_an_ideal_gas_at_its_pressure(tmp_path):
         tmp_path / "run",
         Atoms(f"Ar{count}", positions=positions, cell=[edge] * 3, pbc=True),
         Springs(positions, 0.0),
-        40_000,
+        15_000,
         ensemble="npt",
         temperature=temperature,
         pressure=pressure,
         timestep=2.0,
         relaxation_time=50.0,
         barostat_time=100.0,
-        frame_interval=40_000,
+        frame_interval=15_000,
     )
     volumes, pressures = log["volume_A3"][2000:], log["pressure_GPa"][2000:]
     assert abs(volumes.mean() - volume) < SIGMAS * standard_error(volumes)
