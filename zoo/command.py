@@ -1,0 +1,119 @@
+"""The command ``halocline zoo``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from halocline.checkpoint import read_header
+from halocline.cli.output import emit, emit_json, progress, say, table
+from halocline.zoo.index import Entry
+from halocline.zoo.store import Zoo
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verbs of the command."""
+    verbs = parser.add_subparsers(title="what to do", metavar="VERB", required=True)
+    listing = verbs.add_parser("list", help="show all models")
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    listing.set_defaults(run=_list)
+    show = _add_verb(verbs, "show", "show one model and its card")
+    show.add_argument("--json", action="store_true", help="print JSON")
+    show.set_defaults(run=_show)
+    pull = _add_verb(verbs, "pull", "bring a model onto this machine, or repair it")
+    pull.add_argument("--from", dest="source", type=Path, metavar="PATH", help="a file to take instead")
+    pull.set_defaults(run=_pull)
+    _add_verb(verbs, "verify", "compare a model on this machine with its SHA-256").set_defaults(run=_verify)
+    _add_verb(verbs, "path", "print where a model lies, after fetching it if need be").set_defaults(run=_path)
+
+
+def _add_verb(verbs: Any, name: str, summary: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = verbs.add_parser(name, help=summary, description=f"{summary.capitalize()}.")
+    parser.add_argument("name", metavar="NAME", help="a name that `halocline zoo list` shows")
+    return parser
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    zoo = Zoo()
+    models = [_describe(zoo, zoo.entry(name)) for name in zoo.names()]
+    if arguments.json:
+        emit_json(models)
+        return 0
+    rows = [
+        (
+            model["name"] + (" (default)" if model["default"] else ""),
+            model["backbone"],
+            " ".join(model["species"]),
+            f"{model['size'] / 1e6:.3f} MB",
+            model["licences"]["weights"],
+            "yes" if model["present"] else "no",
+        )
+        for model in models
+    ]
+    table("", ("name", "backbone", "species", "size", "licence", "on this machine"), rows)
+    return 0
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    zoo = Zoo()
+    entry = zoo.entry(arguments.name)
+    model = _describe(zoo, entry)
+    if model["present"]:
+        header = read_header(zoo.path(entry.name))
+        model |= {"config": header.config, "card": header.card}
+    if arguments.json:
+        emit_json(model)
+    else:
+        table(entry.name, ("field", "value"), [(key, value) for key, value in _flatten(model) if key != "name"])
+    return 0
+
+
+def _pull(arguments: argparse.Namespace) -> int:
+    zoo = Zoo()
+    entry = zoo.entry(arguments.name)
+    say(f"{entry.name}: licence of the weights {entry.licences['weights']}, of the code {entry.licences['code']}")
+    with progress(entry.size, f"{entry.name}, bytes") as advance:
+        path = zoo.pull(entry.name, arguments.source, advance)
+    emit(str(path))
+    return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    zoo = Zoo()
+    path = zoo.verify(arguments.name)
+    emit(f"{path} is {arguments.name}: SHA-256 {zoo.entry(arguments.name).sha256}")
+    return 0
+
+
+def _path(arguments: argparse.Namespace) -> int:
+    emit(str(Zoo().path(arguments.name)))
+    return 0
+
+
+def _describe(zoo: Zoo, entry: Entry) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "default": entry.name == zoo.default,
+        "summary": entry.summary,
+        "backbone": entry.backbone,
+        "species": list(entry.species),
+        "source": entry.address,
+        "size": entry.size,
+        "sha256": entry.sha256,
+        "licences": dict(entry.licences),
+        "citation": list(entry.citation),
+        "present": zoo.present(entry.name),
+    }
+
+
+def _flatten(value: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Rows of a table, with dotted names for what is nested."""
+    rows: list[tuple[str, str]] = []
+    for key, item in value.items():
+        if isinstance(item, dict):
+            rows += _flatten(item, f"{prefix}{key}.")
+        else:
+            text = ", ".join(map(str, item)) if isinstance(item, list) else str(item)
+            rows.append((prefix + key, text))
+    return rows

@@ -1,0 +1,92 @@
+"""Where the file of a model comes from."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+from urllib.parse import urlsplit
+
+from halocline.errors import ZooError
+
+#: One part of a path: no separator, no drive letter, no leading dot, nothing that a shell or a URL would read.
+_PART = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
+_SHIPPED = re.compile(rf"shipped:({_PART})")
+_HUGGING_FACE = re.compile(rf"hf:({_PART}/{_PART})/({_PART}(?:/{_PART})*)@({_PART})")
+_URL = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]+)?/[!-~]*")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """A file that comes with the package, in the folder ``data`` beside the index."""
+
+    file: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Local:
+    """A file somewhere on this machine."""
+
+    path: Path
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A file behind a URL: https, or http on this machine itself."""
+
+    url: str
+
+
+Source = Shipped | Local | Remote
+
+
+def parse_source(text: str) -> Source:
+    """Read ``shipped:FILE``, ``https://HOST/PATH``, ``hf:OWNER/REPO/FILE@REVISION`` or ``file:/PATH``.
+
+    ``hf:`` is fetched from the address in ``HF_ENDPOINT``, by default https://huggingface.co.
+
+    Raises:
+        ZooError: the text is none of these, or could lead outside the folder it is meant for.
+    """
+    if match := _SHIPPED.fullmatch(text):
+        return Shipped(match[1])
+    if match := _HUGGING_FACE.fullmatch(text):
+        endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+        return _remote(f"{endpoint}/{match[1]}/resolve/{match[3]}/{match[2]}")
+    if text.startswith("file:"):
+        return Local(_absolute(text))
+    if text.startswith(("https:", "http:")):
+        return _remote(text)
+    raise ZooError(
+        f"The source {text!r} is none of shipped:FILE, https://HOST/PATH, hf:OWNER/REPO/FILE@REVISION, file:/PATH."
+    )
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL points at this machine itself."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _remote(url: str) -> Remote:
+    if not _URL.fullmatch(url):
+        raise ZooError(f"The source {url!r} is not a URL of the form https://HOST/PATH.")
+    if url.startswith("http:") and not is_loopback(url):
+        raise ZooError(f"The source {url!r} is not encrypted; models are fetched over https only.")
+    return Remote(url)
+
+
+def _absolute(text: str) -> Path:
+    path = Path(text.removeprefix("file:").removeprefix("//"))
+    if not path.is_absolute() or ".." in path.parts or "\0" in text:
+        raise ZooError(f"The source {text!r} is not of the form file:/PATH with an absolute path without '..'.")
+    return path
