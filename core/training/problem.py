@@ -18,7 +18,7 @@ from halocline.model.build import build_backbone
 from halocline.training.duplicates import refuse_shared
 from halocline.training.frames import Frame, read_frames
 from halocline.training.labels import LabelCount, Labels, read_labels
-from halocline.training.recipe import DataSettings, Recipe, resolve
+from halocline.training.recipe import DataSettings, Recipe, TrainingSettings, resolve
 from halocline.training.reference import fit_reference_energies
 from halocline.training.split import Split, consecutive_split, draw_split
 
@@ -78,6 +78,7 @@ def prepare(recipe: Recipe, folder: Path) -> Problem:
     )
     graphs = _graphs(backbone, frames, split)
     refuse_shared(graphs, split, [str(frame) for frame in frames])
+    _refuse_unlabelled(recipe.training, [labels[i] for i in split.train])
     energies = {i: e for i in split.train if (e := labels[i].energy) is not None}
     references, determined = fit_reference_energies(
         species, [frames[i].atoms.numbers for i in energies], list(energies.values())
@@ -106,6 +107,19 @@ def _read_split(data: DataSettings, folder: Path) -> tuple[list[Frame], Split]:
         for files in (data.train_files, data.validation_files, data.test_files)
     ]
     return [frame for part in parts for frame in part], consecutive_split(*map(len, parts))
+
+
+def _refuse_unlabelled(training: TrainingSettings, labels: Sequence[Labels]) -> None:
+    """A label that weighs in the loss must be on at least one training frame."""
+    for name, weight, found in (
+        ("energy", training.energy_weight, any(each.energy is not None for each in labels)),
+        ("forces", training.forces_weight, any(each.forces is not None for each in labels)),
+    ):
+        if weight > 0.0 and not found:
+            raise TrainingError(
+                f"None of the {len(labels)} training frames carries {name}; choose another split, or set "
+                f"training.{name}_weight to 0."
+            )
 
 
 def _species(recipe: Recipe, frames: Sequence[Frame], split: Split) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -24,6 +25,8 @@ from halocline.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+logger = logging.getLogger(__name__)
 
 
 @final
@@ -140,6 +143,13 @@ class Run:
             raise TrainingError(
                 f"The run in {self.folder} was started with other structures or labels; restore the data files, "
                 "or start a new run in another --output."
+            )
+        if state.threads != torch.get_num_threads():
+            logger.warning(
+                "This run was started with %d threads and goes on with %d: it will agree with an undisturbed run "
+                "to rounding only, not bit by bit.",
+                state.threads,
+                torch.get_num_threads(),
             )
         return state
 
