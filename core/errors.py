@@ -60,5 +60,5 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> UsageError:
     elif names:
         hint = "known are " + ", ".join(names) + "."
     else:
-        hint = "none is installed."
+        hint = "there are none."
     return UsageError(f"There is no {what} named {name!r}; {hint}")
