@@ -24,7 +24,7 @@ class Hooks:
 
     @hookspec
     def halocline_pruners(self) -> list[Component]:  # type: ignore[empty-body]
-        """Describe pruners; targets are subclasses of `halocline.model.Pruner`."""
+        """Describe pruners; targets are subclasses of `halocline.model.pruner.Pruner`."""
 
     @hookspec
     def halocline_partitioners(self) -> list[Component]:  # type: ignore[empty-body]
@@ -32,7 +32,7 @@ class Hooks:
 
     @hookspec
     def halocline_executors(self) -> list[Component]:  # type: ignore[empty-body]
-        """Describe executors; targets are classes that take their options as keywords."""
+        """Describe executors; targets are subclasses of `halocline.executor.Executor`."""
 
     @hookspec
     def halocline_zoos(self) -> list[Component]:  # type: ignore[empty-body]
