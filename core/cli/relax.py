@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
             atoms,
             calculator,
             goal,
-            path=files["steps"],
+            path=files["trajectory"],
             log=files["log"],
             on_step=lambda step: advance(),
             interrupted=lambda: bool(interruption),
@@ -88,7 +88,7 @@ def _files(structure: Path, *, overwrite: bool) -> dict[str, Path]:
 
     files = {
         "structure": structure,
-        "steps": structure.with_name(f"{structure.stem}-steps.extxyz"),
+        "trajectory": structure.with_name(f"{structure.stem}-steps.extxyz"),
         "log": structure.with_suffix(".csv"),
         "plot": structure.with_suffix(".png"),
     }

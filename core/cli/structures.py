@@ -55,7 +55,8 @@ def _name(source: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Say in one line what went wrong; many readers raise errors that only name a type."""
+    """Say in one line what went wrong; many readers raise errors without words."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
-    return " ".join(f"{type(error).__name__} {error}".split()).rstrip(".")
+    words = " ".join(str(error).split()).rstrip(".")
+    return words or f"it does not follow the format that its name suggests ({type(error).__name__})"

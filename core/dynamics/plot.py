@@ -65,9 +65,10 @@ def plot_relaxation(log: Path, picture: Path, *, fmax: float, title: str = "") -
     axes[0].set_ylabel("energy change (eV)")
     axes[1].semilogy(columns["step"], columns["fmax_eV_per_A"], color=_BLUE, marker=".", linewidth=0.9)
     axes[1].axhline(fmax, color=_ORANGE, linewidth=0.9, linestyle="--", label=f"goal {fmax:g} eV/Å")
-    axes[1].legend(loc="upper right", fontsize="small", frameon=False)
+    axes[1].legend(loc="best", fontsize="small", frameon=False)
     axes[1].set_ylabel("largest force (eV/Å)")
     axes[1].set_xlabel("step")
+    axes[1].xaxis.get_major_locator().set_params(integer=True)
     _save(figure, picture)
 
 
@@ -76,7 +77,7 @@ def _draw_energies(axes: list[Axes], time: NDArray[np.float64], columns: dict[st
     for name, colour in (("potential", _BLUE), ("kinetic", _ORANGE)):
         values = columns[f"{name}_eV"]
         axes[0].plot(time, values - values[:1], color=colour, linewidth=0.9, label=name)
-    axes[0].legend(loc="upper right", fontsize="small", frameon=False, ncols=2)
+    axes[0].legend(loc="best", fontsize="small", frameon=False, ncols=2)
     axes[0].set_ylabel("energy change (eV)")
     total = columns["total_eV"]
     axes[1].plot(time, total - total[:1], color=_GREY, linewidth=0.9)
@@ -90,7 +91,7 @@ def _draw_with_mean(
     if len(values):
         mean = float(np.nanmean(values))
         axes.axhline(mean, color=_ORANGE, linewidth=0.9, linestyle="--", label=f"mean {mean:.4g} {unit}")
-        axes.legend(loc="upper right", fontsize="small", frameon=False)
+        axes.legend(loc="best", fontsize="small", frameon=False)
     axes.set_ylabel(f"{name} ({unit})")
 
 
