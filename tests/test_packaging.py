@@ -87,29 +87,29 @@ def ask(python, script):
     return json.loads(done.stdout)
 
 
-def files_on_disk():
+def packaged(source):
     """Where each file of the four folders belongs in the package."""
     return {
-        f"{package}/{path.relative_to(ROOT / folder).as_posix()}"
+        f"{package}/{path.relative_to(source / folder).as_posix()}"
         for folder, package in PACKAGES.items()
-        for path in (ROOT / folder).rglob("*")
+        for path in (source / folder).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
 
 
-def test_wheel_holds_every_file_and_no_other(built):
+def test_wheel_holds_every_file_and_no_other(source, built):
     with zipfile.ZipFile(built[1]) as archive:
         inside = {name for name in archive.namelist() if ".dist-info/" not in name}
-    assert inside == files_on_disk()
+    assert inside == packaged(source)
     assert "halocline/py.typed" in inside
 
 
-def test_sdist_holds_what_is_needed_to_build_and_test(built):
+def test_sdist_holds_what_is_needed_to_build_and_test(source, built):
     with tarfile.open(built[0]) as archive:
         inside = {name.partition("/")[2] for name in archive.getnames()}
     needed = {"pyproject.toml", "hatch_build.py", "constraints.txt", "Makefile", "README.md", "LICENSE"}
     assert needed <= inside
-    tests = {f"tests/{path.name}" for path in (ROOT / "tests").glob("*.py")}
+    tests = {f"tests/{path.name}" for path in (source / "tests").glob("*.py")}
     assert tests <= inside
 
 
@@ -118,16 +118,16 @@ def test_import_comes_from_the_new_environment(installed, source):
     assert place.is_relative_to(installed.parents[1]) or place.is_relative_to(source / ".editable")
 
 
-def test_plugins_are_listed_by_the_program(installed):
+def test_plugins_are_listed_by_the_program(installed, source):
     command = [str(installed.parent / "halocline"), "plugins", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, env=clean_environment(), check=True)
     rows = json.loads(done.stdout)
     assert {row["status"] for row in rows} == {"ok"}
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+    declared = tomllib.loads((source / "pyproject.toml").read_text())["project"]["entry-points"]
     assert {row["entry_point"] for row in rows} == {"core", *declared["halocline.plugins"]}
 
 
-def test_every_file_is_installed(installed):
+def test_every_file_is_installed(installed, source):
     script = """
 import halocline, json, pathlib
 root = pathlib.Path(halocline.__file__).parent
@@ -136,7 +136,7 @@ for folder in root.iterdir():  # one by one: rglob does not follow the links of 
     files += [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
 print(json.dumps([path.relative_to(root.parent).as_posix() for path in files]))
 """
-    assert set(ask(installed, script)) == files_on_disk()
+    assert set(ask(installed, script)) == packaged(source)
 
 
 def test_nothing_of_the_folders_leaks_under_their_own_names(installed):
