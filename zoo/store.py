@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import final
 
 from halocline.errors import ZooError, unknown_name
-from halocline.zoo.cache import cached_path, check_file, shared_path
+from halocline.zoo.cache import cached_path, check_file, digest, shared_path
 from halocline.zoo.download import Progress
 from halocline.zoo.fetch import fetch
 from halocline.zoo.index import SHIPPED_INDEX, Entry, read_index
@@ -81,7 +81,8 @@ class Zoo:
         entry = self.entry(name)
         if isinstance(entry.source, Shipped):
             return self.verify(name)
-        if source is None and (shared := shared_path(entry)):
+        shared = shared_path(entry)
+        if source is None and shared and digest(shared) == entry.sha256:
             return shared
         origin = Local(source) if source else entry.source
         return fetch(entry, origin, progress or _unseen)
