@@ -9,6 +9,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from halocline.errors import ZooError
+from halocline.files import sync_folder
 from halocline.zoo.cache import cached_path, check_file, digest, has_size
 from halocline.zoo.download import Progress, download, validator_path
 from halocline.zoo.index import Entry
@@ -71,14 +72,4 @@ def _publish(entry: Entry, part: Path, target: Path) -> None:
     with part.open("rb") as file:
         os.fsync(file.fileno())
     part.replace(target)
-    _sync_folder(target.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name itself last through a power cut; only POSIX systems can."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    sync_folder(target.parent)

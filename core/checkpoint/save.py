@@ -36,9 +36,7 @@ def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> Non
     try:
         write_atomically(target, data)
     except OSError as error:
-        raise CheckpointError(
-            f"Cannot save {target} ({len(data)} bytes): {error.strerror}. What was there before is unchanged."
-        ) from error
+        raise CheckpointError(f"Cannot save {target} ({len(data)} bytes): {error.strerror}.") from error
 
 
 def serialise(checkpoint: Checkpoint) -> bytes:
