@@ -57,7 +57,7 @@ def find(name_or_path: str | os.PathLike[str]) -> Path:
         return path
     known: list[str] = []
     for component in registry().components("zoo"):
-        zoo: Any = registry().load("zoo", component.name)()
+        zoo: Any = registry().load("zoo", component.qualified_name)()
         if text in zoo.names():
             return Path(zoo.path(text))
         known += zoo.names()
