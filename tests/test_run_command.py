@@ -1,4 +1,4 @@
-"""``halocline run``: what is printed and written is what the potential computes, and bad files are one sentence."""
+"""``halocline run``: what is printed and written is what the potential computes; bad files are one sentence."""
 
 import io
 import json

@@ -9,8 +9,8 @@ from ase.constraints import FixAtoms
 from ase.io import read, write
 
 from halocline.cli.main import main
-from halocline.dynamics.relaxation import OPTIMISERS, RELAXATION_COLUMNS, Goal, relax
 from halocline.dynamics.records import read_log
+from halocline.dynamics.relaxation import OPTIMISERS, RELAXATION_COLUMNS, Goal, relax
 from halocline.errors import DynamicsError, StructureError, UsageError
 
 MODEL = ["-m", "lennard-jones-argon", "--dtype", "float64"]
