@@ -85,7 +85,7 @@ class Pairs(Stage):
         depth = block.at_senders(root) * block.at_receivers(root)
         s6 = ((block.at_senders(sigma) + block.at_receivers(sigma)) * 0.5 / distances) ** 6
         pairs = 2.0 * depth * (s6 * s6 - s6) * _switch(distances, self.cutoff)
-        return State({"energies": block.sum(pairs)[:, 0]}, {})
+        return State({"energies": block.sum(pairs).squeeze(1)}, {})
 
 
 @final

@@ -78,7 +78,7 @@ class Readout(Stage):
         """``features`` (n, C) → ``energies`` (n,) in eV."""
         del blocks
         hidden = shifted_softplus(self.hidden(state.atoms["features"]))
-        return State({"energies": self.out(hidden)[:, 0]}, {})
+        return State({"energies": self.out(hidden).squeeze(1)}, {})
 
 
 def _linear(inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:
