@@ -112,9 +112,10 @@ def test_missing_file_and_unknown_element_are_named(tmp_path, capsys):
     assert "water.xyz, frame 1" in message
 
 
-def test_output_over_an_input_is_refused(crystal, tmp_path, capsys):
+def test_output_that_cannot_be_written_or_replaces_an_input_is_refused(crystal, tmp_path, capsys):
     write(tmp_path / "ar.extxyz", crystal)
     before = (tmp_path / "ar.extxyz").read_bytes()
     assert complaint(capsys, tmp_path / "ar.extxyz", "-o", tmp_path / "." / "ar.extxyz")[0] == 2
     assert complaint(capsys, tmp_path / "ar.extxyz", "-o", tmp_path / "none" / "out.extxyz")[0] == 2
+    assert complaint(capsys, tmp_path / "ar.extxyz", "-o", tmp_path / "out.cif")[0] == 2
     assert (tmp_path / "ar.extxyz").read_bytes() == before

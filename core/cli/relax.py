@@ -84,16 +84,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _files(structure: Path, *, overwrite: bool) -> dict[str, Path]:
     """The files of a relaxation, none of which may be there already unless they may be replaced."""
+    from halocline.cli.structures import check_output
     from halocline.errors import UsageError
 
+    check_output(structure)
     files = {
         "structure": structure,
         "trajectory": structure.with_name(f"{structure.stem}-steps.extxyz"),
         "log": structure.with_suffix(".csv"),
         "plot": structure.with_suffix(".png"),
     }
-    if not structure.parent.is_dir():
-        raise UsageError(f"The folder of --output {structure} does not exist; make it first.")
     there = [path for name, path in files.items() if name != "plot" and path.exists()]
     if there and not overwrite:
         raise UsageError(f"{there[0]} exists: replace it with --overwrite or choose another --output.")
@@ -108,7 +108,7 @@ def _report(arguments: argparse.Namespace, files: dict[str, Path], last: Progres
     if arguments.plot:
         plot_relaxation(files["log"], files["plot"], fmax=arguments.fmax, title=arguments.structure)
         shown["plot"] = files["plot"]
-    numbers = {
+    numbers: dict[str, object] = {
         "converged": last.converged,
         "steps": last.step,
         "energy_eV": last.energy,

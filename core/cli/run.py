@@ -63,16 +63,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_output(arguments: argparse.Namespace) -> None:
-    """Refuse to replace an input, and find out that a folder is missing before hours of work."""
+    """Refuse an output that cannot be written, or that would replace an input."""
     from pathlib import Path
 
+    from halocline.cli.structures import check_output
     from halocline.errors import UsageError
 
     if arguments.output is None:
         return
     output = Path(arguments.output)
-    if not output.parent.is_dir():
-        raise UsageError(f"The folder of --output {output} does not exist; make it first.")
+    check_output(output)
     if output.resolve() in {Path(name).resolve() for name in arguments.structures}:
         raise UsageError(f"--output {output} is one of the inputs; choose another name.")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from ase import Atoms
 from ase.io import read
 
-from halocline.errors import StructureError
+from halocline.errors import StructureError, UsageError
 
 #: The file argument that stands for standard input.
 STANDARD_INPUT = "-"
@@ -40,6 +40,18 @@ def read_frames(source: str) -> list[Atoms]:
     if not frames:
         raise StructureError(f"{_name(source)} holds no structure.")
     return list(frames)
+
+
+def check_output(path: Path) -> None:
+    """Find out before hours of work that structures cannot be written to a file.
+
+    Raises:
+        UsageError: the folder is missing, or the name promises another format than extended XYZ.
+    """
+    if path.suffix not in _LINE_FORMATS:
+        raise UsageError(f"--output {path} is written as extended XYZ; let its name end in .extxyz or .xyz.")
+    if not path.parent.is_dir():
+        raise UsageError(f"The folder of --output {path} does not exist; make it first.")
 
 
 def _check_last_line(source: str, text: str) -> None:

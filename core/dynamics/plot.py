@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from halocline.dynamics.records import read_log
@@ -68,7 +69,7 @@ def plot_relaxation(log: Path, picture: Path, *, fmax: float, title: str = "") -
     axes[1].legend(loc="best", fontsize="small", frameon=False)
     axes[1].set_ylabel("largest force (eV/Å)")
     axes[1].set_xlabel("step")
-    axes[1].xaxis.get_major_locator().set_params(integer=True)
+    axes[1].xaxis.set_major_locator(MaxNLocator(integer=True))
     _save(figure, picture)
 
 
