@@ -1,0 +1,80 @@
+"""A batch is its structures, side by side."""
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+
+from halocline.graph import NeighbourList, Structure
+from halocline.model.build import build_backbone
+from halocline.program import Precision
+from halocline.training.labels import Labels
+from halocline.training.objective import Objective, predict
+from halocline.training.samples import Batch, Sample
+
+# Sums over the same numbers in another order, in float64.
+ROUNDING = 1e-12
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def backbone():
+    config = {"species": ["Ar"], "features": 8, "gaussians": 8, "layers": 2, "cutoff": 5.0}
+    return build_backbone("schnet", config)
+
+
+@pytest.fixture
+def make_sample(backbone):
+    neighbours = NeighbourList(backbone.neighbours, skin=0.0)
+
+    def make(atoms, labels):
+        graph = neighbours.graph(Structure.from_atoms(atoms))
+        return Sample.make(graph, labels, 0.0, backbone.hops, Precision.FLOAT64, CPU)
+
+    return make
+
+
+@pytest.fixture
+def samples(make_sample, argon):
+    """Structures of different sizes, one of them a single atom without neighbours."""
+    structures = [argon[0], argon[1] * (2, 1, 1), Atoms("Ar"), argon[2][:3]]
+    rng = np.random.default_rng(0)
+    return [make_sample(atoms, Labels(rng.normal(), rng.normal(size=(len(atoms), 3)))) for atoms in structures]
+
+
+def test_a_batch_gives_what_its_structures_give(backbone, samples):
+    energies, forces = predict(backbone, Batch(samples))
+    alone = [predict(backbone, Batch([sample])) for sample in samples]
+    torch.testing.assert_close(energies, torch.cat([e for e, _ in alone]), rtol=ROUNDING, atol=ROUNDING)
+    torch.testing.assert_close(forces, torch.cat([f for _, f in alone]), rtol=ROUNDING, atol=ROUNDING)
+    assert forces.abs().max() > 1e-3  # not a comparison of nothing with nothing
+
+
+def test_opposite_edges_stay_known_in_a_batch(samples):
+    inputs = Batch(samples).inputs
+    first = inputs.pairs[inputs.pair_of]
+    here = torch.arange(len(inputs.senders))
+    ends = torch.stack([inputs.senders, inputs.receivers])
+    opposite = (ends[:, first] == ends.flip(0)).all(0) & (inputs.vectors[first] == -inputs.vectors).all(1)
+    assert bool(((first == here) | opposite).all())
+    assert int((first == here).sum()) * 2 == len(here)
+
+
+def test_the_loss_is_the_weighted_mean_of_squares(backbone, samples):
+    batch = Batch(samples)
+    energies, forces = predict(backbone, batch)
+    energy_loss = (((energies - batch.energies) / batch.sizes) ** 2).mean()
+    forces_loss = ((forces - batch.forces) ** 2).mean()
+    loss = Objective(backbone, 3.0, 2.0)(batch)
+    assert float(loss.detach()) == pytest.approx(float(3.0 * energy_loss + 2.0 * forces_loss), rel=ROUNDING)
+
+
+def test_a_missing_label_weighs_nothing(backbone, make_sample, argon):
+    both = make_sample(argon[0], Labels(1.0, np.ones((4, 3))))
+    energy = make_sample(argon[1], Labels(-1.0, None))
+    forces = make_sample(argon[2], Labels(None, np.ones((4, 3))))
+    energy_part, forces_part = Objective(backbone, 1.0, 0.0), Objective(backbone, 0.0, 1.0)
+    batch = Batch([both, energy, forces])
+    assert float(energy_part(batch).detach()) == pytest.approx(float(energy_part(Batch([both, energy])).detach()))
+    assert float(forces_part(batch).detach()) == pytest.approx(float(forces_part(Batch([both, forces])).detach()))
