@@ -13,11 +13,14 @@ from halocline.model.build import build_backbone
 from halocline.model.pruner import Pruner
 from halocline.partition import Partitioner
 from halocline.plugin import Component, Kind, Plugin, registry
-from halocline.testing.report import CheckResult, Report
+from halocline.testing.report import CheckResult, Report, Status
 from halocline.testing.suite import check_backbone, check_executor, check_partitioner, check_pruner
 
 #: The distribution whose backbones are run by executors and cut by pruners under test.
 REFERENCE = "halocline"
+
+#: What discovery says of a plugin, as the status of a check.
+_STATUS: dict[str, Status] = {"ok": "passed", "warned": "warned", "disabled": "skipped", "failed": "failed"}
 
 
 def check_plugin(name: str) -> Report:
@@ -33,7 +36,7 @@ def check_plugin(name: str) -> Report:
     plugins = [p for p in registry().plugins if name in (p.name, p.entry_point, p.distribution)]
     found = [c for plugin in registry().plugins for c in plugin.components if name in _names(c)]
     components = found or [component for plugin in plugins for component in plugin.components]
-    results = [] if found else [result for plugin in plugins for result in _discovery(plugin)]
+    results = [] if found else [_discovery(plugin) for plugin in plugins]
     if not (components or results):
         raise unknown_name("plugin or component", name, _all_names())
     for component in components:
@@ -51,12 +54,10 @@ def _all_names() -> set[str]:
     return components | {plugin.entry_point for plugin in plugins} | {plugin.distribution for plugin in plugins}
 
 
-def _discovery(plugin: Plugin) -> list[CheckResult]:
+def _discovery(plugin: Plugin) -> CheckResult:
     """Whether a plugin was found to be usable."""
-    if plugin.status == "ok":
-        return [CheckResult("discovery", plugin.name, "passed")]
-    status = {"warned": "warned", "disabled": "skipped"}.get(plugin.status, "failed")
-    return [CheckResult("discovery", plugin.name, status, f"{plugin.reason}. {plugin.fix}".rstrip())]  # type: ignore[arg-type]
+    message = f"{plugin.reason}. {plugin.fix}".strip(" .") + "." if plugin.reason else ""
+    return CheckResult("discovery", plugin.name, _STATUS[plugin.status], message)
 
 
 def _check_component(component: Component) -> list[CheckResult]:
@@ -65,42 +66,44 @@ def _check_component(component: Component) -> list[CheckResult]:
     label = component.qualified_name
     try:
         target = registry().load(component.kind, label)
-        report = _SUITES.get(component.kind, _nothing)(label, target)
     except HaloclineError as error:
         return [CheckResult("import", label, "failed", str(error))]
-    checked = [replace(result, component=label) for result in report.results]
-    return [CheckResult("import", label, "passed"), *checked]
+    imported = CheckResult("import", label, "passed")
+    try:
+        return [imported, *_SUITES.get(component.kind, _nothing)(label, target)]
+    except Exception as error:  # whatever a constructor raises is a finding about the component
+        return [imported, CheckResult("build", label, "failed", f"{type(error).__name__}: {error}")]
 
 
-def _backbone(label: str, target: Any) -> Report:
+def _backbone(label: str, target: Any) -> list[CheckResult]:
     _require_subclass(label, target, Backbone)
-    return check_backbone(build_backbone(label, target.example_config()))
+    return _labelled(label, check_backbone(build_backbone(label, target.example_config())))
 
 
-def _executor(label: str, target: Any) -> Report:
+def _executor(label: str, target: Any) -> list[CheckResult]:
     _require_subclass(label, target, Executor)
-    reports = [check_executor(target(device="cpu"), backbone) for backbone in _reference_backbones()]
-    return Report(tuple(result for report in reports for result in report.results))
+    reports = [_labelled(f"{label} with {b.name}", check_executor(target(device="cpu"), b)) for b in _examples()]
+    return [result for report in reports for result in report]
 
 
-def _partitioner(label: str, target: Any) -> Report:
+def _partitioner(label: str, target: Any) -> list[CheckResult]:
     _require_subclass(label, target, Partitioner)
-    return check_partitioner(target())
+    return _labelled(label, check_partitioner(target()))
 
 
-def _pruner(label: str, target: Any) -> Report:
+def _pruner(label: str, target: Any) -> list[CheckResult]:
     _require_subclass(label, target, Pruner)
-    reports = [check_pruner(target(layers=1), backbone) for backbone in _reference_backbones()]
-    return Report(tuple(result for report in reports for result in report.results))
+    reports = [_labelled(f"{label} on {b.name}", check_pruner(target(layers=1), b)) for b in _examples()]
+    return [result for report in reports for result in report]
 
 
-def _nothing(label: str, target: Any) -> Report:
-    """Zoos and commands have no contract beyond being importable."""
+def _nothing(label: str, target: Any) -> list[CheckResult]:
+    """Zoos and commands are not checked beyond their import."""
     del label, target
-    return Report(())
+    return []
 
 
-_SUITES: dict[Kind, Callable[[str, Any], Report]] = {
+_SUITES: dict[Kind, Callable[[str, Any], list[CheckResult]]] = {
     "backbone": _backbone,
     "executor": _executor,
     "partitioner": _partitioner,
@@ -113,7 +116,11 @@ def _require_subclass(label: str, target: Any, kind: type) -> None:
         raise PluginError(f"{label} is no subclass of {kind.__module__}.{kind.__qualname__}.")
 
 
-def _reference_backbones() -> list[Backbone]:
-    """What comes in the box, small."""
+def _labelled(label: str, report: Report) -> list[CheckResult]:
+    return [replace(result, component=label) for result in report.results]
+
+
+def _examples() -> list[Backbone]:
+    """The backbones that come in the box, small."""
     known = [c.qualified_name for c in registry().components("backbone") if c.distribution == REFERENCE]
     return [build_backbone(name, registry().load("backbone", name).example_config()) for name in known]

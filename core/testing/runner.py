@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from halocline.errors import unknown_name
 from halocline.testing.report import CheckResult, Failure, NotApplicable, Remark, Report, Status
+from halocline.testing.threads import one_thread
 
 SubjectT = TypeVar("SubjectT")
 
@@ -35,7 +36,8 @@ def run_checks(
     for name in chosen:
         if name not in checks:
             raise unknown_name("check", name, checks)
-    return Report(tuple(_run(name, checks[name], subject, component) for name in chosen))
+    with one_thread():
+        return Report(tuple(_run(name, checks[name], subject, component) for name in chosen))
 
 
 def _run(name: str, check: Check[SubjectT], subject: SubjectT, component: str) -> CheckResult:

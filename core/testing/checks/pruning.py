@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from halocline.model import Backbone, Stage
 from halocline.testing.checks.config import check_config
 from halocline.testing.checks.forces import check_forces
 from halocline.testing.checks.parts import check_parts
@@ -28,18 +29,25 @@ def check_pruning(subject: Subject) -> None:
     atoms = subject.samples.molecule
     uncut = Subject(pruned(backbone, depth))
     require_identical("after pruning to full depth", uncut.evaluate(atoms), subject.evaluate(atoms))
-    hops = backbone.hops
+    most = backbone.hops
     for layers in range(depth - 1, 0, -1):
         smaller = pruned(backbone, layers)
-        dropped = sum(stage.spec.hops for _, stage in backbone.stages()) - sum(
-            stage.spec.hops for _, stage in smaller.stages()
-        )
-        if len(smaller.layers) != layers or smaller.hops > hops or (dropped > 0 and smaller.hops == hops):
-            raise Failure(
-                f"Pruned to {layers} layers it has {len(smaller.layers)}, and {smaller.hops} of {hops} hops."
-            )
-        hops = smaller.hops
+        _check_size(smaller, layers, most - min(1, _hops(backbone, layers)))
+        most = smaller.hops
         _check_still_real(Subject(smaller), layers)
+
+
+def _hops(backbone: Backbone, layer: int) -> int:
+    stage = backbone.layers[layer]
+    assert isinstance(stage, Stage)
+    return stage.spec.hops
+
+
+def _check_size(smaller: Backbone, layers: int, most: int) -> None:
+    if len(smaller.layers) != layers:
+        raise Failure(f"Pruned to {layers} layers it has {len(smaller.layers)}.")
+    if smaller.hops > most:
+        raise Failure(f"Pruned to {layers} layers it reaches {smaller.hops} hops, which is more than {most}.")
 
 
 def _check_still_real(subject: Subject, layers: int) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from ase import Atoms
+from numpy.typing import NDArray
 
 from halocline.graph import Radius
 from halocline.model.result import Result
@@ -18,6 +20,12 @@ from halocline.testing.subject import Subject
 
 #: Pairs of so many species are tried.
 MOST_SPECIES = 3
+
+#: While other pairs are looked at, the crossing one is moved out of the way, Å.
+ASIDE = 2.0 * tolerances.CLEARANCE
+
+#: A probe keeps this part of the cutoff between itself and any atom.
+NEAREST = 0.3
 
 
 def check_smoothness(subject: Subject) -> None:
@@ -33,11 +41,8 @@ def check_smoothness(subject: Subject) -> None:
 
 
 def _check_pair(subject: Subject, cutoff: float, first: str, second: str) -> None:
-    def at(shift: float) -> Atoms:
-        return Atoms([first, second], positions=[[0, 0, 0], [0, 0, cutoff + shift]])
-
-    what = f"of {first}–{second} across the cutoff"
-    _check_crossing(subject, at, what)
+    at = partial(_pair, first, second, cutoff)
+    _check_crossing(subject, at, f"of {first}–{second} across the cutoff")
     near, far = subject.evaluate(at(tolerances.CROSSING)), subject.evaluate(at(10.0 * cutoff))
     if near.forces.any() or not np.array_equal(near.energies, far.energies):
         raise Failure(f"{first} and {second} still interact beyond the cutoff of {cutoff} Å.")
@@ -49,18 +54,29 @@ def _check_crowd(subject: Subject, rule: Radius) -> None:
     rng = np.random.default_rng(6)
     for _ in range(TRIES):
         axis = rng.normal(size=3)
-        axis /= np.linalg.norm(axis)
-
-        def at(shift: float, axis: np.ndarray = axis) -> Atoms:
-            place = molecule.positions[0] + (rule.cutoff + shift) * axis
-            return molecule + Atoms(subject.backbone.species[:1], positions=[place])
-
-        distances = np.linalg.norm(at(0.0).positions[-1] - molecule.positions[1:], axis=1)
-        crowded = (distances < rule.cutoff).sum() >= 2 and distances.min() > 0.3 * rule.cutoff
-        if crowded and clearance(at(2.0 * tolerances.CLEARANCE), rule) > tolerances.CLEARANCE:
+        at = partial(_probed, molecule, subject.backbone.species[0], rule.cutoff * axis / np.linalg.norm(axis))
+        if _is_crowded(at(0.0), rule.cutoff) and clearance(at(ASIDE), rule) > tolerances.CLEARANCE:
             _check_crossing(subject, at, "of a probe that leaves one atom of a molecule")
             return
     raise Failure("No sample was found in which just one pair crosses the cutoff.")
+
+
+def _pair(first: str, second: str, cutoff: float, shift: float) -> Atoms:
+    """Two atoms, ``shift`` Å farther apart than the cutoff."""
+    return Atoms([first, second], positions=[[0, 0, 0], [0, 0, cutoff + shift]])
+
+
+def _probed(molecule: Atoms, symbol: str, offset: NDArray[np.float64], shift: float) -> Atoms:
+    """A molecule and a probe, ``shift`` Å farther from its first atom than the offset says."""
+    place = molecule.positions[0] + offset * (1.0 + shift / float(np.linalg.norm(offset)))
+    probed: Atoms = molecule + Atoms([symbol], positions=[place])
+    return probed
+
+
+def _is_crowded(probed: Atoms, cutoff: float) -> bool:
+    """Whether the last atom has two more neighbours, none of them too near."""
+    distances = np.linalg.norm(probed.positions[-1] - probed.positions[1:-1], axis=1)
+    return bool((distances < cutoff).sum() >= 2 and distances.min() > NEAREST * cutoff)
 
 
 def _check_crossing(subject: Subject, at: Callable[[float], Atoms], what: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
@@ -21,7 +23,7 @@ def check_stress(subject: Subject) -> None:
         raise Failure("A structure that is periodic in all three directions has no stress.")
     scale = max(1.0, float(np.abs(result.stress).max()))
     for strain in _strains():
-        slope = difference(lambda h, e=strain: _energy(subject, crystal, h * e), tolerances.STRAIN_STEP)
+        slope = difference(partial(_energy, subject, crystal, strain), tolerances.STRAIN_STEP)
         expected = float((result.stress * strain).sum())
         what = "Stress and the derivative of the energy by strain (eV/Å³)"
         require_close(what, slope.extrapolated / result.volume, expected, tolerances.STRESS_DIFFERENCE * scale)
@@ -34,7 +36,7 @@ def _strains() -> list[NDArray[np.float64]]:
     return [0.5 * (np.outer(unit[a], unit[b]) + np.outer(unit[b], unit[a])) for a, b in pairs]
 
 
-def _energy(subject: Subject, atoms: Atoms, strain: NDArray[np.float64]) -> float:
+def _energy(subject: Subject, atoms: Atoms, strain: NDArray[np.float64], step: float) -> float:
     strained = atoms.copy()
-    strained.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+    strained.set_cell(atoms.cell.array @ (np.eye(3) + step * strain), scale_atoms=True)
     return subject.evaluate(strained).energy
