@@ -1,5 +1,7 @@
 """Training learns, and the errors it reports are those its users will see."""
 
+import json
+
 import ase.io
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from halocline.errors import TrainingError, UsageError
 from halocline.training.device import make_fabric
 from halocline.training.problem import prepare
 from halocline.training.recipe import TrainingSettings, read_recipe
+from halocline.training.result import finish
 from halocline.training.run import Run
 from halocline.training.trainer import learning_rate
 
@@ -64,8 +67,6 @@ def test_reported_test_errors_are_what_the_saved_model_gives(folder, argon, monk
 
 def test_the_model_is_the_average_and_knows_its_recipe(folder):
     run = train(folder / "recipe.toml")
-    from halocline.training.result import finish
-
     potential, errors = finish(run, "cpu")
     kept = run.trainer.average.state_dict()
     for name, weights in potential.backbone.state_dict().items():
@@ -81,8 +82,6 @@ def test_the_model_is_the_average_and_knows_its_recipe(folder):
 
 def test_validation_errors_are_those_of_the_average(folder, argon):
     run = train(folder / "recipe.toml")
-    from halocline.training.result import finish
-
     potential, _ = finish(run, "cpu")
     forces = [
         potential(argon[i], device="cpu").forces - argon[i].get_forces() for i in run.problem.split.validation
@@ -99,8 +98,6 @@ def test_metrics_have_one_line_for_each_epoch(folder):
 
 
 def test_json_is_all_that_goes_to_standard_output(folder, monkeypatch, capsys):
-    import json
-
     monkeypatch.chdir(folder)
     assert main(["train", "recipe.toml", "-o", "run", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
