@@ -227,3 +227,15 @@ def test_wrong_configs_say_what_is_wrong(config, message):
 def test_reference_energies_must_fit_the_species(network):
     with pytest.raises(BackboneError, match="exactly the species H, O"):
         Potential(network.backbone, {"H": 0.0}, {})
+
+
+def test_the_smallest_change_is_seen(network):
+    atoms = random_structure(2, pbc=True)
+    calculator = network.calculator()
+    atoms.calc = calculator
+    atoms.get_forces()
+    assert calculator.check_state(atoms) == []
+    atoms.positions[0, 0] = np.nextafter(atoms.positions[0, 0], np.inf)
+    assert calculator.check_state(atoms) == ["positions"]
+    atoms.pbc = [True, True, False]
+    assert calculator.check_state(atoms) == ["positions", "pbc"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, final
 
+import numpy as np
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
     from halocline.evaluator import Evaluator
     from halocline.model.potential import Potential
+
+#: What results depend on. Charges, magnetic moments and entries of ``atoms.info`` are not looked at.
+_INPUTS = ("numbers", "positions", "cell", "pbc")
 
 
 @final
@@ -61,6 +65,13 @@ class HaloclineCalculator(Calculator):
             self.results["stress"] = full_3x3_to_voigt_6_stress(result.stress)
         elif "stress" in (properties or ()):
             raise PropertyNotImplementedError("Stress needs a structure that is periodic in all three directions.")
+
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
+        """What differs from the structure of the last results, to the bit; ASE's default lets 1e-15 pass."""
+        del tol
+        if self.atoms is None:
+            return list(all_changes)
+        return [name for name in _INPUTS if not np.array_equal(getattr(self.atoms, name), getattr(atoms, name))]
 
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
         """Provenance for trajectories and databases."""
