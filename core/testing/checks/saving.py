@@ -28,7 +28,7 @@ def check_loading(subject: Subject) -> None:
     """``halocline.load`` finds the backbone by the name in the checkpoint and gives bit-equal results."""
     backbone = subject.backbone
     if _registered(backbone.name) is not type(backbone):
-        raise NotApplicable(f"No installed plugin brings this class under the name {backbone.name!r}.")
+        raise NotApplicable(f"An installed plugin brings another class under the name {backbone.name!r}.")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         subject.potential().save(path)
@@ -38,7 +38,8 @@ def check_loading(subject: Subject) -> None:
 
 
 def _registered(name: str) -> object:
+    """What the plugins bring under a name."""
     try:
         return registry().load("backbone", name)
-    except HaloclineError:
-        return None
+    except HaloclineError as error:
+        raise NotApplicable(f"halocline.load cannot find it. {error}") from error
