@@ -45,6 +45,28 @@ def test_documented_example_keeps_the_contract(example):
     assert [r.check for r in results.values() if r.status == "warned"] == []
 
 
+def test_readouts_with_hops_work_in_parts(example, monkeypatch):
+    """One that reads neighbours after the first of three layers needs fewer atoms than that layer gives."""
+
+    class Bonds(example.Layer):
+        def forward(self, state, *blocks):
+            (block,) = blocks
+            messages = block.at_senders(state.atoms["x"]) * block.radial(self.weights)
+            return State({"energies": block.sum(messages).sum(1)}, {})
+
+    right = example.Pebble.__init__
+
+    def init(self, config):
+        right(self, config)
+        self.bonds = Bonds(config)
+
+    monkeypatch.setattr(example.Pebble, "__init__", init)
+    monkeypatch.setattr(example.Pebble, "readouts", property(lambda self: {1: self.bonds, 3: self.readout}))
+    backbone = example.Pebble.from_config(example.Pebble.example_config() | {"layers": 3})
+    report = check_backbone(backbone, checks=["receptive-field", "forms", "parts"])
+    assert [r.message for r in report.results if r.status != "passed"] == []
+
+
 def detached_energy(module):
     """Half of the energy is cut off from its gradient."""
 

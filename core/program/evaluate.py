@@ -29,7 +29,7 @@ def atom_energies(backbone: Backbone, inputs: ProgramInputs, vectors: Tensor) ->
         if depth in readouts:
             readout = readouts[depth]
             reach = readout.spec.hops
-            seen = state if reach else state.first(inputs.levels[0])
+            seen = state.first(inputs.levels[reach])
             result, _ = _advance(readout, seen, reach, inputs, vectors)
             energies = energies + result.atoms["energies"]
     return energies
