@@ -212,8 +212,8 @@ def test_wrong_names_and_files_say_what_is_wrong(tmp_path):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"species": ["H"], "fetures": 8}, "unknown fields fetures"),
-        ({}, "lacks species"),
+        ({"species": ["H"], "fetures": 8}, "named .fetures.; did you mean .features."),
+        ({}, "lacks schnet.species"),
         ({"species": ["Xx"]}, "chemical symbols"),
         ({"species": ["H"], "cutoff": -1.0}, "positive length"),
         ({"species": ["H"], "features": 7}, "even number"),

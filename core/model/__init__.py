@@ -1,6 +1,7 @@
 """Backbones, their stages, and the potentials made of them."""
 
+from halocline.aggregation import Block
 from halocline.model.backbone import Backbone, Output
 from halocline.model.stage import Stage, StageSpec, State
 
-__all__ = ["Backbone", "Output", "Stage", "StageSpec", "State"]
+__all__ = ["Backbone", "Block", "Output", "Stage", "StageSpec", "State"]

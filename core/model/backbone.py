@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any, ClassVar, Self
 
-from torch import nn
+from torch import Tensor, nn
 
 from halocline.errors import BackboneError
 from halocline.graph.rules import NeighbourRule
@@ -73,7 +73,7 @@ class Backbone(nn.Module, ABC):
     def pruned_config(self, layers: int) -> dict[str, Any]:
         """The config of this model with only its first ``layers`` layers and the readouts that belong to them."""
 
-    def pruned_weights(self, layers: int) -> dict[str, Any]:
+    def pruned_weights(self, layers: int) -> dict[str, Tensor]:
         """The weights, by name, that the pruned model takes over. The default drops the later layers."""
         dropped = tuple(f"layers.{i}." for i in range(layers, len(self.layers)))
         return {name: t for name, t in self.state_dict().items() if not name.startswith(dropped)}
@@ -108,8 +108,15 @@ class Backbone(nn.Module, ABC):
             BackboneError: no stage has neighbours, or stages differ, which no evaluator supports yet.
         """
         rules = {stage.spec.neighbours for _, stage in self.stages()} - {None}
-        if len(rules) != 1:
-            raise BackboneError(f"All stages of {self.name!r} must share one neighbour rule, not {len(rules)}.")
+        if not rules:
+            raise BackboneError(f"No stage of {self.name!r} declares neighbours.")
+        if len(rules) > 1:
+            named = ", ".join(
+                f"{name} {stage.spec.neighbours}" for name, stage in self.stages() if stage.spec.hops
+            )
+            raise BackboneError(
+                f"All stages of {self.name!r} must share one neighbour rule, but there are {named}."
+            )
         (rule,) = rules
         assert rule is not None
         return rule

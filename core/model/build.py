@@ -23,6 +23,11 @@ def build_backbone(name: str, config: Mapping[str, Any], seed: int = 0) -> Backb
     kind = registry().load("backbone", name)
     if not (isinstance(kind, type) and issubclass(kind, Backbone)):
         raise BackboneError(f"The plugin's backbone {name!r} is not a subclass of halocline.model.Backbone.")
+    if kind.name != name.rpartition("/")[2]:
+        raise BackboneError(
+            f"The backbone registered as {name!r} calls itself {kind.name!r}; its checkpoints would be lost. "
+            "Let its plugin register it under its own name."
+        )
     with torch.random.fork_rng(devices=[]):
         torch.random.manual_seed(seed)
         return kind.from_config(config)

@@ -1,4 +1,4 @@
-"""Read a backbone's JSON config into a typed dataclass, with errors that name the field."""
+"""A backbone's config: a typed dataclass in the model, plain JSON values in a checkpoint."""
 
 from __future__ import annotations
 
@@ -6,33 +6,22 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from halocline.errors import BackboneError
+from halocline.errors import BackboneError, UsageError
+from halocline.typed_table import read_table
 
 ConfigT = TypeVar("ConfigT")
 
 
 def read_config(kind: type[ConfigT], values: Mapping[str, Any], backbone: str) -> ConfigT:
-    """Build the dataclass ``kind`` from JSON values.
+    """Build the dataclass ``kind`` from JSON values; `read_table` says which types its fields may have.
 
     Raises:
-        BackboneError: a field is unknown or missing.
+        BackboneError: a field is unknown, missing, of the wrong type, or refused by the dataclass itself.
     """
-    assert dataclasses.is_dataclass(kind)
-    fields = dataclasses.fields(kind)
-    unknown = sorted(set(values) - {f.name for f in fields})
-    if unknown:
-        raise BackboneError(
-            f"The config of {backbone!r} has unknown fields {', '.join(unknown)}; "
-            f"this version knows {', '.join(f.name for f in fields)}."
-        )
-    required = {
-        f.name for f in fields if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    }
-    missing = sorted(required - set(values))
-    if missing:
-        raise BackboneError(f"The config of {backbone!r} lacks {', '.join(missing)}.")
-    frozen = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-    return kind(**frozen)
+    try:
+        return read_table(kind, values, backbone)
+    except UsageError as error:
+        raise BackboneError(f"The config of {backbone!r} is wrong. {error}") from error
 
 
 def to_json(config: Any) -> dict[str, Any]:

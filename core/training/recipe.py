@@ -11,7 +11,7 @@ from typing import Any, Literal, final
 
 from halocline.checkpoint.card import check_card
 from halocline.errors import UsageError
-from halocline.training.table import read_table
+from halocline.typed_table import read_table
 
 
 @final

@@ -121,9 +121,7 @@ class LennardJones(Backbone):
     @classmethod
     def example_config(cls) -> dict[str, Any]:
         """Argon and krypton, nearly; see `Backbone.example_config`."""
-        config = LennardJonesConfig(
-            species=("Ar", "Kr"), epsilon=(0.0103, 0.0141), sigma=(3.4, 3.65), cutoff=8.5
-        )
+        config = LennardJonesConfig(species=("Ar", "Kr"), epsilon=(0.0103, 0.0141), sigma=(3.4, 3.65), cutoff=8.5)
         return to_json(config)
 
     @property

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import final
 
-from halocline.errors import UsageError
+from torch import Tensor
+
+from halocline.errors import BackboneError, UsageError
 from halocline.model.backbone import Backbone
 from halocline.model.pruner import Pruner, PruningReport
 
@@ -28,6 +30,7 @@ class DepthPruner(Pruner):
 
         Raises:
             UsageError: the backbone does not have that many layers.
+            BackboneError: the weights that it hands over do not fit the pruned model.
         """
         if not 1 <= self.layers <= len(backbone.layers):
             raise UsageError(
@@ -35,5 +38,16 @@ class DepthPruner(Pruner):
                 f"choose between 1 and {len(backbone.layers)}."
             )
         pruned = type(backbone).from_config(backbone.pruned_config(self.layers))
-        pruned.load_state_dict(backbone.pruned_weights(self.layers))
+        _load(pruned, backbone.pruned_weights(self.layers))
         return pruned.train(backbone.training), PruningReport.compare(backbone, pruned)
+
+
+def _load(pruned: Backbone, weights: dict[str, Tensor]) -> None:
+    """Give a model its weights; all of them, and no others."""
+    odd = sorted(set(weights) ^ set(pruned.state_dict()))
+    if odd:
+        raise BackboneError(
+            f"pruned_weights of {pruned.name!r} and its pruned_config differ in {', '.join(odd[:5])}; "
+            "override pruned_weights so that they agree."
+        )
+    pruned.load_state_dict(weights)

@@ -1,4 +1,4 @@
-"""Read a TOML table into a typed dataclass, with errors that name the key."""
+"""Read a TOML or JSON table into a typed dataclass, with errors that name the key."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or 
 
 
 def read_table(kind: type[TableT], values: Any, where: str) -> TableT:
-    """Build the dataclass ``kind`` from what TOML holds.
+    """Build the dataclass ``kind`` from what TOML or JSON holds.
 
-    Fields may be int, float, str, bool, Literal of texts, tuple[str, ...], dict, another dataclass, or one of
-    these or None.
+    Fields may be int, float, str, bool, Literal of texts, tuple of one of these, dict, another dataclass, or one
+    of these or None.
 
     Args:
         kind: a dataclass.
@@ -57,9 +57,9 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
     if origin is Literal:
         return _choose(get_args(hint), value, key)
     if origin is tuple:
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            return tuple(value)
-        raise UsageError(f"{key} must be a list of texts, not {value!r}.")
+        if not isinstance(value, list | tuple):
+            raise UsageError(f"{key} must be a list, not {value!r}.")
+        return tuple(_convert(get_args(hint)[0], item, f"{key}[{i}]") for i, item in enumerate(value))
     if origin is float and type(value) is int:
         return float(value)
     if type(value) is not origin:
