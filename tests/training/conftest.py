@@ -9,8 +9,6 @@ from ase.build import bulk
 from ase.calculators.lj import LennardJones
 from ase.calculators.singlepoint import SinglePointCalculator
 
-pytest.importorskip("lightning_fabric", reason="training needs the extra 'train'")
-
 RECIPE = """
 [data]
 files = ["argon.extxyz"]

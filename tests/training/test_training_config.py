@@ -1,8 +1,11 @@
 """A recipe says what is wrong with it before any work is done."""
 
+import sys
+
 import pytest
 
 from halocline.errors import CheckpointError, TrainingError, UsageError
+from halocline.training.device import make_fabric
 from halocline.training.recipe import read_recipe, resolve
 from halocline.training.split import draw_split
 
@@ -52,6 +55,18 @@ def test_paths_are_relative_to_the_recipe_and_expand_variables(monkeypatch, tmp_
     monkeypatch.delenv("SAMPLES")
     with pytest.raises(UsageError, match="SAMPLES"):
         resolve("${SAMPLES}/a.xyz", tmp_path)
+
+
+def test_without_fabric_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightning_fabric", None)  # what an import finds if it is not installed
+    with pytest.raises(UsageError, match=r"pip install halocline\[train\]"):
+        make_fabric("cpu", "float32")
+
+
+@pytest.mark.parametrize(("device", "message"), [("gpu", "use auto, cpu"), ("cuda:99", "CUDA devices")])
+def test_a_device_that_is_not_there_is_refused(device, message):
+    with pytest.raises(UsageError, match=message):
+        make_fabric(device, "float32")
 
 
 def test_a_drawn_split_is_disjoint_and_repeatable(folder):
