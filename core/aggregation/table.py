@@ -24,7 +24,7 @@ class TableBlock(Block):
 
     Attributes:
         vectors: (n_out, k, 3), Å, zero where padded.
-        neighbours: (n_out, k) int64, senders; any atom where padded.
+        neighbours: (n_out, k) int64, senders; some atom where padded.
         transposed: (n_in, t) int64, flat slots of ``neighbours`` that hold this atom, or the zero slot k - 1.
         mask: (n_out, k), ones and zeros.
     """
@@ -67,13 +67,16 @@ def _collect(messages: Tensor, neighbours: Tensor, transposed: Tensor, mask: Ten
 
 
 class _Gather(torch.autograd.Function):
-    """(n_in, C) → (n_out, k, C). Its transpose is `_Collect`, so every order of derivative is free of scatter."""
+    """(n_in, C) → (n_out, k, C). Its transpose is `_Collect`, so every order of derivative is free of scatter.
+
+    Padded slots show some real atom, so that whatever a stage computes there is as finite as elsewhere.
+    """
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, neighbours: Tensor, transposed: Tensor, mask: Tensor) -> Tensor:
         ctx.save_for_backward(neighbours, transposed, mask)
         rows = values.index_select(0, neighbours.reshape(-1))
-        return rows.view(*neighbours.shape, values.shape[1]) * mask[:, :, None]
+        return rows.view(*neighbours.shape, values.shape[1])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
@@ -93,4 +96,4 @@ class _Collect(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         neighbours, transposed, mask = ctx.saved_tensors
-        return _gather(gradients[0], neighbours, transposed, mask), None, None, None
+        return _gather(gradients[0], neighbours, transposed, mask) * mask[:, :, None], None, None, None
