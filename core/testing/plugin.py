@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from halocline.errors import HaloclineError, PluginError, unknown_name
+from halocline.errors import HaloclineError, PluginError, UsageError, unknown_name
 from halocline.executor import Executor
 from halocline.model import Backbone
 from halocline.model.build import build_backbone
@@ -38,7 +38,8 @@ def check_plugin(name: str) -> Report:
     components = found or [component for plugin in plugins for component in plugin.components]
     results = [] if found else [_discovery(plugin) for plugin in plugins]
     if not (components or results):
-        raise unknown_name("plugin or component", name, _all_names())
+        faulty = " ".join(f"{p.name} is not usable: {p.reason}." for p in registry().plugins if p.is_faulty)
+        raise UsageError(f"{unknown_name('plugin or component', name, _all_names())} {faulty}".strip())
     for component in components:
         results += _check_component(component)
     return Report(tuple(results))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TypeVar
+
+import torch
 
 from halocline.errors import unknown_name
 from halocline.testing.report import CheckResult, Failure, NotApplicable, Remark, Report, Status
@@ -52,5 +56,12 @@ def _run(name: str, check: Check[SubjectT], subject: SubjectT, component: str) -
     except Failure as failure:
         status, message = "failed", str(failure)
     except Exception as error:  # whatever a component raises is a finding about it, not the end of the suite
-        status, message = "failed", f"{type(error).__name__}: {error}"
+        status, message = "failed", f"{type(error).__name__}: {error}{_where(error)}"
     return CheckResult(name, component, status, message)
+
+
+def _where(error: Exception) -> str:
+    """The innermost line outside of torch: most often the line of the component that is to be mended."""
+    library = str(Path(torch.__file__).parent)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(library)]
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
