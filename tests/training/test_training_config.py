@@ -26,7 +26,7 @@ from halocline.training.split import draw_split
         ('files = ["argon.extxyz"]', "files = [1]", "data.files"),
         ('files = ["argon.extxyz"]', 'train_files = ["argon.extxyz"]', "either files"),
         ("validation = 2", "validation = 0", "frames to train and to validate"),
-        ("[data]", "[data", "Cannot read the recipe"),
+        ("[data]", "[data", "is not TOML"),
     ],
 )
 def test_wrong_recipes_are_refused_by_key(edit_recipe, old, new, message):
