@@ -16,7 +16,7 @@ import numpy as np
 from ase import units
 from ase.io import read
 from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 
 import halocline
@@ -32,7 +32,7 @@ def total_energies(model: str, dtype: str, picoseconds: float) -> tuple[np.ndarr
     """Times (M,) in ps, total and kinetic energies (M,) in meV/atom along the run."""
     atoms, rng = read(BOX), np.random.default_rng(0)
     atoms.calc = halocline.load(model).calculator(dtype=dtype)
-    MaxwellBoltzmannDistribution(atoms, temperature_K=TEMPERATURE, rng=rng)
+    thermalize_momenta(atoms, TEMPERATURE, rng=rng)
     Langevin(
         atoms, TIMESTEP * units.fs, temperature_K=TEMPERATURE, friction=0.02 / units.fs, fixcm=False, rng=rng
     ).run(EQUILIBRATION)

@@ -17,7 +17,7 @@ from ase import Atoms, units
 from ase.build import molecule
 from ase.io import write
 from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+from ase.md.velocitydistribution import thermalize_momenta
 from ase.optimize import FIRE
 
 import halocline
@@ -45,7 +45,7 @@ def equilibrate(box: Atoms, model: str, picoseconds: float, rng: np.random.Gener
     """Relax the worst contacts, then heat with a strong Langevin thermostat."""
     box.calc = halocline.load(model).calculator()
     FIRE(box, logfile=None).run(fmax=1.0, steps=200)
-    MaxwellBoltzmannDistribution(box, temperature_K=TEMPERATURE, rng=rng)
+    thermalize_momenta(box, TEMPERATURE, rng=rng)
     timestep = 0.5
     dynamics = Langevin(
         box, timestep * units.fs, temperature_K=TEMPERATURE, friction=0.02 / units.fs, fixcm=False, rng=rng
@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--model", default="water-revpbe0d3-schnet")
     parser.add_argument("--per-edge", type=int, default=4, help="molecules along each edge")
-    parser.add_argument("--time", type=float, default=5.0, help="equilibration, ps")
+    parser.add_argument("--time", type=float, default=3.0, help="equilibration, ps")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     rng = np.random.default_rng(arguments.seed)

@@ -63,5 +63,6 @@ def _run(name: str, check: Check[SubjectT], subject: SubjectT, component: str) -
 def _where(error: Exception) -> str:
     """The innermost line outside of torch: most often the line of the component that is to be mended."""
     library = str(Path(torch.__file__).parent)
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(library)]
+    lines = traceback.extract_tb(error.__traceback__)
+    frames = [frame for frame in lines if not frame.filename.startswith(library)]
     return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
