@@ -3,8 +3,8 @@
     python benchmarks/nve_drift.py [--time 10] [--dtype float32]
 
 Equilibrates briefly at 300 K, then integrates at constant energy with a step of 0.5 fs and fits a line to the
-total energy. A conservative potential with a smooth cutoff should drift by no more than 0.1 meV/atom/ps. The force error
-printed beside it is the one on the card, measured on frames that training never saw.
+total energy. A conservative potential with a smooth cutoff should drift by no more than 0.1 meV/atom/ps. The force
+error printed beside it is the one on the card, measured on frames that training never saw.
 """
 
 from __future__ import annotations
@@ -58,12 +58,11 @@ def main() -> None:
     arguments = parser.parse_args()
     times, total, kinetic = total_energies(arguments.model, arguments.dtype, arguments.time)
     slope, offset = np.polyfit(times, total, 1)
+    verdict = "ok" if abs(slope) <= BOUND else "EXCEEDED"
     fluctuation = float(np.std(total - (slope * times + offset)))
     card = halocline.load(arguments.model).card
     print(f"model                 {arguments.model} ({arguments.dtype}), NVE, {TIMESTEP} fs, {times[-1]:.1f} ps")
-    print(
-        f"fitted energy slope   {slope:+.4f} meV/atom/ps (bound {BOUND}): {'ok' if abs(slope) <= BOUND else 'EXCEEDED'}"
-    )
+    print(f"fitted energy slope   {slope:+.4f} meV/atom/ps (bound {BOUND}): {verdict}")
     print(
         f"fluctuation           {fluctuation:.4f} meV/atom, of the kinetic energy {np.std(kinetic):.4f} meV/atom"
     )
