@@ -28,6 +28,15 @@ def build_backbone(name: str, config: Mapping[str, Any], seed: int = 0) -> Backb
             f"The backbone registered as {name!r} calls itself {kind.name!r}; its checkpoints would be lost. "
             "Let its plugin register it under its own name."
         )
+    return build_with_seed(kind, config, seed)
+
+
+def build_with_seed(kind: type[Backbone], config: Mapping[str, Any], seed: int = 0) -> Backbone:
+    """Build a backbone class with weights that follow from ``seed``; the caller's random state is put back.
+
+    Raises:
+        BackboneError: the config does not fit.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.random.manual_seed(seed)
         return kind.from_config(config)

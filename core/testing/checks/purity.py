@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from halocline.model.build import build_with_seed
 from halocline.plugin.process_state import process_state_kept
 from halocline.program import Precision, energies_and_gradients
 from halocline.program.layout import lay_out
 from halocline.testing.evaluate import divide
-from halocline.testing.rebuild import build
 from halocline.testing.report import Failure
 from halocline.testing.subject import Subject
 
@@ -41,7 +41,7 @@ def check_global_state(subject: Subject) -> None:
     before = _switches()
     with process_state_kept() as changed:
         subject.potential()(subject.samples.molecule, dtype="float64", device="cpu")
-        build(type(subject.backbone), subject.backbone.config)
+        build_with_seed(type(subject.backbone), subject.backbone.config)
     changed += [name for name, value in _switches().items() if value != before[name]]
     if changed:
         raise Failure(f"Building or evaluating it changed {', '.join(changed)}.")
