@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from halocline.errors import UsageError
 from halocline.model.build import build_backbone
 from halocline.plugin import registry
-from halocline.testing import BackboneTests, ExecutorTests, PartitionerTests, PrunerTests
+from halocline.testing import BackboneTests, ExecutorTests, ExporterTests, PartitionerTests, PrunerTests
 
 BACKBONES = sorted(registry().names("backbone"))
 
@@ -38,7 +39,20 @@ class TestVariants(BackboneTests):
 class TestExecutors(ExecutorTests):
     @pytest.fixture(params=sorted(registry().names("executor")))
     def executor(self, request):
-        return registry().load("executor", request.param)(device="cpu")
+        executor = registry().load("executor", request.param)
+        diagnosis = executor.diagnose()
+        if not diagnosis.usable:
+            pytest.skip(diagnosis.reason)
+        return executor(device="cpu")
+
+
+class TestExporters(ExporterTests):
+    @pytest.fixture(params=sorted(registry().names("exporter")))
+    def exporter(self, request):
+        try:
+            return registry().load("exporter", request.param)()
+        except UsageError as error:
+            pytest.skip(str(error))
 
 
 class TestPartitioners(PartitionerTests):

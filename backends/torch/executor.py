@@ -8,7 +8,7 @@ import torch
 
 from halocline.aggregation import Form
 from halocline.errors import UsageError
-from halocline.executor import Capabilities, Executor, Session
+from halocline.executor import Capabilities, Diagnosis, Executor, Session
 from halocline.program import Precision, Program, ProgramInputs, ProgramOutputs, energies_and_gradients
 
 
@@ -24,6 +24,19 @@ class TorchExecutor(Executor):
 
     def __init__(self, device: str = "auto") -> None:
         self.device = _resolve(device)
+
+    @classmethod
+    def diagnose(cls) -> Diagnosis:
+        """PyTorch is always there; say what it computes with."""
+        return Diagnosis(
+            usable=True,
+            versions={"torch": torch.__version__},
+            devices=("cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))),
+            details={
+                "threads": str(torch.get_num_threads()),
+                "instructions": torch.backends.cpu.get_cpu_capability(),
+            },
+        )
 
     def prepare(self, program: Program) -> Session:
         """Move the program to the device."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 from halocline.aggregation import Form
+from halocline.executor.diagnosis import Diagnosis
 from halocline.program import Precision, Program, ProgramInputs, ProgramOutputs
 
 
@@ -47,10 +48,23 @@ class Executor(ABC):
     Attributes:
         capabilities: what it can do.
         device: the torch device on which it wants its inputs and leaves its outputs.
+        variants: sets of options, as ``key=value,...``, that are tested and timed as if they were backends of
+            their own.
     """
+
+    variants: ClassVar[tuple[str, ...]] = ("",)
 
     capabilities: Capabilities
     device: str
+
+    @classmethod
+    @abstractmethod
+    def diagnose(cls) -> Diagnosis:
+        """Say whether the backend can be used here, in well under a second.
+
+        A package that is missing or broken is a reason, not an exception; nothing is compiled and no device is
+        kept.
+        """
 
     @abstractmethod
     def prepare(self, program: Program) -> Session:

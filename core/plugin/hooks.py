@@ -35,6 +35,10 @@ class Hooks:
         """Describe executors; targets are subclasses of `halocline.executor.Executor`."""
 
     @hookspec
+    def halocline_exporters(self) -> list[Component]:  # type: ignore[empty-body]
+        """Describe exporters; targets are subclasses of `halocline.exporter.Exporter`."""
+
+    @hookspec
     def halocline_zoos(self) -> list[Component]:  # type: ignore[empty-body]
         """Describe model zoos; targets are classes with ``names()`` and ``path(name)``."""
 
@@ -48,6 +52,7 @@ KIND_OF_HOOK: dict[str, Kind] = {
     "halocline_pruners": "pruner",
     "halocline_partitioners": "partitioner",
     "halocline_executors": "executor",
+    "halocline_exporters": "exporter",
     "halocline_zoos": "zoo",
     "halocline_commands": "command",
 }

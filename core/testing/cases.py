@@ -15,15 +15,23 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from halocline.executor import Executor
+from halocline.exporter import Exporter
 from halocline.model import Backbone
 from halocline.model.pruner import Pruner
 from halocline.partition import Partitioner
 from halocline.testing.checks import BACKBONE_CHECKS
 from halocline.testing.executors import EXECUTOR_CHECKS
+from halocline.testing.exporters import EXPORTER_CHECKS
 from halocline.testing.partitioners import PARTITIONER_CHECKS
 from halocline.testing.pruners import PRUNER_CHECKS
 from halocline.testing.report import CheckResult
-from halocline.testing.suite import check_backbone, check_executor, check_partitioner, check_pruner
+from halocline.testing.suite import (
+    check_backbone,
+    check_executor,
+    check_exporter,
+    check_partitioner,
+    check_pruner,
+)
 
 
 class _Tests:
@@ -76,6 +84,17 @@ class ExecutorTests(_Tests):
     def test_conformance(self, check: str, executor: Executor, backbone: Backbone) -> None:
         """The executor gives what the eager definition gives."""
         (result,) = check_executor(executor, backbone, checks=[check]).results
+        self._conclude(result)
+
+
+class ExporterTests(_Tests):
+    """Checks an exporter; define the fixtures ``exporter`` and ``backbone``."""
+
+    _checks = EXPORTER_CHECKS
+
+    def test_conformance(self, check: str, exporter: Exporter, backbone: Backbone) -> None:
+        """It writes one file, which describes the model that is in it."""
+        (result,) = check_exporter(exporter, backbone, checks=[check]).results
         self._conclude(result)
 
 

@@ -8,13 +8,20 @@ from typing import Any
 
 from halocline.errors import HaloclineError, PluginError, UsageError, unknown_name
 from halocline.executor import Executor
+from halocline.exporter import Exporter
 from halocline.model import Backbone
 from halocline.model.build import build_backbone
 from halocline.model.pruner import Pruner
 from halocline.partition import Partitioner
 from halocline.plugin import Component, Kind, Plugin, registry
 from halocline.testing.report import CheckResult, Report, Status
-from halocline.testing.suite import check_backbone, check_executor, check_partitioner, check_pruner
+from halocline.testing.suite import (
+    check_backbone,
+    check_executor,
+    check_exporter,
+    check_partitioner,
+    check_pruner,
+)
 
 #: The distribution whose backbones are run by executors and cut by pruners under test.
 REFERENCE = "halocline"
@@ -83,7 +90,20 @@ def _backbone(label: str, target: Any) -> list[CheckResult]:
 
 def _executor(label: str, target: Any) -> list[CheckResult]:
     _require_subclass(label, target, Executor)
+    diagnosis = target.diagnose()
+    if not diagnosis.usable:
+        return [CheckResult("diagnosis", label, "skipped", diagnosis.reason)]
     reports = [_labelled(f"{label} with {b.name}", check_executor(target(device="cpu"), b)) for b in _examples()]
+    return [result for report in reports for result in report]
+
+
+def _exporter(label: str, target: Any) -> list[CheckResult]:
+    _require_subclass(label, target, Exporter)
+    try:
+        exporter = target()
+    except UsageError as error:  # it needs a package that is not installed
+        return [CheckResult("build", label, "skipped", str(error))]
+    reports = [_labelled(f"{label} of {b.name}", check_exporter(exporter, b)) for b in _examples()]
     return [result for report in reports for result in report]
 
 
@@ -107,6 +127,7 @@ def _nothing(label: str, target: Any) -> list[CheckResult]:
 _SUITES: dict[Kind, Callable[[str, Any], list[CheckResult]]] = {
     "backbone": _backbone,
     "executor": _executor,
+    "exporter": _exporter,
     "partitioner": _partitioner,
     "pruner": _pruner,
 }

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from halocline.executor import Executor
+from halocline.exporter import Exporter
 from halocline.model import Backbone
 from halocline.model.pruner import Pruner
 from halocline.partition import Partitioner
 from halocline.testing.checks import BACKBONE_CHECKS
 from halocline.testing.executors import EXECUTOR_CHECKS, ExecutorSubject
+from halocline.testing.exporters import EXPORTER_CHECKS, ExporterSubject
 from halocline.testing.partitioners import PARTITIONER_CHECKS
 from halocline.testing.pruners import PRUNER_CHECKS, PrunerSubject
 from halocline.testing.report import Report
@@ -47,6 +49,20 @@ def check_executor(executor: Executor, backbone: Backbone, *, checks: Iterable[s
         UsageError: there is no check of such a name.
     """
     return run_checks(EXECUTOR_CHECKS, ExecutorSubject.of(executor, backbone), type(executor).__name__, checks)
+
+
+def check_exporter(exporter: Exporter, backbone: Backbone, *, checks: Iterable[str] | None = None) -> Report:
+    """Check that an exporter writes one file, which describes the model that is in it.
+
+    Args:
+        exporter: with its options.
+        backbone: what to export; it stays as it is.
+        checks: names of checks; all by default.
+
+    Raises:
+        UsageError: there is no check of such a name.
+    """
+    return run_checks(EXPORTER_CHECKS, ExporterSubject(exporter, backbone), type(exporter).__name__, checks)
 
 
 def check_partitioner(partitioner: Partitioner, *, checks: Iterable[str] | None = None) -> Report:

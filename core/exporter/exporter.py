@@ -1,0 +1,42 @@
+"""The exporter interface: one model, one file that runs without Halocline."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from halocline.lowering import Manifest
+    from halocline.model.potential import Potential
+    from halocline.program import Precision
+
+
+class Exporter(ABC):
+    """Writes models for one runtime.
+
+    The constructor takes the exporter's own options by keyword, and raises UsageError where a package that it
+    needs is not installed.
+
+    Attributes:
+        suffix: how the names of its files end, such as ``.onnx``.
+    """
+
+    suffix: ClassVar[str]
+
+    @abstractmethod
+    def export(self, potential: Potential, precision: Precision, path: Path) -> Manifest:
+        """Write the artefact atomically, with its manifest inside.
+
+        Args:
+            potential: stays as it is.
+            precision: of the network; positions, energies, forces and virials are float64 always.
+            path: replaced if it exists.
+
+        Returns:
+            What was written: inputs, outputs, units, weights and versions.
+
+        Raises:
+            HaloclineError: this model cannot be exported.
+            OSError: the file cannot be written.
+        """
