@@ -1,0 +1,1 @@
+"""Programs as ONNX models, and ONNX Runtime to run them."""

@@ -1,0 +1,95 @@
+"""From a lowered program to an ONNX model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+import onnx
+import torch
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper
+from torch import fx
+
+import halocline
+from halocline.backends.onnx.builder import GraphBuilder
+from halocline.backends.onnx.operators import RULES
+from halocline.backends.onnx.translation import Translation
+from halocline.errors import LoweringError
+from halocline.lowering import Lowered, Value
+
+#: Version of the operator set. All of it has kernels in ONNX Runtime 1.14 and TensorRT 8.6 and later.
+OPSET: Final = 18
+
+#: Where the manifest is found among the model's metadata.
+MANIFEST_KEY: Final = "halocline.manifest"
+
+_ELEMENT_TYPES = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE, "int64": TensorProto.INT64}
+
+
+def to_onnx(lowered: Lowered) -> ModelProto:
+    """Translate a program operation by operation.
+
+    Args:
+        lowered: in table form.
+
+    Returns:
+        A checked model: inputs, outputs and free sizes have the names of the manifest, which is inside.
+
+    Raises:
+        LoweringError: the program has an operation that is not translated.
+    """
+    manifest, builder = lowered.manifest, GraphBuilder()
+    results = _translate(lowered.graph, builder)
+    for value, name in zip(manifest.outputs, results, strict=True):
+        builder.name_output(name, value.name)
+    graph = helper.make_graph(
+        builder.nodes,
+        f"{manifest.backbone}-{manifest.kind}",
+        [_describe(value) for value in manifest.inputs],
+        [_describe(value) for value in manifest.outputs],
+        builder.constants,
+    )
+    opsets = [helper.make_opsetid("", OPSET)]
+    model = helper.make_model(
+        graph,
+        opset_imports=opsets,
+        ir_version=helper.find_min_ir_version_for(opsets),
+        producer_name="halocline",
+        producer_version=halocline.__version__,
+    )
+    helper.set_model_props(model, {MANIFEST_KEY: json.dumps(manifest.to_json())})
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _translate(graph: fx.GraphModule, builder: GraphBuilder) -> list[str]:
+    """Emit all nodes; return the names of the results."""
+    translation = Translation(builder)
+    results: Sequence[Any] = ()
+    for node in graph.graph.nodes:
+        if node.op == "placeholder":
+            translation.names[node] = node.target
+        elif node.op == "get_attr":
+            tensor: torch.Tensor = getattr(graph, node.target)
+            translation.names[node] = builder.constant(tensor.detach().cpu().numpy())
+        elif node.op == "call_function":
+            translation.names[node] = _apply_rule(translation, node)
+        else:
+            (results,) = node.args
+    return [translation.tensor(result) for result in results]
+
+
+def _apply_rule(translation: Translation, node: fx.Node) -> str:
+    rule = RULES.get(node.target)
+    if rule is None:
+        raise LoweringError(
+            f"The ONNX backend cannot translate {node.target}; write the stage with other operations, "
+            "or use another backend."
+        )
+    return rule(translation, node, *node.args, **node.kwargs)
+
+
+def _describe(value: Value) -> ValueInfoProto:
+    text = f"{value.meaning} [{value.unit}]" if value.unit else value.meaning
+    return helper.make_tensor_value_info(value.name, _ELEMENT_TYPES[value.dtype], value.shape, text)
