@@ -1,0 +1,15 @@
+"""The conformance check: what can be known of a program on IPUs without an IPU."""
+
+from halocline.backends.ipu.check.conformance import Report, check_program, examine, require_conformance
+from halocline.backends.ipu.check.memory import MemoryEstimate, estimate_memory
+from halocline.backends.ipu.check.violation import Violation
+
+__all__ = [
+    "MemoryEstimate",
+    "Report",
+    "Violation",
+    "check_program",
+    "estimate_memory",
+    "examine",
+    "require_conformance",
+]

@@ -1,0 +1,68 @@
+"""Which operations a program may call."""
+
+from __future__ import annotations
+
+import torch
+
+from halocline.backends.ipu.check.call import Call, tensors_in
+
+#: Operations that PopTorch lacks, and what takes their place.
+_REPLACEMENTS = {
+    "index_add": "gather and sum instead, as the table form does",
+    "index_copy": "gather instead",
+    "slice_scatter": "join the parts with cat",
+    "scalar_tensor": "make the number a constant of the program",
+    "nan_to_num": "choose with where",
+    "sgn": "use sign",
+}
+
+_VALUES_DECIDE = (torch.Tag.dynamic_output_shape, torch.Tag.data_dependent_output)
+
+
+def forbidden(call: Call) -> str:
+    """Operations whose absence is known by name."""
+    name = call.name.rstrip("_")
+    return f"PopTorch has no {name}; {_REPLACEMENTS[name]}." if name in _REPLACEMENTS else ""
+
+
+def backward(call: Call) -> str:
+    """Fused derivatives, none of which PopTorch has."""
+    if "_backward" in call.name:
+        return "PopTorch has no derivatives of its own; write them as plain operations before export."
+    return ""
+
+
+def in_place(call: Call) -> str:
+    """Writing to an argument, which may be a view of something else."""
+    if call.overload._schema.is_mutable:
+        return "it writes to its argument; a program gives every value a name of its own."
+    return ""
+
+
+def random(call: Call) -> str:
+    """Random numbers."""
+    if torch.Tag.nondeterministic_seeded in call.overload.tags:
+        return "it draws random numbers; a program gives the same result every time."
+    return ""
+
+
+def data_dependent(call: Call) -> str:
+    """Sizes or numbers that depend on values."""
+    if call.name == "index":
+        decides = any(index.dtype in (torch.bool, torch.uint8) for index in tensors_in(call.arguments["indices"]))
+    else:
+        decides = any(tag in call.overload.tags for tag in _VALUES_DECIDE)
+    return "the size of its result, or the number it gives, depends on values; sizes are fixed." if decides else ""
+
+
+def factory(call: Call) -> str:
+    """Tensors out of nothing, which come into being on the CPU where PopTorch cannot see them."""
+    if not any(call.tensors()):
+        return "it makes a tensor out of nothing, on the CPU; make it a constant of the program."
+    return ""
+
+
+def device(call: Call) -> str:
+    """Tensors on a device that the program names."""
+    named = [name for name in ("device", "layout", "pin_memory") if call.arguments.get(name) is not None]
+    return f"it names {named[0]}; PopTorch decides where tensors are." if named else ""
