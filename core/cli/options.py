@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 import halocline
-from halocline.plugin import registry
+from halocline.plugin import Kind, registry
 
 if TYPE_CHECKING:
     from halocline.model.potential import Potential
@@ -17,16 +17,42 @@ _EVALUATION = ("backend", "dtype", "device", "partition", "halo")
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add what to evaluate with, and where and how."""
     group = parser.add_argument_group("model")
-    group.add_argument("-m", "--model", help="name in a zoo, or path of a checkpoint [the zoo's default]")
-    group.add_argument("--prune", type=int, metavar="K", help="keep the first K message-passing layers [all]")
+    add_model_choice(group)
     group = parser.add_argument_group("evaluation")
-    group.add_argument("--backend", default="torch", metavar="SPEC", help="name[:key=value,…] [%(default)s]")
-    group.add_argument("--dtype", default="float32", choices=("float32", "float64"), help="[%(default)s]")
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... [%(default)s]")
+    group.add_argument("--backend", default="torch", metavar="SPEC", help=f"{spec_help('executor')} [%(default)s]")
+    add_dtype(group)
+    add_device(group)
     group.add_argument("--partition", default="none", metavar="SPEC", help="name[:parts] [%(default)s]")
     group.add_argument(
         "--halo", default="auto", choices=("auto", "recompute", "exchange"), help="halo rule [%(default)s]"
     )
+
+
+def add_model_choice(group: Any) -> None:
+    """Add the model, and how much of it."""
+    group.add_argument("-m", "--model", help="name in a zoo, or path of a checkpoint [the zoo's default]")
+    add_prune(group)
+
+
+def add_prune(group: Any) -> None:
+    """Add how much of the model to keep."""
+    group.add_argument("--prune", type=int, metavar="K", help="keep the first K message-passing layers [all]")
+
+
+def add_dtype(group: Any) -> None:
+    """Add the precision of the network."""
+    group.add_argument("--dtype", default="float32", choices=("float32", "float64"), help="[%(default)s]")
+
+
+def add_device(group: Any) -> None:
+    """Add where to run."""
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... [%(default)s]")
+
+
+def spec_help(kind: Kind) -> str:
+    """Explain an option that takes the name of a component with options; every installed one is named."""
+    names = ", ".join(registry().names(kind)) or "none is installed"
+    return f"name[:key=value,…] of {names}"
 
 
 def load_potential(arguments: argparse.Namespace) -> Potential:
@@ -35,8 +61,13 @@ def load_potential(arguments: argparse.Namespace) -> Potential:
     Raises:
         HaloclineError: It cannot be found, read or pruned.
     """
-    name = arguments.model or registry().load("zoo", "zoo")().default
-    return halocline.load(name, prune=arguments.prune)
+    return halocline.load(model_name(arguments), prune=arguments.prune)
+
+
+def model_name(arguments: argparse.Namespace) -> str:
+    """The model that the options name, or the zoo's default."""
+    name: str = arguments.model or registry().load("zoo", "zoo")().default
+    return name
 
 
 def evaluation_options(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -1,0 +1,107 @@
+"""``halocline doctor``: which backends work here, and whether they compute right."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from halocline.doctor import Examination, SelfTest
+
+#: A first compilation on a busy machine takes most of it; the test itself takes a few seconds.
+DEFAULT_LIMIT = 120.0
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("--variants", action="store_true", help="test the variants that backends declare, too")
+    parser.add_argument(
+        "--limit",
+        type=float,
+        default=DEFAULT_LIMIT,
+        metavar="SECONDS",
+        help="after which a backend counts as hanging [%(default)s]",
+    )
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Examine every backend; status 1 if one that should work does not, or computes wrong numbers.
+
+    Raises:
+        UsageError: the limit is no time.
+    """
+    from dataclasses import asdict
+
+    from halocline.cli.output import emit_json
+    from halocline.doctor import describe_machine
+    from halocline.errors import UsageError
+
+    if not arguments.limit > 0:
+        raise UsageError(f"--limit must be a time above 0 s, not {arguments.limit:g}.")
+    examinations = _examine_all(arguments.variants, arguments.limit)
+    machine = describe_machine()
+    if arguments.json:
+        emit_json({"machine": machine, "backends": [asdict(each) for each in examinations]})
+    else:
+        _show(machine, examinations)
+    return 0 if all(each.status in ("ok", "unusable") for each in examinations) else 1
+
+
+def _examine_all(variants: bool, limit: float) -> list[Examination]:
+    from halocline.cli.output import progress
+    from halocline.doctor import examine
+    from halocline.plugin import registry
+
+    examinations = []
+    names = registry().names("executor")
+    with progress(len(names), "examining") as advance:
+        for name in names:
+            first = examine(name, "", limit)
+            others = [variant for variant in first.variants if variant] if variants else []
+            examinations += [first, *(examine(name, variant, limit) for variant in others)]
+            advance()
+    return examinations
+
+
+def _show(machine: dict[str, str], examinations: list[Examination]) -> None:
+    from halocline.cli.output import emit, table
+
+    table("", ("machine", ""), list(machine.items()))
+    table("", ("backend", "status", "devices", "versions"), [_row(each) for each in examinations])
+    tests = [_test_row(each.backend, test) for each in examinations for test in each.tests]
+    if tests:
+        columns = ("backend", "dtype", "energy error (eV)", "force error (eV/Å)", "start (s)", "repeats")
+        table("Self-test against eager float64, tolerances in brackets", columns, tests)
+    details = [
+        (each.backend, name, value)
+        for each in examinations
+        for name, value in each.diagnosis.get("details", {}).items()
+    ]
+    if details:
+        table("", ("backend", "detail", ""), details)
+    for each in examinations:
+        if each.reason:
+            emit(f"{each.backend}: {each.reason}")
+
+
+def _row(examination: Examination) -> tuple[str, ...]:
+    diagnosis = examination.diagnosis
+    versions = ", ".join(f"{name} {version}" for name, version in diagnosis.get("versions", {}).items())
+    return examination.backend, examination.status, ", ".join(diagnosis.get("devices", ())) or "–", versions or "–"
+
+
+def _test_row(backend: str, test: SelfTest) -> tuple[object, ...]:
+    return (
+        backend,
+        test.precision,
+        _error(test.energy_error, test.energy_tolerance),
+        _error(test.force_error, test.force_tolerance),
+        f"{test.start:.1f}",
+        str(test.repeats),
+    )
+
+
+def _error(error: float | None, tolerance: float) -> str:
+    return f"{'not finite' if error is None else f'{error:.1e}'} ({tolerance:.1e})"
