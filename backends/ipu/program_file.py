@@ -4,7 +4,7 @@ On disk it is one zip archive, stored without compression, of two members:
 
 ``program.json``
     ``format`` (`runner.FORMAT`), ``version`` (`runner.VERSION`), ``manifest`` (of the lowering), ``inputs``,
-    ``operations``, ``outputs``, ``parameters`` and ``constants_sha256``, the digest of the other member.
+    ``operations``, ``outputs``, ``parameters``, ``options``, and ``constants_sha256``: of the other member.
 ``constants.npz``
     weights and other constants, written by `numpy.savez`, read with ``allow_pickle=False``.
 
@@ -16,8 +16,9 @@ result of one operation, and an operation reads only names given before it. An a
 * ``{"float": "inf"}``: a number that JSON does not have: ``inf``, ``-inf`` or ``nan``;
 * a number, a bool, a string, None, or a list of arguments.
 
-Sizes are plain integers. There are no devices, layouts or memory formats among the arguments, no views on inputs
-among the outputs, and no operation makes a tensor out of nothing: those are constants.
+Sizes are plain integers. There are no devices, layouts or memory formats among the arguments, every output is the
+result of an operation, no number stands where an operation takes a tensor, and no operation makes a tensor from
+sizes and numbers alone: those are constants.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self, final
@@ -37,6 +39,9 @@ from numpy.typing import NDArray
 from halocline.backends.ipu.runner import CONSTANTS, FORMAT, PROGRAM, VERSION, ProgramError, read_program
 from halocline.errors import LoweringError
 from halocline.files import write_atomically
+
+#: What inputs and constants may be.
+DTYPES = frozenset({"float32", "int32", "int64", "bool"})
 
 
 @final
@@ -85,6 +90,7 @@ class IpuProgram:
         outputs: names of results of operations.
         manifest: of the lowering, as JSON; see `halocline.lowering.Manifest`.
         parameters: name of a constant → name of the backbone's parameter it is, for those that can be trained.
+        options: for PopTorch; see `runner.ipu_options`.
     """
 
     inputs: tuple[Input, ...]
@@ -93,6 +99,7 @@ class IpuProgram:
     outputs: tuple[str, ...]
     manifest: dict[str, Any]
     parameters: dict[str, str] = field(default_factory=dict)
+    options: dict[str, float] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """The archive."""
@@ -106,6 +113,7 @@ class IpuProgram:
             "operations": [asdict(operation) for operation in self.operations],
             "outputs": self.outputs,
             "parameters": self.parameters,
+            "options": self.options,
             "constants_sha256": hashlib.sha256(constants.getvalue()).hexdigest(),
         }
         program = json.dumps(table, sort_keys=True, allow_nan=False, indent=1).encode()
@@ -133,8 +141,16 @@ class IpuProgram:
         """
         try:
             table, constants = read_program(path)
+            program = cls._from_table(table, constants)
+            program.require_sound()
         except ProgramError as error:
             raise LoweringError(str(error)) from error
+        except (LookupError, TypeError, ValueError) as error:
+            raise LoweringError(f"{path} is no sound IPU program ({error}); export the model again.") from error
+        return program
+
+    @classmethod
+    def _from_table(cls, table: dict[str, Any], constants: dict[str, NDArray[Any]]) -> Self:
         return cls(
             inputs=tuple(Input(each["name"], each["dtype"], tuple(each["shape"])) for each in table["inputs"]),
             constants=constants,
@@ -145,4 +161,39 @@ class IpuProgram:
             outputs=tuple(table["outputs"]),
             manifest=table["manifest"],
             parameters=table["parameters"],
+            options=table["options"],
         )
+
+    def require_sound(self) -> None:
+        """Require that names are given once and before they are read, dtypes and targets of a known kind.
+
+        Raises:
+            ValueError: with the first thing that is wrong.
+        """
+        given = [value.name for value in self.inputs] + list(self.constants)
+        dtypes = [value.dtype for value in self.inputs] + [str(array.dtype) for array in self.constants.values()]
+        if set(dtypes) - DTYPES:
+            raise ValueError(f"it holds {min(set(dtypes) - DTYPES)}")
+        for operation in self.operations:
+            if not re.fullmatch(r"aten\.\w+\.\w+", operation.target):
+                raise ValueError(f"it calls {operation.target!r}")
+            missing = set(references([operation.args, operation.kwargs])).difference(given)
+            if missing:
+                raise ValueError(f"it reads {min(missing)!r} before anything gives it")
+            given.extend(operation.results)
+        if len(set(given)) < len(given):
+            raise ValueError("it gives a name twice")
+        computed = {name for operation in self.operations for name in operation.results}
+        if not computed.issuperset(self.outputs) or not set(self.parameters) <= set(self.constants):
+            raise ValueError("it names outputs or parameters that it does not have")
+
+
+def references(argument: Any) -> Iterator[str]:
+    """Names of the tensors in an argument, or in lists and tables of arguments."""
+    if isinstance(argument, dict):
+        if "ref" in argument:
+            yield argument["ref"]
+        argument = list(argument.values())
+    if isinstance(argument, list | tuple):
+        for part in argument:
+            yield from references(part)

@@ -1,0 +1,106 @@
+"""Calls of ATen operations, in the words of a program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+from torch import Tensor, fx
+from torch._ops import OpOverload
+from torch.fx.node import map_arg
+
+from halocline.errors import LoweringError
+
+_aten = torch.ops.aten
+
+#: Operations that make a tensor from sizes and numbers alone. PopTorch would look for it on the CPU and fail; in a
+#: program it is a constant.
+FACTORIES: Final = frozenset(
+    {"full", "full_like", "new_full", "zeros", "zeros_like", "new_zeros", "ones", "ones_like", "new_ones"}
+    | {"arange", "scalar_tensor"}
+)
+
+
+def is_factory(node: fx.Node) -> bool:
+    """Whether a call makes a tensor from sizes and numbers alone."""
+    return isinstance(node.target, OpOverload) and node.target._schema.name.removeprefix("aten::") in FACTORIES
+
+
+def plain_call(node: fx.Node) -> tuple[OpOverload, tuple[Any, ...], dict[str, Any]]:
+    """The call of a node, without names of casts that PopTorch lacks and without writing in place.
+
+    Raises:
+        LoweringError: it calls something else than an ATen operation, or writes where something else sees it.
+    """
+    target, args, kwargs = node.target, node.args, dict(node.kwargs)
+    if not isinstance(target, OpOverload):
+        raise LoweringError(f"The program calls {target}, which is no ATen operation.")
+    if target is _aten._to_copy.default:
+        dtype = kwargs.pop("dtype", None)
+        return (_aten.clone.default, args, {}) if dtype is None else (_aten.to.dtype, (*args, dtype), {})
+    if target._schema.is_mutable:
+        return _functional(node, target), args, kwargs
+    return target, args, kwargs
+
+
+def _functional(node: fx.Node, target: OpOverload) -> OpOverload:
+    """The operation that returns what this one writes in place."""
+    name = target._schema.name.removeprefix("aten::")
+    written = node.args[0]
+    assert isinstance(written, fx.Node)
+    plain = getattr(getattr(_aten, name.removesuffix("_"), None), target._overloadname, None)
+    if not name.endswith("_") or plain is None or len(written.users) > 1 or _is_view(written):
+        raise LoweringError(f"The program writes in place ({target}) where something else can see it.")
+    return plain  # type: ignore[no-any-return]
+
+
+def _is_view(node: fx.Node) -> bool:
+    """Whether a node may share memory with another."""
+    target = node.target
+    return not isinstance(target, OpOverload) or any(
+        value.alias_info is not None and not value.alias_info.is_write for value in target._schema.returns
+    )
+
+
+def takes_tensor(argument: Any) -> bool:
+    """Whether an argument of a schema is one tensor."""
+    return str(argument.type) in ("Tensor", "Optional[Tensor]")
+
+
+def result_names(node: fx.Node) -> tuple[str, ...]:
+    """A name for each tensor that a node returns."""
+    value = node.meta["val"]
+    return (node.name,) if isinstance(value, Tensor) else tuple(f"{node.name}_{i}" for i in range(len(value)))
+
+
+def evaluate(node: fx.Node, known: Mapping[fx.Node, Tensor]) -> Tensor:
+    """The value of a node that depends on known ones; of others only their shapes count."""
+
+    def value(source: fx.Node) -> Tensor:
+        if source in known:
+            return known[source]
+        shown = source.meta["val"]
+        return torch.zeros([fixed_size(n) for n in shown.shape], dtype=shown.dtype)
+
+    args, kwargs = map_arg((node.args, {k: v for k, v in node.kwargs.items() if k != "device"}), value)
+    operation: Any = node.target
+    with torch.no_grad():
+        result: Tensor = operation(*args, **kwargs)
+    return result.contiguous()
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Without the name of the module."""
+    return str(dtype).removeprefix("torch.")
+
+
+def fixed_size(size: Any) -> int:
+    """A size that is a number.
+
+    Raises:
+        LoweringError: it is free.
+    """
+    if not isinstance(size, int):
+        raise LoweringError("Programs for IPUs have fixed sizes; lower the model with a capacity.")
+    return size
