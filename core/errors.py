@@ -39,6 +39,14 @@ class BackboneError(HaloclineError):
     """A backbone breaks the stage contract or was configured wrongly."""
 
 
+class LoweringError(HaloclineError):
+    """A backbone cannot be turned into a program of plain tensor operations, or a program breaks its rules."""
+
+
+class ArtefactError(HaloclineError):
+    """A compiled or exported program cannot be stored, is damaged, or was made for another version or machine."""
+
+
 class ZooError(HaloclineError):
     """A model could not be found, fetched or verified."""
 

@@ -6,15 +6,9 @@ import hashlib
 import os
 from pathlib import Path
 
-import platformdirs
-
+from halocline.cache import cache_folder
 from halocline.errors import ZooError
 from halocline.zoo.index import Entry
-
-
-def cache_folder() -> Path:
-    """``HALOCLINE_CACHE_DIR``, or the system's place for caches; not made before something is stored in it."""
-    return Path(os.environ.get("HALOCLINE_CACHE_DIR") or platformdirs.user_cache_dir("halocline"))
 
 
 def cached_path(entry: Entry) -> Path:

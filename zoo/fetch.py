@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from halocline.errors import ZooError
-from halocline.files import sync_folder
+from halocline.files import publish
 from halocline.zoo.cache import cached_path, check_file, digest, has_size
 from halocline.zoo.download import Progress, download, validator_path
 from halocline.zoo.index import Entry
@@ -69,7 +69,4 @@ def _publish(entry: Entry, part: Path, target: Path) -> None:
     except ZooError as error:
         part.unlink()
         raise ZooError(f"What was fetched for {entry.name} was thrown away: {error}") from error
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(target)
-    sync_folder(target.parent)
+    publish(part, target)
