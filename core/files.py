@@ -21,7 +21,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 @contextmanager
 def replacement(path: Path) -> Iterator[Path]:
-    """A temporary name beside a file, with the same ending: what is written there takes the file's place in the end.
+    """A temporary name beside a file, with the same ending; what is written there takes its place in the end.
 
     After an error the old file is as it was, and nothing is left beside it.
 
