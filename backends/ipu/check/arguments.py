@@ -16,6 +16,9 @@ REDUCTIONS: Final = ("sum", "add", "mean", "amax", "amin", "prod", "multiply")
 #: On the device, integers have 32 bits.
 LARGEST_INTEGER: Final = 2**31 - 1
 
+#: Beyond it, float32 is infinite.
+LARGEST_FLOAT: Final = float(np.finfo(np.float32).max)
+
 
 def accumulate(call: Call) -> str:
     """The addition that PopTorch drops."""
@@ -61,7 +64,7 @@ def number_range(call: Call) -> str:
         for part in _parts(value):
             if isinstance(part, int) and not -LARGEST_INTEGER - 1 <= part <= LARGEST_INTEGER:
                 return f"{name} is {part}, beyond the 32 bits that integers have on the device."
-            if isinstance(part, float) and math.isfinite(part) and abs(part) > np.finfo(np.float32).max:
+            if isinstance(part, float) and math.isfinite(part) and abs(part) > LARGEST_FLOAT:
                 return f"{name} is {part}, beyond the range of float32."
     return ""
 

@@ -16,6 +16,9 @@ _REPLACEMENTS = {
     "sgn": "use sign",
 }
 
+#: Their size depends on values only where no number says it; see `forms`.
+_SIZED_BY_ARGUMENT = ("bincount", "one_hot")
+
 _VALUES_DECIDE = (torch.Tag.dynamic_output_shape, torch.Tag.data_dependent_output)
 
 
@@ -50,6 +53,8 @@ def data_dependent(call: Call) -> str:
     """Sizes or numbers that depend on values."""
     if call.name == "index":
         decides = any(index.dtype in (torch.bool, torch.uint8) for index in tensors_in(call.arguments["indices"]))
+    elif call.name in _SIZED_BY_ARGUMENT:
+        decides = False
     else:
         decides = any(tag in call.overload.tags for tag in _VALUES_DECIDE)
     return "the size of its result, or the number it gives, depends on values; sizes are fixed." if decides else ""
