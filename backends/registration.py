@@ -1,4 +1,4 @@
-"""The executors that come in the box."""
+"""The executors and exporters that come in the box."""
 
 from __future__ import annotations
 
@@ -10,4 +10,17 @@ halocline_api = 1
 @hookimpl
 def halocline_executors() -> list[Component]:
     """Describe the executors."""
-    return [Component("torch", "halocline.backends.torch.executor:TorchExecutor", "PyTorch on a CPU or a GPU")]
+    return [
+        Component("torch", "halocline.backends.torch.executor:TorchExecutor", "PyTorch on a CPU or a GPU"),
+        Component("ipu", "halocline.backends.ipu.executor:IpuExecutor", "Graphcore IPUs through PopTorch"),
+    ]
+
+
+@hookimpl
+def halocline_exporters() -> list[Component]:
+    """Describe the exporters."""
+    return [
+        Component(
+            "ipu", "halocline.backends.ipu.exporter:IpuExporter", "programs of fixed shape for IPUs (.ipu.zip)"
+        ),
+    ]

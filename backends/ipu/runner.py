@@ -287,7 +287,7 @@ def main() -> None:
     except (ProgramError, OSError) as error:
         sys.exit(str(error))
     versions = {"python": sys.version.split()[0], "torch": torch.__version__, "numpy": np.__version__}
-    write_message(REPLIES, {"reply": "ready", "versions": versions})
+    write_message(REPLIES, {"reply": "ready", "versions": versions, "inputs": table["inputs"]})
     serve(worker, table["inputs"], REQUESTS, REPLIES)
 
 

@@ -1,0 +1,45 @@
+"""One model as one program file, which the runner runs by itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import final
+
+from halocline.aggregation import Form
+from halocline.backends.ipu.executor import compile_program, fixed_capacity
+from halocline.errors import UsageError
+from halocline.exporter import Exporter
+from halocline.lowering import Manifest
+from halocline.model.potential import Potential
+from halocline.program import Precision, Program
+
+
+@final
+class IpuExporter(Exporter):
+    """Writes programs of fixed shape for whole structures: edge vectors in, energies and edge gradients out.
+
+    Args:
+        atoms: of the largest structure.
+        neighbours: of any atom.
+
+    Raises:
+        UsageError: one of them is not positive.
+    """
+
+    suffix = ".ipu.zip"
+
+    def __init__(self, atoms: int = 128, neighbours: int = 64) -> None:
+        if atoms < 1 or neighbours < 1:
+            raise UsageError(
+                f"A program has room for at least one atom and neighbour, not {atoms} and {neighbours}."
+            )
+        self._size = (atoms, neighbours)
+
+    def export(self, potential: Potential, precision: Precision, path: Path) -> Manifest:
+        """See `Exporter.export`."""
+        if precision is not Precision.FLOAT32:
+            raise UsageError(f"IPUs compute in float32, not in {precision.value}; say --dtype float32.")
+        program = Program.freeze(potential.backbone, precision, Form.TABLE)
+        compiled = compile_program(program, fixed_capacity(program, *self._size))
+        compiled.write(path)
+        return Manifest.from_json(compiled.manifest)
