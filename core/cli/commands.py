@@ -15,5 +15,8 @@ def halocline_commands() -> list[Component]:
         Component("md", "halocline.cli.md:configure", "molecular dynamics"),
         Component("relax", "halocline.cli.relax:configure", "relax atoms, and the cell if asked to"),
         Component("train", "halocline.cli.train:configure", "fit a model to energies and forces"),
+        Component("export", "halocline.cli.export:configure", "write a model to a file that needs no Halocline"),
+        Component("doctor", "halocline.cli.doctor:configure", "which backends work here, and are they right"),
+        Component("bench", "halocline.cli.bench:configure", "time the backends on a model"),
         Component("plugins", "halocline.cli.plugins:configure", "list plugins, and check one"),
     ]
