@@ -10,6 +10,7 @@ from halocline.aggregation import Form
 from halocline.backends.ipu.program_file import Input, IpuProgram, Operation
 from halocline.backends.ipu.translate import from_lowered
 from halocline.lowering import lower
+from halocline.model.build import build_with_seed
 from halocline.plugins.backbones.lennard_jones import LennardJones
 from halocline.plugins.backbones.schnet import SchNet
 from halocline.program import Precision, Program
@@ -53,19 +54,19 @@ def handmade():
     )
 
 
+@cache
 def backbone(name):
-    """A backbone with the weights of its example."""
-    kind = BACKBONES[name]
-    return kind.from_config(kind.example_config())
+    """A backbone of the size of its example."""
+    return build_with_seed(BACKBONES[name], BACKBONES[name].example_config())
 
 
-def capacity(hops, atoms=8, width=8):
+def capacity(hops, atoms=24, width=20):
     """Room for a whole structure."""
     return Capacity(levels=(atoms,) * (hops + 1), width=width, transposed=width)
 
 
 @cache
-def lowered(name, atoms=8, width=8):
+def lowered(name, atoms=24, width=20):
     """The program of a backbone's example."""
     model = backbone(name)
     program = Program.freeze(model, Precision.FLOAT32, Form.TABLE)

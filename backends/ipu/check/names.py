@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from halocline.backends.ipu.check.violation import Violation
-from halocline.backends.ipu.program_file import IpuProgram
+from halocline.backends.ipu.program_file import IpuProgram, references
 
 
 def check_names(program: IpuProgram) -> Iterator[Violation]:
@@ -16,7 +15,7 @@ def check_names(program: IpuProgram) -> Iterator[Violation]:
         yield from _give(name, given, "the inputs and constants")
     for number, operation in enumerate(program.operations):
         where = f"operation {number} ({operation.target})"
-        for name in sorted(_references([operation.args, operation.kwargs]) - given):
+        for name in sorted(set(references([operation.args, operation.kwargs])) - given):
             yield Violation("name", where, f"it reads {name!r} before anything gives it.")
         for name in operation.results:
             yield from _give(name, given, where)
@@ -29,10 +28,3 @@ def _give(name: str, given: set[str], where: str) -> Iterator[Violation]:
     if name in given:
         yield Violation("name", where, f"the name {name!r} is given a second time.")
     given.add(name)
-
-
-def _references(value: Any) -> set[str]:
-    if isinstance(value, dict) and set(value) == {"ref"}:
-        return {value["ref"]}
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return set().union(*map(_references, parts))

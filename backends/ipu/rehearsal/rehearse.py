@@ -1,0 +1,42 @@
+"""Run a program on the CPU in every way in which it could go wrong on an IPU."""
+
+from __future__ import annotations
+
+from halocline.backends.ipu.check.handlers import LATEST
+from halocline.backends.ipu.check.violation import Violation
+from halocline.backends.ipu.program_file import IpuProgram
+from halocline.backends.ipu.rehearsal.coercion import rehearse_coercion
+from halocline.backends.ipu.rehearsal.dispatch import rehearse_dispatch
+from halocline.backends.ipu.rehearsal.meta import rehearse_meta
+from halocline.backends.ipu.rehearsal.numerics import rehearse_numerics
+from halocline.backends.ipu.rehearsal.padding import rehearse_padding
+from halocline.backends.ipu.rehearsal.subject import Subject
+from halocline.model.backbone import Backbone
+from halocline.program.capacity import Capacity
+
+
+def rehearse(
+    program: IpuProgram, backbone: Backbone, capacity: Capacity, *, sdk: str = LATEST
+) -> tuple[Violation, ...]:
+    """Run everything; a second or so for small programs.
+
+    Args:
+        program: that conforms.
+        backbone: from which it was lowered.
+        capacity: with which.
+        sdk: version of the SDK that will compile it.
+
+    Returns:
+        What went wrong; empty if nothing did.
+
+    Raises:
+        LoweringError: no structure fits into the capacity.
+    """
+    subject = Subject(program, backbone, capacity)
+    return (
+        *rehearse_meta(program),
+        *rehearse_dispatch(subject, sdk),
+        *rehearse_coercion(subject),
+        *rehearse_padding(subject),
+        *rehearse_numerics(subject),
+    )
