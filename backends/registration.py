@@ -20,7 +20,5 @@ def halocline_executors() -> list[Component]:
 def halocline_exporters() -> list[Component]:
     """Describe the exporters."""
     return [
-        Component(
-            "ipu", "halocline.backends.ipu.exporter:IpuExporter", "programs of fixed shape for IPUs (.ipu.zip)"
-        ),
+        Component("ipu", "halocline.backends.ipu.exporter:IpuExporter", "programs of fixed shape for IPUs"),
     ]

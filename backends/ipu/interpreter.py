@@ -86,5 +86,6 @@ class Interpreter:
                 f"with {VARIABLE}, or say ipu:target=cpu to run the same program without an IPU."
             )
         if missing:
-            return f"{self.path} lacks {' and '.join(missing)}; install them there, or name another interpreter."
+            names = " and ".join(missing)
+            return f"{self.path} lacks {names}; install what is missing, or name another interpreter."
         return ""
