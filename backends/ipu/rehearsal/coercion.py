@@ -37,42 +37,52 @@ def check_coercion(subject: Subject, tensors: Sequence[Tensor]) -> Iterator[Viol
     for buffer in narrow.buffers():
         buffer.data = _narrow(buffer.data)
     with torch.no_grad():
-        expected = subject.replay(*tensors)
-        with _Coercion() as coercion:
+        with _Range() as range_:
+            expected = subject.replay(*tensors)
+        with _Coercion():  # type: ignore[no-untyped-call]
             results = narrow(*map(_narrow, tensors))
-    if coercion.overflow:
-        yield Violation("coercion", coercion.overflow, "it gives integers beyond the 32 bits that the device has.")
+    for operation in range_.left:
+        yield Violation("coercion", operation, "it gives integers beyond the 32 bits that the device has.")
     for name, found, wide in zip(subject.program.outputs, results, expected, strict=True):
         if not torch.equal(found, _narrow(wide)):
             yield Violation("coercion", name, "it changes when int64 becomes int32 and float64 float32.")
 
 
 @final
-class _Coercion(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Narrows every result.
+class _Range(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Watches integers.
 
     Attributes:
-        overflow: the first operation whose integers do not fit into 32 bits; empty if there is none.
+        left: operations whose results do not fit into 32 bits.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.overflow = ""
+        self.left: list[str] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        results = func(*args, **(kwargs or {}))
+        if (
+            isinstance(results, Tensor)
+            and results.dtype is torch.int64
+            and not torch.equal(results.int().long(), results)
+        ):
+            self.left.append(str(func))
+        return results
+
+
+@final
+class _Coercion(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Narrows every result."""
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         place = _WIDE_INDEX.get(func._schema.name.removeprefix("aten::"))
         given = [each.long() if number == place else each for number, each in enumerate(args)]
-        named = {
-            key: NARROWED.get(value, value) if isinstance(value, torch.dtype) else value
-            for key, value in (kwargs or {}).items()
-        }
-        results = func(*given, **named)
-        narrowed = tree_map_only(Tensor, _narrow, results)
-        if not self.overflow and isinstance(results, Tensor) and results.dtype is torch.int64:
-            self.overflow = "" if torch.equal(narrowed.long(), results) else str(func)
-        return narrowed
+        return tree_map_only(Tensor, _narrow, func(*given, **(kwargs or {})))
 
 
 def _narrow(tensor: Tensor) -> Tensor:

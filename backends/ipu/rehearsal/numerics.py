@@ -22,8 +22,8 @@ TWO_RESULTS: Final = 2.0
 #: Å along the force. Rounding of the energies in float32 outweighs truncation up to about this step.
 STEP: Final = 1e-2
 
-#: Slopes of energies in float32, relative to the norm of all forces: energies of some eV are known to some 1e-6 eV,
-#: and h² f'''/6 is below a thousandth; a sign or a missing term shows at once.
+#: Slopes of energies in float32, relative to the norm of all forces: energies of some eV are known to 1e-6 eV or
+#: so, and h² f'''/6 is below a thousandth; a sign or a missing term shows at once.
 SLOPE: Final = 1e-2
 
 #: Å between structures that share a program.
