@@ -9,7 +9,7 @@ import pytest
 import torch
 from ipu_programs import BACKBONES, backbone, call, capacity, handmade, lowered, ref
 
-from halocline.backends.ipu.rehearsal import check_dispatched, rehearse
+from halocline.backends.ipu.rehearsal import check_dispatched, rehearse, require_rehearsal
 from halocline.backends.ipu.rehearsal.coercion import rehearse_coercion
 from halocline.backends.ipu.rehearsal.dispatch import rehearse_dispatch
 from halocline.backends.ipu.rehearsal.meta import rehearse_meta
@@ -48,6 +48,13 @@ def output(number):
 def test_lowered_backbones_pass(name):
     model = backbone(name)
     assert rehearse(lowered(name), model, capacity(model.hops)) == ()
+
+
+def test_what_goes_wrong_is_said():
+    model = backbone(NAME)
+    wrong = changed(call("neg.default", output(1), to=("bad",)), gradients="bad")
+    with pytest.raises(LoweringError, match=r"forces: Forces and minus the gradient .* \[numerics\]"):
+        require_rehearsal(wrong, model, capacity(model.hops))
 
 
 def test_rehearsals_look_at_a_structure_with_forces():

@@ -9,8 +9,9 @@ from typing import Final
 import numpy as np
 
 from halocline.backends.ipu.check.violation import Violation
+from halocline.backends.ipu.joining import join_tables, split_outputs
 from halocline.backends.ipu.rehearsal.subject import Subject
-from halocline.graph import NeighbourList, Radius, Structure
+from halocline.graph import NeighbourList
 from halocline.model.result import Result
 from halocline.testing.comparison import energy_scale, force_scale, require_close
 from halocline.testing.report import Failure
@@ -25,9 +26,6 @@ STEP: Final = 1e-2
 #: Slopes of energies in float32, relative to the norm of all forces: energies of some eV are known to 1e-6 eV or
 #: so, and h² f'''/6 is below a thousandth; a sign or a missing term shows at once.
 SLOPE: Final = 1e-2
-
-#: Å between structures that share a program.
-FAR: Final = 1000.0
 
 
 def rehearse_numerics(subject: Subject) -> Iterator[Violation]:
@@ -82,22 +80,18 @@ def _check_permutation(subject: Subject) -> None:
 
 
 def _check_packing(subject: Subject) -> None:
-    """Two structures, out of each other's reach, in one program."""
-    half = len(subject.graph.structure) // 2
-    if half == 0 or not isinstance(subject.backbone.neighbours, Radius):
-        return  # there is no room for two; or the nearest atoms are neighbours however far away they are
-    alone = subject.largest(half)
-    graph = NeighbourList(subject.backbone.neighbours).graph(_twice(alone.structure))
-    if not subject.capacity.holds(subject.lay_out(graph)):
-        return
-    single, both = subject.evaluate(alone), subject.evaluate(graph)
-    expected = replace(single, energies=np.tile(single.energies, 2), forces=np.tile(single.forces, (2, 1)))
-    _require_near("beside another structure", both, expected, TWO_RESULTS)
-
-
-def _twice(structure: Structure) -> Structure:
-    positions = np.concatenate([structure.positions, structure.positions + FAR])
-    return replace(structure, numbers=np.tile(structure.numbers, 2), positions=positions)
+    """Two structures in one program, laid out by the packer."""
+    atoms = len(subject.graph.structure)
+    if atoms < 2:
+        return  # there is no room for two
+    parts = [subject.lay_out(subject.largest(size)) for size in (atoms - atoms // 3, max(1, atoms // 3))]
+    outputs = subject.run_padded(join_tables(parts, subject.capacity))
+    for found, inputs in zip(split_outputs(outputs, parts, subject.capacity), parts, strict=True):
+        alone = subject.run(inputs)
+        for name, packed, single in zip(alone._fields, found, alone, strict=True):
+            scale = max(1.0, float(single.abs().max()))
+            what = f"The {name} beside another structure and alone"
+            require_close(what, packed.numpy(), single.numpy(), TWO_RESULTS * FLOAT32_FORCE * scale)
 
 
 def _require_near(what: str, found: Result, expected: Result, factor: float) -> None:

@@ -11,6 +11,7 @@ from halocline.backends.ipu.rehearsal.meta import rehearse_meta
 from halocline.backends.ipu.rehearsal.numerics import rehearse_numerics
 from halocline.backends.ipu.rehearsal.padding import rehearse_padding
 from halocline.backends.ipu.rehearsal.subject import Subject
+from halocline.errors import LoweringError
 from halocline.model.backbone import Backbone
 from halocline.program.capacity import Capacity
 
@@ -40,3 +41,14 @@ def rehearse(
         *rehearse_padding(subject),
         *rehearse_numerics(subject),
     )
+
+
+def require_rehearsal(program: IpuProgram, backbone: Backbone, capacity: Capacity) -> None:
+    """Refuse a program that does not pass.
+
+    Raises:
+        LoweringError: with what went wrong.
+    """
+    if violations := rehearse(program, backbone, capacity):
+        listed = " ".join(map(str, violations))
+        raise LoweringError(f"The program does not do on the CPU what an IPU must do. {listed}")

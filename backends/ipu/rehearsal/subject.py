@@ -91,8 +91,12 @@ class Subject:
     def run(self, inputs: ProgramInputs) -> ProgramOutputs:
         """Pad, replay in torch, crop."""
         assert isinstance(inputs, TableInputs)
+        return crop(self.run_padded(inputs), inputs, self.capacity)
+
+    def run_padded(self, inputs: TableInputs) -> ProgramOutputs:
+        """Replay in torch; results of padding are kept."""
         with torch.no_grad():
-            return crop(ProgramOutputs(*self.replay(*self.tensors(inputs))), inputs, self.capacity)
+            return ProgramOutputs(*self.replay(*self.tensors(inputs)))
 
     def evaluate(self, graph: Graph) -> Result:
         """By the program."""
