@@ -9,6 +9,7 @@ import pytest
 import torch
 from ipu_programs import BACKBONES, backbone, call, capacity, handmade, lowered, ref
 
+from halocline.backends.ipu import exporter
 from halocline.backends.ipu.rehearsal import check_dispatched, rehearse, require_rehearsal
 from halocline.backends.ipu.rehearsal.coercion import rehearse_coercion
 from halocline.backends.ipu.rehearsal.dispatch import rehearse_dispatch
@@ -19,6 +20,8 @@ from halocline.backends.ipu.rehearsal.subject import Subject
 from halocline.backends.ipu.runner import Objective
 from halocline.errors import LoweringError, UsageError
 from halocline.lowering.example import chain
+from halocline.model.potential import Potential
+from halocline.program import Precision
 from halocline.program.capacity import Capacity, pad
 
 NAME = "lennard-jones"
@@ -214,3 +217,15 @@ def test_shapes_that_depend_on_values_are_found():
 def test_outputs_of_other_shapes_are_found():
     (violation,) = rehearse_meta(replace(handmade(), outputs=("scaled",)))
     assert violation.rule == "signature"
+
+
+def test_nothing_is_exported_that_fails_its_rehearsal(monkeypatch, tmp_path):
+    model = backbone(NAME)
+    wrong = changed(call("neg.default", output(1), to=("bad",)), gradients="bad")
+    monkeypatch.setattr(exporter, "compile_program", lambda program, capacity: wrong)
+    monkeypatch.setattr(exporter, "fixed_capacity", lambda program, *sizes: capacity(model.hops))
+    potential = Potential(model, dict.fromkeys(model.species, 0.0), {"name": "wrong"})
+    path = tmp_path / "model.ipu.zip"
+    with pytest.raises(LoweringError, match="does not do on the CPU"):
+        exporter.IpuExporter().export(potential, Precision.FLOAT32, path)
+    assert not path.exists()

@@ -7,6 +7,7 @@ from typing import final
 
 from halocline.aggregation import Form
 from halocline.backends.ipu.executor import compile_program, fixed_capacity
+from halocline.backends.ipu.rehearsal import require_rehearsal
 from halocline.errors import UsageError
 from halocline.exporter import Exporter
 from halocline.lowering import Manifest
@@ -40,6 +41,8 @@ class IpuExporter(Exporter):
         if precision is not Precision.FLOAT32:
             raise UsageError(f"IPUs compute in float32, not in {precision.value}; say --dtype float32.")
         program = Program.freeze(potential.backbone, precision, Form.TABLE)
-        compiled = compile_program(program, fixed_capacity(program, *self._size))
+        capacity = fixed_capacity(program, *self._size)
+        compiled = compile_program(program, capacity)
+        require_rehearsal(compiled, program.backbone, capacity)
         compiled.write(path)
         return Manifest.from_json(compiled.manifest)
