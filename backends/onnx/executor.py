@@ -1,0 +1,76 @@
+"""Programs run by ONNX Runtime, on CPUs and on NVIDIA GPUs by CUDA or TensorRT."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import final
+
+import torch
+
+from halocline.aggregation import Form
+from halocline.backends.onnx.packages import problem, require, runtime
+from halocline.backends.onnx.reproduction import require_reproduction
+from halocline.backends.onnx.target import PROVIDERS, choose_target
+from halocline.errors import UsageError
+from halocline.executor import Capabilities, Diagnosis, Executor, Session
+from halocline.lowering import flatten, lower
+from halocline.lowering.example import example_inputs
+from halocline.program import Precision, Program
+
+_PACKAGES = ("onnx", "onnxruntime")
+
+
+@final
+class OnnxExecutor(Executor):
+    """Compiles programs in table form.
+
+    Args:
+        device: ``auto`` (CUDA if torch and ONNX Runtime both have it, else the CPU), ``cpu``, ``cuda`` or
+            ``cuda:N``.
+        provider: ``auto`` (that of the device), ``cpu``, ``cuda`` or ``tensorrt``.
+        threads: of one operation on the CPU; 0 leaves it to ONNX Runtime, which takes all cores.
+
+    Raises:
+        UsageError: a package, device or provider is not there, or device and provider contradict each other.
+    """
+
+    capabilities = Capabilities(devices=("cpu", "cuda"), precisions=tuple(Precision), form=Form.TABLE)
+
+    def __init__(self, device: str = "auto", provider: str = "auto", threads: int = 0) -> None:
+        require(*_PACKAGES)
+        if threads < 0:
+            raise UsageError(f"ONNX Runtime cannot use {threads} threads; 0 leaves the number to it.")
+        self._target = choose_target(device, provider, runtime().get_available_providers())
+        self._threads = threads
+        self.device = self._target.device
+        self.capabilities = Capabilities(
+            devices=("cpu", "cuda"), precisions=self._target.precisions, form=Form.TABLE
+        )
+
+    @classmethod
+    def diagnose(cls) -> Diagnosis:
+        """Say which providers the installed ONNX Runtime has and whether there is a device for them."""
+        reason = problem(*_PACKAGES)
+        if reason:
+            return Diagnosis(usable=False, reason=reason)
+        available = runtime().get_available_providers()
+        here = {name: kind for name, kind in PROVIDERS.values() if name in available}
+        gpus = torch.cuda.device_count() if "cuda" in here.values() else 0
+        return Diagnosis(
+            usable=True,
+            versions={"onnx": version("onnx"), "onnxruntime": runtime().__version__},
+            devices=("cpu", *(f"cuda:{index}" for index in range(gpus))),
+            details={"providers": ", ".join(here), "threads": "all cores, unless threads=N"},
+        )
+
+    def prepare(self, program: Program) -> Session:
+        """Lower the program, translate it, compile it, and see that it still computes the same."""
+        from halocline.backends.onnx.convert import to_onnx
+        from halocline.backends.onnx.session import OnnxSession
+
+        lowered = lower(program)
+        model = to_onnx(lowered).SerializeToString()
+        session = OnnxSession(model, lowered.manifest, self._target, self._threads)
+        example = example_inputs(program.backbone, program.form, program.precision)
+        require_reproduction(session.compute, lowered, flatten(example), self._target)
+        return session

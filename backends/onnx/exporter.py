@@ -1,0 +1,39 @@
+"""One model as one ONNX file, from positions to energy, forces and virial."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import final
+
+from halocline.aggregation import Form
+from halocline.backends.onnx.packages import require
+from halocline.exporter import Exporter
+from halocline.files import replacement
+from halocline.lowering import Manifest, lower_structure
+from halocline.model.potential import Potential
+from halocline.program import Precision, Program
+
+
+@final
+class OnnxExporter(Exporter):
+    """Writes models that ONNX Runtime runs by itself, for any number of atoms and neighbours.
+
+    Raises:
+        UsageError: the package onnx is not installed.
+    """
+
+    suffix = ".onnx"
+
+    def __init__(self) -> None:
+        require("onnx")
+
+    def export(self, potential: Potential, precision: Precision, path: Path) -> Manifest:
+        """See `Exporter.export`."""
+        from halocline.backends.onnx.convert import to_onnx
+        from halocline.backends.onnx.model_file import open_model
+
+        program = Program.freeze(potential.backbone, precision, Form.TABLE)
+        lowered = lower_structure(program, potential.reference_energies)
+        with replacement(path) as temporary:
+            temporary.write_bytes(to_onnx(lowered).SerializeToString())
+            return open_model(temporary).manifest
