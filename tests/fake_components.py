@@ -89,9 +89,11 @@ class CrashingExecutor(SoundExecutor):
 
 
 class HangingExecutor(SoundExecutor):
-    @classmethod
-    def diagnose(cls):
-        time.sleep(600)
+    variants = ("", "seconds=600")
+
+    def __init__(self, device="auto", seconds: int = 0):
+        super().__init__(device)
+        time.sleep(seconds)
 
 
 class LeavingExecutor(SoundExecutor):

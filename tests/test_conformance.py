@@ -7,6 +7,7 @@ import pytest
 from halocline.errors import UsageError
 from halocline.model.build import build_backbone
 from halocline.plugin import registry
+from halocline.spec import Spec
 from halocline.testing import BackboneTests, ExecutorTests, ExporterTests, PartitionerTests, PrunerTests
 
 BACKBONES = sorted(registry().names("backbone"))
@@ -36,14 +37,29 @@ class TestVariants(BackboneTests):
         return example(name, **VARIANTS[name][variant])
 
 
+def backends():
+    """Every executor, and every variant that one declares; variants may compile for minutes."""
+    for name in sorted(registry().names("executor")):
+        for variant in registry().load("executor", name).variants:
+            yield pytest.param(
+                f"{name}:{variant}" if variant else name, marks=[pytest.mark.slow] if variant else []
+            )
+
+
 class TestExecutors(ExecutorTests):
-    @pytest.fixture(params=sorted(registry().names("executor")))
+    @pytest.fixture(params=backends())
     def executor(self, request):
-        executor = registry().load("executor", request.param)
-        diagnosis = executor.diagnose()
-        if not diagnosis.usable:
+        spec = Spec.parse(request.param)
+        kind = registry().load("executor", spec.name)
+        diagnosis = kind.diagnose()
+        if not (diagnosis.usable or spec.options):
             pytest.skip(diagnosis.reason)
-        return executor(device="cpu")
+        try:
+            return spec.build(kind, device="cpu")
+        except UsageError as error:
+            if not spec.options:  # it said that it can be used
+                raise
+            pytest.skip(str(error))
 
 
 class TestExporters(ExporterTests):

@@ -75,9 +75,12 @@ def measure(argument: dict[str, Any]) -> Iterator[dict[str, Any]]:
         What the backend says of itself, then the `Measurement`.
     """
     request = Request(**argument)
-    yield asdict(registry().load("executor", Spec.parse(request.backend).name).diagnose())
+    spec = Spec.parse(request.backend)
+    kind = registry().load("executor", spec.name)
+    yield asdict(kind.diagnose())
+    device = spec.build(kind, device=request.device).device
     potential = halocline.load(request.model, prune=request.prune)
-    yield asdict(_measure(request, potential, structure_for(request, potential)))
+    yield asdict(_measure(request, potential, structure_for(request, potential), device))
 
 
 def structure_for(request: Request, potential: Potential) -> Atoms:
@@ -103,8 +106,8 @@ def stepper(request: Request, potential: Potential, atoms: Atoms) -> Callable[[]
     return step
 
 
-def _measure(request: Request, potential: Potential, atoms: Atoms) -> Measurement:
-    device = "cuda" if request.device == "auto" and torch.cuda.is_available() else request.device
+def _measure(request: Request, potential: Potential, atoms: Atoms, device: str) -> Measurement:
+    """Start, warm up, and time in turns with the reference; memory is that of the device."""
     before, available = peak_memory(device), available_memory(device)
     started = time.perf_counter()
     step = stepper(request, potential, atoms)

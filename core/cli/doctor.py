@@ -77,6 +77,7 @@ def _show(machine: dict[str, str], examinations: list[Examination]) -> None:
     details = [
         (each.backend, name, value)
         for each in examinations
+        if not each.variant  # it says of itself what its backend says
         for name, value in each.diagnosis.get("details", {}).items()
     ]
     if details:

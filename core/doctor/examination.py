@@ -52,6 +52,7 @@ class Examination:
         reason: why the status is not ``ok``; empty otherwise.
         diagnosis: what the backend says of itself, with the fields of `halocline.executor.Diagnosis`; empty if it
             did not get that far.
+        variant: the options alone; empty for the backend as such.
         variants: sets of options that it wants to be tested with.
         tests: one for each precision that was reached.
     """
@@ -60,6 +61,7 @@ class Examination:
     status: Status
     reason: str = ""
     diagnosis: dict[str, Any] = field(default_factory=dict)
+    variant: str = ""
     variants: tuple[str, ...] = ()
     tests: tuple[SelfTest, ...] = ()
 
@@ -77,7 +79,7 @@ def examine(name: str, variant: str, seconds: float) -> Examination:
     first, tests = outcome.values[:1], tuple(SelfTest(**test) for test in outcome.values[1:])
     diagnosis, variants = (first[0]["diagnosis"], tuple(first[0]["variants"])) if first else ({}, ())
     status, reason = _verdict(outcome, diagnosis, tests)
-    return Examination(backend, status, reason, diagnosis, variants, tests)
+    return Examination(backend, status, reason, diagnosis, variant, variants, tests)
 
 
 def _verdict(outcome: Outcome, diagnosis: dict[str, Any], tests: tuple[SelfTest, ...]) -> tuple[Status, str]:

@@ -27,7 +27,7 @@ def total_memory() -> int:
 
 
 def free_memory() -> int:
-    """Bytes of memory that can be taken without swapping, as far as the system says."""
+    """Bytes of memory that hold nothing, not even a cache."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
 
 
