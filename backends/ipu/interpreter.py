@@ -82,8 +82,8 @@ class Interpreter:
         missing = [name for name in needed if name not in self.versions]
         if missing == ["poptorch"]:
             return (
-                f"PopTorch is missing in {self.path}: install Graphcore's Poplar SDK 3.3 or 3.4 and name its Python "
-                f"with {VARIABLE}, or say ipu:target=cpu to run the same program without an IPU."
+                f"PopTorch is missing in {self.path}: install Graphcore's Poplar SDK 3.3 or 3.4 and name its "
+                f"Python by {VARIABLE}, or say ipu:target=cpu to run the same program without an IPU."
             )
         if missing:
             names = " and ".join(missing)
