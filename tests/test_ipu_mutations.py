@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from ipu_programs import call, handmade, ref
 from halocline.backends.ipu.check import check_program, require_conformance
 from halocline.backends.ipu.program_file import Input
 from halocline.errors import LoweringError
+
+PAGE = Path(__file__).parents[1] / "docs" / "ipu.md"
 
 #: Rule → operations, each of which breaks it when it is added to the program.
 OPERATIONS = {
@@ -247,3 +250,8 @@ def test_rule_is_enforced(rule, change):
 def test_check_accepts_what_poptorch_does(operation):
     program = handmade()
     assert check_program(replace(program, operations=(*program.operations, operation))) == ()
+
+
+def test_every_rule_is_documented():
+    rows = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    assert set(OPERATIONS) | set(CHANGES) <= {row.split("`")[1] for row in rows}
