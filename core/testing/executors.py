@@ -12,10 +12,11 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from halocline.errors import UsageError
-from halocline.executor import Executor, Session
+from halocline.executor import Diagnosis, Executor, Session
 from halocline.model import Backbone
 from halocline.model.result import Result
 from halocline.program import Precision, Program, energies_and_gradients
+from halocline.spec import Spec
 from halocline.testing import tolerances
 from halocline.testing.comparison import energy_scale, force_scale, require_close, require_identical, require_same
 from halocline.testing.evaluate import Run, divide, sum_parts
@@ -91,6 +92,23 @@ def check_devices(subject: ExecutorSubject) -> None:
     raise Failure("The device 'no-such-device' is accepted; raise UsageError.")
 
 
+def check_diagnosis(subject: ExecutorSubject) -> None:
+    """It says whether it can be used, in text, and why if not; its variants are sets of options."""
+    kind = type(subject.executor)
+    diagnosis = kind.diagnose()
+    if not isinstance(diagnosis, Diagnosis):
+        raise Failure(f"diagnose returns {type(diagnosis).__name__}; let it return a Diagnosis.")
+    if diagnosis.usable == bool(diagnosis.reason):
+        raise Failure("A reason is needed where the backend is not usable, and only there.")
+    texts = (*diagnosis.versions.values(), *diagnosis.devices, *diagnosis.details.values())
+    if not all(isinstance(text, str) for text in texts):
+        raise Failure("Versions, devices and details of a diagnosis are text.")
+    if kind.variants[:1] != ("",):
+        raise Failure(f"The first variant is {kind.variants[:1]}; let it be '', the executor without options.")
+    for variant in kind.variants:
+        Spec.parse(f"name:{variant}")
+
+
 def _require_reference(
     subject: ExecutorSubject, what: str, result: Result, precision: Precision, atoms: Atoms
 ) -> None:
@@ -116,5 +134,6 @@ EXECUTOR_CHECKS = MappingProxyType(
         "part-results": check_part_results,
         "repetition": check_repetition,
         "devices": check_devices,
+        "diagnosis": check_diagnosis,
     }
 )
