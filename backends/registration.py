@@ -20,5 +20,6 @@ def halocline_executors() -> list[Component]:
 def halocline_exporters() -> list[Component]:
     """Describe the exporters."""
     return [
+        Component("aot", "halocline.backends.torch.exporter:AotExporter", "packages that PyTorch runs alone"),
         Component("ipu", "halocline.backends.ipu.exporter:IpuExporter", "programs of fixed shape for IPUs"),
     ]

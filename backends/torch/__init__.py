@@ -1,1 +1,1 @@
-"""The eager PyTorch backend."""
+"""The PyTorch backend: eager, by torch.compile, or as packages compiled ahead of time."""

@@ -1,67 +1,61 @@
-"""Programs run eagerly by PyTorch, on CPUs and CUDA devices."""
+"""Programs run by PyTorch, on CPUs and CUDA devices."""
 
 from __future__ import annotations
 
 from typing import final
 
-import torch
-
 from halocline.aggregation import Form
-from halocline.errors import UsageError
+from halocline.backends.torch.device import KINDS, resolve_device
+from halocline.backends.torch.diagnosis import diagnose
+from halocline.backends.torch.session import EagerSession, GraphSession
+from halocline.errors import unknown_name
 from halocline.executor import Capabilities, Diagnosis, Executor, Session
-from halocline.program import Precision, Program, ProgramInputs, ProgramOutputs, energies_and_gradients
+from halocline.lowering import lower
+from halocline.program import Precision, Program
 
 
 @final
 class TorchExecutor(Executor):
-    """Runs the stages as they are written.
+    """Runs the stages as they are written, or compiles the whole program.
 
     Args:
         device: ``auto`` (CUDA if there is one, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
+        compile: ``none``; ``inductor``, by torch.compile in this process; ``aot``, into a package that is kept for
+            the next process.
+
+    Raises:
+        UsageError: there is no such device or way to compile.
     """
 
-    capabilities = Capabilities(devices=("cpu", "cuda"), precisions=tuple(Precision), form=Form.EDGES)
+    capabilities = Capabilities(devices=KINDS, precisions=tuple(Precision), form=Form.EDGES)
+    variants = ("", "compile=inductor", "compile=aot")
 
-    def __init__(self, device: str = "auto") -> None:
-        self.device = _resolve(device)
+    def __init__(self, device: str = "auto", compile: str = "none") -> None:
+        if compile not in ("none", "inductor", "aot"):
+            raise unknown_name("way to compile", compile, ("none", "inductor", "aot"))
+        self.device, self._compile = resolve_device(device), compile
 
     @classmethod
     def diagnose(cls) -> Diagnosis:
-        """PyTorch is always there; say what it computes with."""
-        return Diagnosis(
-            usable=True,
-            versions={"torch": torch.__version__},
-            devices=("cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))),
-            details={
-                "threads": str(torch.get_num_threads()),
-                "instructions": torch.backends.cpu.get_cpu_capability(),
-            },
-        )
+        """See `Executor.diagnose`."""
+        return diagnose()
 
     def prepare(self, program: Program) -> Session:
-        """Move the program to the device."""
-        program.backbone.to(self.device)
-        return _EagerSession(program)
+        """Move the program to the device, and compile it there if that was asked for.
 
+        Raises:
+            LoweringError: the program cannot be lowered.
+            UsageError: there is no compiler.
+            ArtefactError: the program cannot be compiled or kept.
+        """
+        if self._compile == "none":
+            program.backbone.to(self.device)
+            return EagerSession(program.backbone)
+        lowered = lower(program)
+        if self._compile == "inductor":
+            from halocline.backends.torch.inductor import compile_now
 
-@final
-class _EagerSession(Session):
-    def __init__(self, program: Program) -> None:
-        self._backbone = program.backbone
+            return GraphSession(compile_now(lowered, self.device))
+        from halocline.backends.torch.package import cached_package, open_package
 
-    def __call__(self, inputs: ProgramInputs) -> ProgramOutputs:
-        return energies_and_gradients(self._backbone, inputs)
-
-
-def _resolve(device: str) -> str:
-    """Name a device that exists."""
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, index = device.partition(":")
-    if kind not in TorchExecutor.capabilities.devices or (index and not index.isdigit()):
-        raise UsageError(f"There is no device {device!r}; use auto, cpu, cuda or cuda:N.")
-    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
-        raise UsageError(
-            f"The device {device!r} was asked for, but torch sees {torch.cuda.device_count()} CUDA devices."
-        )
-    return device
+        return GraphSession(open_package(cached_package(lowered, self.device), self.device).run)

@@ -1,0 +1,82 @@
+"""What both ways of compiling share: the compiler must be there, sizes stay free, and results stay the same."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from torch.fx.experimental import _config as symbolic_shapes
+
+from halocline.artefacts.compiler import find_compiler
+from halocline.backends.torch.samples import samples
+from halocline.errors import ArtefactError, UsageError
+from halocline.lowering import Lowered
+from halocline.program import Precision
+
+#: Kernels ask how many threads there are when they run: what was compiled on one core may run on many, and a host
+#: that wants one gets one.
+OPTIONS: Final[dict[str, Any]] = {"cpp.dynamic_threads": True}
+
+#: Largest difference from the graph as lowered, by the largest value: compilers fuse and reorder, no more.
+AGREEMENT: Final = {Precision.FLOAT64: 1e-10, Precision.FLOAT32: 1e-5}
+
+
+def require_compiler() -> None:
+    """Make sure that there is a C++ compiler.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if find_compiler() is None:
+        raise UsageError(
+            "Compiling programs needs a C++ compiler, and there is none here: install g++, name yours in the "
+            "environment variable CXX, or use compile=none."
+        )
+
+
+@contextmanager
+def free_sizes() -> Iterator[None]:
+    """Within this, what torch records holds for all sizes: 0 and 1 are like the others, and so are equal ones."""
+    with symbolic_shapes.patch(use_duck_shape=False, backed_size_oblivious=True):  # type: ignore[attr-defined]
+        yield
+
+
+@contextmanager
+def torch_warns_itself() -> Iterator[None]:
+    """Within this, two warnings are not shown by which torch's compiler tells torch to use its newer parts."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"`torch\.jit\.script_method` is deprecated", DeprecationWarning)
+        warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
+        yield
+
+
+def require_agreement(lowered: Lowered, run: Callable[..., Sequence[Tensor]], device: str) -> None:
+    """Hold a compiled program against the graph that it was made from.
+
+    Raises:
+        ArtefactError: it does not run, or its results differ.
+    """
+    name, largest = lowered.manifest.backbone, AGREEMENT[lowered.manifest.precision]
+    for case, inputs in samples(lowered.manifest).items():
+        try:
+            outputs = run(*(tensor.to(device) for tensor in inputs))
+        except RuntimeError as error:
+            raise ArtefactError(f"The compiled program of {name!r} does not run on {case}: {error}") from error
+        if not all(map(partial(_agree, largest), outputs, lowered(*inputs))):
+            raise ArtefactError(
+                f"torch {torch.__version__} compiles the program of {name!r} wrongly: results on {case} differ by "
+                f"more than {largest:g} of the largest value. Use compile=none."
+            )
+
+
+def _agree(largest: float, output: Tensor, expected: Tensor) -> bool:
+    """Whether two outputs are equal but for a part of the largest value; NaN equals nothing."""
+    if output.shape != expected.shape:
+        return False
+    scale = max(1.0, float(expected.abs().max())) if expected.numel() else 1.0
+    return bool(((output.cpu() - expected).abs() <= largest * scale).all())

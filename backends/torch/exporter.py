@@ -1,0 +1,42 @@
+"""One model as one package, from positions to energy, forces and virial."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import final
+
+from halocline.aggregation import Form
+from halocline.backends.torch.compiler import require_compiler
+from halocline.backends.torch.device import resolve_device
+from halocline.backends.torch.package import SUFFIX, build_package
+from halocline.exporter import Exporter
+from halocline.files import replacement
+from halocline.lowering import Manifest, lower_structure
+from halocline.model.potential import Potential
+from halocline.program import Precision, Program
+
+
+@final
+class AotExporter(Exporter):
+    """Compiles models with AOTInductor, for any number of atoms and neighbours, and for machines like this one.
+
+    Args:
+        device: that the package is to run on: ``cpu`` or ``cuda``.
+
+    Raises:
+        UsageError: there is no C++ compiler, or no such device.
+    """
+
+    suffix = SUFFIX
+
+    def __init__(self, device: str = "cpu") -> None:
+        require_compiler()
+        self._device = resolve_device(device)
+
+    def export(self, potential: Potential, precision: Precision, path: Path) -> Manifest:
+        """See `Exporter.export`."""
+        program = Program.freeze(potential.backbone, precision, Form.TABLE)
+        lowered = lower_structure(program, potential.reference_energies)
+        with replacement(path) as temporary:
+            build_package(lowered, self._device, temporary)
+        return lowered.manifest

@@ -1,0 +1,46 @@
+"""Compile a program in this process, by torch.compile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from halocline.backends.torch.compiler import (
+    OPTIONS,
+    free_sizes,
+    require_agreement,
+    require_compiler,
+    torch_warns_itself,
+)
+from halocline.backends.torch.graph import compilable
+from halocline.lowering import Lowered
+
+
+def compile_now(lowered: Lowered, device: str) -> Callable[..., Sequence[Tensor]]:
+    """Compile a program for all sizes.
+
+    torch compiles again if the host changes what its kernels depend on, such as the number of threads; after eight
+    such changes it runs the operations one by one.
+
+    Args:
+        lowered: on the CPU.
+        device: where its inputs will be.
+
+    Raises:
+        UsageError: there is no C++ compiler.
+        ArtefactError: torch cannot compile the program, or compiles it wrongly.
+    """
+    require_compiler()
+    with torch_warns_itself():
+        compiled = torch.compile(compilable(lowered.graph, device), dynamic=True, options=OPTIONS)
+
+    def run(*inputs: Tensor) -> Sequence[Tensor]:
+        with torch.no_grad(), free_sizes():
+            outputs: Sequence[Tensor] = compiled(*inputs)
+            return outputs
+
+    with torch_warns_itself():
+        require_agreement(lowered, run, device)
+    return run

@@ -1,0 +1,144 @@
+"""Packages: programs compiled ahead of time by AOTInductor, with their manifest inside."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, final
+
+import torch
+from torch import Tensor
+
+from halocline.artefacts import cached, machine_key, program_key
+from halocline.backends.torch.compiler import (
+    OPTIONS,
+    free_sizes,
+    require_agreement,
+    require_compiler,
+    torch_warns_itself,
+)
+from halocline.backends.torch.graph import compilable
+from halocline.backends.torch.samples import samples
+from halocline.errors import ArtefactError
+from halocline.lowering import Lowered, Manifest
+
+SUFFIX: Final = ".pt2"
+
+#: Names in the metadata of a package.
+MANIFEST: Final = "halocline.manifest"
+MACHINE: Final = "halocline.machine"
+
+#: Of `machine_key`, what the code in a package depends on; the rest matters only to how it is made.
+_BINDING = ("torch", "platform", "cpu")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A package that was loaded.
+
+    Attributes:
+        manifest: of the program.
+        run: takes the inputs of the manifest and returns its outputs.
+    """
+
+    manifest: Manifest
+    run: Callable[..., Sequence[Tensor]]
+
+
+def cached_package(lowered: Lowered, device: str) -> Path:
+    """Find the package of a program in the cache, or build it; raises as `build_package` does."""
+    key = {**program_key(lowered), **machine_key(), "device": torch.device(device).type}
+    return cached(key, SUFFIX, lambda path: build_package(lowered, device, path))
+
+
+def build_package(lowered: Lowered, device: str, path: Path) -> None:
+    """Compile a program and write its package.
+
+    Args:
+        lowered: on the CPU.
+        device: where its inputs will be.
+        path: of the package.
+
+    Raises:
+        UsageError: there is no C++ compiler.
+        ArtefactError: torch cannot compile the program, or compiles it wrongly.
+    """
+    from torch._inductor import aoti_compile_and_package
+
+    require_compiler()
+    manifest = lowered.manifest
+    metadata = {MANIFEST: json.dumps(manifest.to_json()), MACHINE: json.dumps(machine_key() | {"device": device})}
+    recorded, *_ = samples(manifest).values()
+    free = tuple(
+        {place: torch.export.Dim.DYNAMIC for place, size in enumerate(value.shape) if isinstance(size, str)}
+        for value in manifest.inputs
+    )
+    with free_sizes(), torch_warns_itself():
+        try:
+            exported = torch.export.export(
+                compilable(lowered.graph, device),
+                tuple(tensor.to(device) for tensor in recorded),
+                dynamic_shapes=free,
+            )
+            aoti_compile_and_package(
+                exported, package_path=str(path), inductor_configs=OPTIONS | {"aot_inductor.metadata": metadata}
+            )
+        except RuntimeError as error:
+            raise ArtefactError(
+                f"torch {torch.__version__} cannot compile the program of {manifest.backbone!r}: {error}"
+            ) from error
+    require_agreement(lowered, open_package(path, device).run, device)
+
+
+def open_package(path: Path, device: str) -> Package:
+    """Load a package after checking that it was made for this machine.
+
+    Raises:
+        ArtefactError: it is damaged, no package of Halocline, or was made for another machine or version.
+        LoweringError: its manifest cannot be read by this version.
+    """
+    from torch._inductor import aoti_load_package
+
+    metadata = _read_metadata(path)
+    _require_this_machine(path, json.loads(metadata[MACHINE]), device)
+    manifest = Manifest.from_json(json.loads(metadata[MANIFEST]))
+    place = torch.device(device)
+    index = (place.index or 0) if place.type == "cuda" else -1
+    try:
+        return Package(manifest, aoti_load_package(str(path), device_index=index))
+    except RuntimeError as error:
+        raise ArtefactError(f"The package {path} cannot be loaded: {error}") from error
+
+
+def _read_metadata(path: Path) -> dict[str, Any]:
+    """Read what a package says of itself, before any of its code is loaded."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [name for name in archive.namelist() if re.search(r"/aotinductor/.*_metadata\.json$", name)]
+            tables = [json.loads(archive.read(name)) for name in members]
+    except (OSError, zipfile.BadZipFile, ValueError) as error:
+        raise ArtefactError(f"{path} is no package that can be read: {error}.") from error
+    ours = [table for table in tables if MANIFEST in table and MACHINE in table]
+    if not ours:
+        raise ArtefactError(f"{path} is no package of Halocline; make one with: halocline export --backend aot")
+    table: dict[str, Any] = ours[0]
+    return table
+
+
+def _require_this_machine(path: Path, made_for: dict[str, str], device: str) -> None:
+    """Compare what the code in a package depends on with what is here."""
+    here = machine_key() | {"device": device}
+    binding = _BINDING + (("gpu",) if torch.device(device).type == "cuda" else ())
+    if torch.device(made_for["device"]).type != torch.device(device).type:
+        raise ArtefactError(f"{path} was compiled for {made_for['device']}, not for {device}; export it again.")
+    for name in binding:
+        if made_for[name] != here[name]:
+            raise ArtefactError(
+                f"{path} was compiled for {name} {made_for[name]}, and here is {name} {here[name]}; "
+                "export the model again on this machine."
+            )
