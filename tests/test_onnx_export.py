@@ -24,9 +24,9 @@ from halocline.program import Precision
 #: Of the largest value: the same program, compiled by others.
 AGREEMENT = {Precision.FLOAT64: 1e-10, Precision.FLOAT32: 1e-5}
 
-PAGE = Path(__file__).parents[1] / "docs" / "onnx.md"
+PAGE = Path(__file__).parents[1] / "docs" / "export.md"
 
-#: Runs the program of the documentation where neither Halocline nor torch can be imported.
+#: Runs a model with the documentation's table of neighbours, where neither Halocline nor torch can be imported.
 SCRIPT = """
 import importlib.abc, json, os, sys
 
@@ -36,21 +36,29 @@ class Forbid(importlib.abc.MetaPathFinder):
             raise ImportError(f"{name} is forbidden here")
 
 sys.meta_path.insert(0, Forbid())
+import numpy as np
+import onnxruntime
+
 os.chdir(sys.argv[1])
-names = {}
-exec(open("program.py").read(), names)
-np, results = names["np"], []
+exec(open("neighbour_table.py").read())
+session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
+manifest = json.loads(session.get_modelmeta().custom_metadata_map["halocline.manifest"])
+results = []
 for structure in json.load(open("structures.json")):
-    arrays = {key: np.array(value) for key, value in structure.items()}
-    result = names["evaluate"](names["session"], **arrays)
-    results.append({key: value.tolist() for key, value in result.items()})
+    positions, cell = np.array(structure["positions"]), np.array(structure["cell"])
+    table = neighbour_table(positions, cell, structure["periodic"], manifest["neighbours"]["cutoff"])
+    values = (positions, cell, np.array(structure["species"]), *table)
+    outputs = session.run(None, dict(zip([value["name"] for value in manifest["inputs"]], values)))
+    results.append({value["name"]: output.tolist() for value, output in zip(manifest["outputs"], outputs)})
 json.dump(results, open("results.json", "w"))
 """
 
 
-def program_of_the_page():
-    """The example in the documentation."""
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+def neighbour_table_of_the_page():
+    """The function that the documentation offers."""
+    (code,) = re.findall(
+        r"```python\n(import numpy[^`]*def neighbour_table.*?)```", PAGE.read_text("utf-8"), re.DOTALL
+    )
     return code
 
 
@@ -83,7 +91,7 @@ def test_without_halocline_and_torch(potential, precision, tmp_path):
         for atoms in structures()
     ]
     (tmp_path / "structures.json").write_text(json.dumps(tables))
-    (tmp_path / "program.py").write_text(program_of_the_page())
+    (tmp_path / "neighbour_table.py").write_text(neighbour_table_of_the_page())
     subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path)], check=True, capture_output=True)
     results = json.loads((tmp_path / "results.json").read_text())
     for atoms, result in zip(structures(), results, strict=True):
