@@ -1,0 +1,143 @@
+"""Program inputs as a flat row of named tensors, and back.
+
+Compilers know tensors only. The size of a hop level is the length of some input: of the seeds, of the rows of a
+table, of the values read; where none has it, of a marker, a vector whose length alone matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from halocline.aggregation import Form
+from halocline.lowering.manifest import Value
+from halocline.program import EdgeInputs, Precision, ProgramInputs, TableInputs
+
+
+def flatten(inputs: ProgramInputs) -> tuple[Tensor, ...]:
+    """The inputs of a whole program, in the order of its manifest."""
+    named = {"species": inputs.species, **block_tensors(inputs), "seeds": inputs.seeds}
+    return (*named.values(), *markers(inputs, first=1).values())
+
+
+def block_tensors(inputs: ProgramInputs) -> dict[str, Tensor]:
+    """The tensors that describe edges, by name."""
+    if isinstance(inputs, TableInputs):
+        assert inputs.mask is not None
+        return {
+            "vectors": inputs.vectors,
+            "mask": inputs.mask,
+            "neighbours": inputs.neighbours,
+            "transposed": inputs.transposed,
+        }
+    assert isinstance(inputs, EdgeInputs)
+    tensors = {"vectors": inputs.vectors, "senders": inputs.senders, "receivers": inputs.receivers}
+    if inputs.pairs is not None and inputs.pair_of is not None:
+        tensors |= {"pairs": inputs.pairs, "pair_of": inputs.pair_of}
+    return tensors
+
+
+def markers(inputs: ProgramInputs, *, first: int) -> dict[str, Tensor]:
+    """Vectors as long as the sizes that no other tensor shows, by name.
+
+    Args:
+        inputs: a part of H hops.
+        first: the innermost hop level that needs a marker: 1 beside seeds, else 0.
+    """
+    hops = len(inputs.levels) - 1
+    table = isinstance(inputs, TableInputs)
+    sizes = {f"level_{h}": inputs.levels[h] for h in range(first, hops - 1 if table else hops)}
+    if isinstance(inputs, EdgeInputs):
+        sizes |= {f"edge_level_{h}": inputs.edge_levels[h] for h in range(hops - 1)}
+        if inputs.pairs is not None:
+            sizes |= {f"pair_level_{h}": inputs.pair_levels[h] for h in range(hops - 1)}
+    return {name: inputs.species.new_zeros(size) for name, size in sizes.items()}
+
+
+def unflatten(
+    form: Form, hops: int, tensors: Mapping[str, Tensor], outermost: Tensor, seeds: Tensor
+) -> ProgramInputs:
+    """Program inputs made of named tensors; sizes may be symbolic.
+
+    Args:
+        form: of the edges.
+        hops: H.
+        tensors: those of `block_tensors` and `markers`.
+        outermost: (n_H, ...), the values that are read.
+        seeds: (n_0,).
+    """
+    rows = {0: seeds, hops: outermost}
+    if form is Form.TABLE:
+        rows = {hops - 1: tensors["neighbours"], **rows}
+    # Not len(), which would turn a symbol into the number it was traced with.
+    levels = tuple((rows[h] if h in rows else tensors[f"level_{h}"]).shape[0] for h in range(hops + 1))
+    if form is Form.TABLE:
+        return TableInputs(
+            species=outermost,
+            vectors=tensors["vectors"],
+            seeds=seeds,
+            levels=levels,
+            mask=tensors["mask"],
+            neighbours=tensors["neighbours"],
+            transposed=tensors["transposed"],
+        )
+    paired = "pairs" in tensors
+    return EdgeInputs(
+        species=outermost,
+        vectors=tensors["vectors"],
+        seeds=seeds,
+        levels=levels,
+        mask=None,
+        senders=tensors["senders"],
+        receivers=tensors["receivers"],
+        edge_levels=_sizes("edge_level", hops, tensors, tensors["senders"]),
+        pairs=tensors["pairs"] if paired else None,
+        pair_of=tensors["pair_of"] if paired else None,
+        pair_levels=_sizes("pair_level", hops, tensors, tensors["pairs"]) if paired else (),
+    )
+
+
+def _sizes(name: str, hops: int, tensors: Mapping[str, Tensor], last: Tensor) -> tuple[int, ...]:
+    return (*(tensors[f"{name}_{h}"].shape[0] for h in range(hops - 1)), last.shape[0])
+
+
+def describe(name: str, hops: int, precision: Precision, form: Form) -> Value:
+    """Dtype, shape, unit and meaning of an input or output that every program shares.
+
+    Args:
+        name: of the tensor.
+        hops: H, hops of the program or stage.
+        precision: of its floats.
+        form: of its edges.
+    """
+    rows, outer, floats = f"n_{hops - 1}", f"n_{hops}", precision.value
+    edges: tuple[str | int, ...] = (rows, "k") if form is Form.TABLE else ("E",)
+    kind, _, level = name.rpartition("_")
+    if kind in ("level", "edge_level", "pair_level"):
+        size = {"level": "n", "edge_level": "e", "pair_level": "p"}[kind]
+        return Value(
+            name, "int64", (f"{size}_{level}",), "", "only its length is used: the size of this hop level"
+        )
+    return {
+        "species": Value(name, "int64", (outer,), "", "atomic numbers, ordered by hop level"),
+        "vectors": Value(name, floats, (*edges, 3), "Å", "from receiver to sender, zero where padded"),
+        "mask": Value(name, floats, edges, "", "1 for a neighbour, 0 for padding"),
+        "neighbours": Value(name, "int64", edges, "", "senders; any valid atom where padded"),
+        "transposed": Value(name, "int64", (outer, "t"), "", "flat slots that hold each atom; k - 1 where padded"),
+        "senders": Value(name, "int64", edges, "", "sending atom of each edge"),
+        "receivers": Value(name, "int64", edges, "", "receiving atom of each edge, never decreasing"),
+        "pairs": Value(name, "int64", ("P",), "", "the first edge of each pair of opposite edges"),
+        "pair_of": Value(name, "int64", edges, "", "the pair of each edge"),
+        "seeds": Value(name, floats, ("n_0",), "", "1 for owned atoms, 0 for padding"),
+        "energies": Value(name, floats, ("n_0",), "eV", "energy of each atom, without reference energies"),
+        "gradients": Value(
+            name, floats, (*edges, 3), "eV/Å", "derivative of the seeded sum of energies by vectors"
+        ),
+    }[name]
+
+
+def state_value(name: str, tensor: Tensor, level: str, meaning: str) -> Value:
+    """Describe a state entry (n, ...) of a stage."""
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    return Value(name, dtype, (level, *tensor.shape[1:]), "", meaning)

@@ -1,0 +1,162 @@
+"""What travels with a program: everything one must know to feed it and to trust it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self, final
+
+import torch
+
+import halocline
+from halocline.aggregation import Form
+from halocline.errors import LoweringError
+from halocline.graph.rules import NeighbourRule, Radius
+from halocline.model.backbone import Backbone
+from halocline.program import Precision, Program
+
+#: Raised whenever inputs, outputs or their meaning change.
+PROGRAM_VERSION = 1
+
+Kind = Literal["program", "structure", "value", "vjp"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One input or output of a program.
+
+    Attributes:
+        name: of the tensor.
+        dtype: ``float32``, ``float64`` or ``int64``.
+        shape: numbers, and names of sizes that are free.
+        unit: empty for numbers without one.
+        meaning: a few words.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[str | int, ...]
+    unit: str
+    meaning: str
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """The signature and the origin of a program.
+
+    Attributes:
+        kind: ``program`` (edge vectors in, energies and edge gradients out), ``structure`` (positions in, forces
+            and virial out), or ``value`` and ``vjp`` of one stage.
+        backbone: name under which it is registered.
+        config: of the backbone.
+        stage: name of the stage; empty for whole programs.
+        species: chemical symbols that the model knows.
+        form: layout of edges.
+        precision: of floats, unless an input or output says otherwise.
+        hops: of neighbours that are read.
+        neighbours: the rule by which they are chosen: ``{"rule": "radius", "cutoff": Å}`` or
+            ``{"rule": "nearest", "count": k}``; None for stages without neighbours.
+        inputs: in order.
+        outputs: in order.
+        reference_energies: chemical symbol → eV, contained in the energies; empty where they are not.
+        weights: SHA-256 of the weights.
+        versions: of halocline, torch and this manifest.
+    """
+
+    kind: Kind
+    backbone: str
+    config: dict[str, Any]
+    stage: str
+    species: tuple[str, ...]
+    form: Form
+    precision: Precision
+    hops: int
+    neighbours: dict[str, Any] | None
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+    reference_energies: dict[str, float]
+    weights: str
+    versions: dict[str, str]
+
+    @classmethod
+    def of(
+        cls,
+        program: Program,
+        kind: Kind,
+        inputs: tuple[Value, ...],
+        outputs: tuple[Value, ...],
+        *,
+        stage: str = "",
+        reference_energies: dict[str, float] | None = None,
+    ) -> Self:
+        """Describe a program, or one of its stages."""
+        backbone = program.backbone
+        spec = dict(backbone.stages())[stage].spec if stage else None
+        rule = spec.neighbours if spec else backbone.neighbours
+        return cls(
+            kind=kind,
+            backbone=backbone.name,
+            config=dict(backbone.config),
+            stage=stage,
+            species=backbone.species,
+            form=program.form,
+            precision=program.precision,
+            hops=spec.hops if spec else backbone.hops,
+            neighbours=None if rule is None else _rule_table(rule),
+            inputs=inputs,
+            outputs=outputs,
+            reference_energies=reference_energies or {},
+            weights=weights_digest(backbone),
+            versions={
+                "halocline": halocline.__version__,
+                "torch": torch.__version__,
+                "program": str(PROGRAM_VERSION),
+            },
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, table: dict[str, Any]) -> Self:
+        """Read what `to_json` gave.
+
+        Raises:
+            LoweringError: it is of another version, or no manifest at all.
+        """
+        version = table.get("versions", {}).get("program") if isinstance(table, dict) else None
+        if version != str(PROGRAM_VERSION):
+            raise LoweringError(
+                f"The artefact has a manifest of version {version}, and this halocline reads version "
+                f"{PROGRAM_VERSION}; export the model again."
+            )
+        try:
+            values = {
+                side: tuple(Value(**{**value, "shape": tuple(value["shape"])}) for value in table[side])
+                for side in ("inputs", "outputs")
+            }
+            typed = {
+                "species": tuple(table["species"]),
+                "form": Form(table["form"]),
+                "precision": Precision(table["precision"]),
+            }
+            return cls(**{**table, **typed, **values})
+        except (KeyError, TypeError, ValueError) as error:
+            raise LoweringError(f"The manifest of the artefact is damaged ({error}); export it again.") from error
+
+
+def weights_digest(backbone: Backbone) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes of parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted([*backbone.named_parameters(), *backbone.named_buffers()]):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _rule_table(rule: NeighbourRule) -> dict[str, Any]:
+    name = "radius" if isinstance(rule, Radius) else "nearest"
+    return {"rule": name, **asdict(rule)}

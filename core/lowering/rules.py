@@ -1,0 +1,60 @@
+"""What may stand in a program: checked on every graph, so that no compiler has to be trusted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from halocline.aggregation import Form
+from halocline.errors import LoweringError
+from halocline.program import Program
+
+#: Operations that write to computed places. ONNX Runtime adds in a race, TensorRT and PopTorch drop the addition.
+SCATTERS = frozenset({
+    "scatter", "scatter_add", "scatter_reduce", "masked_scatter", "slice_scatter", "select_scatter",
+    "diagonal_scatter", "as_strided_scatter", "index_put", "index_add", "index_copy", "put",
+})  # fmt: skip
+
+#: Operations whose result has a size that depends on values, or that are random.
+UNPREDICTABLE = frozenset({
+    "nonzero", "unique", "_unique2", "unique_consecutive", "masked_select", "_local_scalar_dense", "item",
+    "rand", "randn", "randint", "randperm", "random", "uniform", "normal", "bernoulli", "multinomial",
+    "native_dropout",
+})  # fmt: skip
+
+
+def check_rules(graph: fx.GraphModule, program: Program, *, doubles: bool) -> None:
+    """Look at every operation and every dtype.
+
+    Args:
+        graph: as traced.
+        program: its form and precision decide what is allowed.
+        doubles: float64 is allowed beside float32.
+
+    Raises:
+        LoweringError: the first thing that is not allowed, by name.
+    """
+    allowed = {program.precision.torch, torch.int64, torch.bool} | ({torch.float64} if doubles else set())
+    for node in graph.graph.nodes:
+        if isinstance(node.target, torch._ops.OpOverload):
+            _check_operation(node.target, program)
+        value = node.meta.get("val")
+        if isinstance(value, Tensor) and value.dtype not in allowed:
+            raise LoweringError(
+                f"The backbone {program.backbone.name!r} computes {node.name!r} ({node.target}) in "
+                f"{str(value.dtype).removeprefix('torch.')}, in a program of {program.precision.value}; stages "
+                "must compute in the dtype of their inputs and weights."
+            )
+
+
+def _check_operation(operation: torch._ops.OpOverload[..., Any], program: Program) -> None:
+    name = operation._schema.name.removeprefix("aten::").rstrip("_")
+    forbidden = UNPREDICTABLE | (SCATTERS if program.form is Form.TABLE else frozenset())
+    if name in forbidden:
+        raise LoweringError(
+            f"The backbone {program.backbone.name!r} uses {operation}, which programs in {program.form.value} "
+            "form cannot have; gather and sum with the block's operations, and cut rows with "
+            "halocline.aggregation.prefix."
+        )

@@ -1,0 +1,132 @@
+"""The frame around a program: positions in, forces and virial out, still without scatter.
+
+This is what an exported model computes: a program in any language needs a neighbour table and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from ase.data import atomic_numbers
+from torch import Tensor
+
+from halocline.aggregation import Form
+from halocline.errors import LoweringError
+from halocline.lowering.check import require_equal
+from halocline.lowering.example import chain
+from halocline.lowering.lowered import Lowered
+from halocline.lowering.manifest import Manifest, Value
+from halocline.lowering.trace import trace
+from halocline.partition import whole
+from halocline.program import Program, TableInputs, energies_and_gradients
+from halocline.program.layout import lay_out
+
+#: Rows of the table of reference energies: every atomic number that an int64 in a structure may honestly have.
+_ELEMENTS = 119
+
+_DOUBLE = "float64"
+_INPUTS = (
+    Value("positions", _DOUBLE, ("N", 3), "Å", "of the atoms"),
+    Value("cell", _DOUBLE, (3, 3), "Å", "rows are lattice vectors; zeros where there is none"),
+    Value("species", "int64", ("N",), "", "atomic numbers"),
+    Value("neighbours", "int64", ("N", "k"), "", "neighbours of each atom; the last slot of each row is padding"),
+    Value(
+        "shifts", _DOUBLE, ("N", "k", 3), "", "whole numbers of lattice vectors added to the neighbour's position"
+    ),
+    Value("mask", _DOUBLE, ("N", "k"), "", "1 for a neighbour, 0 for padding"),
+    Value(
+        "transposed", "int64", ("N", "t"), "", "flat slots of neighbours that hold each atom; k - 1 where padded"
+    ),
+)
+_OUTPUTS = (
+    Value(
+        "energies", _DOUBLE, ("N",), "eV", "of the atoms, reference energies included; NaN for unknown elements"
+    ),
+    Value("energy", _DOUBLE, (), "eV", "their sum"),
+    Value("forces", _DOUBLE, ("N", 3), "eV/Å", "minus the derivative of the energy by the positions"),
+    Value("virial", _DOUBLE, (3, 3), "eV", "derivative of the energy by strain; over the volume it is the stress"),
+)
+
+
+def lower_structure(program: Program, reference_energies: Mapping[str, float]) -> Lowered:
+    """Turn a program in table form into a graph from positions to energy, forces and virial.
+
+    Geometry and sums are float64 whatever the precision of the program.
+
+    Args:
+        program: in table form.
+        reference_energies: chemical symbol → eV, added to the energies.
+
+    Raises:
+        LoweringError: the backbone cannot be lowered, or its graph does not reproduce it.
+    """
+    if program.form is not Form.TABLE:
+        raise LoweringError("A structure program needs the table form; freeze the backbone with Form.TABLE.")
+    table = torch.full((_ELEMENTS,), torch.nan, dtype=torch.float64)
+    for symbol, energy in reference_energies.items():
+        table[atomic_numbers[symbol]] = energy
+
+    def evaluate(*tensors: Tensor) -> tuple[Tensor, ...]:
+        return _evaluate(program, table, *tensors)
+
+    names = tuple(value.name for value in _INPUTS)
+    graph = trace(program, evaluate, names, _example(program, 19), free=True, doubles=True)
+    for atoms in (7, 1):
+        tensors = _example(program, atoms)
+        case = "one atom" if atoms == 1 else f"{atoms} atoms"
+        require_equal(graph, tensors, evaluate(*tensors), program, case)
+    manifest = Manifest.of(program, "structure", _INPUTS, _OUTPUTS, reference_energies=dict(reference_energies))
+    return Lowered(graph, manifest)
+
+
+def _evaluate(
+    program: Program,
+    reference: Tensor,
+    positions: Tensor,
+    cell: Tensor,
+    species: Tensor,
+    neighbours: Tensor,
+    shifts: Tensor,
+    mask: Tensor,
+    transposed: Tensor,
+) -> tuple[Tensor, ...]:
+    """Energies (N,), energy (), forces (N, 3) and virial (3, 3), all float64."""
+    senders = positions.index_select(0, neighbours.reshape(-1)).view(*neighbours.shape, 3)
+    vectors = (senders - positions[:, None, :] + shifts @ cell) * mask[:, :, None]
+    dtype = program.precision.torch
+    inputs = TableInputs(
+        species=species,
+        vectors=vectors.to(dtype),
+        seeds=mask.new_ones(species.shape[0], dtype=dtype),
+        levels=(species.shape[0],) * (program.backbone.hops + 1),
+        mask=mask.to(dtype),
+        neighbours=neighbours,
+        transposed=transposed,
+    )
+    outputs = energies_and_gradients(program.backbone, inputs)
+    gradients = outputs.gradients.double() * mask[:, :, None]
+    pulls = gradients.reshape(-1, 3).index_select(0, transposed.reshape(-1)).view(*transposed.shape, 3)
+    forces = gradients.sum(1) - pulls.sum(1)
+    product = vectors.reshape(-1, 3).T @ gradients.reshape(-1, 3)
+    energies = outputs.energies.double() + reference.index_select(0, species)
+    return energies, energies.sum(), forces, 0.5 * (product + product.T)
+
+
+def _example(program: Program, atoms: int) -> tuple[Tensor, ...]:
+    """A chain of atoms, as inputs of the structure program."""
+    graph = chain(program.backbone, atoms, seed=3)
+    part = whole(atoms, graph.edges, program.backbone.hops)
+    inputs = lay_out(graph, part, Form.TABLE, program.precision)
+    assert isinstance(inputs, TableInputs)
+    assert inputs.mask is not None
+    mask = inputs.mask.double()
+    return (
+        torch.from_numpy(graph.structure.positions),
+        torch.from_numpy(graph.structure.cell),
+        inputs.species,
+        inputs.neighbours,
+        mask.new_zeros((*mask.shape, 3)),
+        mask,
+        inputs.transposed,
+    )

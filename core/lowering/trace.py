@@ -1,0 +1,74 @@
+"""Record a function of tensors as a graph of ATen operations, derivatives included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, fx
+from torch._decomp import core_aten_decompositions
+from torch.fx.experimental import _config as symbolic_shapes
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from halocline.errors import LoweringError
+from halocline.lowering.constants import lift_constants
+from halocline.lowering.rules import check_rules
+from halocline.program import Program
+
+
+def trace(
+    program: Program,
+    function: Callable[..., tuple[Tensor, ...]],
+    names: Sequence[str],
+    examples: Sequence[Tensor],
+    *,
+    free: bool,
+    doubles: bool = False,
+) -> fx.GraphModule:
+    """Record a function.
+
+    Args:
+        program: whose backbone the function runs; its name, form and precision decide the rules.
+        function: of tensors only; it may call ``torch.autograd.grad``.
+        names: of its arguments.
+        examples: its arguments, all sizes at least 2, and different sizes different if they are to be free.
+        free: sizes are symbols; otherwise they are those of the examples.
+        doubles: float64 is allowed whatever the precision, as in frames around a program.
+
+    Raises:
+        LoweringError: the backbone looks at values or sizes, or uses operations that no compiler can take.
+    """
+    # Flat edges keep index_add, which torch's compilers know and which loses nothing there.
+    keep = (torch.ops.aten.index_add.default, torch.ops.aten.index_add_.default)
+    table = {op: rule for op, rule in dict(core_aten_decompositions()).items() if op not in keep}
+    record = make_fx(
+        function,
+        decomposition_table=table,
+        tracing_mode="symbolic" if free else "fake",
+        _allow_non_fake_inputs=True,  # the weights
+        _error_on_data_dependent_ops=True,
+    )
+    name = program.backbone.name
+    try:
+        # Equal sizes of the examples must not be taken for the same size.
+        with symbolic_shapes.patch(use_duck_shape=False):  # type: ignore[attr-defined]
+            graph = record(*examples)
+    except Exception as error:
+        raise LoweringError(
+            f"The backbone {name!r} cannot be lowered: {error}. Its stages must be tensor operations that do not "
+            "depend on values."
+        ) from error
+    _name_arguments(graph, names)
+    graph.graph.eliminate_dead_code()
+    lift_constants(graph, program.precision, name)
+    check_rules(graph, program, doubles=doubles)
+    return graph
+
+
+def _name_arguments(graph: fx.GraphModule, names: Sequence[str]) -> None:
+    placeholders = [node for node in graph.graph.nodes if node.op == "placeholder"]
+    for node, name in zip(placeholders, names, strict=True):
+        # Any other value that happens to have this name moves out of the way.
+        node._rename(name)
+        node.target = name
+    graph.recompile()
