@@ -13,6 +13,7 @@ from torch import fx
 
 import halocline
 from halocline.backends.onnx.builder import GraphBuilder
+from halocline.backends.onnx.mutation import pure_target
 from halocline.backends.onnx.operators import RULES
 from halocline.backends.onnx.translation import Translation
 from halocline.errors import LoweringError
@@ -81,7 +82,7 @@ def _translate(graph: fx.GraphModule, builder: GraphBuilder) -> list[str]:
 
 
 def _apply_rule(translation: Translation, node: fx.Node) -> str:
-    rule = RULES.get(node.target)
+    rule = RULES.get(pure_target(node))
     if rule is None:
         raise LoweringError(
             f"The ONNX backend cannot translate {node.target}; write the stage with other operations, "
