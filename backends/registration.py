@@ -12,6 +12,7 @@ def halocline_executors() -> list[Component]:
     """Describe the executors."""
     return [
         Component("torch", "halocline.backends.torch.executor:TorchExecutor", "PyTorch on a CPU or a GPU"),
+        Component("onnx", "halocline.backends.onnx.executor:OnnxExecutor", "ONNX Runtime on a CPU or an NVIDIA GPU"),
         Component("ipu", "halocline.backends.ipu.executor:IpuExecutor", "Graphcore IPUs through PopTorch"),
     ]
 
@@ -21,5 +22,6 @@ def halocline_exporters() -> list[Component]:
     """Describe the exporters."""
     return [
         Component("aot", "halocline.backends.torch.exporter:AotExporter", "packages that PyTorch runs alone"),
+        Component("onnx", "halocline.backends.onnx.exporter:OnnxExporter", "models that ONNX Runtime runs alone"),
         Component("ipu", "halocline.backends.ipu.exporter:IpuExporter", "programs of fixed shape for IPUs"),
     ]
