@@ -44,7 +44,7 @@ class LoweringError(HaloclineError):
 
 
 class ArtefactError(HaloclineError):
-    """A compiled or exported program cannot be stored, is damaged, or was made for another version or machine."""
+    """A program cannot be compiled or kept, is damaged, or was made for another version or machine."""
 
 
 class ZooError(HaloclineError):
