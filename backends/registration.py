@@ -12,7 +12,9 @@ def halocline_executors() -> list[Component]:
     """Describe the executors."""
     return [
         Component("torch", "halocline.backends.torch.executor:TorchExecutor", "PyTorch on a CPU or a GPU"),
-        Component("onnx", "halocline.backends.onnx.executor:OnnxExecutor", "ONNX Runtime on a CPU or an NVIDIA GPU"),
+        Component(
+            "onnx", "halocline.backends.onnx.executor:OnnxExecutor", "ONNX Runtime on a CPU or an NVIDIA GPU"
+        ),
         Component("ipu", "halocline.backends.ipu.executor:IpuExecutor", "Graphcore IPUs through PopTorch"),
     ]
 

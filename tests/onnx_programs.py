@@ -16,8 +16,6 @@ from halocline.model.build import build_backbone
 from halocline.plugin import registry
 from halocline.program import Precision, Program
 
-BACKBONES = ("schnet", "lennard-jones")
-
 
 @cache
 def backbone(name, layers=None):

@@ -8,14 +8,16 @@ from ase import Atoms
 from ase.build import bulk
 
 pytest.importorskip("onnxruntime", reason="the ONNX backend needs onnxruntime")
-from onnx_programs import BACKBONES, backbone, evaluator, lowered, model, reference
+from onnx_programs import backbone, evaluator, lowered, model, reference
 from structures import random_structure
 
 from halocline.aggregation import Form
-from halocline.backends.onnx.engine import Engine
+from halocline.backends.onnx.engine import Engine, sizes_of
 from halocline.backends.onnx.executor import OnnxExecutor
+from halocline.backends.onnx.reproduction import require_reproduction
 from halocline.backends.onnx.session import OnnxSession
 from halocline.backends.onnx.target import Target
+from halocline.errors import LoweringError
 from halocline.graph import NeighbourList, Structure
 from halocline.lowering import flatten
 from halocline.partition import cut_part, whole
@@ -34,6 +36,9 @@ ROUNDING = {Precision.FLOAT64: 1e-13, Precision.FLOAT32: 1e-5}
 
 #: Central differences at 1e-4 Å: truncation is h² f'''/6, 1e-7 for third derivatives of 60 eV/Å⁴.
 STEP, DIFFERENCE = 1e-4, 1e-6
+
+#: Lowering a network of three layers takes several seconds.
+EVERY_BACKBONE = pytest.mark.parametrize("name", ["lennard-jones", pytest.param("schnet", marks=pytest.mark.slow)])
 
 CPU = Target("cpu", "cpu")
 REPEATS = 20
@@ -78,7 +83,7 @@ def require_equal(result, expected, precision):
 
 
 @pytest.mark.parametrize("precision", Precision)
-@pytest.mark.parametrize("name", BACKBONES)
+@EVERY_BACKBONE
 def test_results(name, precision):
     for atoms in structures(name).values():
         structure = Structure.from_atoms(atoms)
@@ -86,6 +91,7 @@ def test_results(name, precision):
         require_equal(result, reference(name).evaluate(structure), precision)
 
 
+@pytest.mark.slow
 def test_results_of_a_pruned_model():
     for atoms in structures("schnet").values():
         structure = Structure.from_atoms(atoms)
@@ -93,7 +99,7 @@ def test_results_of_a_pruned_model():
         require_equal(result, reference("schnet", layers=1).evaluate(structure), Precision.FLOAT64)
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@EVERY_BACKBONE
 def test_forces_and_virial_are_derivatives_of_the_energy(name):
     atoms = structures(name)["liquid"]
     evaluate = evaluator(name, Precision.FLOAT64).evaluate
@@ -135,6 +141,7 @@ def table_inputs(name, precision, atoms, owned=None):
     return lay_out(graph, part, Form.TABLE, precision)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", Precision)
 def test_runs_repeat_bit_for_bit_whatever_the_threads(precision):
     atoms = random_structure(5, atoms=120, pbc=True, edge=(8.0, 9.5))  # 5000 edges: kernels do use their threads
@@ -154,7 +161,7 @@ def test_runs_repeat_bit_for_bit_whatever_the_threads(precision):
         np.testing.assert_allclose(one, two, rtol=0.0, atol=ROUNDING[precision] * np.abs(one).max())
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@EVERY_BACKBONE
 def test_padding_changes_nothing(name):
     precision = Precision.FLOAT64
     program = lowered(name, precision)
@@ -175,8 +182,6 @@ def test_sizes_can_be_fixed():
     name, precision = "lennard-jones", Precision.FLOAT64
     inputs = table_inputs(name, precision, structures(name)["cluster"])
     program = lowered(name, precision)
-    from halocline.backends.onnx.engine import sizes_of
-
     sizes = sizes_of(program.manifest, flatten(inputs))
     engine = Engine(model(name, precision).SerializeToString(), program.manifest, CPU, 1, sizes)
     expected = energies_and_gradients(backbone(name), inputs)
@@ -185,17 +190,17 @@ def test_sizes_can_be_fixed():
 
 
 def test_a_part_that_owns_nothing():
-    inputs = table_inputs("schnet", Precision.FLOAT64, structures("schnet")["cluster"], np.zeros(9, bool))
-    session = OnnxExecutor(device="cpu", threads=1).prepare(
-        Program.freeze(backbone("schnet"), Precision.FLOAT64, Form.TABLE)
-    )
+    name, precision = "lennard-jones", Precision.FLOAT64
+    inputs = table_inputs(name, precision, structures(name)["cluster"], np.zeros(9, bool))
+    program = lowered(name, precision)
+    session = OnnxSession(model(name, precision).SerializeToString(), program.manifest, CPU, 1)
     energies, gradients = session(inputs)
     assert energies.shape == (0,)
     assert gradients.shape == inputs.vectors.shape
 
 
 @pytest.mark.parametrize("precision", Precision)
-@pytest.mark.parametrize("name", BACKBONES)
+@EVERY_BACKBONE
 def test_models_hold_to_the_rules(name, precision):
     proto = model(name, precision)
     operators = {node.op_type for node in proto.graph.node}
@@ -208,3 +213,31 @@ def test_models_hold_to_the_rules(name, precision):
             for value in side
         ]
         assert named == [(value.name, value.shape) for value in values]
+
+
+def test_an_operation_without_kernel_is_an_error():
+    name, precision = "lennard-jones", Precision.FLOAT64
+    proto = type(model(name, precision))()
+    proto.CopyFrom(model(name, precision))
+    node = next(node for node in proto.graph.node if node.op_type == "Sqrt")
+    node.op_type = "Erf"  # ONNX Runtime has it in float32 only
+    with pytest.raises(LoweringError, match=r"CPUExecutionProvider.*Erf"):
+        Engine(proto.SerializeToString(), lowered(name, precision).manifest, CPU, 1, {})
+
+
+@pytest.mark.parametrize("precision", Precision)
+def test_a_session_that_computes_something_else_is_refused(precision):
+    program = lowered("lennard-jones", precision)
+    inputs = flatten(table_inputs("lennard-jones", precision, structures("lennard-jones")["cluster"]))
+    require_reproduction(lambda tensors: program(*tensors), program, inputs, CPU)
+
+    def slightly_wrong(tensors):
+        energies, gradients = program(*tensors)
+        return energies, 1.001 * gradients  # as TF32 would round
+
+    def not_a_number(tensors):
+        return tuple(output * np.nan for output in program(*tensors))
+
+    for wrong in (slightly_wrong, not_a_number):
+        with pytest.raises(LoweringError, match="wrongly"):
+            require_reproduction(wrong, program, inputs, CPU)

@@ -13,6 +13,7 @@ import pytest
 from ase import Atoms
 
 pytest.importorskip("onnxruntime", reason="the ONNX backend needs onnxruntime")
+import onnxruntime
 from onnx_programs import backbone
 from structures import random_structure
 
@@ -63,8 +64,12 @@ def neighbour_table_of_the_page():
 
 
 @pytest.fixture(scope="module")
-def potential():
-    return Potential(backbone("schnet"), {"H": -1.25, "O": -4.5}, {})
+def exported(tmp_path_factory):
+    """A potential, the file it was written to in the place of another one, and its manifest."""
+    potential = Potential(backbone("lennard-jones"), {"Ar": -1.25, "Kr": -4.5}, {})
+    path = tmp_path_factory.mktemp("export") / "model.onnx"
+    path.write_bytes(b"an older file")
+    return potential, path, OnnxExporter().export(potential, Precision.FLOAT64, path)
 
 
 def structures():
@@ -78,7 +83,8 @@ def structures():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", Precision)
-def test_without_halocline_and_torch(potential, precision, tmp_path):
+def test_without_halocline_and_torch(precision, tmp_path):
+    potential = Potential(backbone("schnet"), {"H": -1.25, "O": -4.5}, {})
     manifest = OnnxExporter().export(potential, precision, tmp_path / "model.onnx")
     assert manifest.kind == "structure"
     tables = [
@@ -106,30 +112,26 @@ def test_without_halocline_and_torch(potential, precision, tmp_path):
             np.testing.assert_allclose(result[name], value, rtol=0.0, atol=AGREEMENT[precision] * scale)
 
 
-def test_the_file_is_a_model_with_its_manifest(potential, tmp_path):
-    path = tmp_path / "model.onnx"
-    path.write_bytes(b"an older file")
-    manifest = OnnxExporter().export(potential, Precision.FLOAT64, path)
+def test_the_file_is_a_model_with_its_manifest(exported):
+    potential, path, manifest = exported
     opened = open_model(path)
     assert opened.manifest == manifest
-    assert manifest.neighbours == {"rule": "radius", "cutoff": 3.0}
+    assert manifest.neighbours == {"rule": "radius", "cutoff": 8.5}
     assert manifest.reference_energies == potential.reference_energies
-    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
+    assert [file.name for file in path.parent.iterdir()] == ["model.onnx"]
     operators = {node.op_type for node in opened.model.graph.node}
     assert not any("Scatter" in operator for operator in operators)
     sizes = {d.dim_param for value in opened.model.graph.input for d in value.type.tensor_type.shape.dim}
     assert sizes == {"N", "k", "t", ""}
 
 
-def test_elements_that_the_model_does_not_know_have_no_energy(potential, tmp_path):
-    import onnxruntime
-
-    OnnxExporter().export(potential, Precision.FLOAT64, tmp_path / "model.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+def test_elements_that_the_model_does_not_know_have_no_energy(exported):
+    _, path, _ = exported
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     inputs = {
         "positions": np.zeros((1, 3)),
         "cell": np.zeros((3, 3)),
-        "species": np.array([18]),
+        "species": np.array([8]),
         "neighbours": np.zeros((1, 1), np.int64),
         "shifts": np.zeros((1, 1, 3)),
         "mask": np.zeros((1, 1)),
