@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 #: Gaussians are cut off at exp(-36) = 2e-16, below the precision of float64. Without a floor their tails are
 #: subnormal in float32, and matrix products with subnormal numbers run several times slower on CPUs.
@@ -29,7 +28,9 @@ class _ShiftedSoftplus(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
-        return torch.log1p(torch.exp(-x.abs())) + F.relu(x) - math.log(2.0)
+        # Not relu: where a lowered program is differentiated once more, this form gives 1/2 at zero, as it must.
+        magnitude = x.abs()
+        return torch.log1p(torch.exp(-magnitude)) + 0.5 * (x + magnitude) - math.log(2.0)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
