@@ -19,6 +19,7 @@ from halocline.backends.torch.compiler import require_agreement
 from halocline.backends.torch.executor import TorchExecutor
 from halocline.backends.torch.exporter import AotExporter
 from halocline.backends.torch.graph import compilable
+from halocline.backends.torch.samples import arguments
 from halocline.errors import ArtefactError, LoweringError, UsageError
 from halocline.lowering import lower
 from halocline.model.build import build_backbone
@@ -125,9 +126,8 @@ def test_a_damaged_package_is_built_again(lowered, built, monkeypatch, caplog):
 
 
 def test_threads_change_no_bit_between_calls(built, lowered):
-    from halocline.backends.torch.samples import samples
-
-    run, inputs = package.open_package(built, "cpu").run, samples(lowered.manifest)["more atoms"]
+    run = package.open_package(built, "cpu").run
+    inputs = arguments(lowered.manifest, atoms=500, edges=20000)  # enough for torch to use all threads
     threads = torch.get_num_threads()
     try:
         for count in (1, 2):

@@ -18,13 +18,13 @@ from halocline.lowering import Manifest, Value
 def samples(manifest: Manifest) -> dict[str, tuple[Tensor, ...]]:
     """Arguments by what is special about their sizes; the first are good to record with, as all sizes differ."""
     return {
-        "some atoms": _arguments(manifest, atoms=5, edges=40),
-        "more atoms": _arguments(manifest, atoms=30, edges=200),
-        "one atom": _arguments(manifest, atoms=1, edges=0),
+        "some atoms": arguments(manifest, atoms=5, edges=40),
+        "more atoms": arguments(manifest, atoms=30, edges=200),
+        "one atom": arguments(manifest, atoms=1, edges=0),
     }
 
 
-def _arguments(manifest: Manifest, atoms: int, edges: int) -> tuple[Tensor, ...]:
+def arguments(manifest: Manifest, atoms: int, edges: int) -> tuple[Tensor, ...]:
     """One set of arguments, always the same.
 
     Args:
