@@ -135,9 +135,3 @@ def describe(name: str, hops: int, precision: Precision, form: Form) -> Value:
             name, floats, (*edges, 3), "eV/Å", "derivative of the seeded sum of energies by vectors"
         ),
     }[name]
-
-
-def state_value(name: str, tensor: Tensor, level: str, meaning: str) -> Value:
-    """Describe a state entry (n, ...) of a stage."""
-    dtype = str(tensor.dtype).removeprefix("torch.")
-    return Value(name, dtype, (level, *tensor.shape[1:]), "", meaning)

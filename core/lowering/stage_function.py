@@ -1,0 +1,104 @@
+"""One stage as a function of named tensors, with its vector-Jacobian product."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import final
+
+import torch
+from torch import Tensor
+
+from halocline.lowering.arguments import block_tensors, describe, markers, unflatten
+from halocline.lowering.manifest import Value
+from halocline.model.stage import Stage, State
+from halocline.program import Program, ProgramInputs
+
+#: Before the name of a tensor: its cotangent, the derivative by it of whatever is differentiated.
+COTANGENT = "d_"
+
+
+@final
+class StageFunction:
+    """Runs one stage of a program on named tensors: state, edges, and cotangents of the state it writes.
+
+    Args:
+        program: in either form.
+        name: of the stage.
+        state: an example of what it reads.
+        inputs: the edges of that example.
+    """
+
+    def __init__(self, program: Program, name: str, state: State, inputs: ProgramInputs) -> None:
+        self.module: Stage = dict(program.backbone.stages())[name]
+        self.program, self.hops, self.reads = program, self.module.spec.hops, tuple(state.atoms)
+        self.writes = tuple(_floats(self._run(state, inputs)))
+
+    def arguments(self, state: State, inputs: ProgramInputs) -> dict[str, Tensor]:
+        """Everything that value and product take, by name; cotangents that no symmetry makes vanish."""
+        edges = {**block_tensors(inputs), **markers(inputs, first=0)} if self.hops else {}
+        outcome = _floats(self._run(state, inputs))
+        waves = {
+            name: torch.arange(1, x.numel() + 1).sin().view(x.shape).to(x.dtype) for name, x in outcome.items()
+        }
+        return {**state.atoms, **edges, **{COTANGENT + name: wave for name, wave in waves.items()}}
+
+    def value(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The state that the stage writes."""
+        state = State({name: tensors[name] for name in self.reads}, {})
+        if not self.hops:
+            return self.module(state).atoms
+        innermost = tensors["level_0"] if "level_0" in tensors else tensors["neighbours"]
+        return self._run(
+            state, unflatten(self.program.form, self.hops, tensors, tensors[self.reads[0]], innermost)
+        )
+
+    def product(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Cotangents of the floats that the stage reads, vectors among them."""
+        read = (*self.reads, "vectors") if self.hops else self.reads
+        leaves = {name: tensors[name].detach() for name in read if tensors[name].is_floating_point()}
+        if not leaves:
+            return {}
+        leaves = {name: leaf.requires_grad_(True) for name, leaf in leaves.items()}
+        with torch.enable_grad():
+            outcome = self.value({**tensors, **leaves})
+            reached = [name for name in self.writes if outcome[name].requires_grad]
+            if not reached:
+                return {COTANGENT + name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
+            products = torch.autograd.grad(
+                [outcome[name] for name in reached],
+                list(leaves.values()),
+                [tensors[COTANGENT + name] for name in reached],
+                materialize_grads=True,
+            )
+        return {COTANGENT + name: product for name, product in zip(leaves, products, strict=True)}
+
+    def describe_input(self, name: str, tensor: Tensor) -> Value:
+        """State is read on the outermost level; cotangents are those of the state written."""
+        if name.startswith(COTANGENT):
+            return _rows(name, tensor, "n_0", f"cotangent of {name.removeprefix(COTANGENT)}")
+        if name in self.reads:
+            return _rows(name, tensor, f"n_{self.hops}", "state of the atoms read")
+        return describe(name, self.hops, self.program.precision, self.program.form)
+
+    def describe_output(self, name: str, tensor: Tensor) -> Value:
+        """State is written on the innermost level; cotangents are those of what was read."""
+        if not name.startswith(COTANGENT):
+            return _rows(name, tensor, "n_0", "state of the atoms written")
+        read = name.removeprefix(COTANGENT)
+        if read == "vectors":
+            shape = describe(read, self.hops, self.program.precision, self.program.form).shape
+            return Value(name, self.program.precision.value, shape, "", "cotangent of vectors")
+        return _rows(name, tensor, f"n_{self.hops}", f"cotangent of {read}")
+
+    def _run(self, state: State, inputs: ProgramInputs) -> dict[str, Tensor]:
+        blocks = [inputs.block(level, inputs.vectors) for level in range(self.hops - 1, -1, -1)]
+        return self.module(state, *blocks).atoms
+
+
+def _floats(atoms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: values for name, values in atoms.items() if values.is_floating_point()}
+
+
+def _rows(name: str, tensor: Tensor, level: str, meaning: str) -> Value:
+    """Describe a tensor with one row for each atom of a level."""
+    return Value(name, str(tensor.dtype).removeprefix("torch."), (level, *tensor.shape[1:]), "", meaning)
