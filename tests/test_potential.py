@@ -191,7 +191,9 @@ BAD_CALLS = {
     "unknown dtype": ({"dtype": "float16"}, Atoms("H"), UsageError, "float32 or float64"),
     "unknown device": ({"device": "gpu"}, Atoms("H"), UsageError, "no device 'gpu'"),
     "absent device": ({"device": "cuda:7"}, Atoms("H"), UsageError, "'cuda:7' was asked for"),
-    "unknown partition": ({"partition": "metis:4"}, Atoms("H"), UsageError, "partition"),
+    "unknown partition": ({"partition": "metys:4"}, Atoms("H"), UsageError, "no partitioner named 'metys'"),
+    "malformed partition": ({"partition": "none:0"}, Atoms("H"), UsageError, "name and a number of parts"),
+    "halo rule to come": ({"halo": "exchange"}, Atoms("H"), UsageError, "auto or recompute"),
 }
 
 

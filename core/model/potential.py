@@ -18,6 +18,7 @@ from halocline.evaluator import Evaluator, LocalEvaluator
 from halocline.graph import Radius, Structure
 from halocline.model.backbone import Backbone
 from halocline.model.result import Result
+from halocline.partition import Division
 from halocline.plugin import registry
 from halocline.program import Precision
 from halocline.spec import Spec
@@ -82,8 +83,9 @@ class Potential:
             backend: executor and its options, such as ``torch``.
             dtype: ``float32`` or ``float64``, of the network; geometry and sums are always float64.
             device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-            partition: ``none``, the only one so far.
-            halo: ``auto``; it matters only to partitions.
+            partition: ``none``, or a partitioner and a number of parts, such as ``rcb:8``: the parts are
+                evaluated one after another, exactly, which bounds the memory that the network takes.
+            halo: ``auto`` or ``recompute``: each part evaluates the halo that it needs.
 
         Raises:
             StructureError: not finite, no volume, coincident atoms, or elements the model does not know.
@@ -98,11 +100,12 @@ class Potential:
         """Make an evaluator of its own, with its own neighbour list; arguments as for a call."""
         if dtype not in tuple(Precision):
             raise UsageError(f"The dtype must be float32 or float64, not {dtype!r}.")
-        if partition != "none" or halo != "auto":
-            raise UsageError("Only partition 'none' with halo 'auto' is available in this version.")
+        if halo not in ("auto", "recompute"):
+            raise UsageError(f"The halo rule must be auto or recompute in this version, not {halo!r}.")
+        division = Division.parse(partition)
         spec = Spec.parse(backend)
         executor = spec.build(registry().load("executor", spec.name), device=device)
-        return LocalEvaluator(self.backbone, executor, Precision(dtype))
+        return LocalEvaluator(self.backbone, executor, Precision(dtype), division)
 
     def calculator(
         self,

@@ -1,6 +1,7 @@
 """Owners, parts and their exact halos."""
 
+from halocline.partition.division import Division
 from halocline.partition.part import Part, cut_part, whole
 from halocline.partition.partitioner import Partitioner
 
-__all__ = ["Part", "Partitioner", "cut_part", "whole"]
+__all__ = ["Division", "Part", "Partitioner", "cut_part", "whole"]

@@ -1,0 +1,79 @@
+"""How a structure is divided: a partitioner and a number of parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halocline.errors import PluginError, UsageError
+from halocline.graph import Graph
+from halocline.partition.part import Part, cut_part, whole
+from halocline.partition.partitioner import Partitioner
+from halocline.plugin import registry
+
+#: The partition that needs no number of parts.
+UNDIVIDED = "none"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Division:
+    """Divides graphs.
+
+    Attributes:
+        name: of the partitioner.
+        partitioner: assigns owners.
+        parts: how many parts it is asked for; those that stay empty are left out.
+    """
+
+    name: str
+    partitioner: Partitioner
+    parts: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``none`` or ``NAME:PARTS``, such as ``rcb:8``.
+
+        Raises:
+            UsageError: the text does not follow the grammar, or no plugin brings this partitioner.
+        """
+        name, colon, number = text.partition(":")
+        if not colon and name == UNDIVIDED:
+            number = "1"
+        partitioner = registry().load("partitioner", name)()
+        if not number.isascii() or not number.isdigit() or int(number) < 1:
+            raise UsageError(f"A partition is a name and a number of parts, such as {name}:4, not {text!r}.")
+        return cls(name, partitioner, int(number))
+
+    def divide(self, graph: Graph, hops: int) -> Iterator[Part]:
+        """The parts that own atoms, each cut out when it is asked for.
+
+        Args:
+            graph: of the whole structure.
+            hops: receptive field of the model.
+
+        Raises:
+            PluginError: the partitioner returns nonsense.
+        """
+        owners = self._owners(graph)
+        for number in np.unique(owners):
+            owned = owners == number
+            if owned.all():
+                yield whole(len(owned), graph.edges, hops)
+            else:
+                yield cut_part(owned, graph.edges, hops)
+
+    def _owners(self, graph: Graph) -> NDArray[np.int64]:
+        atoms = len(graph.structure)
+        owners = self.partitioner.owners(graph, self.parts)
+        if owners.shape != (atoms,) or owners.dtype != np.int64 or owners.min() < 0 or owners.max() >= self.parts:
+            raise PluginError(
+                f"The partitioner {self.name!r} must give an owner from 0 to {self.parts - 1} to each of {atoms} "
+                f"atoms, as int64; it gave {owners.dtype} {owners.shape} from {owners.min()} to {owners.max()}. "
+                "Use another one, and tell its author."
+            )
+        return owners
