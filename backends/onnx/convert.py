@@ -19,7 +19,7 @@ from halocline.backends.onnx.translation import Translation
 from halocline.errors import LoweringError
 from halocline.lowering import Lowered, Value
 
-#: Version of the operator set. All of it has kernels in ONNX Runtime 1.14 and TensorRT 8.6 and later.
+#: Version of the operator set; ONNX Runtime knows it since 1.14.
 OPSET: Final = 18
 
 #: Where the manifest is found among the model's metadata.
