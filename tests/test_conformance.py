@@ -62,6 +62,7 @@ class TestExecutors(ExecutorTests):
             pytest.skip(str(error))
 
 
+@pytest.mark.slow
 class TestExporters(ExporterTests):
     @pytest.fixture(params=sorted(registry().names("exporter")))
     def exporter(self, request):

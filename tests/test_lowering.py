@@ -306,13 +306,24 @@ class Wide(Layer):
         return State({"x": blocks[0].sum(self.messages(blocks[0]).double()).to(blocks[0].vectors.dtype)}, {})
 
 
-FAULTS = {"branch": Branch, "frozen": Frozen, "sliced": Sliced, "wide": Wide}
+class Overwriting(Layer):
+    """Writes into a tensor that others have read."""
+
+    def forward(self, state, *blocks):
+        total = blocks[0].sum(self.messages(blocks[0]))
+        squared = total * total
+        more = squared + 1.0
+        return State({"x": squared.mul_(2.0) + more}, {})
+
+
+FAULTS = {"overwriting": Overwriting, "branch": Branch, "frozen": Frozen, "sliced": Sliced, "wide": Wide}
 
 
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
         ("branch", "cannot be lowered"),
+        ("overwriting", "writes into a tensor"),
         ("frozen", "differs|does not run"),
         ("sliced", "slice_scatter"),
         ("wide", "float64"),

@@ -51,6 +51,11 @@ def check_rules(graph: fx.GraphModule, program: Program, *, doubles: bool) -> No
 
 def _check_operation(operation: torch._ops.OpOverload[..., Any], program: Program) -> None:
     name = operation._schema.name.removeprefix("aten::").rstrip("_")
+    if operation._schema.is_mutable:
+        raise LoweringError(
+            f"The backbone {program.backbone.name!r} uses {operation}, which writes into a tensor that is read "
+            "elsewhere; use the operation that returns a new one."
+        )
     forbidden = UNPREDICTABLE | (SCATTERS if program.form is Form.TABLE else frozenset())
     if name in forbidden:
         raise LoweringError(

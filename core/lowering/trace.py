@@ -12,6 +12,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from halocline.errors import LoweringError
 from halocline.lowering.constants import lift_constants
+from halocline.lowering.in_place import replace_in_place
 from halocline.lowering.rules import check_rules
 from halocline.program import Program
 
@@ -60,6 +61,7 @@ def trace(
         ) from error
     _name_arguments(graph, names)
     graph.graph.eliminate_dead_code()
+    replace_in_place(graph)
     lift_constants(graph, program.precision, name)
     check_rules(graph, program, doubles=doubles)
     return graph
