@@ -13,12 +13,14 @@ import pytest
 import torch
 from structures import random_structure
 from torch import nn
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from halocline.aggregation import Form
 from halocline.errors import LoweringError, UsageError
 from halocline.graph import NeighbourList, Radius, Structure
 from halocline.lowering import Manifest, flatten, lower, lower_stage, lower_structure
 from halocline.lowering.arguments import block_tensors
+from halocline.lowering.in_place import replace_in_place
 from halocline.lowering.rules import SCATTERS
 from halocline.model import Backbone, Stage, StageSpec, State
 from halocline.model.build import build_backbone
@@ -314,6 +316,29 @@ class Overwriting(Layer):
         squared = total * total
         more = squared + 1.0
         return State({"x": squared.mul_(2.0) + more}, {})
+
+
+def _in_place(x):
+    return (x * 2.0).add_(1.0)
+
+
+def _in_place_of_an_input(x):
+    return x.add_(1.0)
+
+
+def _in_place_of_a_view(x):
+    return (x * 2.0)[:1].mul_(3.0)
+
+
+@pytest.mark.parametrize(
+    ("function", "stays"), [(_in_place, False), (_in_place_of_an_input, True), (_in_place_of_a_view, True)]
+)
+def test_writing_in_place_goes_only_where_nothing_sees_it(function, stays):
+    graph = make_fx(function)(torch.ones(3))
+    replace_in_place(graph)
+    written = [n for n in graph.graph.nodes if n.op == "call_function" and n.target._schema.is_mutable]
+    assert bool(written) == stays
+    assert torch.equal(graph(torch.ones(3)), function(torch.ones(3)))
 
 
 FAULTS = {"overwriting": Overwriting, "branch": Branch, "frozen": Frozen, "sliced": Sliced, "wide": Wide}

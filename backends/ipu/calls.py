@@ -28,10 +28,10 @@ def is_factory(node: fx.Node) -> bool:
 
 
 def plain_call(node: fx.Node) -> tuple[OpOverload, tuple[Any, ...], dict[str, Any]]:
-    """The call of a node, without names of casts that PopTorch lacks and without writing in place.
+    """The call of a node, without names of casts that PopTorch lacks.
 
     Raises:
-        LoweringError: it calls something else than an ATen operation, or writes where something else sees it.
+        LoweringError: it calls something else than an ATen operation.
     """
     target, args, kwargs = node.target, node.args, dict(node.kwargs)
     if not isinstance(target, OpOverload):
@@ -39,28 +39,7 @@ def plain_call(node: fx.Node) -> tuple[OpOverload, tuple[Any, ...], dict[str, An
     if target is _aten._to_copy.default:
         dtype = kwargs.pop("dtype", None)
         return (_aten.clone.default, args, {}) if dtype is None else (_aten.to.dtype, (*args, dtype), {})
-    if target._schema.is_mutable:
-        return _functional(node, target), args, kwargs
     return target, args, kwargs
-
-
-def _functional(node: fx.Node, target: OpOverload) -> OpOverload:
-    """The operation that returns what this one writes in place."""
-    name = target._schema.name.removeprefix("aten::")
-    written = node.args[0]
-    assert isinstance(written, fx.Node)
-    plain = getattr(getattr(_aten, name.removesuffix("_"), None), target._overloadname, None)
-    if not name.endswith("_") or plain is None or len(written.users) > 1 or _is_view(written):
-        raise LoweringError(f"The program writes in place ({target}) where something else can see it.")
-    return plain  # type: ignore[no-any-return]
-
-
-def _is_view(node: fx.Node) -> bool:
-    """Whether a node may share memory with another."""
-    target = node.target
-    return not isinstance(target, OpOverload) or any(
-        value.alias_info is not None and not value.alias_info.is_write for value in target._schema.returns
-    )
 
 
 def takes_tensor(argument: Any) -> bool:

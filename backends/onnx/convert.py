@@ -13,7 +13,6 @@ from torch import fx
 
 import halocline
 from halocline.backends.onnx.builder import GraphBuilder
-from halocline.backends.onnx.mutation import pure_target
 from halocline.backends.onnx.operators import RULES
 from halocline.backends.onnx.translation import Translation
 from halocline.errors import LoweringError
@@ -82,7 +81,7 @@ def _translate(graph: fx.GraphModule, builder: GraphBuilder) -> list[str]:
 
 
 def _apply_rule(translation: Translation, node: fx.Node) -> str:
-    rule = RULES.get(pure_target(node))
+    rule = RULES.get(node.target)
     if rule is None:
         raise LoweringError(
             f"The ONNX backend cannot translate {node.target}; write the stage with other operations, "
