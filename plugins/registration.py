@@ -38,5 +38,16 @@ def halocline_pruners() -> list[Component]:
 def halocline_partitioners() -> list[Component]:
     """Describe the partitioners."""
     return [
-        Component("none", "halocline.plugins.partitioners.none:WholePartitioner", "one part that owns every atom")
+        Component("none", "halocline.plugins.partitioners.none:WholePartitioner", "one part that owns every atom"),
+        Component("grid", "halocline.plugins.partitioners.grid:GridPartitioner", "blocks of equal work"),
+        Component(
+            "rcb",
+            "halocline.plugins.partitioners.rcb:BisectionPartitioner",
+            "recursive coordinate bisection at equal work",
+        ),
+        Component(
+            "metis",
+            "halocline.plugins.partitioners.metis:MetisPartitioner",
+            "equal work with few edges between parts, by METIS (Karypis and Kumar 1998)",
+        ),
     ]
