@@ -23,7 +23,9 @@ from halocline.plugin import registry
 
 DENSITY = 0.1  # atoms/Å³, as water
 HOPS = (1, 3)
-HEADER = "structure        atoms  partitioner  parts  imbalance    1 hop mean/worst  3 hops mean/worst        s  of list"
+HEADER = (
+    "structure       atoms  partitioner  parts  imbalance    1 hop mean/worst  3 hops mean/worst       s  of list"
+)
 
 
 def water(atoms: int) -> Atoms:
@@ -90,9 +92,9 @@ def main() -> None:
                 f(halo_ratios(graph, owners, arguments.parts), axis=0) for f in (np.mean, np.max)
             )
             print(
-                f"{name:14} {len(structure):7}  {choice:11}  {arguments.parts:5}"
+                f"{name:13} {len(structure):7}  {choice:11}  {arguments.parts:5}"
                 f"  {imbalance(graph, owners, arguments.parts):9.3f}  {one:8.2f}/{one_worst:.2f}   "
-                f"  {three:8.2f}/{three_worst:.2f}    {seconds:7.2f}  {seconds / listing:7.3f}"
+                f"  {three:8.2f}/{three_worst:.2f}    {seconds:6.2f}  {seconds / listing:7.3f}"
             )
 
 
