@@ -18,8 +18,8 @@ from halocline.testing.structures import graph_of
 CUTOFF = 4.0
 
 #: Atoms by which the work of a part may be off. Each cut misplaces at most half of one atom's work. A part of a
-#: bisection lies behind a chain of cuts whose errors it shares with fewer and fewer parts, less than one atom in all;
-#: a block of a grid has two cuts in each of three directions.
+#: bisection lies behind a chain of cuts whose errors it shares with fewer and fewer parts, less than one atom in
+#: all; a block of a grid has two cuts in each of three directions.
 MISPLACED = {"rcb": 1, "grid": 3}
 
 #: METIS is asked for 1 % and keeps it when a part has a hundred vertices, one of which is another 1 %.
@@ -44,11 +44,18 @@ def clusters(seed):
     return one + other
 
 
+def crystal():
+    """Planes of atoms in a sheared cell, whose coordinates carry rounding errors."""
+    cell = np.array([[8.1, 0.0, 0.0], [2.3, 7.7, 0.0], [-1.1, 0.7, 8.3]])
+    sites = np.indices((3, 3, 3)).reshape(3, -1).T / 3 + [0.1234, 0.2345, 0.0]
+    return Atoms("He27", positions=sites @ cell, cell=cell, pbc=True)
+
+
 STRUCTURES = {
     **{f"random {seed}": random_structure(seed, atoms=20) for seed in range(12)},
     **{f"slab {seed}": slab(seed) for seed in range(2)},
     **{f"clusters {seed}": clusters(seed) for seed in range(2)},
-    "crystal": Atoms("He64", positions=2.0 * np.indices((4, 4, 4)).reshape(3, -1).T, cell=3 * [8.0], pbc=True),
+    "crystal": crystal(),
     "sheet": Atoms("He16", positions=2.0 * np.indices((4, 4, 1)).reshape(3, -1).T),
     "atom": Atoms("He"),
 }
@@ -116,6 +123,15 @@ def test_border_of_the_cell_does_not_cut_a_film(name):
     across.wrap()
     for parts in PARTS:
         assert np.array_equal(owners_of(name, across, parts), owners_of(name, film, parts))
+
+
+@pytest.mark.parametrize("name", GEOMETRIC)
+def test_width_of_a_vacuum_does_not_matter(name):
+    lower = disordered_box(("O", "H"), 100, 0.1)
+    for parts in PARTS:
+        near, far = (lower + Atoms(lower.symbols, lower.positions + np.array([0, 0, z])) for z in (30.0, 3000.0))
+        near.pbc = far.pbc = False
+        assert np.array_equal(owners_of(name, near, parts), owners_of(name, far, parts))
 
 
 @pytest.mark.parametrize("parts", [2, 7, 16])
