@@ -11,6 +11,8 @@ echo "== energy, forces and stress of 64 water molecules"
 halocline run examples/water.extxyz -o "$out/water-evaluated.extxyz"
 echo "== the same from ONNX Runtime"
 halocline run examples/water.extxyz --backend onnx
+echo "== the same in four parts"
+halocline run examples/water.extxyz --partition rcb:4
 echo "== 1 ps at 300 K"
 halocline md examples/water.extxyz --ensemble nvt --thermostat bussi --temperature 300 \
   --timestep 0.5 --time 1 --output "$out/water-nvt" --overwrite --plot
