@@ -294,11 +294,20 @@ class Frozen(Layer):
 
 
 class Sliced(Layer):
-    """Cuts rows with a slice."""
+    """Cuts rows and columns with slices and single indices, which is no fault."""
 
     def forward(self, state, *blocks):
-        longer = torch.cat([blocks[0].sum(self.messages(blocks[0]))] * 2)
-        return State({"x": (longer * longer)[: blocks[0].n_out]}, {})
+        total = blocks[0].sum(self.messages(blocks[0]))
+        wide = torch.cat([torch.cat([total, 2 * total], 1)] * 2)
+        cut = (wide * wide)[: blocks[0].n_out]
+        return State({"x": cut[:, 1][:, None] + cut[:, None, :1].squeeze(1) * cut[:, -1:]}, {})
+
+
+class Strided(Layer):
+    """Takes every other row, whose derivative has to write with a stride."""
+
+    def forward(self, state, *blocks):
+        return State({"x": torch.cat([blocks[0].sum(self.messages(blocks[0])) ** 2] * 2)[::2]}, {})
 
 
 class Wide(Layer):
@@ -341,7 +350,14 @@ def test_writing_in_place_goes_only_where_nothing_sees_it(function, stays):
     assert torch.equal(graph(torch.ones(3)), function(torch.ones(3)))
 
 
-FAULTS = {"overwriting": Overwriting, "branch": Branch, "frozen": Frozen, "sliced": Sliced, "wide": Wide}
+FAULTS = {
+    "overwriting": Overwriting,
+    "branch": Branch,
+    "frozen": Frozen,
+    "sliced": Sliced,
+    "strided": Strided,
+    "wide": Wide,
+}
 
 
 @pytest.mark.parametrize(
@@ -350,7 +366,7 @@ FAULTS = {"overwriting": Overwriting, "branch": Branch, "frozen": Frozen, "slice
         ("branch", "cannot be lowered"),
         ("overwriting", "writes into a tensor"),
         ("frozen", "differs|does not run"),
-        ("sliced", "slice_scatter"),
+        ("strided", "slice_scatter"),
         ("wide", "float64"),
     ],
 )
@@ -358,3 +374,8 @@ def test_what_cannot_be_a_program_is_refused_by_name(fault, message):
     program = Program.freeze(Faulty(fault), Precision.FLOAT32, Form.TABLE)
     with pytest.raises(LoweringError, match=message):
         lower(program)
+
+
+@pytest.mark.parametrize("form", Form)
+def test_slices_are_no_fault(form):
+    lower(Program.freeze(Faulty("sliced"), Precision.FLOAT64, form))

@@ -42,7 +42,7 @@ class TableBlock(Block):
 
     def at_receivers(self, values: Tensor) -> Tensor:
         """See `Block.at_receivers`; (n_out, k, C)."""
-        rows = self.targets(values).unsqueeze(1)  # [:, None, :] would differentiate to slice_scatter
+        rows = self.targets(values).unsqueeze(1)
         return rows.expand(-1, self.neighbours.shape[1], -1)
 
     def sum(self, messages: Tensor) -> Tensor:

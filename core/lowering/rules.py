@@ -60,6 +60,5 @@ def _check_operation(operation: torch._ops.OpOverload[..., Any], program: Progra
     if name in forbidden:
         raise LoweringError(
             f"The backbone {program.backbone.name!r} uses {operation}, which programs in {program.form.value} "
-            "form cannot have; gather and sum with the block's operations, and cut rows with "
-            "halocline.aggregation.prefix."
+            "form cannot have; gather and sum with the block's operations, and slice without strides."
         )

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor, fx
-from torch._decomp import core_aten_decompositions
 from torch.fx.experimental import _config as symbolic_shapes
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from halocline.errors import LoweringError
 from halocline.lowering.constants import lift_constants
+from halocline.lowering.decompositions import decompositions
 from halocline.lowering.in_place import replace_in_place
 from halocline.lowering.rules import check_rules
 from halocline.program import Program
@@ -39,12 +38,9 @@ def trace(
     Raises:
         LoweringError: the backbone looks at values or sizes, or uses operations that no compiler can take.
     """
-    # Flat edges keep index_add, which torch's compilers know and which loses nothing there.
-    keep = (torch.ops.aten.index_add.default, torch.ops.aten.index_add_.default)
-    table = {op: rule for op, rule in dict(core_aten_decompositions()).items() if op not in keep}
     record = make_fx(
         function,
-        decomposition_table=table,
+        decomposition_table=decompositions(),
         tracing_mode="symbolic" if free else "fake",
         _allow_non_fake_inputs=True,  # the weights
         _error_on_data_dependent_ops=True,

@@ -16,6 +16,7 @@ from halocline.testing.checks.invariance import (
     check_rotation,
     check_translation,
 )
+from halocline.testing.checks.lowering import check_lowering
 from halocline.testing.checks.parts import check_parts
 from halocline.testing.checks.pruning import check_pruning
 from halocline.testing.checks.purity import check_global_state, check_inputs_unchanged
@@ -44,6 +45,7 @@ BACKBONE_CHECKS = MappingProxyType(
         "smoothness": check_smoothness,
         "receptive-field": check_receptive_field,
         "forms": check_forms,
+        "lowering": check_lowering,
         "parts": check_parts,
         "float32": check_float32,
         "training": check_training,
