@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch.utils._pytree import tree_leaves
 
 from halocline.errors import LoweringError
 from halocline.program import Precision
@@ -19,7 +20,7 @@ from halocline.program import Precision
 _aten = torch.ops.aten
 
 #: Operations that make a tensor of one repeated number; the number's place among the arguments.
-_FILLS = {_aten.full.default: 1, _aten.full_like.default: 1, _aten.scalar_tensor.default: 0}
+_FILLS = {_aten.full.default: 1, _aten.full_like.default: 1}
 
 
 def lift_constants(graph: fx.GraphModule, precision: Precision, backbone: str) -> None:
@@ -39,7 +40,8 @@ def lift_constants(graph: fx.GraphModule, precision: Precision, backbone: str) -
             if node.target in _FILLS:
                 lifter.replace_fill(node, _FILLS[node.target])
             else:
-                lifter.replace_operand(node, node.target, backbone)
+                lifter.replace_operand(node, node.target)
+    _require_exact(graph, backbone)
     _name_buffers(graph)
     graph.graph.eliminate_dead_code()
     graph.recompile()
@@ -80,30 +82,40 @@ class _Lifter:
         product.meta["val"] = node.meta["val"]
         node.replace_all_uses_with(product, delete_user_cb=lambda user: user is not product)
 
-    def replace_operand(self, node: fx.Node, operation: torch._ops.OpOverload[..., Any], backbone: str) -> None:
-        """Arithmetic with a number: the same with a 0-d tensor."""
-        replacement = _tensor_overload(operation.overloadpacket)
+    def replace_operand(self, node: fx.Node, operation: torch._ops.OpOverload[..., Any]) -> None:
+        """Arithmetic with a number: the same with a 0-d tensor, where one fits."""
+        places = [place for place, argument in enumerate(node.args) if _inexact(argument)]
+        replacement = _overload_with_tensors(operation, places)
         if replacement is None:
-            raise LoweringError(
-                f"The backbone {backbone!r} calls {operation} with the number {_first_inexact(node)!r}, which "
-                "compilers would round to float32; make the number a buffer of the module."
-            )
-        dtype = node.meta["val"].dtype if node.meta["val"].is_floating_point() else self.precision.torch
+            return
+        value = node.meta["val"]
+        dtype = value.dtype if value.is_floating_point() else self.precision.torch
         node.args = tuple(
-            self.constant(node, argument, dtype)
-            if isinstance(argument, float) and _inexact(argument)
-            else argument
-            for argument in node.args
+            self.constant(node, argument, dtype) if isinstance(argument, float) and place in places else argument
+            for place, argument in enumerate(node.args)
         )
         node.target = replacement
 
 
-def _tensor_overload(packet: Any) -> Any:
-    """The overload of an operation that takes tensors where others take numbers."""
-    for name in ("Tensor", "Tensor_Tensor"):
-        if name in packet.overloads():
-            return getattr(packet, name)
+def _overload_with_tensors(operation: torch._ops.OpOverload[..., Any], places: list[int]) -> Any:
+    """The operation, or another overload of it, that takes tensors in these places; None if there is none."""
+    packet = operation.overloadpacket
+    others = [getattr(packet, name) for name in ("Tensor", "Tensor_Tensor") if name in packet.overloads()]
+    for overload in (operation, *others):
+        arguments = overload._schema.arguments
+        if all(str(arguments[place].type) in ("Tensor", "Optional[Tensor]") for place in places):
+            return overload
     return None
+
+
+def _require_exact(graph: fx.GraphModule, backbone: str) -> None:
+    """No inexact number is left, in no argument of any operation."""
+    for node in graph.graph.nodes:
+        for number in filter(_inexact, tree_leaves((node.args, node.kwargs))):
+            raise LoweringError(
+                f"The backbone {backbone!r} calls {node.target} with the number {number!r}, which compilers would "
+                "round to float32; make the number a buffer of the module."
+            )
 
 
 def _inexact(argument: object) -> bool:
@@ -116,10 +128,6 @@ def _fits_float32(number: float) -> bool:
         return bool(struct.unpack("f", struct.pack("f", number))[0] == number or number != number)
     except OverflowError:
         return False
-
-
-def _first_inexact(node: fx.Node) -> object:
-    return next(argument for argument in node.args if _inexact(argument))
 
 
 def _name_buffers(graph: fx.GraphModule) -> None:

@@ -127,7 +127,8 @@ class Manifest:
         Raises:
             LoweringError: it is of another version, or no manifest at all.
         """
-        version = table.get("versions", {}).get("program") if isinstance(table, dict) else None
+        versions = table.get("versions") if isinstance(table, dict) else None
+        version = versions.get("program") if isinstance(versions, dict) else None
         if version != str(PROGRAM_VERSION):
             raise LoweringError(
                 f"The artefact has a manifest of version {version}, and this halocline reads version "

@@ -1,15 +1,20 @@
-"""What is minimised: weighted mean squares of energy and force errors."""
+"""What is minimised: weighted means of energy and force errors."""
 
 from __future__ import annotations
 
 from typing import final
 
+import torch
 from torch import Tensor, nn
 
 from halocline.evaluator.frame import forces_from_gradients
 from halocline.model import Backbone
 from halocline.program import energies_and_gradients
+from halocline.training.recipe import ForcesLoss
 from halocline.training.samples import Batch
+
+#: eV/Å; force errors shorter than this count by their squares, so that the norm is smooth at zero.
+SMALL_FORCE = 0.01
 
 
 def predict(backbone: Backbone, batch: Batch, *, differentiable: bool = False) -> tuple[Tensor, Tensor]:
@@ -29,26 +34,46 @@ def predict(backbone: Backbone, batch: Batch, *, differentiable: bool = False) -
 
 @final
 class Objective(nn.Module):
-    """energy_weight · mean (ΔE / N)² + forces_weight · mean (ΔF)², over the labels that a batch carries.
+    """energy_weight · mean (ΔE / N)² + forces_weight · mean loss of ΔF, over the labels that a batch carries.
 
     Args:
         backbone: to be trained.
         energy_weight: per (eV/atom)².
-        forces_weight: per (eV/Å)², of single components.
+        forces_weight: per (eV/Å)² of single components, or per eV/Å of norms.
+        forces_loss: what the forces of an atom cost.
     """
 
-    def __init__(self, backbone: Backbone, energy_weight: float, forces_weight: float) -> None:
+    def __init__(
+        self, backbone: Backbone, energy_weight: float, forces_weight: float, forces_loss: ForcesLoss = "squares"
+    ) -> None:
         super().__init__()
         self.backbone, self.energy_weight, self.forces_weight = backbone, energy_weight, forces_weight
+        self._forces_loss = _FORCES_LOSSES[forces_loss]
 
     def forward(self, batch: Batch) -> Tensor:
         """The loss of a batch, ()."""
         energies, forces = predict(self.backbone, batch, differentiable=True)
         energy_loss = _mean(((energies - batch.energies) / batch.sizes) ** 2, batch.energy_weights)
-        forces_loss = _mean(((forces - batch.forces) ** 2).mean(1, keepdim=True), batch.force_weights)
+        forces_loss = _mean(self._forces_loss(forces - batch.forces), batch.force_weights)
         return self.energy_weight * energy_loss + self.forces_weight * forces_loss
 
 
 def _mean(values: Tensor, weights: Tensor) -> Tensor:
     """Weighted mean; zero if nothing has weight."""
     return (values * weights).sum() / weights.sum().clamp(min=1.0)
+
+
+def _squares(errors: Tensor) -> Tensor:
+    """Mean square of the components of each atom's error, (N, 1)."""
+    return (errors**2).mean(1, keepdim=True)
+
+
+def _norms(errors: Tensor) -> Tensor:
+    """Length of each atom's error, (N, 1): a few large errors do not outweigh all others.
+
+    L. Chanussot et al., "Open Catalyst 2020 (OC20) dataset and community challenges", ACS Catal. 11, 6059 (2021).
+    """
+    return torch.sqrt((errors**2).sum(1, keepdim=True) + SMALL_FORCE**2) - SMALL_FORCE
+
+
+_FORCES_LOSSES = {"squares": _squares, "norms": _norms}

@@ -13,6 +13,9 @@ from halocline.checkpoint.card import check_card
 from halocline.errors import UsageError
 from halocline.typed_table import read_table
 
+#: What the force error of an atom costs: the mean square of its components, or its length.
+ForcesLoss = Literal["squares", "norms"]
+
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +96,9 @@ class TrainingSettings:
         warmup_steps: steps over which it rises from zero.
         final_fraction: of the learning rate, reached along a cosine at the last step.
         energy_weight: of the mean squared energy error, in (eV/atom)².
-        forces_weight: of the mean squared error of a force component, in (eV/Å)².
+        forces_loss: ``squares``, of the components, in (eV/Å)²; or ``norms``, the lengths of the errors, in eV/Å,
+            which lowers mean absolute errors.
+        forces_weight: of the mean loss of the forces.
         ema_decay: of the exponential moving average of the weights, which is the model in the end.
         gradient_clip: largest norm of the gradient.
         seed: of the initial weights and of the order of the data.
@@ -106,6 +111,7 @@ class TrainingSettings:
     warmup_steps: int = 100
     final_fraction: float = 0.01
     energy_weight: float = 100.0
+    forces_loss: ForcesLoss = "squares"
     forces_weight: float = 1.0
     ema_decay: float = 0.999
     gradient_clip: float = 10.0

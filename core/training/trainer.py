@@ -49,7 +49,7 @@ class Trainer:
         self.samples, self.settings, self._fabric = samples, settings, fabric
         self.average = Program.freeze(backbone, precision, Form.EDGES).backbone.to(fabric.device)
         self.model = copy.deepcopy(backbone).to(precision.torch)
-        objective = Objective(self.model, settings.energy_weight, settings.forces_weight)
+        objective = Objective(self.model, settings.energy_weight, settings.forces_weight, settings.forces_loss)
         self._adam = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate)
         self._objective, self._optimizer = fabric.setup(objective, self._adam)
 
