@@ -14,7 +14,7 @@ from halocline.evaluator import LocalEvaluator
 from halocline.graph import Structure
 from halocline.model.build import build_backbone
 from halocline.model.potential import Potential
-from halocline.partition import Division, Partitioner, cut_part
+from halocline.partition import Cutter, Division, Partitioner
 from halocline.plugin import registry
 from halocline.program import Precision
 
@@ -40,8 +40,8 @@ def backbone(name, depth):
     return build_backbone(name, config | ({"layers": depth} if name == "schnet" else {}), seed=depth)
 
 
-def evaluator(model, division=None):
-    return LocalEvaluator(model, TorchExecutor("cpu"), Precision.FLOAT64, division)
+def evaluator(model, division=None, exchange=False):
+    return LocalEvaluator(model, TorchExecutor("cpu"), Precision.FLOAT64, division, exchange=exchange)
 
 
 def structures(model):
@@ -63,15 +63,16 @@ def require_equal(found, expected):
         np.testing.assert_allclose(getattr(found, name), reference, rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize("exchange", [False, True], ids=["recompute", "exchange"])
 @pytest.mark.parametrize(("name", "depth"), MODELS)
-def test_parts_with_random_owners_are_the_whole(name, depth):
+def test_parts_with_random_owners_are_the_whole(name, depth, exchange):
     model = backbone(name, depth)
     for seed, atoms in enumerate(structures(model)):
         structure = Structure.from_atoms(atoms)
         expected = evaluator(model).evaluate(structure)
         for parts in (2, 3, 40):  # the last is more than there are atoms
             division = Division("random", RandomOwners(seed), parts)
-            require_equal(evaluator(model, division).evaluate(structure), expected)
+            require_equal(evaluator(model, division, exchange).evaluate(structure), expected)
 
 
 @pytest.mark.parametrize("partitioner", sorted(registry().names("partitioner")))
@@ -108,8 +109,8 @@ def test_one_hop_too_few_is_wrong(monkeypatch):
     halves = Division("halves", Halves(), 2)
     require_equal(evaluator(model, halves).evaluate(structure), expected)
 
-    def short(owned, edges, hops):
-        part = cut_part(owned, edges, hops)
+    def short(cutter, owned, hops):
+        part = right(cutter, owned, hops)
         near = part.receivers < part.levels[hops - 2]  # edges into the outermost halo are forgotten
         return type(part)(
             atoms=part.atoms,
@@ -120,7 +121,8 @@ def test_one_hop_too_few_is_wrong(monkeypatch):
             edge_levels=tuple(int(e) for e in np.searchsorted(part.receivers[near], part.levels[:-1])),
         )
 
-    monkeypatch.setattr("halocline.partition.division.cut_part", short)
+    right = Cutter.cut
+    monkeypatch.setattr(Cutter, "cut", short)
     wrong = evaluator(model, halves).evaluate(structure)
     assert np.abs(wrong.forces - expected.forces).max() > 1e-4
 

@@ -8,8 +8,9 @@ from halocline.aggregation import Form
 from halocline.backends.torch.device import KINDS, resolve_device
 from halocline.backends.torch.diagnosis import diagnose
 from halocline.backends.torch.session import EagerSession, GraphSession
+from halocline.backends.torch.stages import EagerStage
 from halocline.errors import unknown_name
-from halocline.executor import Capabilities, Diagnosis, Executor, Session
+from halocline.executor import Capabilities, Diagnosis, Executor, Session, StageSession
 from halocline.lowering import lower
 from halocline.program import Precision, Program
 
@@ -59,3 +60,14 @@ class TorchExecutor(Executor):
         from halocline.backends.torch.package import cached_package, open_package
 
         return GraphSession(open_package(cached_package(lowered, self.device), self.device).run)
+
+    def prepare_stages(self, program: Program) -> dict[str, StageSession]:
+        """See `Executor.prepare_stages`.
+
+        Raises:
+            UsageError: a compiler was asked for; it is given whole programs only.
+        """
+        if self._compile != "none":
+            return super().prepare_stages(program)
+        program.backbone.to(self.device)
+        return {name: EagerStage(stage) for name, stage in program.backbone.stages()}

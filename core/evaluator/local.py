@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import final
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from halocline.errors import UsageError
 from halocline.evaluator.evaluator import Evaluator
-from halocline.evaluator.frame import forces_from_gradients, virial_from_gradients
+from halocline.evaluator.links import NoLinks
+from halocline.evaluator.make import make_runner
 from halocline.executor import Executor
 from halocline.graph import Graph, NeighbourList, Structure
 from halocline.model.backbone import Backbone
 from halocline.model.result import Result
-from halocline.partition import Division, Part, whole
-from halocline.program import Precision, Program
-from halocline.program.layout import gather_edges, lay_out
+from halocline.partition import Division
+from halocline.program import Precision
 
 
 @final
 class LocalEvaluator(Evaluator):
-    """Runs one program on one executor.
+    """Runs one model on one executor.
 
     Owners follow from the structure alone, so that results do not depend on what was evaluated before.
 
@@ -31,39 +30,34 @@ class LocalEvaluator(Evaluator):
         executor: where to run it.
         precision: of the program; geometry and sums are always float64.
         division: into parts, which bounds the memory that the program takes; None leaves structures whole.
+        exchange: run stage after stage over all parts, instead of part after part: no atom is evaluated twice,
+            but the state of all atoms is kept.
 
     Raises:
-        UsageError: the executor does not compute in this precision.
+        UsageError: the executor does not compute in this precision, or cannot exchange.
     """
 
     def __init__(
-        self, backbone: Backbone, executor: Executor, precision: Precision, division: Division | None = None
+        self,
+        backbone: Backbone,
+        executor: Executor,
+        precision: Precision,
+        division: Division | None = None,
+        *,
+        exchange: bool = False,
     ) -> None:
         able = executor.capabilities.precisions
         if precision not in able:
             raise UsageError(f"This backend computes in {', '.join(able)}, not in {precision.value}.")
-        self._device, self._precision, self._form = executor.device, precision, executor.capabilities.form
-        self._session = executor.prepare(Program.freeze(backbone, precision, self._form))
+        self._runner = make_runner(backbone, executor, precision, exchange=exchange)
         self._neighbours = NeighbourList(backbone.neighbours)
-        self._hops, self._division = backbone.hops, division
+        self._division = division
 
     def evaluate(self, structure: Structure) -> Result:
         """See `Evaluator.evaluate`."""
         graph = self._neighbours.graph(structure)
-        energies = np.empty(len(structure))
-        forces, virial = np.zeros((len(structure), 3)), np.zeros((3, 3))
-        for part in self._parts(graph):
-            outputs = self._session(lay_out(graph, part, self._form, self._precision, self._device))
-            gradients = gather_edges(outputs.gradients, part, self._form).cpu()
-            energies[part.atoms[: part.levels[0]]] = outputs.energies.double().cpu().numpy()
-            receivers, senders = map(torch.from_numpy, (part.receivers, part.senders))
-            pulls = forces_from_gradients(gradients, receivers, senders, len(part.atoms))
-            # Halo atoms feel this part as well: what they feel is added up over parts.
-            forces[part.atoms] += pulls.numpy()
-            virial += virial_from_gradients(gradients, torch.from_numpy(graph.vectors[part.edges])).numpy()
+        energies, forces, virial = self._runner.run(graph, self._owners(graph), NoLinks())
         return Result(energies=energies, forces=forces, virial=virial, volume=structure.volume)
 
-    def _parts(self, graph: Graph) -> Iterable[Part]:
-        if self._division is None:
-            return [whole(len(graph.structure), graph.edges, self._hops)]
-        return self._division.divide(graph, self._hops)
+    def _owners(self, graph: Graph) -> NDArray[np.int64]:
+        return np.zeros(len(graph.structure), np.int64) if self._division is None else self._division.owners(graph)

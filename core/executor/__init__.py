@@ -2,5 +2,6 @@
 
 from halocline.executor.diagnosis import Diagnosis
 from halocline.executor.executor import Capabilities, Executor, Session
+from halocline.executor.stage_session import StageSession
 
-__all__ = ["Capabilities", "Diagnosis", "Executor", "Session"]
+__all__ = ["Capabilities", "Diagnosis", "Executor", "Session", "StageSession"]

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 from halocline.aggregation import Form
+from halocline.errors import UsageError
 from halocline.executor.diagnosis import Diagnosis
+from halocline.executor.stage_session import StageSession
 from halocline.program import Precision, Program, ProgramInputs, ProgramOutputs
 
 
@@ -69,3 +71,12 @@ class Executor(ABC):
     @abstractmethod
     def prepare(self, program: Program) -> Session:
         """Compile a program, whose precision and form are among the capabilities."""
+
+    def prepare_stages(self, program: Program) -> dict[str, StageSession]:
+        """Compile every stage of a program by itself, under its name in `Backbone.stages`.
+
+        Raises:
+            UsageError: the backend runs nothing but whole programs, which is the default.
+        """
+        del program
+        raise UsageError("This backend runs whole programs only, not their stages; choose halo=recompute.")

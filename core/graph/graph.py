@@ -25,7 +25,8 @@ class Graph:
         structure: the N atoms.
         edges: the E directed edges, sorted by receiver.
         vectors: (E, 3) float64, Å, from receiver to sender, periodic shifts included.
-        partners: (E,) int64, the opposite of each edge; None where the list is not symmetric.
+        partners: (E,) int64, the opposite of each edge, or itself if that is not in the list; None where the rule
+            is not symmetric.
     """
 
     structure: Structure
@@ -34,8 +35,20 @@ class Graph:
     partners: NDArray[np.int64] | None
 
     @classmethod
-    def build(cls, structure: Structure, edges: Edges, partners: NDArray[np.int64] | None = None) -> Graph:
+    def build(
+        cls,
+        structure: Structure,
+        edges: Edges,
+        partners: NDArray[np.int64] | None = None,
+        ids: NDArray[np.int64] | None = None,
+    ) -> Graph:
         """Form the edge vectors, in float64.
+
+        Args:
+            structure: the N atoms.
+            edges: between them.
+            partners: see the attribute.
+            ids: (N,), by which messages name the atoms; their places by default.
 
         Raises:
             StructureError: two atoms sit on one point.
@@ -44,7 +57,8 @@ class Graph:
         if len(vectors):
             shortest = int(np.argmin(np.einsum("ij,ij->i", vectors, vectors)))
             if np.linalg.norm(vectors[shortest]) < COINCIDENT:
-                pair = (edges.receivers[shortest], edges.senders[shortest])
+                pair = np.array((edges.receivers[shortest], edges.senders[shortest]))
+                pair = pair if ids is None else ids[pair]
                 raise StructureError(
                     f"Atoms {pair[0]} and {pair[1]} sit on one point; remove or move one of them."
                 )

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halocline.errors import UsageError
+from halocline.graph.cut import cut_candidates
 from halocline.graph.edges import Edges
 from halocline.graph.graph import Graph
 from halocline.graph.nearest import nearest_edges
@@ -40,7 +41,7 @@ class NeighbourList:
         self.searches = 0
         self._reference: Structure | None = None
         self._candidates: Edges | None = None
-        self._partners: NDArray[np.int64] = np.empty(0, np.int64)
+        self._partners: NDArray[np.int64] | None = None
 
     def graph(self, structure: Structure) -> Graph:
         """Return the structure's graph; the list remembers nothing that changes a later result.
@@ -48,19 +49,36 @@ class NeighbourList:
         Raises:
             StructureError: coincident atoms, or an absurdly small cell.
         """
-        if not isinstance(self.rule, Radius):
-            self.searches += 1
-            return Graph.build(structure, nearest_edges(structure, self.rule.count))
-        if self._candidates is None or not self._still_covers(structure, self.rule.cutoff):
+        self.refresh(structure)
+        return cut_candidates(self.rule, self.candidates, self.partners, structure)
+
+    def refresh(self, structure: Structure) -> bool:
+        """Search anew if an edge could have been missed, and say whether candidates have changed.
+
+        Raises:
+            StructureError: an absurdly small cell.
+        """
+        if isinstance(self.rule, Radius):
+            if self._candidates is not None and self._still_covers(structure, self.rule.cutoff):
+                return False
             self._candidates = radius_edges(structure, self.rule.cutoff + self.skin)
             self._partners = self._candidates.partners()
-            self._reference = structure
-            self.searches += 1
-        vectors = self._candidates.vectors(structure)
-        inside = np.einsum("ij,ij->i", vectors, vectors) < self.rule.cutoff**2
-        # Opposite edges are equally long to the bit, so they are kept or left out together.
-        partners = (np.cumsum(inside) - 1)[self._partners[inside]]
-        return Graph.build(structure, self._candidates[inside], partners)
+        else:
+            self._candidates = nearest_edges(structure, self.rule.count)
+        self._reference = structure
+        self.searches += 1
+        return True
+
+    @property
+    def candidates(self) -> Edges:
+        """All pairs that can be neighbours until the next search."""
+        assert self._candidates is not None, "refresh the list first"
+        return self._candidates
+
+    @property
+    def partners(self) -> NDArray[np.int64] | None:
+        """The opposite of each candidate, (E,) int64; None where the rule is not symmetric."""
+        return self._partners
 
     def _still_covers(self, structure: Structure, cutoff: float) -> bool:
         """Whether no pair outside the candidates can have come within the cutoff.

@@ -6,7 +6,7 @@ import dataclasses
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, cast, final
 
 import numpy as np
 import torch
@@ -100,12 +100,15 @@ class Potential:
         """Make an evaluator of its own, with its own neighbour list; arguments as for a call."""
         if dtype not in tuple(Precision):
             raise UsageError(f"The dtype must be float32 or float64, not {dtype!r}.")
-        if halo not in ("auto", "recompute"):
-            raise UsageError(f"The halo rule must be auto or recompute in this version, not {halo!r}.")
-        division = Division.parse(partition)
-        spec = Spec.parse(backend)
+        if halo not in ("auto", "recompute", "exchange"):
+            raise UsageError(f"The halo rule must be auto, recompute or exchange, not {halo!r}.")
+        division, spec = Division.parse(partition), Spec.parse(backend)
+        if spec.name in registry().names("evaluator"):
+            given = {"backbone": self.backbone, "precision": Precision(dtype), "division": division}
+            kind = registry().load("evaluator", spec.name)
+            return cast("Evaluator", spec.build(kind, **given, device=device, halo=halo))
         executor = spec.build(registry().load("executor", spec.name), device=device)
-        return LocalEvaluator(self.backbone, executor, Precision(dtype), division)
+        return LocalEvaluator(self.backbone, executor, Precision(dtype), division, exchange=halo == "exchange")
 
     def calculator(
         self,

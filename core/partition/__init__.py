@@ -1,7 +1,8 @@
 """Owners, parts and their exact halos."""
 
 from halocline.partition.division import Division
-from halocline.partition.part import Part, cut_part, whole
+from halocline.partition.domain import Domain, build_domains
+from halocline.partition.part import Cutter, Part, cut_part, whole
 from halocline.partition.partitioner import Partitioner
 
-__all__ = ["Division", "Part", "Partitioner", "cut_part", "whole"]
+__all__ = ["Cutter", "Division", "Domain", "Part", "Partitioner", "build_domains", "cut_part", "whole"]

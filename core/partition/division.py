@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from halocline.errors import PluginError, UsageError
 from halocline.graph import Graph
-from halocline.partition.part import Part, cut_part, whole
+from halocline.partition.part import Cutter, Part, whole
 from halocline.partition.partitioner import Partitioner
 from halocline.plugin import registry
 
@@ -22,7 +22,7 @@ UNDIVIDED = "none"
 @final
 @dataclass(frozen=True, slots=True)
 class Division:
-    """Divides graphs.
+    """Says which part owns which atom.
 
     Attributes:
         name: of the partitioner.
@@ -49,25 +49,12 @@ class Division:
             raise UsageError(f"A partition is a name and a number of parts, such as {name}:4, not {text!r}.")
         return cls(name, partitioner, int(number))
 
-    def divide(self, graph: Graph, hops: int) -> Iterator[Part]:
-        """The parts that own atoms, each cut out when it is asked for.
-
-        Args:
-            graph: of the whole structure.
-            hops: receptive field of the model.
+    def owners(self, graph: Graph) -> NDArray[np.int64]:
+        """The part of each atom, (N,) int64; parts may stay empty.
 
         Raises:
             PluginError: the partitioner returns nonsense.
         """
-        owners = self._owners(graph)
-        for number in np.unique(owners):
-            owned = owners == number
-            if owned.all():
-                yield whole(len(owned), graph.edges, hops)
-            else:
-                yield cut_part(owned, graph.edges, hops)
-
-    def _owners(self, graph: Graph) -> NDArray[np.int64]:
         atoms = len(graph.structure)
         owners = self.partitioner.owners(graph, self.parts)
         if owners.shape != (atoms,) or owners.dtype != np.int64 or owners.min() < 0 or owners.max() >= self.parts:
@@ -77,3 +64,22 @@ class Division:
                 "Use another one, and tell its author."
             )
         return owners
+
+
+def divide(graph: Graph, parts: NDArray[np.int64], hops: int) -> Iterator[Part]:
+    """The parts that own atoms, in the order of their numbers, each cut out when it is asked for.
+
+    Args:
+        graph: of N atoms.
+        parts: (n,) int64, the part of each of the first n atoms; the others belong to nobody here.
+        hops: receptive field of what is to be evaluated.
+    """
+    atoms = len(graph.structure)
+    order = np.argsort(parts, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(parts[order])) + 1)
+    if len(groups) == 1 and len(parts) == atoms:
+        yield whole(atoms, graph.edges, hops)
+        return
+    cutter = Cutter(graph.edges, atoms)
+    for owned in groups:
+        yield cutter.cut(owned, hops)

@@ -53,29 +53,67 @@ def cut_part(owned: NDArray[np.bool_], edges: Edges, hops: int) -> Part:
         edges: of the whole graph.
         hops: the receptive field of the model.
     """
-    distance = _hop_distance(owned, edges, hops)
-    atoms = np.flatnonzero(distance <= hops)
-    atoms = atoms[np.argsort(distance[atoms], kind="stable")]
-    levels = np.cumsum(np.bincount(distance[atoms], minlength=hops + 1))
-    local = np.full(len(owned), -1)
-    local[atoms] = np.arange(len(atoms))
-    kept = np.flatnonzero(distance[edges.receivers] < hops)
-    kept = kept[np.argsort(local[edges.receivers[kept]], kind="stable")]
-    receivers = local[edges.receivers[kept]]
-    return Part(
-        atoms=atoms,
-        levels=tuple(int(n) for n in levels),
-        edges=kept,
-        senders=local[edges.senders[kept]],
-        receivers=receivers,
-        edge_levels=tuple(int(e) for e in np.searchsorted(receivers, levels[:-1])),
-    )
+    return Cutter(edges, len(owned)).cut(np.flatnonzero(owned), hops)
 
 
-def _hop_distance(owned: NDArray[np.bool_], edges: Edges, hops: int) -> NDArray[np.int64]:
-    """Hops from the owned atoms, walking from receivers to senders; hops + 1 if farther."""
-    distance = np.where(owned, 0, hops + 1)
-    for hop in range(1, hops + 1):
-        reached = edges.senders[distance[edges.receivers] < hop]
-        distance[reached] = np.minimum(distance[reached], hop)
-    return distance
+@final
+class Cutter:
+    """Cuts parts out of one graph; after the first, each takes time in proportion to its own size.
+
+    Args:
+        edges: of the whole graph.
+        atoms: N.
+    """
+
+    def __init__(self, edges: Edges, atoms: int) -> None:
+        self._edges = edges
+        self._starts = np.searchsorted(edges.receivers, np.arange(atoms + 1))
+        self._place = np.full(atoms, -1)
+
+    def cut(self, owned: NDArray[np.int64], hops: int) -> Part:
+        """Build the part that owns the given atoms.
+
+        Args:
+            owned: (n_0,) int64, increasing.
+            hops: the receptive field of the model.
+        """
+        levels, edges, frontier = [owned], [np.empty(0, np.int64)], owned
+        reached = self._add(owned, 0)
+        for _ in range(hops):
+            edges.append(_ranges(self._starts[frontier], self._starts[frontier + 1]))
+            senders = self._edges.senders[edges[-1]]
+            frontier = np.unique(senders[self._place[senders] < 0])
+            reached = self._add(frontier, reached)
+            levels.append(frontier)
+        part = self._assemble(levels, edges)
+        self._place[part.atoms] = -1
+        return part
+
+    def _add(self, atoms: NDArray[np.int64], reached: int) -> int:
+        """Number atoms on from those reached so far."""
+        self._place[atoms] = np.arange(reached, reached + len(atoms))
+        return reached + len(atoms)
+
+    def _assemble(self, levels: list[NDArray[np.int64]], edges: list[NDArray[np.int64]]) -> Part:
+        """Each level's receivers follow those of the level before it, so edges are in order already."""
+        atoms, kept = np.concatenate(levels), np.concatenate(edges)
+        return Part(
+            atoms=atoms,
+            levels=_totals(levels),
+            edges=kept,
+            senders=self._place[self._edges.senders[kept]],
+            receivers=self._place[self._edges.receivers[kept]],
+            edge_levels=_totals(edges)[1:],
+        )
+
+
+def _ranges(starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
+    """All numbers of each range, one range after another."""
+    lengths = ends - starts
+    before = np.cumsum(lengths) - lengths
+    return np.repeat(starts - before, lengths) + np.arange(int(lengths.sum()), dtype=np.int64)
+
+
+def _totals(pieces: list[NDArray[np.int64]]) -> tuple[int, ...]:
+    """Lengths of the first piece, of the first two, and so on."""
+    return tuple(int(n) for n in np.cumsum([len(piece) for piece in pieces]))

@@ -35,6 +35,14 @@ class Hooks:
         """Describe executors; targets are subclasses of `halocline.executor.Executor`."""
 
     @hookspec
+    def halocline_evaluators(self) -> list[Component]:  # type: ignore[empty-body]
+        """Describe evaluators of their own; targets are subclasses of `halocline.evaluator.Evaluator`.
+
+        They are selected like executors, and given ``backbone``, ``precision``, ``division``, ``device``, ``halo``
+        and the options of the backend by keyword.
+        """
+
+    @hookspec
     def halocline_exporters(self) -> list[Component]:  # type: ignore[empty-body]
         """Describe exporters; targets are subclasses of `halocline.exporter.Exporter`."""
 
@@ -52,6 +60,7 @@ KIND_OF_HOOK: dict[str, Kind] = {
     "halocline_pruners": "pruner",
     "halocline_partitioners": "partitioner",
     "halocline_executors": "executor",
+    "halocline_evaluators": "evaluator",
     "halocline_exporters": "exporter",
     "halocline_zoos": "zoo",
     "halocline_commands": "command",

@@ -1,0 +1,199 @@
+"""Stage after stage, with state sent between ranks: no atom is evaluated twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from halocline.evaluator.links import Links
+from halocline.evaluator.runner import Contribution, Runner, Tally
+from halocline.executor import Executor, StageSession
+from halocline.graph import Graph
+from halocline.model.backbone import Backbone
+from halocline.partition import Part
+from halocline.partition.division import divide
+from halocline.program import Precision, Program, ProgramInputs
+from halocline.program.layout import gather_edges, lay_out
+
+#: State of all n atoms that a rank holds: name → (n, ...).
+Sheet = dict[str, Tensor]
+
+
+@final
+class ExchangeRunner(Runner):
+    """Runs every stage on all parts of the rank before the next stage starts.
+
+    Args:
+        backbone: copied and cast, not shared.
+        executor: where to run it; it must be able to prepare single stages.
+        precision: of the program.
+    """
+
+    def __init__(self, backbone: Backbone, executor: Executor, precision: Precision) -> None:
+        self._executor, self._precision = executor, precision
+        program = Program.freeze(backbone, precision, executor.capabilities.form)
+        sessions = executor.prepare_stages(program)
+        self._stages = {name: _Stage(sessions[name], stage.spec.hops) for name, stage in program.backbone.stages()}
+        self._path = ["embed", *(f"layers.{layer}" for layer in range(len(backbone.layers)))]
+        self._readouts = {depth: f"readouts.{depth}" for depth in backbone.readouts}
+
+    def run(self, graph: Graph, parts: NDArray[np.int64], links: Links) -> Contribution:
+        """See `Runner.run`."""
+        rows = _Rows(graph, parts, links, self._lay_out(graph, parts))
+        tally = Tally(graph, len(parts))
+        species = torch.from_numpy(graph.structure.numbers).to(self._executor.device)
+        self._forwards_and_back(rows, _Point({"species": species}, complete=True), tally)
+        for hops, blocks in rows.blocks.items():
+            for block, gradients in zip(blocks, rows.gradients[hops], strict=True):
+                tally.add_gradients(
+                    block.part, gather_edges(gradients, block.part, self._executor.capabilities.form)
+                )
+        return tally.contribution()
+
+    def _lay_out(self, graph: Graph, parts: NDArray[np.int64]) -> dict[int, list[_Block]]:
+        """The parts once for each number of hops that stages have."""
+        return {
+            hops: [self._block(graph, part) for part in divide(graph, parts, hops)]
+            for hops in sorted({stage.hops for stage in self._stages.values()} - {0})
+        }
+
+    def _block(self, graph: Graph, part: Part) -> _Block:
+        executor = self._executor
+        inputs = lay_out(graph, part, executor.capabilities.form, self._precision, executor.device)
+        return _Block(part, torch.from_numpy(part.atoms).to(executor.device), inputs)
+
+    def _forwards_and_back(self, rows: _Rows, point: _Point, tally: Tally) -> None:
+        """Every stage in turn, then its vector-Jacobian products in the opposite order."""
+        points = [point]
+        for depth, name in enumerate(self._path):
+            points.append(self._stages[name].forward(rows, points[-1]))
+            if depth in self._readouts:
+                result = self._stages[self._readouts[depth]].forward(rows, points[-1])
+                tally.add_energies(np.arange(rows.owned), result.sheet["energies"][: rows.owned].detach())
+        cotangents: Sheet = {}
+        for depth, name in reversed(list(enumerate(self._path))):
+            after = points.pop()
+            if depth in self._readouts:
+                readout = self._stages[self._readouts[depth]]
+                ones = torch.zeros(rows.atoms, dtype=self._precision.torch, device=self._executor.device)
+                ones[: rows.owned] = 1.0
+                _add(cotangents, readout.backward(rows, after, {"energies": ones}))
+            cotangents = self._stages[name].backward(rows, points[-1], cotangents)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A part, the rows that it reads, and its edges laid out."""
+
+    part: Part
+    reads: Tensor
+    inputs: ProgramInputs
+
+    @property
+    def writes(self) -> Tensor:
+        return self.reads[: self.part.levels[0]]
+
+
+@final
+@dataclass(slots=True)
+class _Point:
+    """State between two stages.
+
+    Attributes:
+        sheet: the rows of halo atoms are zero unless one of the following holds.
+        complete: the rank computed the rows of halo atoms itself, from their species alone.
+        fetched: their owners sent them. Cotangents of such rows go back the same way.
+    """
+
+    sheet: Sheet
+    complete: bool
+    fetched: bool = False
+
+
+@final
+class _Rows:
+    """The atoms of a rank: how they are divided, and the cotangents of their edge vectors so far."""
+
+    def __init__(
+        self, graph: Graph, parts: NDArray[np.int64], links: Links, blocks: dict[int, list[_Block]]
+    ) -> None:
+        self.atoms, self.owned, self.links, self.blocks = len(graph.structure), len(parts), links, blocks
+        self.gradients = {
+            hops: [torch.zeros_like(block.inputs.vectors) for block in of_hops] for hops, of_hops in blocks.items()
+        }
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """One stage, over all parts of a rank."""
+
+    session: StageSession
+    hops: int
+
+    def forward(self, rows: _Rows, point: _Point) -> _Point:
+        """The state after the stage; what is needed of other ranks is fetched into ``point`` first."""
+        if not self.hops:
+            count = rows.atoms if point.complete else rows.owned
+            written = self.session.value(_first(point.sheet, count), None)
+            return _Point({name: _extend(values, rows.atoms) for name, values in written.items()}, point.complete)
+        if not (point.complete or point.fetched):
+            for _, values in sorted(point.sheet.items()):
+                rows.links.forward(values)
+            point.fetched = True
+        sheet: Sheet = {}
+        for block in rows.blocks[self.hops]:
+            written = self.session.value(_take(point.sheet, block.reads), block.inputs)
+            for name, values in written.items():
+                _room(sheet, name, values, rows.atoms)[block.writes] = values
+        return _Point(sheet, complete=False)
+
+    def backward(self, rows: _Rows, point: _Point, cotangents: Sheet) -> Sheet:
+        """Cotangents of the state before the stage; those of edge vectors are added to ``rows``."""
+        if not self.hops:
+            count = rows.atoms if point.complete else rows.owned
+            read = self.session.product(_first(point.sheet, count), None, _first(cotangents, count))
+            return {name: _extend(values, rows.atoms) for name, values in read.items()}
+        sheet: Sheet = {}
+        for block, gradients in zip(rows.blocks[self.hops], rows.gradients[self.hops], strict=True):
+            state, pulls = _take(point.sheet, block.reads), _take(cotangents, block.writes)
+            read = self.session.product(state, block.inputs, pulls)
+            gradients += read.pop("vectors")
+            for name, values in read.items():
+                _room(sheet, name, values, rows.atoms).index_add_(0, block.reads, values)
+        if not point.complete:
+            for _, values in sorted(sheet.items()):
+                rows.links.backward(values)
+        return sheet
+
+
+def _first(sheet: Sheet, rows: int) -> Sheet:
+    return {name: values[:rows] for name, values in sheet.items()}
+
+
+def _take(sheet: Sheet, rows: Tensor) -> Sheet:
+    return {name: values.index_select(0, rows) for name, values in sheet.items()}
+
+
+def _extend(values: Tensor, rows: int) -> Tensor:
+    """Add rows of zeros."""
+    missing = rows - len(values)
+    return torch.cat([values, values.new_zeros((missing, *values.shape[1:]))]) if missing else values
+
+
+def _room(sheet: Sheet, name: str, values: Tensor, rows: int) -> Tensor:
+    """The tensor of that name, for all rows; zeros if nothing has been written to it."""
+    if name not in sheet:
+        sheet[name] = values.new_zeros((rows, *values.shape[1:]))
+    return sheet[name]
+
+
+def _add(sheet: Sheet, other: Sheet) -> None:
+    for name, values in other.items():
+        sheet[name] = sheet[name] + values if name in sheet else values

@@ -1,0 +1,76 @@
+"""The runner interface: the parts of one rank, evaluated one after another."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from halocline.evaluator.frame import forces_from_gradients, virial_from_gradients
+from halocline.evaluator.links import Links
+from halocline.graph import Graph
+from halocline.partition import Part
+
+
+class Contribution(NamedTuple):
+    """What one rank adds to a result, all in float64.
+
+    Attributes:
+        energies: (n_0,) eV, of the atoms that it owns.
+        forces: (n, 3) eV/Å, what its energies do to every atom that it holds; they are added up over ranks.
+        virial: (3, 3) eV, likewise.
+    """
+
+    energies: NDArray[np.float64]
+    forces: NDArray[np.float64]
+    virial: NDArray[np.float64]
+
+
+class Runner(ABC):
+    """A model on one executor, ready for the parts of one rank."""
+
+    @abstractmethod
+    def run(self, graph: Graph, parts: NDArray[np.int64], links: Links) -> Contribution:
+        """Evaluate what the rank owns.
+
+        Args:
+            graph: of the n atoms that the rank holds, those that it owns first.
+            parts: (n_0,) int64, the part of each atom that it owns.
+            links: to the other ranks.
+        """
+
+
+@final
+class Tally:
+    """Adds up what parts contribute.
+
+    Args:
+        graph: of the n atoms that the rank holds.
+        owned: how many of them it owns.
+    """
+
+    def __init__(self, graph: Graph, owned: int) -> None:
+        self._graph = graph
+        self._energies = np.zeros(owned)
+        self._forces = np.zeros((len(graph.structure), 3))
+        self._virial = np.zeros((3, 3))
+
+    def add_energies(self, atoms: NDArray[np.int64], energies: Tensor) -> None:
+        """Add energies (a,) in eV to atoms (a,)."""
+        self._energies[atoms] += energies.double().cpu().numpy()
+
+    def add_gradients(self, part: Part, gradients: Tensor) -> None:
+        """Add what the gradients (E, 3) by a part's edges, in eV/Å, mean for forces and virial."""
+        pulls = gradients.cpu()
+        receivers, senders = map(torch.from_numpy, (part.receivers, part.senders))
+        # Halo atoms feel this part as well: what they feel is added up over parts.
+        self._forces[part.atoms] += forces_from_gradients(pulls, receivers, senders, len(part.atoms)).numpy()
+        self._virial += virial_from_gradients(pulls, torch.from_numpy(self._graph.vectors[part.edges])).numpy()
+
+    def contribution(self) -> Contribution:
+        """The sums."""
+        return Contribution(self._energies, self._forces, self._virial)

@@ -1,0 +1,46 @@
+"""One stage of a program, prepared."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from halocline.program import ProgramInputs
+
+
+class StageSession(ABC):
+    """Runs a stage of h hops, forwards and backwards. Tensors are on the executor's device.
+
+    Where state is exchanged, an evaluator runs one stage after another and sends state between them; nothing is
+    kept from the forward run, so the product computes the stage again.
+    """
+
+    @abstractmethod
+    def value(self, state: Mapping[str, Tensor], inputs: ProgramInputs | None) -> dict[str, Tensor]:
+        """The state that the stage writes.
+
+        Args:
+            state: name → (n_h, ...), of the atoms read.
+            inputs: a part of h hop levels, of which nothing but atoms and edges is read; None for a stage without
+                hops.
+
+        Returns:
+            Name → (n_0, ...); without hops, n_0 is n_h.
+        """
+
+    @abstractmethod
+    def product(
+        self, state: Mapping[str, Tensor], inputs: ProgramInputs | None, cotangents: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """The vector-Jacobian product.
+
+        Args:
+            state: as for `value`.
+            inputs: as for `value`.
+            cotangents: name → (n_0, ...), of floats that the stage writes; zero where missing.
+
+        Returns:
+            Name → (n_h, ...), cotangents of the floats read; and ``vectors``, [..., 3], of a stage with hops.
+        """

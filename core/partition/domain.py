@@ -1,0 +1,105 @@
+"""What each of many ranks holds of a structure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halocline.graph import Edges, Structure
+from halocline.partition.part import Cutter, Part
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """The atoms of a rank with all that they depend on, for as long as a neighbour list holds.
+
+    Attributes:
+        atoms: (n,) int64, global ids; those that this rank owns come first.
+        owned: how many it owns.
+        parts: (owned,) int64, the part of each; parts of one rank run one after another.
+        numbers: (n,) int64, atomic numbers.
+        edges: candidates, with local indices, sorted by receiver. Halo atoms that only send have none.
+        partners: (E,) int64, the opposite of each candidate, itself where that lies outside the domain; None
+            where the list is not symmetric.
+        sends: for each rank, the local rows whose state it needs from this one. Empty where halos are recomputed.
+        receives: for each rank, the local rows whose state comes from it, in the order in which it sends them.
+    """
+
+    atoms: NDArray[np.int64]
+    owned: int
+    parts: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+    edges: Edges
+    partners: NDArray[np.int64] | None
+    sends: tuple[NDArray[np.int64], ...]
+    receives: tuple[NDArray[np.int64], ...]
+
+
+def build_domains(
+    structure: Structure,
+    candidates: Edges,
+    partners: NDArray[np.int64] | None,
+    owners: NDArray[np.int64],
+    *,
+    parts: int,
+    ranks: int,
+    reach: int,
+    exchange: bool,
+) -> list[Domain]:
+    """Give every rank its share; ranks without atoms are legal.
+
+    Args:
+        structure: the N atoms.
+        candidates: their edges, within the cutoff and a skin.
+        partners: the opposite of each candidate, or None.
+        owners: (N,) int64, the part of each atom.
+        parts: how many parts there are; each rank takes equally many, neighbours in number staying together.
+        ranks: how many ranks there are.
+        reach: hops of the halo: those of the model, or of its farthest-reaching stage where state is exchanged.
+        exchange: whether ranks send state to each other.
+    """
+    rank_of = owners * ranks // parts
+    cutter = Cutter(candidates, len(structure))
+    pieces = [cutter.cut(np.flatnonzero(rank_of == rank), reach) for rank in range(ranks)]
+    receives = [_receives(piece, rank_of, ranks, exchange) for piece in pieces]
+    return [
+        Domain(
+            atoms=piece.atoms,
+            owned=piece.levels[0],
+            parts=owners[piece.atoms[: piece.levels[0]]],
+            numbers=structure.numbers[piece.atoms],
+            edges=Edges(piece.receivers, piece.senders, candidates.shifts[piece.edges]),
+            partners=None if partners is None else _partners_within(piece, partners),
+            sends=tuple(_rows(piece, pieces[to].atoms[receives[to][rank]]) for to in range(ranks)),
+            receives=receives[rank],
+        )
+        for rank, piece in enumerate(pieces)
+    ]
+
+
+def _receives(
+    piece: Part, rank_of: NDArray[np.int64], ranks: int, exchange: bool
+) -> tuple[NDArray[np.int64], ...]:
+    """For each rank, the halo rows of a piece that it owns."""
+    if not exchange:
+        return (np.empty(0, np.int64),) * ranks
+    owner = rank_of[piece.atoms[piece.levels[0] :]]
+    return tuple(piece.levels[0] + np.flatnonzero(owner == rank) for rank in range(ranks))
+
+
+def _rows(piece: Part, atoms: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where a piece holds atoms that it owns."""
+    return np.searchsorted(piece.atoms[: piece.levels[0]], atoms)
+
+
+def _partners_within(piece: Part, partners: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Opposite edges by their place in the piece; an edge whose opposite lies outside is its own."""
+    here = np.arange(len(piece.edges))
+    local = np.full(len(partners), -1)
+    local[piece.edges] = here
+    found = local[partners[piece.edges]]
+    return np.where(found < 0, here, found)
