@@ -9,7 +9,7 @@ from halocline.graph import NeighbourList, Structure
 from halocline.model.build import build_backbone
 from halocline.program import Precision
 from halocline.training.labels import Labels
-from halocline.training.objective import Objective, predict
+from halocline.training.objective import SMALL_FORCE, Objective, predict
 from halocline.training.samples import Batch, Sample
 
 # Sums over the same numbers in another order, in float64.
@@ -68,6 +68,27 @@ def test_the_loss_is_the_weighted_mean_of_squares(backbone, samples):
     forces_loss = ((forces - batch.forces) ** 2).mean()
     loss = Objective(backbone, 3.0, 2.0)(batch)
     assert float(loss.detach()) == pytest.approx(float(3.0 * energy_loss + 2.0 * forces_loss), rel=ROUNDING)
+
+
+def test_the_lengths_of_errors_can_be_fitted_instead(backbone, samples):
+    batch = Batch(samples)
+    _, forces = predict(backbone, batch)
+    errors = (forces - batch.forces).detach().numpy()
+    expected = np.mean(np.sqrt((errors**2).sum(1) + SMALL_FORCE**2) - SMALL_FORCE)
+    norms, squares = (float(Objective(backbone, 0.0, 2.0, kind)(batch).detach()) for kind in ("norms", "squares"))
+    assert norms == pytest.approx(2.0 * expected, rel=ROUNDING)
+    assert norms != pytest.approx(squares, rel=0.01)
+
+
+def test_the_length_of_no_error_has_a_gradient(backbone, make_sample, argon):
+    """Where the error is zero, the bare norm has no derivative."""
+    unlabelled = make_sample(argon[0], Labels(None, None))
+    labels = predict(backbone, Batch([unlabelled]))[1].numpy()
+    loss = Objective(backbone, 0.0, 1.0, "norms")(Batch([make_sample(argon[0], Labels(None, labels))]))
+    loss.backward()
+    assert float(loss.detach()) == 0.0
+    for name, weights in backbone.named_parameters():
+        assert weights.grad is None or bool(weights.grad.isfinite().all()), name
 
 
 def test_a_missing_label_weighs_nothing(backbone, make_sample, argon):
