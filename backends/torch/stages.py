@@ -55,7 +55,7 @@ class EagerStage(StageSession):
         blocks = []
         if inputs is not None and vectors is not None:
             blocks = [inputs.block(level, vectors) for level in range(len(inputs.levels) - 2, -1, -1)]
-        return self._stage(State(dict(state), {}), *blocks).atoms
+        return self._stage(State.of(state), *blocks).named()
 
 
 def _leaf(values: Tensor) -> Tensor:

@@ -48,6 +48,18 @@ class Block(ABC):
         """Add up messages [..., C] at their receivers: (n_out, C). Padded edges add nothing."""
 
     @abstractmethod
+    def sum_at_senders(self, messages: Tensor) -> Tensor:
+        """Add up messages [..., C] at the senders instead: (n_in, C). Padded edges add nothing.
+
+        Complete only for atoms whose every edge as a sender ends in this block: with a symmetric neighbour rule,
+        those of the next hop level inwards.
+        """
+
+    @abstractmethod
+    def own(self, values: Tensor) -> Tensor:
+        """Keep the edges of this block's receivers, of edge values [..., C] written on a block of more of them."""
+
+    @abstractmethod
     def targets(self, values: Tensor) -> Tensor:
         """Keep the rows of the receivers: (n_in, C) → (n_out, C)."""
 

@@ -50,6 +50,17 @@ class EdgeBlock(Block):
         total = messages.new_zeros((self.n_out, messages.shape[1]))
         return total.index_add(0, self.receivers, messages)
 
+    def sum_at_senders(self, messages: Tensor) -> Tensor:
+        """See `Block.sum_at_senders`."""
+        if self.mask is not None:
+            messages = messages * self.mask[:, None]
+        total = messages.new_zeros((self.n_in, messages.shape[1]))
+        return total.index_add(0, self.senders, messages)
+
+    def own(self, values: Tensor) -> Tensor:
+        """See `Block.own`; (E, C)."""
+        return prefix(values, self.vectors.shape[0])
+
     def targets(self, values: Tensor) -> Tensor:
         """See `Block.targets`."""
         return prefix(values, self.n_out)

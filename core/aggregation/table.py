@@ -49,6 +49,14 @@ class TableBlock(Block):
         """See `Block.sum`."""
         return (messages * self.mask[:, :, None]).sum(1)
 
+    def sum_at_senders(self, messages: Tensor) -> Tensor:
+        """See `Block.sum_at_senders`."""
+        return _collect(messages, self.neighbours, self.transposed, self.mask)
+
+    def own(self, values: Tensor) -> Tensor:
+        """See `Block.own`; (n_out, k, C)."""
+        return prefix(values, self.n_out)
+
     def targets(self, values: Tensor) -> Tensor:
         """See `Block.targets`."""
         return prefix(values, self.n_out)

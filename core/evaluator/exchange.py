@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
@@ -15,6 +15,7 @@ from halocline.evaluator.runner import Contribution, Runner, Tally
 from halocline.executor import Executor, StageSession
 from halocline.graph import Graph
 from halocline.model.backbone import Backbone
+from halocline.model.stage import OF_EDGES
 from halocline.partition import Part
 from halocline.partition.division import divide
 from halocline.program import Precision, Program, ProgramInputs
@@ -75,14 +76,14 @@ class ExchangeRunner(Runner):
             if depth in self._readouts:
                 result = self._stages[self._readouts[depth]].forward(rows, points[-1])
                 tally.add_energies(np.arange(rows.owned), result.sheet["energies"][: rows.owned].detach())
-        cotangents: Sheet = {}
+        cotangents = _Cotangents({})
         for depth, name in reversed(list(enumerate(self._path))):
             after = points.pop()
             if depth in self._readouts:
                 readout = self._stages[self._readouts[depth]]
                 ones = torch.zeros(rows.atoms, dtype=self._precision.torch, device=self._executor.device)
                 ones[: rows.owned] = 1.0
-                _add(cotangents, readout.backward(rows, after, {"energies": ones}))
+                _add(cotangents.sheet, readout.backward(rows, after, _Cotangents({"energies": ones})).sheet)
             cotangents = self._stages[name].backward(rows, points[-1], cotangents)
 
 
@@ -109,11 +110,23 @@ class _Point:
         sheet: the rows of halo atoms are zero unless one of the following holds.
         complete: the rank computed the rows of halo atoms itself, from their species alone.
         fetched: their owners sent them. Cotangents of such rows go back the same way.
+        edges: for each block, its values of edges. The rank computes those of its halo itself, from the state of
+            atoms that it fetches: nothing about edges is sent.
     """
 
     sheet: Sheet
     complete: bool
     fetched: bool = False
+    edges: list[Sheet] = field(default_factory=list)
+
+
+@final
+@dataclass(slots=True)
+class _Cotangents:
+    """Of the state between two stages, laid out like it."""
+
+    sheet: Sheet
+    edges: list[Sheet] = field(default_factory=list)
 
 
 @final
@@ -147,30 +160,46 @@ class _Stage:
             for _, values in sorted(point.sheet.items()):
                 rows.links.forward(values)
             point.fetched = True
-        sheet: Sheet = {}
-        for block in rows.blocks[self.hops]:
-            written = self.session.value(_take(point.sheet, block.reads), block.inputs)
-            for name, values in written.items():
-                _room(sheet, name, values, rows.atoms)[block.writes] = values
-        return _Point(sheet, complete=False)
+        after = _Point({}, complete=False)
+        for block, edges in zip(rows.blocks[self.hops], _each(point.edges, rows.blocks[self.hops]), strict=True):
+            written = self.session.value(_take(point.sheet, block.reads) | edges, block.inputs)
+            of_edges, of_atoms = _split(written)
+            after.edges.append(of_edges)
+            for name, values in of_atoms.items():
+                _room(after.sheet, name, values, rows.atoms)[block.writes] = values
+        return after
 
-    def backward(self, rows: _Rows, point: _Point, cotangents: Sheet) -> Sheet:
+    def backward(self, rows: _Rows, point: _Point, cotangents: _Cotangents) -> _Cotangents:
         """Cotangents of the state before the stage; those of edge vectors are added to ``rows``."""
         if not self.hops:
             count = rows.atoms if point.complete else rows.owned
-            read = self.session.product(_first(point.sheet, count), None, _first(cotangents, count))
-            return {name: _extend(values, rows.atoms) for name, values in read.items()}
-        sheet: Sheet = {}
-        for block, gradients in zip(rows.blocks[self.hops], rows.gradients[self.hops], strict=True):
-            state, pulls = _take(point.sheet, block.reads), _take(cotangents, block.writes)
-            read = self.session.product(state, block.inputs, pulls)
-            gradients += read.pop("vectors")
-            for name, values in read.items():
-                _room(sheet, name, values, rows.atoms).index_add_(0, block.reads, values)
+            read = self.session.product(_first(point.sheet, count), None, _first(cotangents.sheet, count))
+            return _Cotangents({name: _extend(values, rows.atoms) for name, values in read.items()})
+        before = _Cotangents({})
+        blocks = rows.blocks[self.hops]
+        for number, (block, edges) in enumerate(zip(blocks, _each(point.edges, blocks), strict=True)):
+            pulls = _take(cotangents.sheet, block.writes) | (cotangents.edges[number] if cotangents.edges else {})
+            read = self.session.product(_take(point.sheet, block.reads) | edges, block.inputs, pulls)
+            rows.gradients[self.hops][number] += read.pop("vectors")
+            of_edges, of_atoms = _split(read)
+            before.edges.append(of_edges)
+            for name, values in of_atoms.items():
+                _room(before.sheet, name, values, rows.atoms).index_add_(0, block.reads, values)
         if not point.complete:
-            for _, values in sorted(sheet.items()):
+            for _, values in sorted(before.sheet.items()):
                 rows.links.backward(values)
-        return sheet
+        return before
+
+
+def _split(state: Sheet) -> tuple[Sheet, Sheet]:
+    """Values of edges, and of atoms."""
+    edges = {name: values for name, values in state.items() if name.startswith(OF_EDGES)}
+    return edges, {name: values for name, values in state.items() if name not in edges}
+
+
+def _each(edges: list[Sheet], blocks: list[_Block]) -> list[Sheet]:
+    """The edge values of each block; the first stage with hops finds none."""
+    return edges or [{} for _ in blocks]
 
 
 def _first(sheet: Sheet, rows: int) -> Sheet:

@@ -22,12 +22,13 @@ class StageSession(ABC):
         """The state that the stage writes.
 
         Args:
-            state: name → (n_h, ...), of the atoms read.
+            state: name → (n_h, ...), of the atoms read; and ``edges.`` names → [..., ...], of the edges of the
+                outermost block, if the stage reads such.
             inputs: a part of h hop levels, of which nothing but atoms and edges is read; None for a stage without
                 hops.
 
         Returns:
-            Name → (n_0, ...); without hops, n_0 is n_h.
+            Name → (n_0, ...); without hops, n_0 is n_h. Edge values are those of the outermost block.
         """
 
     @abstractmethod
@@ -39,8 +40,8 @@ class StageSession(ABC):
         Args:
             state: as for `value`.
             inputs: as for `value`.
-            cotangents: name → (n_0, ...), of floats that the stage writes; zero where missing.
+            cotangents: of floats that the stage writes, like them; zero where missing.
 
         Returns:
-            Name → (n_h, ...), cotangents of the floats read; and ``vectors``, [..., 3], of a stage with hops.
+            Cotangents of the floats read, like them; and ``vectors``, [..., 3], of a stage with hops.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, final
 
@@ -11,17 +12,35 @@ from torch import Tensor, nn
 from halocline.aggregation import Block, Form, prefix
 from halocline.graph.rules import NeighbourRule
 
+#: What names of edge values begin with where they stand beside those of atoms.
+OF_EDGES = "edges."
+
 
 class State(NamedTuple):
     """What one stage hands to the next.
 
     Attributes:
         atoms: name → (n_in, ...), values of atoms. The first stage finds ``species``, (n_in,) int64.
-        edges: name → [..., ...], values of edges, for models that carry them from layer to layer.
+        edges: name → [..., ...], values of edges, for models that carry them from layer to layer. A stage writes
+            those of its outermost block; the next one, which has as many hops, finds at least those of its own
+            outermost block and cuts them out with `Block.own`.
     """
 
     atoms: dict[str, Tensor]
     edges: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, named: Mapping[str, Tensor]) -> State:
+        """Sort named tensors into atoms' and edges'."""
+        atoms = {name: values for name, values in named.items() if not name.startswith(OF_EDGES)}
+        edges = {
+            name.removeprefix(OF_EDGES): values for name, values in named.items() if name.startswith(OF_EDGES)
+        }
+        return cls(atoms, edges)
+
+    def named(self) -> dict[str, Tensor]:
+        """All values in one mapping; names of edge values begin with ``edges.``."""
+        return {**self.atoms, **{OF_EDGES + name: values for name, values in self.edges.items()}}
 
     def first(self, atoms: int) -> State:
         """Keep the rows of the first ``atoms`` atoms, without edges: what a readout may see."""
