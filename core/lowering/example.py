@@ -2,46 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import product
-
 import numpy as np
-from ase.data import atomic_numbers
 
 from halocline.aggregation import Form
-from halocline.graph import Graph, NeighbourList, Radius, Structure
 from halocline.model.backbone import Backbone
+from halocline.model.chain import chain
 from halocline.partition import cut_part, whole
 from halocline.program import Precision, ProgramInputs
 from halocline.program.layout import lay_out
-
-#: Lattice spacing in units of the cutoff: each atom reaches one or two layers of the chain.
-SPACING = 0.7
-
-#: Å, where a model has nearest neighbours instead of a cutoff.
-NEAREST_SPACING = 2.5
-
-#: Atoms leave their sites by at most this part of the spacing.
-JITTER = 0.1
-
-
-def chain(backbone: Backbone, atoms: int, seed: int) -> Graph:
-    """A chain of 2 × 2 atoms in each layer, with the backbone's species and neighbours.
-
-    A chain is long: hop levels of a part at its end all differ in size.
-    """
-    rule = backbone.neighbours
-    spacing = SPACING * rule.cutoff if isinstance(rule, Radius) else NEAREST_SPACING
-    random = np.random.default_rng(seed)
-    layers = -(-atoms // 4)
-    sites = np.array(list(product(range(layers), range(2), range(2))), dtype=np.float64)[:atoms]
-    known = [atomic_numbers[symbol] for symbol in backbone.species]
-    structure = Structure(
-        numbers=random.choice(known, size=atoms).astype(np.int64),
-        positions=spacing * (sites + random.uniform(-JITTER, JITTER, sites.shape)),
-        cell=np.zeros((3, 3)),
-        pbc=np.zeros(3, dtype=np.bool_),
-    )
-    return NeighbourList(rule).graph(structure)
 
 
 def example_inputs(backbone: Backbone, form: Form, precision: Precision) -> ProgramInputs:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from halocline.lowering.example import chain
 from halocline.model.backbone import Backbone
+from halocline.model.chain import chain
 from halocline.model.stage import Stage, State
 from halocline.partition import cut_part, whole
 from halocline.program import Program, ProgramInputs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from halocline.errors import UsageError
 from halocline.model.backbone import Backbone
 from halocline.model.stage import Stage, State
 from halocline.program.inputs import ProgramInputs, ProgramOutputs
@@ -19,8 +20,16 @@ def atom_energies(backbone: Backbone, inputs: ProgramInputs, vectors: Tensor) ->
         backbone: in the dtype and on the device of ``vectors``.
         inputs: a part with as many hop levels as the backbone declares.
         vectors: [..., 3] in Å, usually ``inputs.vectors`` or a copy that requires a gradient.
+
+    Raises:
+        UsageError: the part was cut with fewer or more hops.
     """
     level = len(inputs.levels) - 1
+    if level != backbone.hops:
+        raise UsageError(
+            f"{backbone.name!r} needs a halo of {backbone.hops} hops, but the part has one of {level}; "
+            "cut it with the hops that the backbone declares."
+        )
     state = State({"species": inputs.species}, {})
     energies = inputs.seeds.new_zeros(inputs.levels[0])
     readouts = backbone.readouts

@@ -19,8 +19,8 @@ from halocline.backends.ipu.runner import Replay, read_program, require_inputs
 from halocline.errors import LoweringError
 from halocline.graph import Graph, NeighbourList, Structure
 from halocline.lowering import flatten
-from halocline.lowering.example import chain
 from halocline.model.backbone import Backbone
+from halocline.model.chain import chain
 from halocline.model.result import Result
 from halocline.partition import Part, whole
 from halocline.program import (

@@ -1,0 +1,144 @@
+"""How far a backbone really looks, measured, because parts are cut by what it declares.
+
+Chains of two spacings and several seeds keep a hop from being hidden by chance, where a filter happens to be zero.
+Gradients by edge vectors are exactly zero beyond the receptive field. What has no gradient, such as species, is
+found by exchanging everything beyond.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from typing import Final
+
+import numpy as np
+import torch
+from ase.data import atomic_numbers
+from numpy.typing import NDArray
+
+from halocline.aggregation import Form
+from halocline.errors import BackboneError
+from halocline.graph import Graph
+from halocline.model.backbone import Backbone
+from halocline.model.chain import SPACING, chain
+from halocline.partition import Part, whole
+from halocline.program import Precision, Program, ProgramInputs, atom_energies, energies_and_gradients
+from halocline.program.layout import gather_edges, lay_out
+
+logger = logging.getLogger(__name__)
+
+#: Spacings (in cutoffs) and seeds of the chains. Two messages in one layer reach beyond a hop where each of them
+#: reaches a good half of the cutoff.
+PROBES: Final = ((SPACING, 0), (SPACING, 1), (0.55, 2))
+
+#: Hops of the chains beyond the declared ones: how far too far a backbone reaches is told up to there.
+BEYOND: Final = 2
+
+#: Energies that differ by less (of the larger of 1 eV and themselves) differ by rounding.
+ROUNDING: Final = 1e-11
+
+#: What becomes of lengths beyond: pairs stay within the cutoff.
+SHRINK: Final = 0.9
+
+
+def require_hops(backbone: Backbone) -> None:
+    """Measure the receptive field, and compare it with what the stages declare.
+
+    More declared hops than there are cost a wider halo than needed, and are only logged.
+
+    Raises:
+        BackboneError: energies depend on atoms beyond the declared hops.
+    """
+    declared, measured = backbone.hops, measure_hops(backbone)
+    if measured > declared:
+        raise BackboneError(
+            f"{backbone.name!r} declares {declared} hops of neighbours, but its energies depend on atoms "
+            f"{measured} hops away, so parts would be wrong; declare in its stages what they read."
+        )
+    if measured < declared:
+        logger.warning(
+            "%r declares %d hops of neighbours and depends on %d: its parts carry more halo than they need.",
+            backbone.name,
+            declared,
+            measured,
+        )
+
+
+def measure_hops(backbone: Backbone) -> int:
+    """The receptive field in hops; at most `BEYOND` more than declared are looked for.
+
+    Raises:
+        BackboneError: the backbone cannot be evaluated, see `Program.freeze`.
+    """
+    shared = frozenset(Form).intersection(*(stage.spec.forms for _, stage in backbone.stages()))
+    form = Form.EDGES if Form.EDGES in shared else Form.TABLE
+    program = Program.freeze(backbone, Precision.FLOAT64, form)
+    farthest = backbone.hops + BEYOND
+    return max(_reach(program, _long_chain(backbone, farthest, spacing, seed)) for spacing, seed in PROBES)
+
+
+def _long_chain(backbone: Backbone, hops: int, spacing: float, seed: int) -> Graph:
+    """A chain with an atom so many hops from the first."""
+    layers = hops + 1
+    while True:
+        graph = chain(backbone, 4 * layers, seed, spacing)
+        if _distances(graph).max() >= hops:
+            # Without pairs each edge has a gradient of its own.
+            return dataclasses.replace(graph, partners=None)
+        layers *= 2
+
+
+def _reach(program: Program, graph: Graph) -> int:
+    """Hops from the first atom to the farthest that its energy depends on."""
+    distances = _distances(graph)
+    energy, gradients = _energy_and_gradients(program, graph)
+    reach = 1 + int(distances[graph.edges.receivers[gradients.any(axis=1)]].max(initial=-1))
+    while reach < distances.max():
+        exchanged = _exchanged_beyond(graph, distances, reach, program.backbone.species)
+        if abs(_energy(program, exchanged) - energy) <= ROUNDING * max(1.0, abs(energy)):
+            break
+        reach += 1
+    return reach
+
+
+def _energy_and_gradients(program: Program, graph: Graph) -> tuple[float, NDArray[np.float64]]:
+    """The first atom's energy, and its gradient by each edge vector, (E, 3)."""
+    inputs, part = _inputs(program, graph)
+    seeds = torch.zeros_like(inputs.seeds)
+    seeds[0] = 1.0
+    outputs = energies_and_gradients(program.backbone, dataclasses.replace(inputs, seeds=seeds))
+    return float(outputs.energies[0]), gather_edges(outputs.gradients, part, program.form).numpy()
+
+
+def _energy(program: Program, graph: Graph) -> float:
+    """The first atom's energy."""
+    inputs, _ = _inputs(program, graph)
+    with torch.no_grad():
+        return float(atom_energies(program.backbone, inputs, inputs.vectors)[0])
+
+
+def _inputs(program: Program, graph: Graph) -> tuple[ProgramInputs, Part]:
+    part = whole(len(graph.structure), graph.edges, program.backbone.hops)
+    return lay_out(graph, part, program.form, program.precision), part
+
+
+def _exchanged_beyond(graph: Graph, distances: NDArray[np.int64], hops: int, species: tuple[str, ...]) -> Graph:
+    """Other species and other edges wherever a part of so many hops does not look."""
+    known = np.array([atomic_numbers[symbol] for symbol in species])
+    following = np.zeros(len(atomic_numbers), np.int64)
+    following[known] = np.roll(known, 1)
+    numbers = graph.structure.numbers
+    changed = np.where(distances > hops, following[numbers], numbers)
+    scale = np.where(distances[graph.edges.receivers] >= hops, SHRINK, 1.0)
+    structure = dataclasses.replace(graph.structure, numbers=changed)
+    return dataclasses.replace(graph, structure=structure, vectors=graph.vectors * scale[:, None])
+
+
+def _distances(graph: Graph) -> NDArray[np.int64]:
+    """Hops from the first atom to each, walking from receivers to senders, (N,); -1 if there is no way."""
+    distances = np.full(len(graph.structure), -1)
+    distances[0], hop = 0, 0
+    while (reached := graph.edges.senders[distances[graph.edges.receivers] == hop]).size:
+        hop += 1
+        distances[reached[distances[reached] < 0]] = hop
+    return distances
