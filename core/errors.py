@@ -47,6 +47,10 @@ class ArtefactError(HaloclineError):
     """A program cannot be compiled or kept, is damaged, or was made for another version or machine."""
 
 
+class DistributedError(HaloclineError):
+    """The ranks of a distributed evaluation could not start, disagree, or one of them died or hangs."""
+
+
 class ZooError(HaloclineError):
     """A model could not be found, fetched or verified."""
 

@@ -1,0 +1,38 @@
+"""Which device a rank computes on."""
+
+from __future__ import annotations
+
+import torch
+
+from halocline.backends.ddp.place import Place
+from halocline.errors import UsageError
+
+
+def kind_of_device(device: str) -> str:
+    """Decide for all ranks, so that they can talk to each other: ``cpu`` or ``cuda``.
+
+    Raises:
+        UsageError: a device is named that only one rank could have.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device not in ("cpu", "cuda"):
+        raise UsageError(f"Ranks take the devices of their node in turn: say auto, cpu or cuda, not {device!r}.")
+    return device
+
+
+def device_of_rank(kind: str, place: Place) -> torch.device:
+    """The CPU, or a GPU that no other rank of the node has.
+
+    Raises:
+        UsageError: the node has fewer GPUs than ranks.
+    """
+    if kind == "cpu":
+        return torch.device("cpu")
+    there = torch.cuda.device_count()
+    if place.local_ranks > there:
+        raise UsageError(
+            f"There are {place.local_ranks} ranks for {there} CUDA devices on this node; "
+            "start one rank for each device, or use device cpu."
+        )
+    return torch.device("cuda", place.local_rank)

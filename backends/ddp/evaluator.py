@@ -1,0 +1,162 @@
+"""The driver: sends positions to ranks and adds up what they return."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final, NamedTuple, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halocline.backends.ddp.crew import Crew
+from halocline.backends.ddp.device import kind_of_device
+from halocline.backends.ddp.halo import choose_halo
+from halocline.backends.ddp.joining import serve_driver
+from halocline.backends.ddp.messages import Assignment, Plan, Step
+from halocline.backends.ddp.model import PortableModel
+from halocline.backends.ddp.muster import join_ranks, start_ranks
+from halocline.backends.ddp.place import Place
+from halocline.errors import UsageError
+from halocline.evaluator import Evaluator
+from halocline.evaluator.runner import Contribution
+from halocline.graph import Graph, NeighbourList, Structure
+from halocline.model.backbone import Backbone
+from halocline.model.result import Result
+from halocline.partition import Division, Domain, build_domains
+from halocline.program import Precision
+
+#: The partitioner, if the user names none.
+PARTITIONER: Final = "rcb"
+
+
+class _Share(NamedTuple):
+    """What the driver remembers of a domain: its atoms, of which the first so many are owned."""
+
+    atoms: NDArray[np.int64]
+    owned: int
+
+
+@final
+class DdpEvaluator(Evaluator):
+    """Evaluates structures on many processes, which stay alive between steps.
+
+    The ranks are started by this object, or are the processes that torchrun has started. In the second case only
+    rank 0 comes back from the constructor; the others serve it, and leave with SystemExit when it has finished.
+
+    Args:
+        backbone: taken down as it is now.
+        precision: of the program; geometry and sums are always float64.
+        division: into parts; one part for each rank if it is None or undivided.
+        device: ``cpu``, ``cuda``, or ``auto``.
+        halo: ``recompute``, ``exchange`` or ``auto``.
+        ranks: how many; 0 stands for those of torchrun.
+        timeout: seconds after which a rank that gives no sign of life counts as hung.
+        inner: executor of the ranks, with its options.
+
+    Raises:
+        UsageError: an option is impossible, on some rank.
+        DistributedError: the ranks do not come up, or do not fit together.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        precision: Precision,
+        division: Division | None,
+        device: str,
+        halo: str,
+        *,
+        ranks: int = 0,
+        timeout: float = 60.0,
+        inner: str = "torch",
+    ) -> None:
+        if not 0.0 < timeout < math.inf:
+            raise UsageError(f"The timeout must be a number of seconds above 0, not {timeout!r}.")
+        self._place = Place.from_environment()
+        self._ranks = _number_of_ranks(ranks, self._place)
+        model = PortableModel.of(backbone)
+        if self._place is not None and self._place.rank > 0:
+            serve_driver(self._place, model.digest, timeout)
+            raise SystemExit(0)
+        exchange = choose_halo(backbone, inner, halo)
+        self._assignment = Assignment(model, precision, inner, kind_of_device(device), exchange, timeout)
+        self._reach = max(s.spec.hops for _, s in backbone.stages()) if exchange else backbone.hops
+        if division is None or division.parts == 1:
+            division = Division.parse(f"{PARTITIONER}:{self._ranks}")
+        self._division = division
+        self._neighbours = NeighbourList(backbone.neighbours)
+        self._shares: list[_Share] | None = None
+        self._cell = np.full((3, 3), np.nan)
+        self._crew = self._enlist()
+
+    def evaluate(self, structure: Structure) -> Result:
+        """See `Evaluator.evaluate`.
+
+        Raises:
+            DistributedError: a rank died, hangs or ran out of memory. The next call starts new ones.
+        """
+        if not self._crew.alive:
+            self._shares, self._crew = None, self._enlist()
+        if self._neighbours.refresh(structure):
+            self._shares = None
+        if self._shares is None:
+            domains = self._domains(structure)
+            shares = [_Share(domain.atoms, domain.owned) for domain in domains]
+            steps = [
+                Step(structure.positions[domain.atoms], structure.cell, Plan(domain, structure.pbc))
+                for domain in domains
+            ]
+        else:
+            shares = self._shares
+            cell = None if np.array_equal(structure.cell, self._cell) else structure.cell
+            steps = [Step(structure.positions[share.atoms], cell, None) for share in shares]
+        contributions = self._crew.ask(steps)
+        self._shares, self._cell = shares, structure.cell.copy()  # only now do all ranks have them
+        return _add_up(structure, shares, contributions)
+
+    def close(self) -> None:
+        """Let the ranks end; so does the end of this object, and that of Python."""
+        self._crew.close()
+
+    def _enlist(self) -> Crew:
+        if self._place is None:
+            return start_ranks(self._ranks, self._assignment)
+        return join_ranks(self._place, self._assignment)
+
+    def _domains(self, structure: Structure) -> list[Domain]:
+        candidates, partners = self._neighbours.candidates, self._neighbours.partners
+        return build_domains(
+            structure,
+            candidates,
+            partners,
+            self._division.owners(Graph.build(structure, candidates, partners)),
+            parts=self._division.parts,
+            ranks=self._ranks,
+            reach=self._reach,
+            exchange=self._assignment.exchange,
+        )
+
+
+def _number_of_ranks(asked: int, place: Place | None) -> int:
+    if place is None:
+        if asked < 1:
+            raise UsageError(
+                f"The number of ranks must be said, such as ddp:ranks=2, and not be {asked}: "
+                "torchrun did not start this process."
+            )
+        return asked
+    if asked not in (0, place.ranks):
+        raise UsageError(f"torchrun has started {place.ranks} ranks, not {asked}; leave ranks away.")
+    return place.ranks
+
+
+def _add_up(structure: Structure, shares: Sequence[_Share], contributions: Sequence[Contribution]) -> Result:
+    """Sums run in the order of ranks, so that they come out the same every time."""
+    energies = np.empty(len(structure))
+    forces, virial = np.zeros((len(structure), 3)), np.zeros((3, 3))
+    for (atoms, owned), contribution in zip(shares, contributions, strict=True):
+        energies[atoms[:owned]] = contribution.energies
+        forces[atoms] += contribution.forces
+        virial += contribution.virial
+    return Result(energies=energies, forces=forces, virial=virial, volume=structure.volume)

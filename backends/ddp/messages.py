@@ -1,0 +1,159 @@
+"""What driver and ranks say to each other."""
+
+from __future__ import annotations
+
+import platform
+import traceback
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TypedDict, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import halocline
+from halocline.backends.ddp.links import LostPeerError
+from halocline.backends.ddp.model import PortableModel
+from halocline.errors import DistributedError, HaloclineError
+from halocline.partition import Domain
+from halocline.plugin import API_VERSION
+from halocline.program import Precision
+
+
+@final
+class Signal(Enum):
+    """Messages without contents."""
+
+    BEAT = auto()  # "I am alive": of a driver always, of a rank while it works
+    READY = auto()  # of a rank, once it has the model
+    STOP = auto()  # of the driver, at the end
+
+
+def own_versions() -> dict[str, str]:
+    """What has to be the same everywhere for the numbers to be of one kind."""
+    return {
+        "halocline": halocline.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "plugin API": str(API_VERSION),
+    }
+
+
+class Hello(TypedDict):
+    """The first message of a rank: a plain dictionary, which other versions understand as well.
+
+    Attributes:
+        rank: its number.
+        versions: see `own_versions`.
+        digest: of the model that it was itself called with; None if it was started for this evaluator.
+    """
+
+    rank: int
+    versions: dict[str, str]
+    digest: str | None
+
+
+def hello(rank: int, digest: str | None = None) -> Hello:
+    """Introduce this process."""
+    return {"rank": rank, "versions": own_versions(), "digest": digest}
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What a rank is to evaluate, and how; answered with `Signal.READY`.
+
+    Attributes:
+        model: without reference energies.
+        precision: of the program.
+        inner: the executor and its options.
+        device: ``cpu`` or ``cuda``.
+        exchange: whether ranks send state to each other.
+        timeout: seconds, of the evaluator.
+    """
+
+    model: PortableModel
+    precision: Precision
+    inner: str
+    device: str
+    exchange: bool
+    timeout: float
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a rank holds until the neighbour list is searched anew.
+
+    Attributes:
+        domain: atoms and candidate edges.
+        pbc: (3,) bool, of the whole structure.
+    """
+
+    domain: Domain
+    pbc: NDArray[np.bool_]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where the atoms of a rank are now; answered with a `Contribution`.
+
+    Attributes:
+        positions: (n, 3) Å.
+        cell: (3, 3) Å, of the whole structure; None if it is that of the step before.
+        plan: None if it is that of the step before.
+    """
+
+    positions: NDArray[np.float64]
+    cell: NDArray[np.float64] | None
+    plan: Plan | None
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An answer that is none.
+
+    Attributes:
+        kind: class of the error that the driver raises.
+        text: its message, without the number of the rank.
+        trace: the traceback of an error that was not raised on purpose, else empty.
+        secondary: whether another rank is probably to blame.
+    """
+
+    kind: type[HaloclineError]
+    text: str
+    trace: str = ""
+    secondary: bool = False
+
+    @classmethod
+    def of(cls, error: Exception) -> Failure:
+        """Put an error into words."""
+        if isinstance(error, LostPeerError):
+            return cls(DistributedError, str(error), secondary=True)
+        if isinstance(error, HaloclineError):
+            return cls(type(error), str(error))
+        if _is_lack_of_memory(error):
+            return cls(
+                DistributedError, f"It ran out of memory ({_first_line(error)}); use more parts or more ranks."
+            )
+        trace = "".join(traceback.format_exception(error))
+        return cls(DistributedError, f"It failed with {type(error).__name__}: {error}", trace)
+
+    def error(self, rank: int) -> HaloclineError:
+        """The error to raise on the driver."""
+        error = self.kind(f"Rank {rank}: {self.text}")
+        if self.trace:
+            error.add_note(self.trace)
+        return error
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    # On the CPU torch has no class of its own for it.
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,54 @@
+"""A model on its way from one process to another."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Self, final
+
+from safetensors.torch import load, save
+
+from halocline.checkpoint.canonical import to_canonical_json
+from halocline.checkpoint.weights import plain_copy
+from halocline.model.backbone import Backbone
+from halocline.model.build import build_backbone
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class PortableModel:
+    """A backbone as a checkpoint holds it: the other process builds it with the plugins that it has itself.
+
+    Attributes:
+        backbone: its name among the plugins.
+        config: what it is built from.
+        weights: safetensors, without metadata: the same weights give the same bytes.
+    """
+
+    backbone: str
+    config: dict[str, Any]
+    weights: bytes
+
+    @classmethod
+    def of(cls, backbone: Backbone) -> Self:
+        """Take down a model as it is now."""
+        tensors = {name: plain_copy(tensor) for name, tensor in backbone.state_dict().items()}
+        return cls(backbone.name, backbone.config, save(tensors))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that the model is made of."""
+        described = to_canonical_json([self.backbone, self.config]).encode()
+        return hashlib.sha256(hashlib.sha256(described).digest() + self.weights).hexdigest()
+
+    def build(self) -> Backbone:
+        """Build the backbone.
+
+        Raises:
+            UsageError: no plugin here brings it.
+            PluginError: its plugin cannot be imported.
+            BackboneError: its plugin here does not take the config.
+        """
+        backbone = build_backbone(self.backbone, self.config)
+        backbone.load_state_dict(load(self.weights))
+        return backbone.eval()

@@ -1,0 +1,31 @@
+"""The process of a rank that the driver starts: ``python -m halocline.backends.ddp.rank DESCRIPTOR TIMEOUT``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from multiprocessing.connection import Connection
+
+from halocline.backends.ddp.channel import Channel
+from halocline.backends.ddp.messages import hello
+from halocline.backends.ddp.place import Place
+from halocline.backends.ddp.service import serve
+
+
+def main(descriptor: int, timeout: float) -> None:
+    """Serve the driver at the other end of an inherited socket."""
+    os.set_inheritable(descriptor, False)  # a process that outlives this one must not keep the line open
+    place = Place.from_environment()
+    assert place is not None
+    channel = Channel(Connection(descriptor), timeout)
+    serve(channel, hello(place.rank), place, timeout, abandon=end_process)
+    end_process(0)
+
+
+def end_process(status: int = 1) -> None:
+    """End without asking any other thread: one may be waiting for a rank that is gone."""
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), float(sys.argv[2]))

@@ -1,0 +1,86 @@
+"""A rank answers what the driver asks."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, final
+
+from halocline.backends.ddp.channel import BEATS, Channel
+from halocline.backends.ddp.messages import Assignment, Failure, Hello, Signal
+from halocline.backends.ddp.place import Place
+from halocline.backends.ddp.worker import Worker
+
+
+def serve(channel: Channel, greeting: Hello, place: Place, timeout: float, abandon: Callable[[], object]) -> None:
+    """Work until the driver says that it is enough.
+
+    Args:
+        channel: to the driver.
+        greeting: what to say first.
+        place: of this rank.
+        timeout: seconds after which a driver that says nothing counts as gone.
+        abandon: what to do then, from another thread: this one may be waiting for a rank that is gone as well.
+    """
+    line = _Line(channel, timeout, abandon)
+    line.answer(greeting)
+    worker: Worker | None = None
+    while (request := line.request()) is not Signal.STOP:
+        try:
+            if isinstance(request, Assignment):
+                worker = Worker(request, place)
+                answer: object = Signal.READY
+            else:
+                assert worker is not None
+                answer = worker.step(request)
+        except Exception as error:  # whatever it is, the driver has to know
+            answer = Failure.of(error)
+        line.answer(answer)
+    if worker is not None:
+        worker.close()
+
+
+@final
+class _Line:
+    """Listens in a thread of its own, which also tells the driver that the rank is alive while it works."""
+
+    def __init__(self, channel: Channel, timeout: float, abandon: Callable[[], object]) -> None:
+        self._channel, self._timeout, self._abandon = channel, timeout, abandon
+        self._requests: SimpleQueue[Any] = SimpleQueue()
+        self._working = False
+        threading.Thread(target=self._listen, name="halocline-rank", daemon=True).start()
+
+    def request(self) -> Any:
+        """Wait for the next request, or `Signal.STOP`."""
+        return self._requests.get()
+
+    def answer(self, message: object) -> None:
+        self._working = False  # before the answer, as the next request may follow at once
+        try:
+            self._channel.send(message)
+        except OSError:
+            self._leave()
+
+    def _listen(self) -> None:
+        heard = time.monotonic()
+        try:
+            while time.monotonic() - heard < self._timeout or self._channel.ready(0.0):
+                if self._channel.ready(self._timeout / BEATS):
+                    message, heard = self._channel.receive(), time.monotonic()
+                    if message is Signal.STOP:
+                        self._requests.put(message)
+                        return
+                    if message is not Signal.BEAT:
+                        self._working = True
+                        self._requests.put(message)
+                if self._working:
+                    self._channel.beat()
+        except (EOFError, OSError):
+            pass  # the driver is gone: the same as silence
+        self._leave()
+
+    def _leave(self) -> None:
+        self._requests.put(Signal.STOP)
+        self._abandon()
