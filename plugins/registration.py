@@ -17,6 +17,11 @@ def halocline_backbones() -> list[Component]:
             "continuous-filter convolutions (Schütt et al. 2018)",
         ),
         Component(
+            "m3gnet",
+            "halocline.plugins.backbones.m3gnet:M3GNet",
+            "atoms, edges and three-body terms (Chen and Ong 2022), as in MatGL and MatterSim",
+        ),
+        Component(
             "lennard-jones",
             "halocline.plugins.backbones.lennard_jones:LennardJones",
             "analytic pair potential with a smooth cutoff",
