@@ -73,8 +73,8 @@ class M3GNetConfig:
             raise BackboneError(f"M3GNet's max_l is at most {HIGHEST_DEGREE + 1} here, not {self.max_l}.")
         if not 0.0 < self.threebody_cutoff <= self.cutoff:
             raise BackboneError(
-                f"M3GNet's three-body cutoff, {self.threebody_cutoff!r} Å, must be positive and at most its cutoff "
-                f"of edges, {self.cutoff!r} Å."
+                f"M3GNet's three-body cutoff, {self.threebody_cutoff!r} Å, must be positive and at most that of "
+                f"edges, {self.cutoff!r} Å."
             )
         self._check_choices()
 

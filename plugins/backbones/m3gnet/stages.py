@@ -91,7 +91,7 @@ class Readout(Stage):
 
     def __init__(self, config: M3GNetConfig) -> None:
         super().__init__()
-        hidden = [config.units] * (3 if config.matgl else 2)
+        hidden = [config.features, config.units, config.units] if config.matgl else [config.units, config.units]
         self.final = GatedMLP([config.features, *hidden, 1], activate=False)
 
     def forward(self, state: State, *blocks: Block) -> State:
