@@ -1,0 +1,106 @@
+"""The time of a step, with halos recomputed or exchanged, and the choice between the two.
+
+    profile = Profile.of(backbone, precision)
+    loads = count_loads(graph.edges, owners, parts=parts, ranks=ranks, profile=profile)
+    halo, why = choose_halo(profile, loads, speeds)
+
+A model without state between hops has ``profile.rounds == 0``; there recomputing wins whatever the speeds, and
+nothing has to be measured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import Final, Literal, final
+
+from halocline.partition.load import Load, Loads
+from halocline.partition.profile import Profile
+from halocline.partition.speeds import Speeds
+
+#: Bytes to and from the driver: position and force of each atom that a rank holds, energy of each that it owns.
+HELD_BYTES: Final = 48
+OWNED_BYTES: Final = 8
+
+#: Messages between driver and ranks that one step waits for.
+DRIVER_ROUNDS: Final = 2
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Seconds of a step.
+
+    Attributes:
+        compute: of the busiest rank.
+        links: of sending state between ranks.
+        driver: of sending positions and collecting forces, one rank after another.
+        serial: of the driver's own work.
+    """
+
+    compute: float
+    links: float
+    driver: float
+    serial: float
+
+    @property
+    def total(self) -> float:
+        """One after another; nothing overlaps."""
+        return self.compute + self.links + self.driver + self.serial
+
+
+def cost_of_recompute(load: Load, speeds: Speeds) -> Cost:
+    """Every edge that a rank needs is evaluated there, and nothing is sent between ranks."""
+    return _cost(load, load.edges, sent=0.0, rounds=0, speeds=speeds)
+
+
+def cost_of_exchange(load: Load, profile: Profile, speeds: Speeds) -> Cost:
+    """Every edge is evaluated once, but values of stages are computed again for their derivatives."""
+    edges = load.edges * (1.0 + speeds.value_share)
+    return _cost(load, edges, sent=load.halo * profile.bytes, rounds=profile.rounds, speeds=speeds)
+
+
+def _cost(load: Load, edges: float, *, sent: float, rounds: int, speeds: Speeds) -> Cost:
+    collected = HELD_BYTES * load.held + OWNED_BYTES * load.atoms
+    return Cost(
+        compute=edges * speeds.seconds_per_edge,
+        links=_seconds(sent, speeds) + rounds * speeds.latency,
+        driver=_seconds(collected, speeds) + DRIVER_ROUNDS * speeds.latency,
+        serial=load.atoms * speeds.seconds_per_atom,
+    )
+
+
+def choose_halo(profile: Profile, loads: Loads, speeds: Speeds) -> tuple[Literal["recompute", "exchange"], str]:
+    """Choose what is quicker, and recomputing if neither is.
+
+    Args:
+        profile: of the model.
+        loads: counted or predicted.
+        speeds: of ranks and links. They do not matter for a model without state between hops.
+
+    Returns:
+        The choice, and a sentence that says why.
+    """
+    if not profile.rounds:
+        return "recompute", "Halos are recomputed: no stage of the model needs state from other ranks."
+    recompute = cost_of_recompute(loads.recompute, speeds)
+    exchange = cost_of_exchange(loads.exchange, profile, speeds)
+    exchanged = exchange.total < recompute.total
+    why = (
+        f"Halos are {'exchanged' if exchanged else 'recomputed'}: a step should take "
+        f"{_milliseconds(exchange)} with exchange and {_milliseconds(recompute)} without. "
+        f"Recomputing evaluates {loads.recompute.edges / max(loads.exchange.edges, 1):.2f} times the edges; "
+        f"exchanging computes values twice and sends {loads.exchange.halo * profile.bytes / 1e6:.3g} MB "
+        f"in {profile.rounds} rounds at {speeds.bytes_per_second / 1e9:.3g} GB/s."
+    )
+    return ("exchange" if exchanged else "recompute"), why
+
+
+def _seconds(sent: float, speeds: Speeds) -> float:
+    if not sent:
+        return 0.0
+    return sent / speeds.bytes_per_second if speeds.bytes_per_second else inf
+
+
+def _milliseconds(cost: Cost) -> str:
+    return f"{1e3 * cost.total:.3g} ms"

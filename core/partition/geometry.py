@@ -1,0 +1,89 @@
+"""What one step would ask of ranks, from the shape of blocks in a uniform periodic cube.
+
+A block with sides a, b, c has points within x of it in a volume that this module integrates, so that blocks whose
+surroundings meet themselves through the periodic cell need no special case. A hop of neighbours reaches less far
+than the cutoff, because it has to land on an atom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from math import pi, prod, sqrt
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halocline.partition.load import Load, Loads
+from halocline.partition.profile import Profile
+
+#: Midpoints of the intervals that each direction is divided into: volumes are right to a few parts in a thousand.
+MIDPOINTS: Final = (np.arange(48) + 0.5) / 48
+
+
+def predict_loads(atoms: float, density: float, cutoff: float, ranks: int, profile: Profile) -> Loads:
+    """The loads of a uniform periodic cube whose ranks own one block each.
+
+    Args:
+        atoms: of the whole cube.
+        density: atoms/Å³.
+        cutoff: Å.
+        ranks: how many.
+        profile: of the model.
+    """
+    owned, neighbours = atoms / ranks, density * 4.0 / 3.0 * pi * cutoff**3
+    reached = [ratio * owned for ratio in growth(atoms, density, cutoff, ranks, profile.reach)]
+    recomputed = neighbours * sum(reached[level] for level in profile.levels)
+    exchanged = neighbours * sum(reached[level] for hops in profile.hops for level in range(hops))
+    near = reached[profile.exchanged_reach]
+    return Loads(
+        recompute=Load(atoms, recomputed, 0.0, ranks * reached[profile.reach]),
+        exchange=Load(atoms, exchanged, near - owned if profile.rounds else 0.0, ranks * near),
+    )
+
+
+def growth(atoms: float, density: float, cutoff: float, ranks: int, hops: int) -> list[float]:
+    """Atoms within 0, 1, ..., ``hops`` hops of a block, over those in it; arguments as for `predict_loads`."""
+    edge, hop = (atoms / density) ** (1 / 3), hop_length(density, cutoff)
+    sides = [edge / blocks for blocks in block_grid(ranks)]
+    return [_surroundings(sides, edge, hop * count) / prod(sides) for count in range(hops + 1)]
+
+
+def hop_length(density: float, cutoff: float) -> float:
+    """How far one hop of neighbours reaches on average, Å; atoms/Å³ and Å."""
+    return max(0.0, cutoff - 1.0 / sqrt(pi * density * cutoff))
+
+
+def block_grid(ranks: int) -> tuple[int, int, int]:
+    """The most compact of the grids of so many blocks whose cuts have the least area."""
+    divisors = [number for number in range(1, ranks + 1) if ranks % number == 0]
+    grids = [(x, y, ranks // (x * y)) for x in divisors for y in divisors if ranks % (x * y) == 0]
+    return min(grids, key=lambda grid: (sum(n for n in grid if n > 1), sum(n * n for n in grid), grid))
+
+
+def _surroundings(sides: Sequence[float], edge: float, distance: float) -> float:
+    """The volume within a distance of a block in a periodic cube.
+
+    A point outside of the block is off it in one, two or three directions, in each by up to half of what the block
+    leaves of the cube, on either side.
+    """
+    volume = 0.0
+    for count in range(4):
+        for off in combinations(range(3), count):
+            within = prod(side for axis, side in enumerate(sides) if axis not in off)
+            gaps = [(edge - sides[axis]) / 2.0 for axis in off]
+            volume += within * 2.0**count * float(_clipped_ball(np.array(distance**2), gaps))
+    return volume
+
+
+def _clipped_ball(square: NDArray[np.float64], gaps: Sequence[float]) -> NDArray[np.float64]:
+    """The volume of points with 0 ≤ x_i ≤ gap_i and Σ x_i² ≤ square, in as many dimensions as there are gaps."""
+    if not gaps:
+        return np.ones_like(square)
+    reach = np.minimum(gaps[0], np.sqrt(square))
+    if len(gaps) == 1:
+        return reach
+    points = reach[..., None] * MIDPOINTS
+    beside: NDArray[np.float64] = _clipped_ball(square[..., None] - points**2, gaps[1:]).mean(-1)
+    return reach * beside

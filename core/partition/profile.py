@@ -1,0 +1,120 @@
+"""What a model asks of ranks, found out from the model itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self, final
+
+from torch import Tensor
+
+from halocline.aggregation import Form
+from halocline.model.backbone import Backbone
+from halocline.model.chain import chain
+from halocline.model.stage import Stage, State
+from halocline.partition.part import whole
+from halocline.program import Precision, Program
+from halocline.program.layout import lay_out
+
+#: Atoms of the chain that stages are run on: enough for every one of them to have neighbours.
+CHAIN = 8
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The hops of a model and the state between them.
+
+    Attributes:
+        levels: the hop level of the receivers, for each hop of each stage, where halos are recomputed.
+        hops: of each stage that has any. Where state is exchanged, these are the halos of the stages.
+        bytes: that exchanging ranks send in one step for each atom of a halo, forwards and backwards.
+        rounds: how often they do so.
+    """
+
+    levels: tuple[int, ...]
+    hops: tuple[int, ...]
+    bytes: int
+    rounds: int
+
+    @classmethod
+    def of(cls, backbone: Backbone, precision: Precision) -> Self:
+        """Count the hops of a backbone, and run its stages on a few atoms to see what they hand on.
+
+        Raises:
+            BackboneError: the backbone cannot be evaluated, see `Program.freeze`.
+        """
+        hops = tuple(stage.spec.hops for _, stage in backbone.stages() if stage.spec.hops)
+        forwards, backwards = _sent(backbone, precision)
+        sent = sum(_row_bytes(values) for values in (*forwards, *backwards))
+        return cls(_receiver_levels(backbone), hops, sent, len(forwards) + len(backwards))
+
+    @classmethod
+    def of_layers(cls, layers: int, floats: int, size: int = 4) -> Self:
+        """A model of equal layers of one hop each.
+
+        Args:
+            layers: how many.
+            floats: for each atom, that one layer hands to the next as one array.
+            size: bytes of a float.
+        """
+        rounds = 2 * (layers - 1)
+        return cls(tuple(reversed(range(layers))), (1,) * layers, rounds * floats * size, rounds)
+
+    @property
+    def reach(self) -> int:
+        """Hops of the halo of recomputing ranks."""
+        return max(self.levels, default=-1) + 1
+
+    @property
+    def exchanged_reach(self) -> int:
+        """Hops of the halo of exchanging ranks."""
+        return max(self.hops, default=0)
+
+
+def _receiver_levels(backbone: Backbone) -> tuple[int, ...]:
+    """Stages work their way from the outermost level to the innermost; so does each readout by itself."""
+    level, readouts = backbone.hops, backbone.readouts
+    levels: list[int] = []
+    for depth, stage in enumerate((backbone.embed, *backbone.layers)):
+        assert isinstance(stage, Stage)
+        levels += range(level - stage.spec.hops, level)
+        level -= stage.spec.hops
+        if depth in readouts:
+            levels += range(readouts[depth].spec.hops)
+    return tuple(levels)
+
+
+def _sent(backbone: Backbone, precision: Precision) -> tuple[list[Tensor], list[Tensor]]:
+    """Values of atoms that cross between ranks, and those whose cotangents come back.
+
+    Every rank computes by itself what follows from the species alone. From the first stage with hops on, a stage
+    that looks at neighbours needs their state; its cotangents return once for each such stage.
+    """
+    shared = [form for form in Form if all(form in stage.spec.forms for _, stage in backbone.stages())]
+    program = Program.freeze(backbone, precision, shared[0] if shared else Form.EDGES)
+    graph = chain(backbone, CHAIN, seed=0)
+    inputs = lay_out(graph, whole(CHAIN, graph.edges, 1), program.form, precision)
+    frozen, state, complete = program.backbone, State({"species": inputs.species}, {}), True
+    forwards: list[Tensor] = []
+    backwards: list[Tensor] = []
+    for depth, layer in enumerate((frozen.embed, *frozen.layers)):
+        assert isinstance(layer, Stage)
+        readers = [layer, *([frozen.readouts[depth - 1]] if depth - 1 in frozen.readouts else [])]
+        _cross(state, [] if complete else readers, forwards, backwards)
+        state = layer(state, *[inputs.block(0, inputs.vectors)] * layer.spec.hops)
+        complete = complete and not layer.spec.hops
+    last = frozen.readouts.get(len(frozen.layers))
+    _cross(state, [last] if last and not complete else [], forwards, backwards)
+    return forwards, backwards
+
+
+def _cross(state: State, readers: list[Stage], forwards: list[Tensor], backwards: list[Tensor]) -> None:
+    """Note what the readers of a state make ranks send."""
+    looking = [stage for stage in readers if stage.spec.hops]
+    values = [state.atoms[name] for name in sorted(state.atoms)]
+    forwards += values if looking else []
+    backwards += [value for value in values if value.is_floating_point()] * len(looking)
+
+
+def _row_bytes(values: Tensor) -> int:
+    return values[0].numel() * values.element_size()

@@ -1,0 +1,130 @@
+"""How fast a machine evaluates edges and sends bytes: measured, never declared."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, final
+
+import numpy as np
+
+from halocline.errors import StructureError
+from halocline.graph import Graph, Structure
+
+if TYPE_CHECKING:
+    from halocline.evaluator import Runner
+
+#: What a whole evaluation takes of a stage's value alone, derivatives left out. Exchanging ranks compute values
+#: once more for the derivatives. Eager torch on a CPU with SchNet of three layers: see docs/scaling.md.
+VALUE_SHARE: Final = 0.25
+
+#: Times that something is measured. The best counts: whatever else a machine does only makes it slower.
+REPEATS: Final = 5
+
+#: Atoms of an excerpt: enough for edges to outweigh what a call costs, and done within a second.
+EXCERPT: Final = 2000
+
+#: Bytes of the short and of the long message that a link is measured with.
+SHORT, LONG = 8, 1 << 22
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Speeds:
+    """Of the ranks and of the links between them.
+
+    Attributes:
+        seconds_per_edge: that a rank takes for one edge in one hop of a stage, derivatives included.
+        bytes_per_second: of a link between two ranks, and of that of the driver; may be infinite, or zero.
+        latency: seconds that a message takes, however short.
+        value_share: see `VALUE_SHARE`.
+        seconds_per_atom: that the driver works on each atom in a step, while ranks wait.
+    """
+
+    seconds_per_edge: float
+    bytes_per_second: float
+    latency: float
+    value_share: float = VALUE_SHARE
+    seconds_per_atom: float = 0.0
+
+
+def measure_compute(runner: Runner, graph: Graph, hops: int) -> float:
+    """Seconds for one edge in one hop, from evaluations of a whole graph.
+
+    Args:
+        runner: that recomputes halos.
+        graph: of a small structure, see `excerpt`.
+        hops: receptive field of its model.
+
+    Raises:
+        StructureError: the graph has no edges.
+    """
+    from halocline.evaluator import NoLinks
+
+    if not len(graph.edges):
+        raise StructureError("Atoms without neighbours say nothing about speed; choose halo=recompute.")
+    parts = np.zeros(len(graph.structure), np.int64)
+    seconds = _best(lambda: runner.run(graph, parts, NoLinks()))
+    return seconds / (len(graph.edges) * hops)
+
+
+def measure_link(round_trip: Callable[[int], object]) -> tuple[float, float]:
+    """Bytes per second and latency in seconds, both for one direction.
+
+    Args:
+        round_trip: sends so many bytes to another rank, and returns when it has got as many back.
+    """
+    short, long = (_best(lambda size=size: round_trip(size)) / 2.0 for size in (SHORT, LONG))  # type: ignore[misc]
+    rate = (LONG - SHORT) / (long - short) if long > short else float("inf")
+    return rate, short
+
+
+def excerpt(graph: Graph, atoms: int = EXCERPT) -> Graph:
+    """A small graph of the same kind: neighbourhoods around the atom that has most neighbours.
+
+    Args:
+        graph: of any structure.
+        atoms: more are not taken.
+    """
+    receivers, senders = graph.edges.receivers, graph.edges.senders
+    total = len(graph.structure)
+    hops = np.full(total, total)
+    hops[np.argmax(np.bincount(receivers, minlength=total))] = 0
+    inside, hop = hops == 0, 0
+    while inside.sum() < min(atoms, total):
+        hop += 1
+        frontier = senders[inside[receivers] & ~inside[senders]]
+        if not len(frontier):
+            break
+        hops[frontier] = hop
+        inside[frontier] = True
+    chosen = np.sort(np.argsort(hops, kind="stable")[: min(atoms, int(inside.sum()))])
+    return _among(graph, chosen)
+
+
+def _among(graph: Graph, atoms: np.ndarray) -> Graph:
+    """The graph of some of the atoms; opposite edges stay or leave together."""
+    place = np.full(len(graph.structure), -1)
+    place[atoms] = np.arange(len(atoms))
+    edges, structure = graph.edges, graph.structure
+    kept = (place[edges.receivers] >= 0) & (place[edges.senders] >= 0)
+    few = edges[kept]
+    return Graph(
+        structure=Structure(structure.numbers[atoms], structure.positions[atoms], structure.cell, structure.pbc),
+        edges=type(few)(place[few.receivers], place[few.senders], few.shifts),
+        vectors=graph.vectors[kept],
+        partners=None if graph.partners is None else (np.cumsum(kept) - 1)[graph.partners[kept]],
+    )
+
+
+def _best(work: Callable[[], object]) -> float:
+    """Seconds of the quickest of several calls; the first one only warms up."""
+    work()
+    return min(_seconds(work) for _ in range(REPEATS))
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
