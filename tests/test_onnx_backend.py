@@ -13,6 +13,7 @@ from structures import random_structure
 
 from halocline.aggregation import Form
 from halocline.backends.onnx.engine import Engine, sizes_of
+from halocline.backends.onnx.engines import Engines
 from halocline.backends.onnx.executor import OnnxExecutor
 from halocline.backends.onnx.reproduction import require_reproduction
 from halocline.backends.onnx.session import OnnxSession
@@ -166,7 +167,7 @@ def test_padding_changes_nothing(name):
     precision = Precision.FLOAT64
     program = lowered(name, precision)
     arguments = (model(name, precision).SerializeToString(), program.manifest, CPU, 1)
-    exact, padded = Engine(*arguments, {}), OnnxSession(*arguments)
+    exact, padded = Engine(*arguments, {}), OnnxSession(Engines(*arguments))
     liquid = structures(name)["liquid"]
     owned = np.arange(len(liquid)) % 5 == 0
     for inputs in (table_inputs(name, precision, liquid), table_inputs(name, precision, liquid, owned)):
@@ -193,7 +194,7 @@ def test_a_part_that_owns_nothing():
     name, precision = "lennard-jones", Precision.FLOAT64
     inputs = table_inputs(name, precision, structures(name)["cluster"], np.zeros(9, bool))
     program = lowered(name, precision)
-    session = OnnxSession(model(name, precision).SerializeToString(), program.manifest, CPU, 1)
+    session = OnnxSession(Engines(model(name, precision).SerializeToString(), program.manifest, CPU, 1))
     energies, gradients = session(inputs)
     assert energies.shape == (0,)
     assert gradients.shape == inputs.vectors.shape

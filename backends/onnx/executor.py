@@ -9,12 +9,9 @@ import torch
 
 from halocline.aggregation import Form
 from halocline.backends.onnx.packages import problem, require, runtime
-from halocline.backends.onnx.reproduction import require_reproduction
 from halocline.backends.onnx.target import PROVIDERS, choose_target
 from halocline.errors import UsageError
-from halocline.executor import Capabilities, Diagnosis, Executor, Session
-from halocline.lowering import flatten, lower
-from halocline.lowering.example import example_inputs
+from halocline.executor import Capabilities, Diagnosis, Executor, Session, StageSession
 from halocline.program import Precision, Program
 
 _PACKAGES = ("onnx", "onnxruntime")
@@ -65,12 +62,15 @@ class OnnxExecutor(Executor):
 
     def prepare(self, program: Program) -> Session:
         """Lower the program, translate it, compile it, and see that it still computes the same."""
-        from halocline.backends.onnx.convert import to_onnx
-        from halocline.backends.onnx.session import OnnxSession
+        from halocline.backends.onnx.prepare import prepare_program
 
-        lowered = lower(program)
-        model = to_onnx(lowered).SerializeToString()
-        session = OnnxSession(model, lowered.manifest, self._target, self._threads)
-        example = example_inputs(program.backbone, program.form, program.precision)
-        require_reproduction(session.compute, lowered, flatten(example), self._target)
-        return session
+        return prepare_program(program, self._target, self._threads)
+
+    def prepare_stages(self, program: Program) -> dict[str, StageSession]:
+        """Do for each stage by itself what `prepare` does for the program."""
+        from halocline.backends.onnx.prepare import prepare_stage
+
+        return {
+            name: prepare_stage(program, name, self._target, self._threads)
+            for name, _ in program.backbone.stages()
+        }

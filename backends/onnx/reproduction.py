@@ -42,5 +42,5 @@ def require_reproduction(
         if not error <= _TOLERANCE[precision] * scale + _FLOOR[precision]:
             raise LoweringError(
                 f"{target.provider_name} computes {value.name} of {lowered.manifest.backbone!r} wrongly, off by "
-                f"{error:.1e} {value.unit}; use another provider or backend."
+                f"{error:.1e}{value.unit and ' ' + value.unit}; use another provider or backend."
             )

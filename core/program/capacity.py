@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Self, final
 
 import torch
@@ -43,11 +43,7 @@ class Capacity:
     def bucket(cls, inputs: TableInputs) -> Self:
         """The sizes of these inputs, rounded up so that similar inputs share one compiled shape."""
         exact = cls.of(inputs)
-        total, levels = 0, []
-        for size in _shells(exact.levels):
-            total += _round_up(size)
-            levels.append(total)
-        return cls(tuple(levels), _round_up(exact.width), _round_up(exact.transposed))
+        return cls(bucket_levels(exact.levels), _round_up(exact.width), _round_up(exact.transposed))
 
     def holds(self, inputs: TableInputs) -> bool:
         """Whether these inputs fit."""
@@ -58,6 +54,17 @@ class Capacity:
             and exact.transposed <= self.transposed
             and all(n <= c for n, c in zip(_shells(exact.levels), _shells(self.levels), strict=True))
         )
+
+
+def bucket_levels(levels: tuple[int, ...]) -> tuple[int, ...]:
+    """Hop levels (n_0, ..., n_H), each with room for padding at its end."""
+    return tuple(accumulate(_round_up(size) for size in _shells(levels)))
+
+
+def homes(levels: tuple[int, ...], capacity: tuple[int, ...]) -> Tensor:
+    """Where each atom goes, (n_H,): hop level h begins where the capacity of level h - 1 ends."""
+    starts = (0, *capacity[:-1])
+    return torch.cat([start + torch.arange(size) for start, size in zip(starts, _shells(levels), strict=True)])
 
 
 def pad(inputs: TableInputs, capacity: Capacity) -> TableInputs:
@@ -77,20 +84,20 @@ def pad(inputs: TableInputs, capacity: Capacity) -> TableInputs:
             "Compile it for more."
         )
     device = inputs.species.device
-    homes = _homes(exact.levels, capacity.levels).to(device)
-    rows = homes[: len(inputs.neighbours)]
+    places = homes(exact.levels, capacity.levels).to(device)
+    rows = places[: len(inputs.neighbours)]
     room = capacity.levels[-2]
     assert inputs.mask is not None
     return TableInputs(
-        species=_spread(inputs.species, homes, (capacity.levels[-1],), int(inputs.species[0])),
+        species=_spread(inputs.species, places, (capacity.levels[-1],), int(inputs.species[0])),
         vectors=_spread(inputs.vectors, rows, (room, capacity.width, 3)),
-        seeds=_spread(inputs.seeds, homes[: exact.levels[0]], (capacity.levels[0],)),
+        seeds=_spread(inputs.seeds, places[: exact.levels[0]], (capacity.levels[0],)),
         levels=capacity.levels,
         mask=_spread(inputs.mask, rows, (room, capacity.width)),
-        neighbours=_spread(homes[inputs.neighbours], rows, (room, capacity.width)),
+        neighbours=_spread(places[inputs.neighbours], rows, (room, capacity.width)),
         transposed=_spread(
             _moved_slots(inputs.transposed, rows, exact.width, capacity.width),
-            homes,
+            places,
             (capacity.levels[-1], capacity.transposed),
             capacity.width - 1,
         ),
@@ -99,22 +106,21 @@ def pad(inputs: TableInputs, capacity: Capacity) -> TableInputs:
 
 def crop(outputs: ProgramOutputs, inputs: TableInputs, capacity: Capacity) -> ProgramOutputs:
     """Take the outputs of the original inputs out of those of the padded ones."""
+    return ProgramOutputs(outputs.energies[: inputs.levels[0]], crop_edges(outputs.gradients, inputs, capacity))
+
+
+def crop_edges(values: Tensor, inputs: TableInputs, capacity: Capacity) -> Tensor:
+    """Take the slots of the original inputs out of those [..., C] of the padded ones."""
     exact = Capacity.of(inputs)
     if exact == capacity:
-        return outputs
-    rows = _homes(exact.levels, capacity.levels)[: len(inputs.neighbours)].to(outputs.gradients.device)
-    return ProgramOutputs(outputs.energies[: exact.levels[0]], outputs.gradients[rows, : exact.width])
+        return values
+    rows = homes(exact.levels, capacity.levels)[: len(inputs.neighbours)].to(values.device)
+    return values[rows, : exact.width]
 
 
 def _shells(levels: tuple[int, ...]) -> tuple[int, ...]:
     """Atoms that each hop level adds."""
     return (levels[0], *(outer - inner for inner, outer in pairwise(levels)))
-
-
-def _homes(levels: tuple[int, ...], capacity: tuple[int, ...]) -> Tensor:
-    """Where each atom goes, (n_H,): hop level h begins where the capacity of level h - 1 ends."""
-    starts = (0, *capacity[:-1])
-    return torch.cat([start + torch.arange(size) for start, size in zip(starts, _shells(levels), strict=True)])
 
 
 def _spread(values: Tensor, rows: Tensor, shape: tuple[int, ...], fill: float = 0) -> Tensor:

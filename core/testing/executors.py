@@ -21,6 +21,7 @@ from halocline.testing import tolerances
 from halocline.testing.comparison import energy_scale, force_scale, require_close, require_identical, require_same
 from halocline.testing.evaluate import Run, divide, sum_parts
 from halocline.testing.report import Failure
+from halocline.testing.stages import require_stages
 from halocline.testing.structures import graph_of
 from halocline.testing.subject import Subject
 
@@ -72,6 +73,12 @@ def check_part_results(subject: ExecutorSubject) -> None:
     for precision in subject.executor.capabilities.precisions:
         result = subject.evaluate(subject.session(precision), precision, atoms, owners)
         _require_reference(subject, f"summed over parts in {precision.value}", result, precision, atoms)
+
+
+def check_stages(subject: ExecutorSubject) -> None:
+    """Stages run one by one give the eager definition's values and vector-Jacobian products."""
+    for precision in subject.executor.capabilities.precisions:
+        require_stages(subject.executor, subject.program(precision))
 
 
 def check_repetition(subject: ExecutorSubject) -> None:
@@ -132,6 +139,7 @@ EXECUTOR_CHECKS = MappingProxyType(
     {
         "results": check_results,
         "part-results": check_part_results,
+        "stages": check_stages,
         "repetition": check_repetition,
         "devices": check_devices,
         "diagnosis": check_diagnosis,

@@ -49,3 +49,10 @@ CLEARANCE: Final = 4e-3
 FLOAT32_FORCE: Final = 1e-5
 FLOAT32_FORCE_FLOOR: Final = 1e-6
 FLOAT32_ENERGY: Final = 1e-6
+
+#: Single stages against their definition in the same precision, relative to the largest value: the same operations
+#: on the same numbers, with sums in another order. Measured: up to 1e-15 and 5e-7. The largest value counts as the
+#: floor at least, for values that cancel.
+STAGE: Final = 1e-12
+FLOAT32_STAGE: Final = 1e-5
+STAGE_FLOOR: Final = 1e-3

@@ -1,0 +1,56 @@
+"""From programs and stages to sessions: lowered, translated, compiled, and seen to compute the same."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from torch import Tensor
+
+from halocline.backends.onnx.convert import to_onnx
+from halocline.backends.onnx.engines import Engines
+from halocline.backends.onnx.reproduction import require_reproduction
+from halocline.backends.onnx.session import OnnxSession
+from halocline.backends.onnx.stages import OnnxStage
+from halocline.backends.onnx.target import Target
+from halocline.lowering import Lowered, flatten, lower, lower_stage
+from halocline.lowering.example import example_inputs
+from halocline.lowering.stage_example import stage_inputs
+from halocline.lowering.stage_function import StageFunction
+from halocline.program import Program
+
+#: Before the names of a stage's outputs: a stage may write what it reads, and names in a model are unique.
+_WRITTEN: Final = "out."
+
+
+def prepare_program(program: Program, target: Target, threads: int) -> OnnxSession:
+    """Prepare a whole program; raises as `OnnxExecutor.prepare` does."""
+    example = example_inputs(program.backbone, program.form, program.precision)
+    return OnnxSession(_compile(lower(program), flatten(example), target, threads))
+
+
+def prepare_stage(program: Program, name: str, target: Target, threads: int) -> OnnxStage:
+    """Prepare one stage of a program; raises as `OnnxExecutor.prepare_stages` does."""
+    programs = lower_stage(program, name)
+    state, inputs = stage_inputs(program, name)[0]
+    example = StageFunction(program, name, state, inputs).arguments(state, inputs)
+    value = _compile_stage(programs.value, example, target, threads)
+    reads_floats = bool(programs.vjp.manifest.outputs)
+    return OnnxStage(
+        programs, value, _compile_stage(programs.vjp, example, target, threads) if reads_floats else None
+    )
+
+
+def _compile_stage(lowered: Lowered, example: Mapping[str, Tensor], target: Target, threads: int) -> Engines:
+    manifest = lowered.manifest
+    outputs = tuple(dataclasses.replace(value, name=_WRITTEN + value.name) for value in manifest.outputs)
+    renamed = dataclasses.replace(lowered, manifest=dataclasses.replace(manifest, outputs=outputs))
+    return _compile(renamed, [example[value.name] for value in manifest.inputs], target, threads)
+
+
+def _compile(lowered: Lowered, example: Sequence[Tensor], target: Target, threads: int) -> Engines:
+    """Raises LoweringError where the result differs from the lowered program's on the example."""
+    engines = Engines(to_onnx(lowered).SerializeToString(), lowered.manifest, target, threads)
+    require_reproduction(engines, lowered, example, target)
+    return engines
