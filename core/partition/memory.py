@@ -1,0 +1,181 @@
+"""How much memory an evaluation takes, and how many parts keep it within a bound.
+
+Three things take memory. The process itself does: the interpreter, PyTorch, a model. So do the structure and its
+neighbours, in proportion to candidate edges, edges and atoms; most while the list is searched. And so does the
+network, in proportion to the edges and atoms of the part that is evaluated, counted once for each layer that works
+on them. The network's share is measured: small chains are evaluated and the bytes of all tensors followed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Self, final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+
+from halocline.aggregation import Form
+from halocline.errors import UsageError
+from halocline.graph import Graph
+from halocline.model.backbone import Backbone
+from halocline.model.chain import chain
+from halocline.partition.halo import expected_levels
+from halocline.partition.part import Cutter, Part, cut_part
+from halocline.partition.partitioner import Partitioner
+from halocline.partition.size import format_size
+from halocline.program import Precision, Program, energies_and_gradients
+from halocline.program.layout import lay_out
+from halocline.program.live_bytes import peak_bytes
+
+#: Bytes of a process that has loaded PyTorch and a model and evaluated a few atoms.
+PROCESS: Final = 400 * 1024**2
+
+#: Bytes for each candidate edge: at the peak of the search, and kept (three indices, three shifts).
+SEARCH, CANDIDATE = 200, 48
+
+#: Bytes for each edge of the graph: three indices, three shifts, a vector, and its place in the part at hand.
+EDGE: Final = 80
+
+#: Bytes for each atom: what came in, its copy, results, and what finds the edges of an atom.
+ATOM: Final = 400
+
+#: Bytes for each edge of a part besides the network's: indices, vectors, gradients and their copies.
+PART_EDGE: Final = 200
+
+#: The two numbers of a model predict tracked bytes within a tenth; allocators keep some more than is asked for.
+MARGIN: Final = 1.2
+
+#: Parts are raised by at most this factor at a time, as some numbers of parts only happen to divide badly.
+LARGEST_RAISE: Final = 1.1
+
+#: Chains to measure on: atoms, spacing in cutoffs (few or many neighbours), and how many of the atoms are owned.
+CHAINS: Final = ((40, 0.7, 40), (80, 0.45, 80), (60, 0.45, 3), (60, 0.7, 20))
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class MemoryModel:
+    """Bytes that a network takes on a part: ``per_edge`` · edges + ``per_atom`` · atoms.
+
+    Edges are counted for each layer that works on them, and atoms for each hop level that holds them.
+
+    Attributes:
+        per_edge: bytes.
+        per_atom: bytes.
+        form: layout of edges; in tables each slot counts as an edge.
+    """
+
+    per_edge: float
+    per_atom: float
+    form: Form
+
+    @classmethod
+    def measure(cls, backbone: Backbone, precision: Precision, form: Form) -> Self:
+        """Evaluate small chains by the eager definition and follow the bytes of all tensors.
+
+        Raises:
+            BackboneError: the backbone cannot work in this form.
+        """
+        program = Program.freeze(backbone, precision, form)
+        counts, peaks = [], []
+        for atoms, spacing, owned in CHAINS:
+            graph = chain(backbone, atoms, seed=0, spacing=spacing)
+            part = cut_part(np.arange(atoms) < owned, graph.edges, backbone.hops)
+            inputs = lay_out(graph, part, form, precision)
+            counts.append(_counts(part, form))
+            peaks.append(peak_bytes(partial(energies_and_gradients, program.backbone, inputs)))
+        relative = np.array(counts) / np.array(peaks)[:, None]
+        (per_edge, per_atom), _ = nnls(relative, np.ones(len(peaks)))
+        return cls(float(per_edge), float(per_atom), form)
+
+    def network(self, part: Part) -> float:
+        """Bytes of the network's tensors on a part, at their peak."""
+        edges, atoms = _counts(part, self.form)
+        return self.per_edge * edges + self.per_atom * atoms
+
+    def parts(self, graph: Graph, candidates: int, hops: int, partitioner: Partitioner, bound: int) -> int:
+        """The number of parts that keeps an evaluation in turn within so many bytes.
+
+        It is estimated from the geometry of halos, and raised until all parts, really cut, fit.
+
+        Args:
+            graph: of the whole structure.
+            candidates: edges of the neighbour list that the graph was cut from.
+            hops: receptive field of the model.
+            partitioner: which would divide it.
+            bound: bytes, of the whole process.
+
+        Raises:
+            UsageError: the structure and its neighbours, or the smallest of parts, exceed the bound.
+        """
+        room = bound - self._resident(graph, candidates, bound)
+        self._require_room(graph, hops, room, bound)
+        parts = self._estimated_parts(graph, hops, room)
+        while parts < len(graph.structure):
+            largest = self._largest(graph, partitioner.owners(graph, parts), hops)
+            if largest <= room:
+                break
+            parts = max(parts + 1, int(parts * min(largest / room, LARGEST_RAISE)))
+        return min(parts, len(graph.structure))
+
+    def _resident(self, graph: Graph, candidates: int, bound: int) -> int:
+        """Bytes that are taken whatever the parts.
+
+        Raises:
+            UsageError: more than the bound.
+        """
+        fixed = PROCESS + ATOM * len(graph.structure)
+        kept = fixed + CANDIDATE * candidates + EDGE * len(graph.edges)
+        needed = max(kept, fixed + SEARCH * candidates)
+        if needed > bound:
+            raise UsageError(
+                f"The neighbour list of {len(graph.structure)} atoms alone needs {format_size(needed)}, more than "
+                f"the {format_size(bound)} allowed; allow more."
+            )
+        return kept
+
+    def _require_room(self, graph: Graph, hops: int, room: float, bound: int) -> None:
+        """Refuse if not even a part of one atom fits: the one with most neighbours."""
+        atoms = len(graph.structure)
+        crowded = np.argmax(np.bincount(graph.edges.receivers, minlength=atoms), keepdims=True)
+        needed = self._taken(Cutter(graph.edges, atoms).cut(crowded, hops))
+        if needed > room:
+            raise UsageError(
+                f"A part of a single atom needs {format_size(needed)} besides the neighbour list, more than "
+                f"{format_size(bound)} leave; allow more."
+            )
+
+    def _estimated_parts(self, graph: Graph, hops: int, room: float) -> int:
+        """The smallest number of parts that should fit."""
+        few, many = 0, len(graph.structure)  # the latter fits, the former does not
+        while many - few > 1:
+            middle = (few + many) // 2
+            edges, atoms = expected_levels(graph, hops, middle)
+            widest = edges[-1] if edges else 0.0
+            needed = self._with_margin(self.per_edge * sum(edges) + self.per_atom * sum(atoms), widest)
+            few, many = (few, middle) if needed <= room else (middle, many)
+        return many
+
+    def _largest(self, graph: Graph, owners: NDArray[np.int64], hops: int) -> float:
+        """Bytes that the largest part takes."""
+        cutter = Cutter(graph.edges, len(owners))
+        order = np.argsort(owners, kind="stable")
+        groups = np.split(order, np.flatnonzero(np.diff(owners[order])) + 1)
+        return max(self._taken(cutter.cut(owned, hops)) for owned in groups)
+
+    def _taken(self, part: Part) -> float:
+        return self._with_margin(self.network(part), len(part.edges))
+
+    @staticmethod
+    def _with_margin(network: float, edges: float) -> float:
+        return MARGIN * (network + PART_EDGE * edges)
+
+
+def _counts(part: Part, form: Form) -> tuple[int, int]:
+    """Edges over all layers, and atoms over all hop levels."""
+    if form is Form.EDGES:
+        return sum(part.edge_levels), sum(part.levels)
+    width = int(np.bincount(part.receivers).max(initial=0)) + 1
+    return width * sum(part.levels[:-1]), sum(part.levels)
