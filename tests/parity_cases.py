@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 from ase import Atoms
 from numpy_reference.lennard_jones import NumpyLennardJones
+from numpy_reference.m3gnet import NumpyM3GNet
 from numpy_reference.pairs import brute_force_pairs
 from numpy_reference.schnet import NumpySchNet, forces_and_virial
 from structures import random_structure
@@ -23,7 +24,7 @@ BACKENDS = ("torch", "onnx:threads=1", "onnx:threads=2")
 COMPILED = ("torch:compile=inductor", "torch:compile=aot", "ipu:target=cpu")
 
 #: Model → length in Å by which the structures are scaled.
-LENGTHS = {"schnet": 1.0, "schnet, one layer left": 1.0, "lennard-jones": 3.4}
+LENGTHS = {"schnet": 1.0, "schnet, one layer left": 1.0, "m3gnet": 1.0, "lennard-jones": 3.4}
 
 #: Å, more than a pair's length changes in a finite difference.
 CLEARANCE = 0.02
@@ -76,8 +77,12 @@ def answer(model, case):
     atoms, backbone = structure(model, case), potential(model).backbone
     pairs, vectors = brute_force_pairs(atoms, backbone.neighbours.cutoff)
     receivers, senders = ([pair[end] for pair in pairs] for end in (0, 1))
+    weights = {name: tensor.numpy() for name, tensor in backbone.state_dict().items()}
+    if backbone.name == "m3gnet":
+        reference = NumpyM3GNet(backbone.config, weights)
+        return Answer(*reference.energies_forces_virial(atoms.numbers, receivers, senders, vectors))
     if backbone.name == "schnet":
-        reference = NumpySchNet(backbone.config, {k: v.numpy() for k, v in backbone.state_dict().items()})
+        reference = NumpySchNet(backbone.config, weights)
     else:
         reference = NumpyLennardJones(backbone.config)
     energies, gradients = reference.energies_and_gradients(atoms.numbers, receivers, senders, vectors)
