@@ -29,6 +29,7 @@ class Crew:
         timeout: seconds after which a rank that says nothing counts as hung.
         processes: of the ranks, if the driver has started them, in the order of the channels.
         beside: the rank that runs in the driver's process, if one does.
+        store: where ranks meet, if the driver keeps it; it lives as long as they do.
     """
 
     def __init__(
@@ -37,8 +38,10 @@ class Crew:
         timeout: float,
         processes: Sequence[RankProcess] = (),
         beside: threading.Thread | None = None,
+        store: object = None,
     ) -> None:
         self._channels, self._timeout, self._processes = tuple(channels), timeout, tuple(processes)
+        self._store = store
         quiet = threading.Event()
         beats = (self._channels, timeout / BEATS, quiet)
         threading.Thread(target=_beat, args=beats, name="halocline-driver", daemon=True).start()

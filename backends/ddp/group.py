@@ -7,8 +7,10 @@ from typing import Final
 
 import torch
 from torch import distributed
-from torch.distributed import ProcessGroup
+from torch.distributed import PrefixStore, ProcessGroup  # type: ignore[attr-defined]  # not in its types
 
+from halocline.backends.ddp.meeting import meeting_point
+from halocline.backends.ddp.place import Place
 from halocline.errors import DistributedError
 
 #: How many times the evaluator's timeout a rank waits for a neighbour. The driver sees sooner whether that one
@@ -16,13 +18,15 @@ from halocline.errors import DistributedError
 PATIENCE: Final = 10.0
 
 
-def join_group(device: torch.device, timeout: float) -> ProcessGroup:
+def join_group(device: torch.device, place: Place, name: str, timeout: float) -> ProcessGroup:
     """Meet the other ranks at the address that the environment names; all of them have to call this.
 
     A program that torchrun started may have a process group already. That one stays as it is.
 
     Args:
         device: ``cpu``, which communicates through gloo, or one CUDA device, through nccl.
+        place: of this rank.
+        name: of the group, which no other group has or had.
         timeout: seconds, of the evaluator.
 
     Raises:
@@ -37,7 +41,14 @@ def join_group(device: torch.device, timeout: float) -> ProcessGroup:
         if distributed.is_initialized():
             group = distributed.new_group(backend=backend, timeout=limit, device_id=bound)
         else:
-            distributed.init_process_group(backend, "env://", timeout=limit, device_id=bound)
+            distributed.init_process_group(
+                backend,
+                timeout=limit,
+                store=PrefixStore(name, meeting_point()),
+                rank=place.rank,
+                world_size=place.ranks,
+                device_id=bound,
+            )
             group = distributed.group.WORLD
     except (RuntimeError, ValueError) as error:
         raise DistributedError(f"It did not find the other ranks: {error}") from error

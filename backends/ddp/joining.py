@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import socket
 import threading
 import time
-from datetime import timedelta
 from multiprocessing import AuthenticationError
 from typing import Final
 
-# Exported, but not in its types.
-from torch.distributed import PrefixStore, Store, rendezvous  # type: ignore[attr-defined]
-
 from halocline.backends.ddp.channel import Channel, authenticated
+from halocline.backends.ddp.meeting import GATHERING, meeting_point
 from halocline.backends.ddp.messages import Hello, hello
 from halocline.backends.ddp.place import Place
 from halocline.backends.ddp.rank import end_process
 from halocline.backends.ddp.service import serve
 from halocline.errors import DistributedError, UsageError
 
-#: Seconds within which all processes have to ask for the evaluator: they may load something large before.
-GATHERING: Final = 300.0
+#: Seconds after which a rank asks again where the driver is, if it was not where the store says.
+AGAIN: Final = 0.2
+
+#: Seconds for the driver to say what happened: torchrun ends it as soon as it sees another process fail.
+LAST_WORDS: Final = 3.0
+
+#: Set once this process has called the others together: they do not come a second time.
+_called = threading.Event()
 
 
 def gather(place: Place, digest: str, timeout: float) -> tuple[list[Channel], threading.Thread]:
@@ -40,17 +44,17 @@ def gather(place: Place, digest: str, timeout: float) -> tuple[list[Channel], th
         UsageError: the ranks serve, or served, another evaluator.
         DistributedError: some do not come.
     """
-    store = _meeting_point()
-    if store.add("evaluators", 1) > 1:
+    if _called.is_set():
         raise UsageError(
-            "The processes of torchrun serve one evaluator and end with it; this is the second one. "
-            "Make one calculator and use it for everything."
+            "The processes of torchrun serve one evaluator, and end with it or with its first failure; use one "
+            "for everything, and start the program again after a failure, as torchrun --max-restarts does."
         )
+    _called.set()
     one_node = place.local_ranks == place.ranks
     with socket.create_server(("127.0.0.1" if one_node else "", 0), backlog=place.ranks) as server:
         key, port = secrets.token_bytes(32), server.getsockname()[1]
         host = "127.0.0.1" if one_node else os.environ["MASTER_ADDR"]
-        store.set("driver", f"{host} {port} {key.hex()}")
+        meeting_point().set("driver", f"{host} {port} {key.hex()}")
         thread = threading.Thread(
             target=_serve_beside,
             args=(port, key, hello(place.rank, digest), place, timeout),
@@ -65,31 +69,45 @@ def serve_driver(place: Place, digest: str, timeout: float) -> None:
     """Be one of the other ranks, until the driver has finished.
 
     Raises:
-        DistributedError: there is no driver.
+        DistributedError: there is no driver, or no longer.
     """
+    channel = _find_driver(place.rank, timeout)
     try:
-        host, port, key = _meeting_point().get("driver").decode().split()
-        sock = socket.create_connection((host, int(port)), GATHERING)
-        sock.settimeout(None)
-        channel = authenticated(sock, bytes.fromhex(key), timeout, accepted=False)
-    except (RuntimeError, OSError, EOFError, AuthenticationError) as error:
-        raise DistributedError(f"Rank {place.rank} did not find the driver in rank 0: {error}") from error
-    serve(channel, hello(place.rank, digest), place, timeout, abandon=end_process)
+        serve(channel, hello(place.rank, digest), place, timeout, abandon=_end_late)
+    except DistributedError:
+        time.sleep(LAST_WORDS)
+        raise
     channel.close()
 
 
-def _meeting_point() -> Store:
-    """The store that torchrun, or else rank 0, keeps for all processes."""
-    try:
-        store, _, _ = next(rendezvous("env://", timeout=timedelta(seconds=GATHERING)))
-    except (RuntimeError, ValueError) as error:
-        raise DistributedError(f"The processes that torchrun started did not meet: {error}") from error
-    return PrefixStore("halocline", store)
+def _end_late() -> None:
+    """End this process if it does not by itself, because it waits for a rank that is gone."""
+    time.sleep(2.0 * LAST_WORDS)
+    end_process()
+
+
+def _find_driver(rank: int, timeout: float) -> Channel:
+    """Connect to where the store says the driver is.
+
+    That may be the driver before a restart, until the new one has written its own address.
+    """
+    until = time.monotonic() + GATHERING
+    while True:
+        try:
+            host, port, key = meeting_point().get("driver").decode().split()
+            sock = socket.create_connection((host, int(port)), timeout)
+            sock.settimeout(None)
+            return authenticated(sock, bytes.fromhex(key), timeout, accepted=False)
+        except (RuntimeError, OSError, EOFError, AuthenticationError) as error:
+            if time.monotonic() > until:
+                raise DistributedError(f"Rank {rank} did not find the driver in rank 0: {error}") from error
+        time.sleep(AGAIN)
 
 
 def _serve_beside(port: int, key: bytes, greeting: Hello, place: Place, timeout: float) -> None:
     channel = authenticated(socket.create_connection(("127.0.0.1", port)), key, timeout, accepted=False)
-    serve(channel, greeting, place, timeout, abandon=lambda: None)
+    with contextlib.suppress(DistributedError):  # the driver, in this same process, says it itself
+        serve(channel, greeting, place, timeout, abandon=lambda: None)
     channel.close()
 
 

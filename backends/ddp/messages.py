@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
+import secrets
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TypedDict, final
 
@@ -28,6 +29,7 @@ class Signal(Enum):
     BEAT = auto()  # "I am alive": of a driver always, of a rank while it works
     READY = auto()  # of a rank, once it has the model
     STOP = auto()  # of the driver, at the end
+    LOST = auto()  # of a rank to itself: the driver has gone without a word
 
 
 def own_versions() -> dict[str, str]:
@@ -71,6 +73,7 @@ class Assignment:
         device: ``cpu`` or ``cuda``.
         exchange: whether ranks send state to each other.
         timeout: seconds, of the evaluator.
+        group: name of the process group, unlike any before.
     """
 
     model: PortableModel
@@ -79,6 +82,7 @@ class Assignment:
     device: str
     exchange: bool
     timeout: float
+    group: str = field(default_factory=lambda: secrets.token_hex(8))
 
 
 @final

@@ -24,9 +24,8 @@ def start_ranks(ranks: int, assignment: Assignment) -> Crew:
         HaloclineError: they cannot do what they are asked to.
     """
     processes, store = spawn(ranks, assignment.timeout, linked=assignment.exchange and ranks > 1)
-    crew = Crew([process.channel for process in processes], assignment.timeout, processes)
+    crew = Crew([process.channel for process in processes], assignment.timeout, processes, store=store)
     _assign(crew, assignment)
-    del store  # the ranks have met there
     return crew
 
 

@@ -12,6 +12,7 @@ from halocline.backends.ddp.channel import BEATS, Channel
 from halocline.backends.ddp.messages import Assignment, Failure, Hello, Signal
 from halocline.backends.ddp.place import Place
 from halocline.backends.ddp.worker import Worker
+from halocline.errors import DistributedError
 
 
 def serve(channel: Channel, greeting: Hello, place: Place, timeout: float, abandon: Callable[[], object]) -> None:
@@ -23,11 +24,16 @@ def serve(channel: Channel, greeting: Hello, place: Place, timeout: float, aband
         place: of this rank.
         timeout: seconds after which a driver that says nothing counts as gone.
         abandon: what to do then, from another thread: this one may be waiting for a rank that is gone as well.
+
+    Raises:
+        DistributedError: the driver is gone.
     """
     line = _Line(channel, timeout, abandon)
     line.answer(greeting)
     worker: Worker | None = None
     while (request := line.request()) is not Signal.STOP:
+        if request is Signal.LOST:
+            raise DistributedError(f"Rank {place.rank} was left by the driver in rank 0, which failed or hangs.")
         try:
             if isinstance(request, Assignment):
                 worker = Worker(request, place)
@@ -53,7 +59,7 @@ class _Line:
         threading.Thread(target=self._listen, name="halocline-rank", daemon=True).start()
 
     def request(self) -> Any:
-        """Wait for the next request, or `Signal.STOP`."""
+        """Wait for the next request, `Signal.STOP`, or `Signal.LOST`."""
         return self._requests.get()
 
     def answer(self, message: object) -> None:
@@ -82,5 +88,5 @@ class _Line:
         self._leave()
 
     def _leave(self) -> None:
-        self._requests.put(Signal.STOP)
+        self._requests.put(Signal.LOST)
         self._abandon()

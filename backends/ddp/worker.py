@@ -39,7 +39,7 @@ class Worker:
         self._runner = make_runner(backbone, executor, assignment.precision, exchange=assignment.exchange)
         self._rule = backbone.neighbours
         linked = assignment.exchange and place.ranks > 1
-        self._group = join_group(self._device, assignment.timeout) if linked else None
+        self._group = join_group(self._device, place, assignment.group, assignment.timeout) if linked else None
         self._links: Links = NoLinks()
         self._plan: Plan | None = None
         self._cell: NDArray[np.float64] | None = None
