@@ -1,4 +1,4 @@
-"""The executors and exporters that come in the box."""
+"""The executors, evaluators and exporters that come in the box."""
 
 from __future__ import annotations
 
@@ -16,6 +16,14 @@ def halocline_executors() -> list[Component]:
             "onnx", "halocline.backends.onnx.executor:OnnxExecutor", "ONNX Runtime on a CPU or an NVIDIA GPU"
         ),
         Component("ipu", "halocline.backends.ipu.executor:IpuExecutor", "Graphcore IPUs through PopTorch"),
+    ]
+
+
+@hookimpl
+def halocline_evaluators() -> list[Component]:
+    """Describe the evaluators."""
+    return [
+        Component("ddp", "halocline.backends.ddp.evaluator:DdpEvaluator", "many processes, each with any executor")
     ]
 
 

@@ -19,7 +19,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model")
     add_model_choice(group)
     group = parser.add_argument_group("evaluation")
-    group.add_argument("--backend", default="torch", metavar="SPEC", help=f"{spec_help('executor')} [%(default)s]")
+    backends = spec_help("executor", "evaluator")
+    group.add_argument("--backend", default="torch", metavar="SPEC", help=f"{backends} [%(default)s]")
     add_dtype(group)
     add_device(group)
     group.add_argument("--partition", default="none", metavar="SPEC", help="name[:parts] [%(default)s]")
@@ -49,9 +50,9 @@ def add_device(group: Any) -> None:
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... [%(default)s]")
 
 
-def spec_help(kind: Kind) -> str:
+def spec_help(*kinds: Kind) -> str:
     """Explain an option that takes the name of a component with options; every installed one is named."""
-    names = ", ".join(registry().names(kind)) or "none is installed"
+    names = ", ".join(name for kind in kinds for name in registry().names(kind)) or "none is installed"
     return f"name[:key=value,…] of {names}"
 
 

@@ -13,10 +13,11 @@ import torch
 from ase.data import atomic_numbers, chemical_symbols
 
 from halocline.checkpoint import Checkpoint, save_checkpoint
-from halocline.errors import BackboneError, StructureError, UsageError
+from halocline.errors import BackboneError, StructureError, UsageError, unknown_name
 from halocline.evaluator import Evaluator, LocalEvaluator
 from halocline.graph import Radius, Structure
 from halocline.model.backbone import Backbone
+from halocline.model.receptive_field import require_hops
 from halocline.model.result import Result
 from halocline.partition import Division
 from halocline.plugin import registry
@@ -83,9 +84,11 @@ class Potential:
             backend: executor and its options, such as ``torch``.
             dtype: ``float32`` or ``float64``, of the network; geometry and sums are always float64.
             device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-            partition: ``none``, or a partitioner and a number of parts, such as ``rcb:8``: the parts are
-                evaluated one after another, exactly, which bounds the memory that the network takes.
-            halo: ``auto`` or ``recompute``: each part evaluates the halo that it needs.
+            partition: ``none``, or a partitioner and a number of parts, such as ``rcb:8``: on one device they are
+                evaluated one after another, which bounds the memory that the network takes; ``ddp`` gives each
+                rank its share. The result is that of the whole.
+            halo: ``recompute``, every part evaluates the halo that it needs; ``exchange``, parts run stage by
+                stage and send each other the state of their halos; or ``auto``.
 
         Raises:
             StructureError: not finite, no volume, coincident atoms, or elements the model does not know.
@@ -103,10 +106,15 @@ class Potential:
         if halo not in ("auto", "recompute", "exchange"):
             raise UsageError(f"The halo rule must be auto, recompute or exchange, not {halo!r}.")
         division, spec = Division.parse(partition), Spec.parse(backend)
-        if spec.name in registry().names("evaluator"):
+        evaluators = registry().names("evaluator")
+        if division.parts > 1 or spec.name in evaluators:
+            require_hops(self.backbone)
+        if spec.name in evaluators:
             given = {"backbone": self.backbone, "precision": Precision(dtype), "division": division}
             kind = registry().load("evaluator", spec.name)
             return cast("Evaluator", spec.build(kind, **given, device=device, halo=halo))
+        if spec.name not in registry().names("executor"):
+            raise unknown_name("backend", spec.name, {**registry().names("executor"), **evaluators})
         executor = spec.build(registry().load("executor", spec.name), device=device)
         return LocalEvaluator(self.backbone, executor, Precision(dtype), division, exchange=halo == "exchange")
 
