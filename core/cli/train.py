@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from halocline.cli.interruption import held_back
 from halocline.cli.output import emit_json, say, table
 from halocline.errors import UsageError
 
 if TYPE_CHECKING:
     from halocline.training.errors import Errors
+    from halocline.training.place import Place
     from halocline.training.problem import Problem
+    from halocline.training.recipe import Recipe
     from halocline.training.run import EpochRecord, Run
+    from halocline.training.team import Team
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -21,43 +27,124 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="folder of the run [name of the recipe]")
     parser.add_argument("--resume", action="store_true", help="continue the run in that folder")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... [%(default)s]")
-    parser.add_argument("--threads", type=int, metavar="N", help="processor threads [torch's choice]")
+    parser.add_argument("--ranks", type=int, metavar="N", help="processes that share each step [1, or torchrun's]")
+    parser.add_argument(
+        "--timeout", type=float, default=60.0, metavar="S", help="seconds to wait for a rank [%(default)g]"
+    )
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="processor threads of each process [torch's choice]"
+    )
     parser.add_argument("--json", action="store_true", help="write the result as JSON")
     parser.set_defaults(run=train)
 
 
 def train(arguments: argparse.Namespace) -> int:
-    """Run the command."""
+    """Run the command: as one rank, or by starting several that do."""
+    from halocline.cli.ranks import LOST, STARTED, run_ranks
+    from halocline.training.place import Place
+    from halocline.training.recipe import read_recipe
+    from halocline.training.team import LostRankError
+    from halocline.training.trainer import refuse_idle_ranks
+
+    place = Place.find(os.environ)
+    _check(arguments, place)
+    recipe = read_recipe(arguments.recipe)
+    refuse_idle_ranks(recipe.training, place.size if place else arguments.ranks or 1)
+    if place is None and (arguments.ranks or 1) > 1:
+        return run_ranks(_words_of_rank(arguments), arguments.ranks, arguments.timeout)
+    try:
+        return _fit(arguments, recipe, place)
+    except LostRankError:
+        if STARTED not in os.environ:
+            raise
+        return LOST
+
+
+def _check(arguments: argparse.Namespace, place: Place | None) -> None:
+    """Refuse values that have no meaning."""
+    for name in ("threads", "ranks"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise UsageError(f"--{name} must be at least 1, not {value}.")
+    if not 0.0 < arguments.timeout < float("inf"):
+        raise UsageError(f"--timeout must be a positive number of seconds, not {arguments.timeout:g}.")
+    if place is not None and arguments.ranks is not None:
+        raise UsageError(f"Leave out --ranks: torchrun has started {place.size} already.")
+
+
+def _words_of_rank(arguments: argparse.Namespace) -> list[str]:
+    """The command of each rank that is started."""
+    from halocline.cli.ranks import threads_per_rank
+
+    words = ["--debug"] if logging.getLogger("halocline").isEnabledFor(logging.DEBUG) else []
+    words += ["train", str(arguments.recipe), "--output", str(_folder(arguments))]
+    words += ["--device", arguments.device, "--timeout", str(arguments.timeout)]
+    words += ["--threads", str(arguments.threads or threads_per_rank(arguments.ranks))]
+    words += ["--resume"] if arguments.resume else []
+    return words + (["--json"] if arguments.json else [])
+
+
+def _folder(arguments: argparse.Namespace) -> Path:
+    return arguments.output or Path(arguments.recipe.stem)
+
+
+def _fit(arguments: argparse.Namespace, recipe: Recipe, place: Place | None) -> int:
+    """Train as the only rank, or as one of several."""
     import torch
 
+    from halocline.cli.ranks import STARTED, follow_starter
     from halocline.training.device import make_fabric
     from halocline.training.problem import prepare
-    from halocline.training.recipe import read_recipe
-    from halocline.training.result import finish
     from halocline.training.run import Run
+    from halocline.training.state import STATE_FILE, has_state
+    from halocline.training.team import make_team
 
-    recipe = read_recipe(arguments.recipe)
+    if STARTED in os.environ:
+        follow_starter()
     if arguments.threads is not None:
-        if arguments.threads < 1:
-            raise UsageError(f"--threads must be at least 1, not {arguments.threads}.")
         torch.set_num_threads(arguments.threads)
-    fabric = make_fabric(arguments.device, recipe.training.precision)
+    fabric = make_fabric(arguments.device, recipe.training.precision, place)
+    team = make_team(place, fabric.device, arguments.timeout)
     problem = prepare(recipe, arguments.recipe.parent)
-    _say_data(problem)
-    folder = arguments.output or Path(arguments.recipe.stem)
-    run = Run(problem, folder, fabric, resume=arguments.resume)
-    if arguments.resume:
+    folder = _folder(arguments)
+    restarted = place is not None and place.restarts > 0 and has_state(folder / STATE_FILE)
+    if team.is_first:
+        _say_data(problem)
+    run = Run(problem, folder, fabric, resume=arguments.resume or restarted, team=team)
+    if team.is_first and (arguments.resume or restarted):
         say(f"Resuming after epoch {len(run.history)}.")
+    _train(run, team)
+    return _finish(run, str(fabric.device), arguments.json) if team.is_first else 0
+
+
+def _train(run: Run, team: Team) -> None:
+    """Run the epochs; say what is kept if they are interrupted."""
+    reporter = _Reporter(run)
     try:
-        run.train(_Reporter(run))
+        if team.size == 1:
+            run.train(reporter)
+            return
+        with held_back() as interruption:  # so that no rank waits for one that has stopped within a step
+            run.train(reporter, lambda: bool(interruption))
+        team.leave()
     except KeyboardInterrupt:
-        say(f"Stopped; the state after epoch {len(run.history)} is kept in {folder}. Continue with --resume.")
+        if team.is_first:
+            say(
+                f"Stopped; the state after epoch {len(run.history)} is kept in {run.folder}. "
+                "Continue with --resume."
+            )
         raise
-    potential, errors = finish(run, str(fabric.device))
-    path = folder / "model.safetensors"
+
+
+def _finish(run: Run, device: str, as_json: bool) -> int:
+    """Measure and write the model."""
+    from halocline.training.result import finish
+
+    potential, errors = finish(run, device)
+    path = run.folder / "model.safetensors"
     potential.save(path)
     say(f"Wrote {path}.")
-    if arguments.json:
+    if as_json:
         test = None if errors is None else errors.as_table()
         emit_json({"model": path, "epochs": len(run.history), "test": test})
     elif errors is not None:

@@ -11,7 +11,7 @@ from halocline.evaluator.frame import forces_from_gradients
 from halocline.model import Backbone
 from halocline.program import energies_and_gradients
 from halocline.training.recipe import ForcesLoss
-from halocline.training.samples import Batch
+from halocline.training.samples import Batch, LabelCounts
 
 #: eV/Å; force errors shorter than this count by their squares, so that the norm is smooth at zero.
 SMALL_FORCE = 0.01
@@ -50,17 +50,24 @@ class Objective(nn.Module):
         self.backbone, self.energy_weight, self.forces_weight = backbone, energy_weight, forces_weight
         self._forces_loss = _FORCES_LOSSES[forces_loss]
 
-    def forward(self, batch: Batch) -> Tensor:
-        """The loss of a batch, ()."""
+    def forward(self, batch: Batch, counts: LabelCounts) -> Tensor:
+        """What a batch adds to the loss of a step, ().
+
+        Args:
+            batch: all frames of the step, or those that one rank computes.
+            counts: of the labels of all frames of the step.
+        """
         energies, forces = predict(self.backbone, batch, differentiable=True)
-        energy_loss = _mean(((energies - batch.energies) / batch.sizes) ** 2, batch.energy_weights)
-        forces_loss = _mean(self._forces_loss(forces - batch.forces), batch.force_weights)
+        energy_loss = _share(
+            ((energies - batch.energies) / batch.sizes) ** 2, batch.energy_weights, counts.energies
+        )
+        forces_loss = _share(self._forces_loss(forces - batch.forces), batch.force_weights, counts.forces)
         return self.energy_weight * energy_loss + self.forces_weight * forces_loss
 
 
-def _mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean; zero if nothing has weight."""
-    return (values * weights).sum() / weights.sum().clamp(min=1.0)
+def _share(values: Tensor, weights: Tensor, count: int) -> Tensor:
+    """What these values add to a mean over so many; zero if nothing has weight."""
+    return (values * weights).sum() / max(1, count)
 
 
 def _squares(errors: Tensor) -> Tensor:

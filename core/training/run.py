@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any, final
 
 import torch
 
+import halocline
 from halocline.errors import TrainingError, UsageError
 from halocline.files import write_atomically
 from halocline.program import Precision
-from halocline.training.errors import Errors, measure
-from halocline.training.objective import predict
+from halocline.training.agreement import refuse_disagreement
 from halocline.training.problem import Problem
-from halocline.training.samples import Batch, Sample
-from halocline.training.state import TrainingState, load_state, previous_path, save_state
+from halocline.training.samples import Sample
+from halocline.training.state import STATE_FILE, TrainingState, digest, has_state, load_state, save_state
+from halocline.training.team import Team
 from halocline.training.trainer import Trainer
+from halocline.training.validation import Validation
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -58,37 +60,50 @@ class Run:
         folder: for state, metrics and model; made if it is missing.
         fabric: device, precision and backward pass.
         resume: go on from the state in the folder.
+        team: the ranks that share the work, by default this process alone. Only the first writes.
 
     Raises:
         UsageError: there is a run in the folder already, or the recipe differs from that of the run to resume.
-        TrainingError: there is nothing to resume, or the data differ.
+        TrainingError: there is nothing to resume, the data differ, or the ranks do not agree.
     """
 
-    def __init__(self, problem: Problem, folder: Path, fabric: Fabric, *, resume: bool) -> None:
+    def __init__(
+        self, problem: Problem, folder: Path, fabric: Fabric, *, resume: bool, team: Team | None = None
+    ) -> None:
         self.problem, self.folder = problem, folder
-        self.state_file = folder / "state.safetensors"
+        self.state_file = folder / STATE_FILE
         self.history: list[EpochRecord] = []
-        self._fabric = fabric
+        self._fabric, self._team = fabric, team or Team()
         state = self._find_state(resume)
-        self._validation = self._samples(problem.split.validation)
+        self._validation = Validation(problem, self._samples(problem.split.validation), self._team)
         self.trainer = Trainer(
-            problem.backbone, self._samples(problem.split.train), problem.recipe.training, fabric
+            problem.backbone, self._samples(problem.split.train), problem.recipe.training, fabric, self._team
         )
         if state is not None:
             self.trainer.load(state.tensors)
             self.history = [EpochRecord(**record) for record in state.history]
+        if self._team.size > 1:
+            refuse_disagreement(self._team, self._facts(), fabric.device)
         folder.mkdir(parents=True, exist_ok=True)
 
-    def train(self, report: Callable[[EpochRecord], None]) -> None:
-        """Run the epochs that are left. After each, the state is kept, then reported.
+    def train(
+        self, report: Callable[[EpochRecord], None], interrupted: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Run the epochs that are left. After each, the first rank keeps the state, then reports.
+
+        Args:
+            report: takes what is known of an epoch.
+            interrupted: asked by teams at every step; if it holds on one rank, all stop at that step.
 
         Raises:
             TrainingError: the fit diverged, or the state cannot be written.
+            LostRankError: another rank has ended, or does not answer.
+            KeyboardInterrupt: a rank was interrupted.
         """
         for epoch in range(len(self.history), self.problem.recipe.training.epochs):
             start = time.perf_counter()
-            loss = self.trainer.run_epoch(epoch)
-            errors = self.validate()
+            loss = self.trainer.run_epoch(epoch, interrupted)
+            errors = self._validation.measure(self.trainer.average)
             self.history.append(
                 EpochRecord(
                     epoch=epoch + 1,
@@ -98,21 +113,9 @@ class Run:
                     seconds=time.perf_counter() - start,
                 )
             )
-            self._keep()
-            report(self.history[-1])
-
-    def validate(self) -> Errors:
-        """Errors of the averaged weights on the validation frames."""
-        energies, forces, sizes = [], [], []
-        for sample, frame in zip(self._validation, self.problem.split.validation, strict=True):
-            batch = Batch([sample])
-            energy, force = predict(self.trainer.average, batch)
-            energies.append(float(energy) + self.problem.reference(frame))
-            forces.append(force.cpu().numpy())
-            sizes.append(len(force))
-        frames = self.problem.split.validation
-        references = [self.problem.reference(i) for i in frames]
-        return measure([self.problem.labels[i] for i in frames], references, sizes, energies, forces)
+            if self._team.is_first:
+                self._keep()
+                report(self.history[-1])
 
     def _samples(self, frames: Sequence[int]) -> list[Sample]:
         problem = self.problem
@@ -124,9 +127,8 @@ class Run:
         ]
 
     def _find_state(self, resume: bool) -> TrainingState | None:
-        there = self.state_file.exists() or previous_path(self.state_file).exists()
         if not resume:
-            if there:
+            if has_state(self.state_file):
                 raise UsageError(
                     f"{self.folder} holds a training run: continue it with --resume, or choose another --output."
                 )
@@ -144,14 +146,24 @@ class Run:
                 f"The run in {self.folder} was started with other structures or labels; restore the data files, "
                 "or start a new run in another --output."
             )
-        if state.threads != torch.get_num_threads():
+        before, now = (state.ranks, state.threads), (self._team.size, torch.get_num_threads())
+        if before != now and self._team.is_first:
             logger.warning(
-                "This run was started with %d threads and goes on with %d: it will agree with an undisturbed run "
-                "to rounding only, not bit by bit.",
-                state.threads,
-                torch.get_num_threads(),
+                "This run was started with %d ranks of %d threads and goes on with %d of %d: it will agree with "
+                "an undisturbed run to rounding only, not bit by bit.",
+                *before,
+                *now,
             )
         return state
+
+    def _facts(self) -> dict[str, str]:
+        """What must be the same on all ranks."""
+        return {
+            "versions": f"{halocline.__version__} {torch.__version__}",
+            "recipe": repr(self.problem.recipe),
+            "data": self.problem.digest,
+            "weights": digest(str(len(self.history)), {n: t.cpu() for n, t in self.trainer.tensors().items()}),
+        }
 
     def _keep(self) -> None:
         """Write state and metrics."""
@@ -163,6 +175,7 @@ class Run:
             data=self.problem.digest,
             threads=torch.get_num_threads(),
             history=records,
+            ranks=self._team.size,
         )
         save_state(self.state_file, state)
         text = io.StringIO()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import NamedTuple, final
 
 import numpy as np
 import torch
@@ -19,6 +19,24 @@ from halocline.program.layout import lay_out
 from halocline.training.labels import Labels
 
 
+class LabelCounts(NamedTuple):
+    """How many labels the frames of a step carry, whoever computes them: the divisors of its means.
+
+    Attributes:
+        energies: frames with an energy.
+        forces: atoms with forces.
+    """
+
+    energies: int
+    forces: int
+
+    @classmethod
+    def of(cls, samples: Iterable[Sample]) -> LabelCounts:
+        """Count the labels of several frames."""
+        counts = [sample.counts for sample in samples]
+        return cls(sum(each.energies for each in counts), sum(each.forces for each in counts))
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -30,6 +48,8 @@ class Sample:
         energy_weight: (1,) float64, 1 or 0.
         forces: (N, 3) float64, eV/Å.
         force_weights: (N, 1) float64, 1 or 0.
+        counts: of the labels.
+        cost: of evaluating it, in atoms and edges.
     """
 
     inputs: EdgeInputs
@@ -37,6 +57,8 @@ class Sample:
     energy_weight: Tensor
     forces: Tensor
     force_weights: Tensor
+    counts: LabelCounts
+    cost: int
 
     @classmethod
     def make(
@@ -63,6 +85,8 @@ class Sample:
             energy_weight=torch.tensor([labels.energy is not None], dtype=torch.float64, device=device),
             forces=torch.tensor(forces, dtype=torch.float64, device=device),
             force_weights=torch.full((atoms, 1), labels.forces is not None, dtype=torch.float64, device=device),
+            counts=LabelCounts(int(labels.energy is not None), atoms * int(labels.forces is not None)),
+            cost=atoms + len(graph.edges),
         )
 
 

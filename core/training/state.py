@@ -17,6 +17,8 @@ from halocline.files import write_atomically
 
 FORMAT = "halocline-training"
 FORMAT_VERSION = 1
+#: In the folder of a run.
+STATE_FILE = "state.safetensors"
 
 
 @final
@@ -31,6 +33,7 @@ class TrainingState:
         data: SHA-256 of structures and labels.
         threads: of torch, on which the last bits of sums depend.
         history: one record for each epoch done.
+        ranks: among which the steps were shared; the last bits depend on them, too.
     """
 
     epoch: int
@@ -39,6 +42,7 @@ class TrainingState:
     data: str
     threads: int
     history: list[dict[str, Any]]
+    ranks: int = 1
 
 
 def save_state(path: Path, state: TrainingState) -> None:
@@ -54,13 +58,14 @@ def save_state(path: Path, state: TrainingState) -> None:
         "data": state.data,
         "threads": state.threads,
         "history": state.history,
+        "ranks": state.ranks,
     }
     text = json.dumps(facts, sort_keys=True)
     metadata = {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
         "facts": text,
-        "sha256": _digest(text, tensors),
+        "sha256": digest(text, tensors),
     }
     new = path.with_name(f"{path.stem}_next{path.suffix}")
     try:
@@ -77,6 +82,11 @@ def save_state(path: Path, state: TrainingState) -> None:
 def previous_path(path: Path) -> Path:
     """Where the state before the newest one is kept."""
     return path.with_name(f"{path.stem}_prev{path.suffix}")
+
+
+def has_state(path: Path) -> bool:
+    """Whether there is something to resume from."""
+    return path.exists() or previous_path(path).exists()
 
 
 def load_state(path: Path) -> TrainingState:
@@ -103,7 +113,7 @@ def _read(path: Path) -> TrainingState:
                 f"The training state {path} has format version {metadata.get('format_version')}, this release "
                 f"reads {FORMAT_VERSION}; resume with the release that wrote it."
             )
-        if metadata.get("sha256") != _digest(metadata["facts"], tensors):
+        if metadata.get("sha256") != digest(metadata["facts"], tensors):
             raise ValueError("its checksum does not match")
         return TrainingState(tensors=tensors, **json.loads(metadata["facts"]))
     except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
@@ -113,10 +123,10 @@ def _read(path: Path) -> TrainingState:
         ) from error
 
 
-def _digest(text: str, tensors: dict[str, Tensor]) -> str:
+def digest(text: str, tensors: dict[str, Tensor]) -> str:
     """SHA-256 over the facts and the bytes of all tensors."""
-    digest = hashlib.sha256(text.encode())
+    sha256 = hashlib.sha256(text.encode())
     for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.numpy().tobytes())
-    return digest.hexdigest()
+        sha256.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        sha256.update(tensor.numpy().tobytes())
+    return sha256.hexdigest()

@@ -1,10 +1,10 @@
-"""The fit itself: steps of Adam, and the running average of the weights that becomes the model."""
+"""The fit itself: steps of Adam, shared among ranks, and the average of the weights that becomes the model."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, final
 
 import numpy as np
@@ -15,9 +15,11 @@ from halocline.aggregation import Form
 from halocline.errors import TrainingError, UsageError
 from halocline.model import Backbone
 from halocline.program import Precision, Program
+from halocline.training.deal import deal
 from halocline.training.objective import Objective
 from halocline.training.recipe import TrainingSettings
-from halocline.training.samples import Batch, Sample
+from halocline.training.samples import Batch, LabelCounts, Sample
+from halocline.training.team import Team
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -34,19 +36,26 @@ class Trainer:
         samples: the training frames.
         settings: of the fit.
         fabric: device, precision and backward pass.
+        team: the ranks that share each step; all have the same weights at all times.
 
     Raises:
-        UsageError: the backbone has no weights.
+        UsageError: the backbone has no weights, or a step has fewer frames than there are ranks.
         BackboneError: it cannot be evaluated on flat edges.
     """
 
     def __init__(
-        self, backbone: Backbone, samples: Sequence[Sample], settings: TrainingSettings, fabric: Fabric
+        self,
+        backbone: Backbone,
+        samples: Sequence[Sample],
+        settings: TrainingSettings,
+        fabric: Fabric,
+        team: Team,
     ) -> None:
+        refuse_idle_ranks(settings, team.size)
         if not any(True for _ in backbone.parameters()):
             raise UsageError(f"The backbone {backbone.name!r} has no weights; there is nothing to train.")
         precision = Precision(settings.precision)
-        self.samples, self.settings, self._fabric = samples, settings, fabric
+        self.samples, self.settings, self._fabric, self._team = samples, settings, fabric, team
         self.average = Program.freeze(backbone, precision, Form.EDGES).backbone.to(fabric.device)
         self.model = copy.deepcopy(backbone).to(precision.torch)
         objective = Objective(self.model, settings.energy_weight, settings.forces_weight, settings.forces_loss)
@@ -58,25 +67,30 @@ class Trainer:
         """Steps in one epoch."""
         return math.ceil(len(self.samples) / self.settings.batch_size)
 
-    def run_epoch(self, epoch: int) -> float:
+    def run_epoch(self, epoch: int, interrupted: Callable[[], bool]) -> float:
         """See every training frame once.
 
         Args:
             epoch: its number, from 0.
+            interrupted: asked by teams at every step; if it holds on one rank, all stop at that step.
 
         Returns:
             Mean loss over the steps, each before its step.
 
         Raises:
             TrainingError: the fit has diverged.
+            LostRankError: another rank has ended, or does not answer.
+            KeyboardInterrupt: on all ranks, if one of them was interrupted.
         """
         order = np.random.default_rng((self.settings.seed, epoch)).permutation(len(self.samples))
         size = self.settings.batch_size
         losses = []
         for number in range(self.steps):
-            batch = Batch([self.samples[i] for i in order[number * size : (number + 1) * size]])
-            losses.append(self._step(epoch * self.steps + number, batch))
-        return float(np.mean(losses))
+            samples = [self.samples[i] for i in order[number * size : (number + 1) * size]]
+            losses.append(self._step(epoch * self.steps + number, samples, interrupted))
+        total = torch.tensor(losses, dtype=torch.float64, device=self._fabric.device)
+        self._team.sum(total)
+        return float(np.mean(total.tolist()))
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights, averaged weights and Adam's moments, by name."""
@@ -99,13 +113,15 @@ class Trainer:
         used = {index: entry for index, entry in moments.items() if entry}
         self._adam.load_state_dict({**self._adam.state_dict(), "state": used})
 
-    def _step(self, step: int, batch: Batch) -> float:
+    def _step(self, step: int, samples: Sequence[Sample], interrupted: Callable[[], bool]) -> float:
+        """One step of Adam; returns what this rank adds to its loss."""
         rate = learning_rate(step, self.settings.epochs * self.steps, self.settings)
         for group in self._adam.param_groups:
             group["lr"] = rate
         self._optimizer.zero_grad()
-        loss = self._objective(batch)
-        self._fabric.backward(loss)
+        loss = self._backward(samples)
+        if self._team.size > 1:
+            self._add_up_gradients(interrupted())
         norm = self._fabric.clip_gradients(
             self._objective, self._optimizer, max_norm=self.settings.gradient_clip, error_if_nonfinite=False
         )
@@ -116,7 +132,35 @@ class Trainer:
             )
         self._optimizer.step()
         self._update_average(step)
+        return loss
+
+    def _backward(self, samples: Sequence[Sample]) -> float:
+        """Gradient of this rank's share of a step, which may be empty; returns the share of the loss."""
+        share = deal([sample.cost for sample in samples], self._team.size)[self._team.rank]
+        if not share:
+            return 0.0
+        loss = self._objective(Batch([samples[i] for i in share]), LabelCounts.of(samples))
+        self._fabric.backward(loss)
         return float(loss.detach())
+
+    def _add_up_gradients(self, interrupted: bool) -> None:
+        """Give every rank the gradient of the whole step, in one message.
+
+        DistributedDataParallel would average instead, expect a share for every rank, and add up in another order
+        after its first step, so that a resumed run would differ.
+
+        Raises:
+            KeyboardInterrupt: a rank was interrupted.
+        """
+        weights = list(self.model.parameters())
+        gradients = [torch.zeros_like(w) if w.grad is None else w.grad for w in weights]
+        joined = torch.cat([*(each.flatten() for each in gradients), gradients[0].new_full((1,), interrupted)])
+        self._team.sum(joined)
+        *parts, interruptions = torch.split(joined, [*(w.numel() for w in weights), 1])
+        if float(interruptions) > 0.0:
+            raise KeyboardInterrupt
+        for w, part in zip(weights, parts, strict=True):
+            w.grad = part.view_as(w)
 
     def _update_average(self, step: int) -> None:
         """Exponential moving average, young at first, so that the initial weights are soon forgotten."""
@@ -126,6 +170,19 @@ class Trainer:
                 mean.lerp_(weights, 1.0 - decay)
             for kept, buffer in zip(self.average.buffers(), self.model.buffers(), strict=True):
                 kept.copy_(buffer)
+
+
+def refuse_idle_ranks(settings: TrainingSettings, ranks: int) -> None:
+    """A rank without a frame in any step would only wait.
+
+    Raises:
+        UsageError: a step has fewer frames than there are ranks.
+    """
+    if settings.batch_size < ranks:
+        raise UsageError(
+            f"A step of training.batch_size = {settings.batch_size} frames cannot be shared by {ranks} ranks; "
+            "use fewer ranks, or a larger batch."
+        )
 
 
 def learning_rate(step: int, steps: int, settings: TrainingSettings) -> float:

@@ -10,7 +10,7 @@ from halocline.model.build import build_backbone
 from halocline.program import Precision
 from halocline.training.labels import Labels
 from halocline.training.objective import SMALL_FORCE, Objective, predict
-from halocline.training.samples import Batch, Sample
+from halocline.training.samples import Batch, LabelCounts, Sample
 
 # Sums over the same numbers in another order, in float64.
 ROUNDING = 1e-12
@@ -66,7 +66,7 @@ def test_the_loss_is_the_weighted_mean_of_squares(backbone, samples):
     energies, forces = predict(backbone, batch)
     energy_loss = (((energies - batch.energies) / batch.sizes) ** 2).mean()
     forces_loss = ((forces - batch.forces) ** 2).mean()
-    loss = Objective(backbone, 3.0, 2.0)(batch)
+    loss = Objective(backbone, 3.0, 2.0)(batch, LabelCounts.of(samples))
     assert float(loss.detach()) == pytest.approx(float(3.0 * energy_loss + 2.0 * forces_loss), rel=ROUNDING)
 
 
@@ -75,7 +75,8 @@ def test_the_lengths_of_errors_can_be_fitted_instead(backbone, samples):
     _, forces = predict(backbone, batch)
     errors = (forces - batch.forces).detach().numpy()
     expected = np.mean(np.sqrt((errors**2).sum(1) + SMALL_FORCE**2) - SMALL_FORCE)
-    norms, squares = (float(Objective(backbone, 0.0, 2.0, kind)(batch).detach()) for kind in ("norms", "squares"))
+    objectives = [Objective(backbone, 0.0, 2.0, kind) for kind in ("norms", "squares")]
+    norms, squares = (float(each(batch, LabelCounts.of(samples)).detach()) for each in objectives)
     assert norms == pytest.approx(2.0 * expected, rel=ROUNDING)
     assert norms != pytest.approx(squares, rel=0.01)
 
@@ -84,7 +85,8 @@ def test_the_length_of_no_error_has_a_gradient(backbone, make_sample, argon):
     """Where the error is zero, the bare norm has no derivative."""
     unlabelled = make_sample(argon[0], Labels(None, None))
     labels = predict(backbone, Batch([unlabelled]))[1].numpy()
-    loss = Objective(backbone, 0.0, 1.0, "norms")(Batch([make_sample(argon[0], Labels(None, labels))]))
+    sample = make_sample(argon[0], Labels(None, labels))
+    loss = Objective(backbone, 0.0, 1.0, "norms")(Batch([sample]), sample.counts)
     loss.backward()
     assert float(loss.detach()) == 0.0
     for name, weights in backbone.named_parameters():
@@ -96,6 +98,9 @@ def test_a_missing_label_weighs_nothing(backbone, make_sample, argon):
     energy = make_sample(argon[1], Labels(-1.0, None))
     forces = make_sample(argon[2], Labels(None, np.ones((4, 3))))
     energy_part, forces_part = Objective(backbone, 1.0, 0.0), Objective(backbone, 0.0, 1.0)
-    batch = Batch([both, energy, forces])
-    assert float(energy_part(batch).detach()) == pytest.approx(float(energy_part(Batch([both, energy])).detach()))
-    assert float(forces_part(batch).detach()) == pytest.approx(float(forces_part(Batch([both, forces])).detach()))
+
+    def loss(objective, *samples):
+        return float(objective(Batch(samples), LabelCounts.of(samples)).detach())
+
+    assert loss(energy_part, both, energy, forces) == pytest.approx(loss(energy_part, both, energy))
+    assert loss(forces_part, both, energy, forces) == pytest.approx(loss(forces_part, both, forces))
