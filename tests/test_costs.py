@@ -280,6 +280,6 @@ def test_the_parts_of_a_cost_add_up():
     cost = cost_of_exchange(load, profile, Speeds(1e-6, 1e6, 1e-3, value_share=0.5, seconds_per_atom=1e-5))
     assert cost.compute == pytest.approx(1.5e-6 * load.edges)
     assert cost.links == pytest.approx(2 * 10 * 4 * load.halo / 1e6 + 2e-3)
-    assert cost.driver == pytest.approx((48 * load.held + 8 * 1000) / 1e6 + 2e-3)
+    assert cost.driver == pytest.approx((48 * load.held + 8 * 1000) / 1e6 + 2 * 4 * 1e-3)
     assert cost.serial == pytest.approx(1e-2)
     assert cost.total == pytest.approx(cost.compute + cost.links + cost.driver + cost.serial)

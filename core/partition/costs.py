@@ -22,8 +22,8 @@ from halocline.partition.speeds import Speeds
 HELD_BYTES: Final = 48
 OWNED_BYTES: Final = 8
 
-#: Messages between driver and ranks that one step waits for.
-DRIVER_ROUNDS: Final = 2
+#: Messages between the driver and each rank in one step.
+DRIVER_MESSAGES: Final = 2
 
 
 @final
@@ -65,7 +65,7 @@ def _cost(load: Load, edges: float, *, sent: float, rounds: int, speeds: Speeds)
     return Cost(
         compute=edges * speeds.seconds_per_edge,
         links=_seconds(sent, speeds) + rounds * speeds.latency,
-        driver=_seconds(collected, speeds) + DRIVER_ROUNDS * speeds.latency,
+        driver=_seconds(collected, speeds) + DRIVER_MESSAGES * load.ranks * speeds.latency,
         serial=load.atoms * speeds.seconds_per_atom,
     )
 

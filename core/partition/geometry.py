@@ -38,8 +38,8 @@ def predict_loads(atoms: float, density: float, cutoff: float, ranks: int, profi
     exchanged = neighbours * sum(reached[level] for hops in profile.hops for level in range(hops))
     near = reached[profile.exchanged_reach]
     return Loads(
-        recompute=Load(atoms, recomputed, 0.0, ranks * reached[profile.reach]),
-        exchange=Load(atoms, exchanged, near - owned if profile.rounds else 0.0, ranks * near),
+        recompute=Load(ranks, atoms, recomputed, 0.0, ranks * reached[profile.reach]),
+        exchange=Load(ranks, atoms, exchanged, near - owned if profile.rounds else 0.0, ranks * near),
     )
 
 

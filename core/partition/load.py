@@ -19,12 +19,14 @@ class Load:
     """Of one step, with halos treated in one way. Real numbers, because predictions are averages.
 
     Attributes:
+        ranks: how many.
         atoms: of the structure.
         edges: that the busiest rank evaluates, an edge counting once for each hop of a stage that works on it.
         halo: atoms whose state the busiest link carries in one direction in a round.
         held: atoms that ranks hold, halos included, added up over ranks.
     """
 
+    ranks: int
     atoms: float
     edges: float
     halo: float
@@ -61,8 +63,8 @@ def count_loads(edges: Edges, owners: NDArray[np.int64], *, parts: int, ranks: i
     recomputed, exchanged = _edges(cutter, owners, parts=parts, ranks=ranks, profile=profile)
     atoms = len(owners)
     return Loads(
-        recompute=Load(atoms, recomputed, 0, far),
-        exchange=Load(atoms, exchanged, busiest if profile.rounds else 0, near),
+        recompute=Load(ranks, atoms, recomputed, 0, far),
+        exchange=Load(ranks, atoms, exchanged, busiest if profile.rounds else 0, near),
     )
 
 
