@@ -22,7 +22,7 @@ class StageSession(ABC):
         """The state that the stage writes.
 
         Args:
-            state: name → (n_h, ...), of the atoms read; and ``edges.`` names → [..., ...], of the edges of the
+            state: name → (n_h, ...), of the atoms read; and ``edges_`` names → [..., ...], of the edges of the
                 outermost block, if the stage reads such.
             inputs: a part of h hop levels, of which nothing but atoms and edges is read; None for a stage without
                 hops.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from halocline.model.backbone import Backbone
 from halocline.model.chain import chain
 from halocline.model.stage import Stage, State
-from halocline.partition import cut_part, whole
-from halocline.program import Program, ProgramInputs
-from halocline.program.layout import lay_out
+from halocline.partition import Part, cut_part, whole
+from halocline.program import Program, ProgramInputs, TableInputs
+from halocline.program.layout import edge_slots, gather_edges, lay_out
 
 #: Atoms of a chain, and how many of them the stage writes.
 _SIZES = ((40, 3), (52, 5), (6, 6))
@@ -29,9 +30,13 @@ def stage_inputs(program: Program, name: str) -> list[tuple[State, ProgramInputs
         everything = whole(atoms, graph.edges, backbone.hops)
         state = _state_before(backbone, name, lay_out(graph, everything, program.form, program.precision))
         part = cut_part(np.arange(atoms) < owned, graph.edges, hops)
-        rows = torch.from_numpy(part.atoms)
-        read = State({key: values[rows] for key, values in state.atoms.items()}, {})
-        cases.append((read, lay_out(graph, part, program.form, program.precision)))
+        rows, inputs = torch.from_numpy(part.atoms), lay_out(graph, part, program.form, program.precision)
+        atoms_read = {key: values[rows] for key, values in state.atoms.items()}
+        edges_read = {
+            key: _cut_edges(gather_edges(values, everything, program.form), part, inputs)
+            for key, values in state.edges.items()
+        }
+        cases.append((State(atoms_read, edges_read), inputs))
     return cases
 
 
@@ -43,4 +48,15 @@ def _state_before(backbone: Backbone, name: str, inputs: ProgramInputs) -> State
     for stage in (backbone.embed, *backbone.layers)[: before + 1]:
         assert isinstance(stage, Stage)
         state = stage(state, *[inputs.block(0, inputs.vectors)] * stage.spec.hops)
-    return state
+    return state.first(len(inputs.species)) if group == "readouts" else state
+
+
+def _cut_edges(values: Tensor, part: Part, inputs: ProgramInputs) -> Tensor:
+    """Values (E, C) of all edges, as a part of them is laid out: [..., C]."""
+    rows = values[torch.from_numpy(part.edges)]
+    if not isinstance(inputs, TableInputs):
+        return rows
+    # Padding shows some edge, so that whatever a stage computes there is as finite as elsewhere.
+    table = rows[:1].repeat(inputs.neighbours.numel(), 1)
+    table[torch.from_numpy(edge_slots(part))] = rows
+    return table.view(*inputs.neighbours.shape, -1)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from halocline.lowering.arguments import block_tensors, describe, markers, unflatten
 from halocline.lowering.manifest import Value
-from halocline.model.stage import Stage, State
+from halocline.model.stage import OF_EDGES, Stage, State
 from halocline.program import Program, ProgramInputs
 
 #: Before the name of a tensor: its cotangent, the derivative by it of whatever is differentiated.
@@ -30,7 +30,7 @@ class StageFunction:
 
     def __init__(self, program: Program, name: str, state: State, inputs: ProgramInputs) -> None:
         self.module: Stage = dict(program.backbone.stages())[name]
-        self.program, self.hops, self.reads = program, self.module.spec.hops, tuple(state.atoms)
+        self.program, self.hops, self.reads = program, self.module.spec.hops, tuple(state.named())
         self.writes = tuple(_floats(self._run(state, inputs)))
 
     def arguments(self, state: State, inputs: ProgramInputs) -> dict[str, Tensor]:
@@ -40,13 +40,13 @@ class StageFunction:
         waves = {
             name: torch.arange(1, x.numel() + 1).sin().view(x.shape).to(x.dtype) for name, x in outcome.items()
         }
-        return {**state.atoms, **edges, **{COTANGENT + name: wave for name, wave in waves.items()}}
+        return {**state.named(), **edges, **{COTANGENT + name: wave for name, wave in waves.items()}}
 
     def value(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The state that the stage writes."""
-        state = State({name: tensors[name] for name in self.reads}, {})
+        state = State.of({name: tensors[name] for name in self.reads})
         if not self.hops:
-            return self.module(state).atoms
+            return self.module(state).named()
         innermost = tensors["level_0"] if "level_0" in tensors else tensors["neighbours"]
         return self._run(
             state, unflatten(self.program.form, self.hops, tensors, tensors[self.reads[0]], innermost)
@@ -75,30 +75,29 @@ class StageFunction:
     def describe_input(self, name: str, tensor: Tensor) -> Value:
         """State is read on the outermost level; cotangents are those of the state written."""
         if name.startswith(COTANGENT):
-            return _rows(name, tensor, "n_0", f"cotangent of {name.removeprefix(COTANGENT)}")
+            return self._state(name, tensor, 0, f"cotangent of {name.removeprefix(COTANGENT)}")
         if name in self.reads:
-            return _rows(name, tensor, f"n_{self.hops}", "state of the atoms read")
+            return self._state(name, tensor, self.hops, "state that is read")
         return describe(name, self.hops, self.program.precision, self.program.form)
 
     def describe_output(self, name: str, tensor: Tensor) -> Value:
         """State is written on the innermost level; cotangents are those of what was read."""
         if not name.startswith(COTANGENT):
-            return _rows(name, tensor, "n_0", "state of the atoms written")
-        read = name.removeprefix(COTANGENT)
-        if read == "vectors":
-            shape = describe(read, self.hops, self.program.precision, self.program.form).shape
-            return Value(name, self.program.precision.value, shape, "", "cotangent of vectors")
-        return _rows(name, tensor, f"n_{self.hops}", f"cotangent of {read}")
+            return self._state(name, tensor, 0, "state that is written")
+        return self._state(name, tensor, self.hops, f"cotangent of {name.removeprefix(COTANGENT)}")
+
+    def _state(self, name: str, tensor: Tensor, level: int, meaning: str) -> Value:
+        """Values of atoms have a row for each atom of a level; those of edges belong to the outermost block."""
+        dtype, what = str(tensor.dtype).removeprefix("torch."), name.removeprefix(COTANGENT)
+        if what == "vectors" or what.startswith(OF_EDGES):
+            edges = describe("vectors", self.hops, self.program.precision, self.program.form).shape[:-1]
+            return Value(name, dtype, (*edges, *tensor.shape[len(edges) :]), "", meaning)
+        return Value(name, dtype, (f"n_{level}", *tensor.shape[1:]), "", meaning)
 
     def _run(self, state: State, inputs: ProgramInputs) -> dict[str, Tensor]:
         blocks = [inputs.block(level, inputs.vectors) for level in range(self.hops - 1, -1, -1)]
-        return self.module(state, *blocks).atoms
+        return self.module(state, *blocks).named()
 
 
-def _floats(atoms: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: values for name, values in atoms.items() if values.is_floating_point()}
-
-
-def _rows(name: str, tensor: Tensor, level: str, meaning: str) -> Value:
-    """Describe a tensor with one row for each atom of a level."""
-    return Value(name, str(tensor.dtype).removeprefix("torch."), (level, *tensor.shape[1:]), "", meaning)
+def _floats(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: values for name, values in state.items() if values.is_floating_point()}

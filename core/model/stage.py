@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from halocline.aggregation import Block, Form, prefix
 from halocline.graph.rules import NeighbourRule
 
-#: What names of edge values begin with where they stand beside those of atoms.
-OF_EDGES = "edges."
+#: What names of edge values begin with where they stand beside those of atoms; any compiler takes such names.
+OF_EDGES = "edges_"
 
 
 class State(NamedTuple):
@@ -39,7 +39,7 @@ class State(NamedTuple):
         return cls(atoms, edges)
 
     def named(self) -> dict[str, Tensor]:
-        """All values in one mapping; names of edge values begin with ``edges.``."""
+        """All values in one mapping; names of edge values begin with ``edges_``."""
         return {**self.atoms, **{OF_EDGES + name: values for name, values in self.edges.items()}}
 
     def first(self, atoms: int) -> State:

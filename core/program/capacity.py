@@ -104,6 +104,14 @@ def pad(inputs: TableInputs, capacity: Capacity) -> TableInputs:
     )
 
 
+def pad_edges(values: Tensor, padding: Tensor, inputs: TableInputs, capacity: Capacity) -> Tensor:
+    """Put values [..., C] of the slots of these inputs where the slots go; (C,) fills the others."""
+    rows = homes(inputs.levels, capacity.levels)[: len(inputs.neighbours)].to(values.device)
+    padded = padding.expand(capacity.levels[-2], capacity.width, -1).clone()
+    padded[rows, : values.shape[1]] = values
+    return padded
+
+
 def crop(outputs: ProgramOutputs, inputs: TableInputs, capacity: Capacity) -> ProgramOutputs:
     """Take the outputs of the original inputs out of those of the padded ones."""
     return ProgramOutputs(outputs.energies[: inputs.levels[0]], crop_edges(outputs.gradients, inputs, capacity))

@@ -93,7 +93,7 @@ def _cases(program: Program, name: str) -> Iterator[_Case]:
         yield _Case(
             stage=name,
             atoms=inputs.levels[0],
-            state=state.atoms,
+            state=state.named(),
             inputs=inputs if function.hops else None,
             cotangents={written: tensors[COTANGENT + written] for written in function.writes},
             value={key: values.detach() for key, values in function.value(tensors).items()},
@@ -105,7 +105,10 @@ def _nothing(program: Program, state: State, hops: int) -> tuple[State, ProgramI
     """What a stage finds where no atom is owned."""
     graph = chain(program.backbone, _ATOMS, seed=0)
     part = cut_part(np.zeros(_ATOMS, np.bool_), graph.edges, hops)
-    return state.first(0), lay_out(graph, part, program.form, program.precision)
+    inputs = lay_out(graph, part, program.form, program.precision)
+    slots = inputs.vectors.shape[:-1]
+    edges = {name: values.new_zeros((*slots, values.shape[-1])) for name, values in state.edges.items()}
+    return State(state.first(0).atoms, edges), inputs
 
 
 def _on(device: str, tensors: Tensors) -> dict[str, Tensor]:
