@@ -47,7 +47,8 @@ class EdgeMLP(nn.Module):
 
     def __init__(self, features: int, hidden: list[int]) -> None:
         super().__init__()
-        first = 2 * hidden[0]
+        self.units = hidden[0]
+        first = 2 * self.units
         self.centre = _linear(features, first, bias=False)
         self.end = _linear(features, first, bias=False)
         self.edge = _linear(features, first)
@@ -56,8 +57,8 @@ class EdgeMLP(nn.Module):
     def forward(self, block: Block, x_NC: Tensor, e_C: Tensor) -> Tensor:
         """Atoms (N, C) and edges [..., C] → [..., C_out]."""
         joint = self.edge(e_C) + block.at_receivers(self.centre(x_NC)) + block.at_senders(self.end(x_NC))
-        values, gates = silu(joint).chunk(2, dim=-1)
-        return gated(values, gates, self.values, self.gates, activate=True)
+        both = silu(joint)
+        return gated(both[..., : self.units], both[..., self.units :], self.values, self.gates, activate=True)
 
 
 def gated(

@@ -13,12 +13,21 @@ from scipy.optimize import brentq
 from scipy.special import spherical_jn
 from torch import Tensor, nn
 
+#: j_l(x) = Σ_k c_lk t_lk(x) / x^(k+1), where t is the sine if l - k is even, else the cosine.
+_TERMS = ((1.0,), (-1.0, 1.0), (-1.0, -3.0, 3.0), (1.0, -6.0, -15.0, 15.0))
+
 
 @final
 class SphericalBessel(nn.Module):
     """√(2/r_c³) j_l(z_ln r/r_c) / |j_{l+1}(z_ln)| for l < L, n < N, with z_ln the n-th root of j_l; l-major.
 
     C. Chen and S. P. Ong, Nat. Comput. Sci. 2, 718 (2022), eq. 5.
+
+    Constants are kept with the weights, as published weights were fitted to constants in single precision.
+
+    Attributes:
+        roots: (L, N), z_ln.
+        amplitudes: (L, L, N), factors of the terms of j_l; the k-th is divided by (r/r_c)^(k+1).
 
     Args:
         degrees: L.
@@ -27,31 +36,40 @@ class SphericalBessel(nn.Module):
     """
 
     roots: Tensor
-    norms: Tensor
+    amplitudes: Tensor
 
     def __init__(self, degrees: int, count: int, cutoff: float) -> None:
         super().__init__()
+        self.degrees, self.cutoff = degrees, cutoff
         roots = bessel_roots(degrees, count)
         next_values = np.stack([spherical_jn(degree + 1, roots[degree]) for degree in range(degrees)])
         norms = math.sqrt(2.0 / cutoff**3) / np.abs(next_values)
-        self.register_buffer("roots", torch.from_numpy(roots / cutoff), persistent=False)
-        self.register_buffer("norms", torch.from_numpy(norms), persistent=False)
+        self.register_buffer("roots", torch.from_numpy(roots))
+        self.register_buffer("amplitudes", torch.from_numpy(bessel_amplitudes(roots, norms)))
 
     def forward(self, distances: Tensor) -> Tensor:
         """Evaluate all functions, [..., L·N]."""
-        functions = (_j0, _j1, _j2, _j3)
-        values = [
-            functions[degree](distances[..., None] * roots) * norms
-            for degree, (roots, norms) in enumerate(zip(self.roots, self.norms, strict=True))
-        ]
-        return torch.cat(values, dim=-1)
+        x = distances[..., None] / self.cutoff
+        return torch.cat([self._degree(degree, x) for degree in range(self.degrees)], dim=-1)
+
+    def _degree(self, degree: int, x: Tensor) -> Tensor:
+        """The functions of one degree at x = r/r_c, [..., 1] → [..., N]; Horner's scheme in 1/x."""
+        waves = torch.sin(x * self.roots[degree]), torch.cos(x * self.roots[degree])
+        value = self.amplitudes[degree, degree] * waves[0]
+        for term in reversed(range(degree)):
+            value = value / x + self.amplitudes[degree, term] * waves[(degree - term) % 2]
+        return value / x
 
 
 @final
 class SmoothBessel(nn.Module):
     """Orthonormal combinations of sin(nπr/r_c)/r whose first and second derivatives vanish at r_c.
 
-    E. Kocer, J. K. Mason and H. Erturk, AIP Adv. 10, 015021 (2020), eq. 8–13.
+    E. Kocer, J. K. Mason and H. Erturk, AIP Adv. 10, 015021 (2020), eq. 8-13. Constants are kept with the weights.
+
+    Attributes:
+        waves: (B + 1,), 1/Å.
+        mixing: (B + 1, B).
 
     Args:
         count: B.
@@ -63,9 +81,16 @@ class SmoothBessel(nn.Module):
 
     def __init__(self, count: int, cutoff: float) -> None:
         super().__init__()
+        n = np.arange(count)
+        heights = (-1.0) ** n * math.sqrt(2.0) * math.pi / cutoff**1.5 * (n + 1) * (n + 2)
+        heights = heights / np.sqrt((n + 1) ** 2 + (n + 2) ** 2)
+        e = n**2 * (n + 2) ** 2 / (4.0 * (n + 1) ** 4 + 1.0)
+        d = [1.0]
+        for share in e[1:]:
+            d.append(1.0 - share / d[-1])
         waves = torch.arange(1, count + 2, dtype=torch.float64) * (math.pi / cutoff)
-        self.register_buffer("waves", waves, persistent=False)
-        self.register_buffer("mixing", torch.from_numpy(_smooth_mixing(count, cutoff)), persistent=False)
+        self.register_buffer("waves", waves)
+        self.register_buffer("mixing", torch.from_numpy(smooth_mixing(heights, e, np.array(d))))
 
     def forward(self, distances: Tensor) -> Tensor:
         """Evaluate all functions, [..., B]."""
@@ -92,42 +117,26 @@ def bessel_roots(degrees: int, count: int) -> np.ndarray:
     return np.stack([row[:count] for row in rows])
 
 
-def _smooth_mixing(count: int, cutoff: float) -> np.ndarray:
-    """Coefficients (B + 1, B) of sinc((n + 1)πr/r_c) in the orthonormal functions, by their recursion."""
-    n = np.arange(count)
-    height = (
-        (-1.0) ** n
-        * math.sqrt(2.0)
-        * math.pi
-        / cutoff**1.5
-        * (n + 1)
-        * (n + 2)
-        / np.sqrt((n + 1) ** 2 + (n + 2) ** 2)
-    )
-    e = n**2 * (n + 2) ** 2 / (4.0 * (n + 1) ** 4 + 1.0)
-    mixing, d = np.zeros((count + 1, count)), 1.0
-    for i in range(count):
-        column = np.zeros(count + 1)
-        column[i : i + 2] = height[i]
+def bessel_amplitudes(roots: np.ndarray, norms: np.ndarray) -> np.ndarray:
+    """See `SphericalBessel`, from its roots (L, N) and the norms (L, N) of its functions: (L, L, N)."""
+    amplitudes = np.zeros((len(roots), *roots.shape))
+    for degree, terms in enumerate(_TERMS[: len(roots)]):
+        for power, factor in enumerate(terms):
+            amplitudes[degree, power] = factor * norms[degree] / roots[degree] ** (power + 1)
+    return amplitudes
+
+
+def smooth_mixing(heights: np.ndarray, e: np.ndarray, d: np.ndarray) -> np.ndarray:
+    """See `SmoothBessel`: the orthonormal functions in terms of its waves, (B + 1, B), by their recursion.
+
+    Args:
+        heights: (B,), of the functions f_n = height · (sinc of wave n + sinc of wave n + 1).
+        e: (B,), overlaps of neighbouring functions.
+        d: (B,), what their norms come to.
+    """
+    mixing = np.zeros((len(heights) + 1, len(heights)))
+    for i, height in enumerate(heights):
+        mixing[i : i + 2, i] = height
         if i:
-            before, d = d, 1.0 - e[i] / d
-            column = (column + math.sqrt(e[i] / before) * mixing[:, i - 1]) / math.sqrt(d)
-        mixing[:, i] = column
+            mixing[:, i] = (mixing[:, i] + math.sqrt(e[i] / d[i - 1]) * mixing[:, i - 1]) / math.sqrt(d[i])
     return mixing
-
-
-def _j0(x: Tensor) -> Tensor:
-    return torch.sin(x) / x
-
-
-def _j1(x: Tensor) -> Tensor:
-    return (torch.sin(x) / x - torch.cos(x)) / x
-
-
-def _j2(x: Tensor) -> Tensor:
-    return ((3.0 / (x * x) - 1.0) * torch.sin(x) - 3.0 * torch.cos(x) / x) / x
-
-
-def _j3(x: Tensor) -> Tensor:
-    square = x * x
-    return ((15.0 / square - 6.0) * torch.sin(x) / x - (15.0 / square - 1.0) * torch.cos(x)) / x
