@@ -43,8 +43,12 @@ class Setup:
 
 @pytest.fixture(
     scope="module",
-    params=[(name, halo) for name in ("schnet", "lennard-jones") for halo in ("recompute", "exchange")],
-    ids="-".join,
+    params=[
+        pytest.param(("schnet", "exchange"), id="schnet-exchange"),
+        pytest.param(("schnet", "recompute"), id="schnet-recompute", marks=pytest.mark.slow),
+        pytest.param(("lennard-jones", "exchange"), id="lennard-jones-exchange", marks=pytest.mark.slow),
+        pytest.param(("lennard-jones", "recompute"), id="lennard-jones-recompute"),
+    ],
 )
 def setup(request):
     name, halo = request.param

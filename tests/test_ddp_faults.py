@@ -19,6 +19,8 @@ from halocline.backends.ddp import spawning
 from halocline.errors import BackboneError, DistributedError, StructureError, UsageError
 from halocline.graph import Structure
 
+pytestmark = pytest.mark.slow  # each starts processes of its own, which import torch
+
 #: Seconds of silence; the tests wait for them.
 TIMEOUT = 5.0
 
@@ -68,7 +70,6 @@ def ring(request):
     assert not rank_processes(os.getpid())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("blow", "message"),
     [
@@ -88,7 +89,6 @@ def test_a_rank_struck_in_the_middle_of_a_step(ring, blow, message):
     require_equal(evaluator.evaluate(structure), expected)  # by new ranks
 
 
-@pytest.mark.slow
 def test_a_rank_that_died_between_steps(ring):
     evaluator, structure, expected = ring
     require_equal(evaluator.evaluate(structure), expected)
@@ -96,7 +96,6 @@ def test_a_rank_that_died_between_steps(ring):
     require_distributed_error(*evaluate_beside(evaluator, structure), "Rank 0 was ended by SIGKILL")
 
 
-@pytest.mark.slow
 def test_slow_is_not_hung(monkeypatch, tmp_path):
     script = patched_rank(
         tmp_path,

@@ -11,6 +11,8 @@ import sys
 import pytest
 from ddp_setups import SOON, has_ended, rank_processes, wait_until
 
+pytestmark = pytest.mark.slow  # each starts processes of its own, which import torch
+
 #: The head of each program, which has no main guard.
 MODEL = """
 import json, os, signal, sys
@@ -93,7 +95,6 @@ def tell(process):
     return process.stdout.readline()
 
 
-@pytest.mark.slow
 def test_ranks_end_with_a_driver_that_is_killed(driver):
     process, ranks = driver
     assert tell(process) == "equal\n"
@@ -102,7 +103,6 @@ def test_ranks_end_with_a_driver_that_is_killed(driver):
     wait_until(lambda: all(map(has_ended, ranks)))
 
 
-@pytest.mark.slow
 def test_ranks_leave_a_driver_that_is_stopped_and_come_back(driver):
     process, ranks = driver
     assert tell(process) == "equal\n"
@@ -130,7 +130,6 @@ def torchrun(program, *options):
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.slow
 def test_torchrun_brings_the_ranks(tmp_path):
     program = write(
         tmp_path,
@@ -153,7 +152,6 @@ def test_torchrun_brings_the_ranks(tmp_path):
     assert json.loads(rank) == {"rank": "0"}
 
 
-@pytest.mark.slow
 def test_torchrun_starts_again_after_a_rank_was_killed(tmp_path):
     program = write(
         tmp_path,
@@ -171,7 +169,6 @@ def test_torchrun_starts_again_after_a_rank_was_killed(tmp_path):
     assert output.splitlines() == ["equal at the second attempt"]
 
 
-@pytest.mark.slow
 def test_torchrun_with_different_models_is_refused(tmp_path):
     program = write(tmp_path, MODEL, "evaluator()\n", seed="int(os.environ['RANK'])")
     status, _, errors = torchrun(program)
@@ -179,7 +176,6 @@ def test_torchrun_with_different_models_is_refused(tmp_path):
     assert "DistributedError: Rank 1 was called with a model of SHA-256" in errors
 
 
-@pytest.mark.slow
 def test_torchrun_reports_a_rank_that_hangs(tmp_path):
     program = write(
         tmp_path,

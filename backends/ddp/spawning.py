@@ -119,4 +119,5 @@ def spawn(ranks: int, timeout: float, *, linked: bool) -> tuple[list[RankProcess
 
 def _threads(ranks: int) -> int:
     """Cores for each rank, if the user did not say otherwise."""
-    return max(1, len(os.sched_getaffinity(0)) // ranks)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // ranks)
