@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import final
 
@@ -38,8 +39,7 @@ class Edges:
 
     def sorted(self) -> Edges:
         """Return the same edges in canonical order."""
-        x, y, z = self.shifts.T
-        return self[np.lexsort((z, y, x, self.senders, self.receivers))]
+        return self[_order(self.receivers, self.senders, self.shifts)]
 
     def vectors(self, structure: Structure) -> NDArray[np.float64]:
         """Vectors from receiver to sender, (E, 3) in Å: r_sender - r_receiver + shift · cell."""
@@ -55,7 +55,24 @@ class Edges:
 
         Holds for symmetric lists in canonical order: the reversed edges, once sorted, are the list itself.
         """
-        x, y, z = -self.shifts.T
         partners = np.empty(len(self), np.int64)
-        partners[np.lexsort((z, y, x, self.receivers, self.senders))] = np.arange(len(self))
+        partners[_order(self.senders, self.receivers, -self.shifts)] = np.arange(len(self))
         return partners
+
+
+def _order(first: NDArray[np.int64], second: NDArray[np.int64], shifts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The order of edges by one end, then the other, then shift, (E,).
+
+    One number for each edge sorts several times faster than five; where it would overflow, five it is.
+    """
+    columns = (first, second, *shifts.T)
+    lowest = [int(column.min(initial=0)) for column in columns]
+    spans = [int(column.max(initial=0)) - low + 1 for column, low in zip(columns, lowest, strict=True)]
+    if math.prod(spans) > np.iinfo(np.int64).max:
+        return np.lexsort(columns[::-1])
+    key = np.zeros(len(first), np.int64)
+    for column, low, span in zip(columns, lowest, spans, strict=True):
+        key *= span
+        key += column
+        key -= low
+    return np.argsort(key)  # no two edges are the same, so there are no ties

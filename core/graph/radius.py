@@ -30,9 +30,12 @@ def radius_edges(structure: Structure, cutoff: float) -> Edges:
     _refuse_crowds(structure, box, reach)
     search = vesin.NeighborList(cutoff=reach, full_list=True)
     receivers, senders, shifts = search.compute(points=points, box=box, periodic=structure.pbc, quantities="ijS")
-    edges = Edges(receivers.astype(np.int64), senders.astype(np.int64), shifts.astype(np.int64))
-    inside = np.linalg.norm(edges.vectors(structure), axis=1) < cutoff
-    return edges[inside].sorted()
+    edges = Edges(*(array.astype(np.int64, copy=False) for array in (receivers, senders, shifts)))
+    del search, receivers, senders, shifts  # at a million atoms each array is a gigabyte
+    vectors = edges.vectors(structure)
+    inside = np.einsum("ij,ij->i", vectors, vectors) < cutoff**2
+    del vectors
+    return (edges if inside.all() else edges[inside]).sorted()
 
 
 def _compact(structure: Structure, reach: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
