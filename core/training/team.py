@@ -8,6 +8,7 @@ from typing import final
 
 import torch
 from torch import Tensor
+from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]  # public, not in __all__
 
 from halocline.errors import DistributedError
 from halocline.training.place import Place
@@ -71,9 +72,15 @@ class _ProcessTeam(Team):
         if device.type == "cuda":  # NCCL would end the process where gloo raises an error
             os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")
         try:
+            timeout = timedelta(seconds=seconds)
+            store, _, _ = next(rendezvous("env://", timeout=timeout))
             torch.distributed.init_process_group(
                 "nccl" if device.type == "cuda" else "gloo",
-                timeout=timedelta(seconds=seconds),
+                # torchrun keeps the store when it starts ranks anew, with the addresses of those that are gone.
+                store=PrefixStore(f"start{place.restarts}", store),
+                rank=place.rank,
+                world_size=place.size,
+                timeout=timeout,
                 device_id=device if device.type == "cuda" else None,
             )
         except RuntimeError as error:  # of which all errors of torch.distributed are
