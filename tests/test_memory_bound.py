@@ -14,6 +14,7 @@ from halocline.bench.structures import disordered_box
 from halocline.errors import UsageError
 from halocline.graph import NeighbourList, Structure
 from halocline.model.build import build_backbone
+from halocline.model.potential import Potential
 from halocline.partition import cut_part
 from halocline.partition.memory import MemoryModel
 from halocline.partition.size import format_size, parse_size
@@ -129,6 +130,7 @@ from halocline.bench.structures import disordered_box
 from halocline.evaluator import LocalEvaluator
 from halocline.graph import NeighbourList, Structure
 from halocline.model.build import build_backbone
+from halocline.model.potential import Potential
 from halocline.partition import Division
 from halocline.partition.memory import MemoryModel
 from halocline.plugin import registry
@@ -160,3 +162,32 @@ def test_the_high_water_mark_stays_within_the_bound():
         assert peaks[-1] <= bound
     assert parts[0] > parts[1] > parts[2] == 1
     assert peaks[2] > 800
+
+
+def test_a_bound_divides_what_needs_dividing():
+    backbone = build_backbone("schnet", registry().load("backbone", "schnet").example_config(), seed=0)
+    potential = Potential(backbone, dict.fromkeys(backbone.species, 0.0), {})
+    atoms = disordered_box(backbone.species, 3000, density=0.1)
+    whole = potential(atoms, dtype="float64")
+    bounded = potential(atoms, dtype="float64", memory="440MiB")
+    evaluator = potential.evaluator("torch", "float64", "cpu", "none", "auto", "440MiB")
+    evaluator.evaluate(Structure.from_atoms(atoms))
+    assert evaluator._division.parts > 1
+    np.testing.assert_allclose(bounded.forces, whole.forces, rtol=0, atol=1e-12 * np.abs(whole.forces).max())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"memory": "440MiB", "partition": "rcb:4"}, "chooses the number of parts"),
+        ({"memory": "440MiB", "halo": "exchange"}, "halo=recompute"),
+        ({"memory": "440MiB", "backend": "ddp:ranks=2"}, "for one process"),
+        ({"memory": "440"}, "a number and a unit"),
+        ({"memory": "1MiB"}, "neighbour list of 4 atoms alone needs"),
+    ],
+)
+def test_bounds_that_cannot_be_kept_are_refused(options, message):
+    backbone = build_backbone("schnet", registry().load("backbone", "schnet").example_config(), seed=0)
+    potential = Potential(backbone, dict.fromkeys(backbone.species, 0.0), {})
+    with pytest.raises(UsageError, match=message):
+        potential(disordered_box(backbone.species, 4, density=0.1), **options)

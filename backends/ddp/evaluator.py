@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final, NamedTuple, final
+from typing import NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,8 @@ from halocline.graph import Graph, NeighbourList, Structure
 from halocline.model.backbone import Backbone
 from halocline.model.result import Result
 from halocline.partition import Division, Domain, build_domains
+from halocline.partition.division import DEFAULT_PARTITIONER
 from halocline.program import Precision
-
-#: The partitioner, if the user names none.
-PARTITIONER: Final = "rcb"
 
 
 class _Share(NamedTuple):
@@ -83,7 +81,7 @@ class DdpEvaluator(Evaluator):
         self._assignment = Assignment(model, precision, inner, kind_of_device(device), exchange, timeout)
         self._reach = max(s.spec.hops for _, s in backbone.stages()) if exchange else backbone.hops
         if division is None or division.parts == 1:
-            division = Division.parse(f"{PARTITIONER}:{self._ranks}")
+            division = Division.parse(f"{DEFAULT_PARTITIONER}:{self._ranks}")
         self._division = division
         self._neighbours = NeighbourList(backbone.neighbours)
         self._shares: list[_Share] | None = None

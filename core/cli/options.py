@@ -11,7 +11,7 @@ from halocline.plugin import Kind, registry
 if TYPE_CHECKING:
     from halocline.model.potential import Potential
 
-_EVALUATION = ("backend", "dtype", "device", "partition", "halo")
+_EVALUATION = ("backend", "dtype", "device", "partition", "halo", "memory")
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +26,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--partition", default="none", metavar="SPEC", help="name[:parts] [%(default)s]")
     group.add_argument(
         "--halo", default="auto", choices=("auto", "recompute", "exchange"), help="halo rule [%(default)s]"
+    )
+    group.add_argument(
+        "--memory", metavar="SIZE", help="choose the parts so that 8GiB, say, are enough [no bound]"
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from typing import final
 
 import numpy as np
@@ -16,7 +18,10 @@ from halocline.graph import Graph, NeighbourList, Structure
 from halocline.model.backbone import Backbone
 from halocline.model.result import Result
 from halocline.partition import Division
+from halocline.partition.memory import MemoryModel
 from halocline.program import Precision
+
+logger = logging.getLogger(__name__)
 
 
 @final
@@ -50,14 +55,34 @@ class LocalEvaluator(Evaluator):
         if precision not in able:
             raise UsageError(f"This backend computes in {', '.join(able)}, not in {precision.value}.")
         self._runner = make_runner(backbone, executor, precision, exchange=exchange)
-        self._neighbours = NeighbourList(backbone.neighbours)
-        self._division = division
+        self._neighbours, self._hops = NeighbourList(backbone.neighbours), backbone.hops
+        self._division, self._memory = division, None
+        if division is not None and division.memory is not None:
+            if exchange:
+                raise UsageError("Exchanging keeps the state of all atoms; choose halo=recompute to bound memory.")
+            self._memory = MemoryModel.measure(backbone, precision, executor.capabilities.form)
 
     def evaluate(self, structure: Structure) -> Result:
-        """See `Evaluator.evaluate`."""
+        """See `Evaluator.evaluate`.
+
+        Raises:
+            UsageError: the bound on memory is too low for this structure.
+        """
+        searched = self._neighbours.refresh(structure)
         graph = self._neighbours.graph(structure)
+        if searched and self._memory is not None:
+            self._division = self._bounded(graph, self._memory)
         energies, forces, virial = self._runner.run(graph, self._owners(graph), NoLinks())
         return Result(energies=energies, forces=forces, virial=virial, volume=structure.volume)
 
     def _owners(self, graph: Graph) -> NDArray[np.int64]:
         return np.zeros(len(graph.structure), np.int64) if self._division is None else self._division.owners(graph)
+
+    def _bounded(self, graph: Graph, memory: MemoryModel) -> Division:
+        """The division with as many parts as its bound on memory asks for."""
+        division, candidates = self._division, len(self._neighbours.candidates)
+        assert division is not None
+        assert division.memory is not None
+        parts = memory.parts(graph, candidates, self._hops, division.partitioner, division.memory)
+        logger.info("%d parts keep the evaluation of %d atoms within the bound.", parts, len(graph.structure))
+        return replace(division, parts=parts)

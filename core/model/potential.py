@@ -47,7 +47,7 @@ class Potential:
     backbone: Backbone
     reference_energies: dict[str, float]
     card: dict[str, Any]
-    _evaluators: dict[tuple[str, ...], Evaluator] = field(default_factory=dict, repr=False, compare=False)
+    _evaluators: dict[tuple[str | None, ...], Evaluator] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if set(self.reference_energies) != set(self.backbone.species):
@@ -76,6 +76,7 @@ class Potential:
         device: str = "auto",
         partition: str = "none",
         halo: str = "auto",
+        memory: str | None = None,
     ) -> Result:
         """Evaluate one structure.
 
@@ -89,27 +90,32 @@ class Potential:
                 rank its share. The result is that of the whole.
             halo: ``recompute``, every part evaluates the halo that it needs; ``exchange``, parts run stage by
                 stage and send each other the state of their halos; or ``auto``.
+            memory: such as ``8GiB``, what this process may take on the CPU; it chooses the number of parts.
 
         Raises:
             StructureError: not finite, no volume, coincident atoms, or elements the model does not know.
             UsageError: a backend, device, dtype or partition that is not there.
         """
-        options = (backend, dtype, device, partition, halo)
+        options = (backend, dtype, device, partition, halo, memory)
         if options not in self._evaluators:
             self._evaluators[options] = self.evaluator(*options)
         return self.evaluate_with(self._evaluators[options], atoms)
 
-    def evaluator(self, backend: str, dtype: str, device: str, partition: str, halo: str) -> Evaluator:
+    def evaluator(
+        self, backend: str, dtype: str, device: str, partition: str, halo: str, memory: str | None = None
+    ) -> Evaluator:
         """Make an evaluator of its own, with its own neighbour list; arguments as for a call."""
         if dtype not in tuple(Precision):
             raise UsageError(f"The dtype must be float32 or float64, not {dtype!r}.")
         if halo not in ("auto", "recompute", "exchange"):
             raise UsageError(f"The halo rule must be auto, recompute or exchange, not {halo!r}.")
-        division, spec = Division.parse(partition), Spec.parse(backend)
+        division, spec = Division.parse(partition, memory), Spec.parse(backend)
         evaluators = registry().names("evaluator")
-        if division.parts > 1 or spec.name in evaluators:
+        if division.divides or spec.name in evaluators:
             require_hops(self.backbone)
         if spec.name in evaluators:
+            if division.memory is not None:
+                raise UsageError(f"A bound on memory is for one process; give {spec.name} a number of parts.")
             given = {"backbone": self.backbone, "precision": Precision(dtype), "division": division}
             kind = registry().load("evaluator", spec.name)
             return cast("Evaluator", spec.build(kind, **given, device=device, halo=halo))
@@ -126,12 +132,13 @@ class Potential:
         device: str = "auto",
         partition: str = "none",
         halo: str = "auto",
+        memory: str | None = None,
     ) -> HaloclineCalculator:
         """Make an ASE calculator; arguments as for a call."""
         from halocline.model.calculator import HaloclineCalculator
 
         options = {"backend": backend, "dtype": dtype, "device": device, "partition": partition, "halo": halo}
-        return HaloclineCalculator(self, options)
+        return HaloclineCalculator(self, options if memory is None else options | {"memory": memory})
 
     def evaluate_with(self, evaluator: Evaluator, atoms: Atoms) -> Result:
         """Evaluate one structure with an evaluator from `evaluator`; errors as for a call."""

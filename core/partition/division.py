@@ -13,10 +13,14 @@ from halocline.errors import PluginError, UsageError
 from halocline.graph import Graph
 from halocline.partition.part import Cutter, Part, whole
 from halocline.partition.partitioner import Partitioner
+from halocline.partition.size import parse_size
 from halocline.plugin import registry
 
 #: The partition that needs no number of parts.
 UNDIVIDED = "none"
+
+#: Divides where the user says how much memory there is, or how many ranks, and not how to divide.
+DEFAULT_PARTITIONER = "rcb"
 
 
 @final
@@ -28,26 +32,43 @@ class Division:
         name: of the partitioner.
         partitioner: assigns owners.
         parts: how many parts it is asked for; those that stay empty are left out.
+        memory: bytes that the process may take; it decides on the number of parts once there is a structure.
     """
 
     name: str
     partitioner: Partitioner
     parts: int
+    memory: int | None = None
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read ``none`` or ``NAME:PARTS``, such as ``rcb:8``.
+    def parse(cls, text: str, memory: str | None = None) -> Self:
+        """Read ``none`` or ``NAME:PARTS``, such as ``rcb:8``; or ``NAME`` and a bound on memory, such as ``8GiB``.
+
+        With a bound, ``none`` stands for `DEFAULT_PARTITIONER`.
 
         Raises:
-            UsageError: the text does not follow the grammar, or no plugin brings this partitioner.
+            UsageError: the text does not follow the grammar, both a bound and a number of parts are given, or no
+                plugin brings this partitioner.
         """
         name, colon, number = text.partition(":")
+        if memory is not None:
+            if colon:
+                raise UsageError(
+                    f"A bound on memory chooses the number of parts; say {name!r} instead of {text!r}."
+                )
+            name = DEFAULT_PARTITIONER if name == UNDIVIDED else name
+            return cls(name, registry().load("partitioner", name)(), 1, parse_size(memory))
         if not colon and name == UNDIVIDED:
             number = "1"
         partitioner = registry().load("partitioner", name)()
         if not number.isascii() or not number.isdigit() or int(number) < 1:
             raise UsageError(f"A partition is a name and a number of parts, such as {name}:4, not {text!r}.")
         return cls(name, partitioner, int(number))
+
+    @property
+    def divides(self) -> bool:
+        """Whether there can be more than one part."""
+        return self.parts > 1 or self.memory is not None
 
     def owners(self, graph: Graph) -> NDArray[np.int64]:
         """The part of each atom, (N,) int64; parts may stay empty.
