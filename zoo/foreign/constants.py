@@ -54,10 +54,10 @@ MATTERSIM_FACTORS = [
 
 def mattersim_coefficients() -> Tensor:
     """The buffer ``sbf.coef`` (4, 9, 4): for l, rows of factors and of roots in turn; only roots for l = 0."""
-    coefficients = torch.zeros(4, 9, 4)
-    roots = torch.tensor(MATTERSIM_ROOTS)
+    coefficients = torch.zeros(4, 9, 4, dtype=torch.float32)
+    roots = torch.tensor(MATTERSIM_ROOTS, dtype=torch.float32)
     coefficients[0, 0] = roots[0]
     for degree, factors in enumerate(MATTERSIM_FACTORS, start=1):
-        coefficients[degree, 0 : 2 * len(factors) : 2] = torch.tensor(factors)
+        coefficients[degree, 0 : 2 * len(factors) : 2] = torch.tensor(factors, dtype=torch.float32)
         coefficients[degree, 1 : 2 * len(factors) : 2] = roots[degree]
     return coefficients

@@ -132,6 +132,6 @@ def _basis_constants(path: Path, config: dict[str, Any]) -> dict[str, Tensor]:
             "whose constants are not known here."
         )
     return {
-        "model.basis_expansion.sbf.roots_slice": torch.tensor(MATGL_ROOTS),
-        "model.basis_expansion.sbf.inv_norm": torch.tensor(MATGL_NORMS),
+        "model.basis_expansion.sbf.roots_slice": torch.tensor(MATGL_ROOTS, dtype=torch.float32),
+        "model.basis_expansion.sbf.inv_norm": torch.tensor(MATGL_NORMS, dtype=torch.float32),
     }
