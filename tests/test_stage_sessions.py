@@ -9,8 +9,10 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from structures import random_structure
 from test_partitioned import RandomOwners, backbone, require_equal, structures
 
+from halocline.aggregation import Form
 from halocline.backends.torch.executor import TorchExecutor
 from halocline.evaluator import LocalEvaluator
 from halocline.executor import Executor, StageSession
@@ -20,6 +22,7 @@ from halocline.model import Stage, State
 from halocline.partition import Division, cut_part
 from halocline.plugin import registry
 from halocline.program import Precision, Program
+from halocline.program.capacity import Capacity
 from halocline.program.layout import lay_out
 from halocline.testing import check_executor
 
@@ -171,6 +174,32 @@ def test_a_stage_of_no_atoms(backend):
         assert {k: v.shape for k, v in session.product(nobody, inputs, pulls).items()} == {
             k: v.shape for k, v in expected.items()
         }
+
+
+@EVERY_EXECUTOR
+@EVERY_MODEL
+def test_padding_changes_nothing(name, depth, backend):
+    """Parts that lie between two buckets of sizes, on every hop level and along the rows of the table."""
+    model = program(name, depth, executor(backend).capabilities.form)
+    length = model.backbone.neighbours.cutoff / 3.0
+    atoms = random_structure(7, symbols=model.backbone.species, atoms=75, pbc=True, edge=(8.0, 9.0), outside=False)
+    atoms.set_cell(atoms.cell * length, scale_atoms=True)
+    graph = NeighbourList(model.backbone.neighbours).graph(Structure.from_atoms(atoms))
+    part = cut_part(np.arange(75) < 35, graph.edges, 1)
+    inputs = lay_out(graph, part, model.form, model.precision)
+    tables = lay_out(graph, part, Form.TABLE, model.precision)
+    exact, bucket = Capacity.of(tables), Capacity.bucket(tables)
+    assert all(n < c for n, c in zip(exact.levels, bucket.levels, strict=True))
+    assert exact.width < bucket.width
+
+    state = {"species": inputs.species}
+    for stage_name, stage in list(model.backbone.stages())[:2]:
+        session, edges = sessions(backend, name, depth)[stage_name], inputs if stage.spec.hops else None
+        written = run(stage, state, edges)
+        require_tensors(session.value(state, edges), written)
+        pulls = random_like(written)
+        require_tensors(session.product(state, edges, pulls), product(stage, state, edges, pulls))
+        state = written
 
 
 class Carrying(Stage):
