@@ -82,7 +82,7 @@ def require_equal(found, expected):
 
 
 def rank_processes(parent):
-    """Rank → process, of all ranks that a process has started and that have not ended."""
+    """Process → rank, of all ranks that a process has started and that have not ended."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -93,7 +93,13 @@ def rank_processes(parent):
             continue
         if int(ppid) == parent and state != "Z" and "ddp" in command:
             (rank,) = (int(each[5:]) for each in variables if each.startswith("RANK="))
-            found[rank] = int(folder.name)
+            found[int(folder.name)] = rank
+    return found
+
+
+def process_of(rank, parent):
+    """The process of one rank, where there is one evaluator."""
+    (found,) = (pid for pid, each in rank_processes(parent).items() if each == rank)
     return found
 
 

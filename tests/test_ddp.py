@@ -12,6 +12,7 @@ from ddp_setups import (
     Owners,
     backbone,
     distributed,
+    has_ended,
     liquid,
     local,
     rank_processes,
@@ -55,8 +56,9 @@ def setup(request):
     model, owners = backbone(name), Owners()
     evaluator = distributed(model, division=owners.divide_by(PARTS), halo=halo)
     yield Setup(model, owners, evaluator, local(model))
+    ranks = rank_processes(os.getpid())
     evaluator.close()
-    assert not rank_processes(os.getpid())
+    assert all(map(has_ended, ranks))
 
 
 def random_owners(atoms, parts):
@@ -114,12 +116,12 @@ def test_the_same_structure_gives_the_same_bits(setup):
 @pytest.mark.slow
 @pytest.mark.parametrize("halo", ["recompute", "exchange"])
 def test_four_ranks(halo):
-    model = backbone("schnet")
+    model, before = backbone("schnet"), rank_processes(os.getpid())
     evaluator, expected = distributed(model, halo=halo, ranks=4), local(model)
     for structure in (*structures(model), liquid(model, 60)):
         require_equal(evaluator.evaluate(structure), expected.evaluate(structure))
     del evaluator  # ends its ranks without being told to
-    wait_until(lambda: not rank_processes(os.getpid()))
+    wait_until(lambda: rank_processes(os.getpid()) == before)
 
 
 @pytest.mark.slow
@@ -159,9 +161,10 @@ def test_the_choice_of_halo_is_explained(name, inner, halo, exchange, reason, ca
     ],
 )
 def test_impossible_options_are_refused_before_anything_starts(options, message):
+    before = rank_processes(os.getpid())
     with pytest.raises(UsageError, match=message):
         distributed(backbone("lennard-jones"), **options)
-    assert not rank_processes(os.getpid())
+    assert rank_processes(os.getpid()) == before
 
 
 def test_ranks_of_torchrun_are_not_counted_anew(monkeypatch):

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
-from ddp_setups import backbone, distributed, liquid, local, rank_processes, require_equal
+from ddp_setups import backbone, distributed, liquid, local, process_of, rank_processes, require_equal
 
 from halocline.backends.ddp import spawning
 from halocline.errors import BackboneError, DistributedError, StructureError, UsageError
@@ -80,7 +80,7 @@ def ring(request):
 def test_a_rank_struck_in_the_middle_of_a_step(ring, blow, message):
     evaluator, structure, expected = ring
     require_equal(evaluator.evaluate(structure), expected)
-    victim = rank_processes(os.getpid())[1]
+    victim = process_of(1, os.getpid())
     os.kill(victim, signal.SIGSTOP)  # so that the step has begun and cannot be over when the blow falls
     thread, errors = evaluate_beside(evaluator, structure)
     time.sleep(0.5)
@@ -92,7 +92,7 @@ def test_a_rank_struck_in_the_middle_of_a_step(ring, blow, message):
 def test_a_rank_that_died_between_steps(ring):
     evaluator, structure, expected = ring
     require_equal(evaluator.evaluate(structure), expected)
-    os.kill(rank_processes(os.getpid())[0], signal.SIGKILL)
+    os.kill(process_of(0, os.getpid()), signal.SIGKILL)
     require_distributed_error(*evaluate_beside(evaluator, structure), "Rank 0 was ended by SIGKILL")
 
 
@@ -115,7 +115,7 @@ def test_lack_of_memory_names_the_rank_and_what_to_do():
     model = backbone("lennard-jones")
     evaluator = distributed(model)
     evaluator.evaluate(Structure.from_atoms(Atoms("Ar2", positions=[[0, 0, 0], [0, 0, 4]])))
-    victim = rank_processes(os.getpid())[1]
+    victim = process_of(1, os.getpid())
     pages = int(Path(f"/proc/{victim}/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + 2**24
     resource.prlimit(victim, resource.RLIMIT_AS, (limit, limit))

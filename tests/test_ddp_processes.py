@@ -81,7 +81,7 @@ def driver(tmp_path):
         env=environment(),
     )
     assert process.stdout.readline() == "ready\n"
-    ranks = list(rank_processes(process.pid).values())
+    ranks = list(rank_processes(process.pid))
     assert len(ranks) == 2
     yield process, ranks
     process.kill()
@@ -111,7 +111,7 @@ def test_ranks_leave_a_driver_that_is_stopped_and_come_back(driver):
     process.send_signal(signal.SIGCONT)
     assert tell(process).startswith("DistributedError Rank")
     assert tell(process) == "equal\n"
-    again = list(rank_processes(process.pid).values())
+    again = list(rank_processes(process.pid))
     process.send_signal(signal.SIGINT)
     assert process.wait(SOON) == -signal.SIGINT
     wait_until(lambda: all(map(has_ended, again)))
