@@ -30,6 +30,17 @@ def halocline_backbones() -> list[Component]:
 
 
 @hookimpl
+def halocline_converters() -> list[Component]:
+    """Describe the converters."""
+    return [
+        Component("matgl", "halocline.plugins.backbones.m3gnet.from_matgl:convert", "M3GNet potentials of MatGL"),
+        Component(
+            "mattersim", "halocline.plugins.backbones.m3gnet.from_mattersim:convert", "M3GNet models of MatterSim"
+        ),
+    ]
+
+
+@hookimpl
 def halocline_pruners() -> list[Component]:
     """Describe the pruners."""
     return [

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from halocline.checkpoint import load_checkpoint
+from halocline.checkpoint import Checkpoint, load_checkpoint
 from halocline.errors import CheckpointError, unknown_name
 from halocline.model.build import build_backbone
 from halocline.model.potential import Potential
@@ -32,13 +32,30 @@ def load(name_or_path: str | os.PathLike[str], prune: int | None = None) -> Pote
         >>> halocline.load("lennard-jones-argon").species
         ('Ar',)
     """
-    checkpoint = load_checkpoint(find(name_or_path))
+    return build_potential(load_checkpoint(find(name_or_path)), prune, f"in {name_or_path}")
+
+
+def build_potential(
+    checkpoint: Checkpoint, prune: int | None = None, where: str = "of the checkpoint"
+) -> Potential:
+    """Make a checkpoint a potential.
+
+    Args:
+        checkpoint: a model.
+        prune: keep only the first so many message-passing layers.
+        where: the weights are, for messages.
+
+    Raises:
+        UsageError: no such layers, or no plugin brings the backbone.
+        CheckpointError: the weights do not fit the config.
+        PluginError: the plugin that brings the backbone cannot be imported.
+    """
     backbone = build_backbone(checkpoint.backbone, checkpoint.config)
     expected = {name: tuple(t.shape) for name, t in backbone.state_dict().items()}
     found = {name: tuple(t.shape) for name, t in checkpoint.tensors.items()}
     if expected != found:
         odd = sorted(name for name in expected | found if expected.get(name) != found.get(name))
-        raise CheckpointError(f"The weights in {name_or_path} do not fit its config: {', '.join(odd[:5])} differ.")
+        raise CheckpointError(f"The weights {where} do not fit its config: {', '.join(odd[:5])} differ.")
     backbone.load_state_dict(checkpoint.tensors)
     if prune is not None:
         backbone, _ = registry().load("pruner", "depth")(layers=prune).prune(backbone)

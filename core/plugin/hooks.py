@@ -47,6 +47,14 @@ class Hooks:
         """Describe exporters; targets are subclasses of `halocline.exporter.Exporter`."""
 
     @hookspec
+    def halocline_converters(self) -> list[Component]:  # type: ignore[empty-body]
+        """Describe converters of models of other packages, under the names of the formats that the zoo reads.
+
+        Targets are functions ``(config, tensors) -> Checkpoint`` of hyper-parameters and tensors in the words of
+        the other package.
+        """
+
+    @hookspec
     def halocline_zoos(self) -> list[Component]:  # type: ignore[empty-body]
         """Describe model zoos; targets are classes with ``names()`` and ``path(name)``."""
 
@@ -62,6 +70,7 @@ KIND_OF_HOOK: dict[str, Kind] = {
     "halocline_executors": "executor",
     "halocline_evaluators": "evaluator",
     "halocline_exporters": "exporter",
+    "halocline_converters": "converter",
     "halocline_zoos": "zoo",
     "halocline_commands": "command",
 }

@@ -8,7 +8,9 @@ from typing import Literal
 
 from halocline.errors import PluginError
 
-Kind = Literal["backbone", "pruner", "partitioner", "executor", "evaluator", "exporter", "zoo", "command"]
+Kind = Literal[
+    "backbone", "pruner", "partitioner", "executor", "evaluator", "exporter", "converter", "zoo", "command"
+]
 
 # A name must survive ``name:key=value,key=value`` on the command line and ``distribution/name``.
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?")
