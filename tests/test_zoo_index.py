@@ -9,6 +9,7 @@ from zoo_models import CONTENT, write_index
 
 from halocline.checkpoint import read_header
 from halocline.errors import ZooError
+from halocline.zoo.entry import Pinned
 from halocline.zoo.index import SHIPPED_INDEX, read_index
 from halocline.zoo.recipes.lennard_jones_argon import ARGON
 from halocline.zoo.source import Local, Remote, Shipped, parse_source
@@ -18,7 +19,7 @@ from halocline.zoo.store import Zoo
 def test_the_shipped_index_agrees_with_its_files():
     index = read_index()
     for entry in index.entries.values():
-        if isinstance(entry.source, Shipped):
+        if isinstance(entry.origin, Pinned) and isinstance(entry.origin.source, Shipped):
             header = read_header(Zoo().verify(entry.name))
             assert header.backbone == entry.backbone
             assert set(header.reference_energies) == set(entry.species)
@@ -29,12 +30,18 @@ def test_the_shipped_index_agrees_with_its_files():
 
 def test_every_shipped_file_is_in_the_index():
     index = read_index()
-    listed = {entry.source.file for entry in index.entries.values() if isinstance(entry.source, Shipped)}
+    sources = [entry.origin.source for entry in index.entries.values() if isinstance(entry.origin, Pinned)]
+    listed = {source.file for source in sources if isinstance(source, Shipped)}
     assert {path.name for path in index.data.iterdir()} == listed
 
 
 def test_the_index_is_one_table_per_model():
-    assert set(tomllib.loads(SHIPPED_INDEX.read_text(encoding="utf-8"))) == {"default", "models"}
+    assert set(tomllib.loads(SHIPPED_INDEX.read_text(encoding="utf-8"))) == {
+        "default",
+        "universal",
+        "structures",
+        "models",
+    }
 
 
 def test_argon_has_the_parameters_of_rahman():

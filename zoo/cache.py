@@ -8,31 +8,35 @@ from pathlib import Path
 
 from halocline.cache import cache_folder
 from halocline.errors import ZooError
-from halocline.zoo.index import Entry
+from halocline.zoo.entry import Pinned
 
 
-def cached_path(entry: Entry) -> Path:
+def cached_path(pinned: Pinned) -> Path:
     """Where a model is stored after it was fetched: under its digest, so that versions never mix."""
-    return cache_folder() / file_name(entry)
+    return cache_folder() / file_name(pinned)
 
 
-def file_name(entry: Entry) -> str:
+def file_name(pinned: Pinned) -> str:
     """The name of a model's file in a store."""
-    return f"sha256-{entry.sha256}.safetensors"
+    return f"sha256-{pinned.sha256}.safetensors"
 
 
-def shared_path(entry: Entry) -> Path | None:
-    """Find a model in the read-only stores of ``HALOCLINE_MODEL_PATH``.
+def shared_stores() -> list[Path]:
+    """The read-only stores of ``HALOCLINE_MODEL_PATH``."""
+    return [Path(folder) for folder in os.environ.get("HALOCLINE_MODEL_PATH", "").split(os.pathsep) if folder]
+
+
+def shared_path(pinned: Pinned) -> Path | None:
+    """Find a model in the shared stores.
 
     There it may also be called ``NAME.safetensors``; such a file counts only if it is the pinned one.
     """
-    stores = os.environ.get("HALOCLINE_MODEL_PATH", "").split(os.pathsep)
-    for store in map(Path, filter(None, stores)):
-        pinned, named = store / file_name(entry), store / f"{entry.name}.safetensors"
-        if has_size(pinned, entry.size):
-            return pinned
-        if has_size(named, entry.size) and digest(named) == entry.sha256:
-            return named
+    for store in shared_stores():
+        by_digest, by_name = store / file_name(pinned), store / f"{pinned.name}.safetensors"
+        if has_size(by_digest, pinned.size):
+            return by_digest
+        if has_size(by_name, pinned.size) and digest(by_name) == pinned.sha256:
+            return by_name
     return None
 
 
@@ -54,7 +58,7 @@ def digest(path: Path) -> str:
         raise ZooError(f"Cannot read {path}: {error.strerror}.") from error
 
 
-def check_file(entry: Entry, path: Path) -> None:
+def check_file(pinned: Pinned, path: Path) -> None:
     """Check size and digest of a file against the index.
 
     Raises:
@@ -63,8 +67,8 @@ def check_file(entry: Entry, path: Path) -> None:
     if not path.is_file():
         raise ZooError(f"There is no file {path}.")
     size = path.stat().st_size
-    if size != entry.size:
-        raise ZooError(f"{path} has {size} bytes, {entry.name} has {entry.size}.")
+    if size != pinned.size:
+        raise ZooError(f"{path} has {size} bytes, {pinned.name} has {pinned.size}.")
     found = digest(path)
-    if found != entry.sha256:
-        raise ZooError(f"{path} has the SHA-256 {found}, {entry.name} has {entry.sha256}.")
+    if found != pinned.sha256:
+        raise ZooError(f"{path} has the SHA-256 {found}, {pinned.name} has {pinned.sha256}.")

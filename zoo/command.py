@@ -8,7 +8,8 @@ from typing import Any
 
 from halocline.checkpoint import read_header
 from halocline.cli.output import emit, emit_json, progress, say, table
-from halocline.zoo.index import Entry
+from halocline.zoo.cache import digest
+from halocline.zoo.entry import Entry, Foreign, Pinned
 from halocline.zoo.store import Zoo
 
 
@@ -22,9 +23,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--json", action="store_true", help="print JSON")
     show.set_defaults(run=_show)
     pull = _add_verb(verbs, "pull", "bring a model onto this machine, or repair it")
-    pull.add_argument("--from", dest="source", type=Path, metavar="PATH", help="a file to take instead")
+    pull.add_argument("--from", dest="source", type=Path, metavar="PATH", help="the file, or its folder, here")
     pull.set_defaults(run=_pull)
     _add_verb(verbs, "verify", "compare a model on this machine with its SHA-256").set_defaults(run=_verify)
+    addition = verbs.add_parser("import", help="convert a model of MatGL or MatterSim from files of yours")
+    addition.add_argument("source", type=Path, metavar="PATH", help="a folder of MatGL or a file of MatterSim")
+    addition.add_argument("--name", required=True, help="what to call it")
+    addition.set_defaults(run=_import)
     _add_verb(verbs, "path", "print where a model lies, after fetching it if need be").set_defaults(run=_path)
 
 
@@ -44,7 +49,7 @@ def _list(arguments: argparse.Namespace) -> int:
         (
             model["name"] + (" (default)" if model["default"] else ""),
             model["backbone"],
-            " ".join(model["species"]),
+            _species(model["species"]),
             f"{model['size'] / 1e6:.3f} MB",
             model["licences"]["weights"],
             "yes" if model["present"] else "no",
@@ -53,6 +58,10 @@ def _list(arguments: argparse.Namespace) -> int:
     ]
     table("", ("name", "backbone", "species", "size", "licence", "on this machine"), rows)
     return 0
+
+
+def _species(symbols: list[str]) -> str:
+    return " ".join(symbols) if len(symbols) <= 8 else f"{len(symbols)} elements"
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -74,7 +83,14 @@ def _pull(arguments: argparse.Namespace) -> int:
     entry = zoo.entry(arguments.name)
     say(f"{entry.name}: licence of the weights {entry.licences['weights']}, of the code {entry.licences['code']}")
     with progress(entry.size, f"{entry.name}, bytes") as advance:
-        path = zoo.pull(entry.name, arguments.source, advance)
+        path = zoo.pull(entry.name, arguments.source, advance, say)
+    emit(str(path))
+    return 0
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    path = Zoo().add(arguments.source, arguments.name)
+    say(f"{arguments.name}: converted; nothing was verified, for no energies of this model are known")
     emit(str(path))
     return 0
 
@@ -82,7 +98,7 @@ def _pull(arguments: argparse.Namespace) -> int:
 def _verify(arguments: argparse.Namespace) -> int:
     zoo = Zoo()
     path = zoo.verify(arguments.name)
-    emit(f"{path} is {arguments.name}: SHA-256 {zoo.entry(arguments.name).sha256}")
+    emit(f"{path} is {arguments.name}: SHA-256 {digest(path)}")
     return 0
 
 
@@ -100,11 +116,22 @@ def _describe(zoo: Zoo, entry: Entry) -> dict[str, Any]:
         "species": list(entry.species),
         "source": entry.address,
         "size": entry.size,
-        "sha256": entry.sha256,
+        **_files(entry),
         "licences": dict(entry.licences),
         "citation": list(entry.citation),
         "present": zoo.present(entry.name),
     }
+
+
+def _files(entry: Entry) -> dict[str, Any]:
+    """What pins a model, and what it is pinned as."""
+    match entry.origin:
+        case Pinned(sha256=sha256):
+            return {"format": "halocline", "sha256": sha256}
+        case Foreign(form=form, files=files):
+            return {"format": form, "sha256": {name: file.sha256 for name, file in files.items()}}
+        case _:
+            return {"format": "halocline", "sha256": None}
 
 
 def _flatten(value: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

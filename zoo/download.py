@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from halocline.errors import ZooError
-from halocline.zoo.index import Entry
+from halocline.zoo.entry import Pinned
 from halocline.zoo.transport import Response, request
 
 #: Called with the number of bytes that came in since the last call.
@@ -20,14 +20,14 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _PARTIAL = 206
 
 
-def download(entry: Entry, url: str, part: Path, progress: Progress) -> None:
+def download(pinned: Pinned, url: str, part: Path, progress: Progress) -> None:
     """Complete a partial file from a URL.
 
     What is there already is kept if the server still has the same file: it says so by a validator (an ETag or a
     date), which lies beside the partial file.
 
     Args:
-        entry: says how long the file must become.
+        pinned: says how long the file must become.
         url: where it comes from.
         part: the partial file; it stays when the transfer breaks off.
         progress: told of every piece.
@@ -37,17 +37,17 @@ def download(entry: Entry, url: str, part: Path, progress: Progress) -> None:
         OSError: the partial file cannot be written.
     """
     validator = validator_path(part)
-    held = _resumable_size(part, validator, entry.size)
+    held = _resumable_size(part, validator, pinned.size)
     with request(url, _headers(held, validator)) as response:
         resumed = response.status == _PARTIAL
         start = held if resumed else 0
-        _check_response(entry, url, response, start)
+        _check_response(pinned, url, response, start)
         if not resumed:
             part.unlink(missing_ok=True)
             validator.write_text(_validator_of(response), encoding="ascii")
         progress(start)
         with part.open("ab") as file:
-            _copy(entry, url, response, file, progress)
+            _copy(pinned, url, response, file, progress)
 
 
 def validator_path(part: Path) -> Path:
@@ -76,40 +76,40 @@ def _validator_of(response: Response) -> str:
     return tag if tag.startswith('"') and tag.isascii() else response.headers.get("Last-Modified", "")
 
 
-def _check_response(entry: Entry, url: str, response: Response, start: int) -> None:
+def _check_response(pinned: Pinned, url: str, response: Response, start: int) -> None:
     if response.headers.get_content_type() == "text/html":
-        raise ZooError(f"{url} was answered with a web page (HTML), not with the file of {entry.name}.")
+        raise ZooError(f"{url} was answered with a web page (HTML), not with the file of {pinned.name}.")
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise ZooError(f"{url} was answered in compressed form, which was not asked for.")
     if response.status == _PARTIAL:
         found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        if not found or [int(value) for value in found.groups()] != [start, entry.size - 1, entry.size]:
-            raise ZooError(f"{url} was answered with another range than the missing {entry.size - start} bytes.")
+        if not found or [int(value) for value in found.groups()] != [start, pinned.size - 1, pinned.size]:
+            raise ZooError(f"{url} was answered with another range than the missing {pinned.size - start} bytes.")
     length = response.headers.get("Content-Length")
-    if length is not None and length != str(entry.size - start):
-        raise ZooError(f"{url} has the wrong size: {length} bytes were offered, {entry.size - start} expected.")
+    if length is not None and length != str(pinned.size - start):
+        raise ZooError(f"{url} has the wrong size: {length} bytes were offered, {pinned.size - start} expected.")
 
 
-def _copy(entry: Entry, url: str, response: Response, file: BinaryIO, progress: Progress) -> None:
+def _copy(pinned: Pinned, url: str, response: Response, file: BinaryIO, progress: Progress) -> None:
     """Append what comes, and never more than belongs there."""
-    while file.tell() <= entry.size:
+    while file.tell() <= pinned.size:
         try:
-            chunk = response.read(min(_CHUNK, entry.size + 1 - file.tell()))
+            chunk = response.read(min(_CHUNK, pinned.size + 1 - file.tell()))
         except (OSError, http.client.HTTPException) as error:
-            raise _cut(entry, url, file.tell()) from error
+            raise _cut(pinned, url, file.tell()) from error
         if not chunk:
             break
         file.write(chunk)
         progress(len(chunk))
-    if file.tell() > entry.size:
+    if file.tell() > pinned.size:
         file.truncate(0)
-        raise ZooError(f"{url} has the wrong size: more came than the {entry.size} bytes of {entry.name}.")
-    if file.tell() < entry.size:
-        raise _cut(entry, url, file.tell())
+        raise ZooError(f"{url} has the wrong size: more came than the {pinned.size} bytes of {pinned.name}.")
+    if file.tell() < pinned.size:
+        raise _cut(pinned, url, file.tell())
 
 
-def _cut(entry: Entry, url: str, held: int) -> ZooError:
+def _cut(pinned: Pinned, url: str, held: int) -> ZooError:
     return ZooError(
-        f"The connection to {url} ended after {held} of {entry.size} bytes; "
-        f"go on with: halocline zoo pull {entry.name}"
+        f"The connection to {url} ended after {held} of {pinned.size} bytes; "
+        f"go on with: halocline zoo pull {pinned.name}"
     )

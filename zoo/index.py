@@ -2,53 +2,23 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from halocline.errors import ZooError
-from halocline.zoo.source import Source, parse_source
+from halocline.checkpoint.card import check_card
+from halocline.errors import CheckpointError, ZooError
+from halocline.zoo.entry import Entry, Foreign, Pinned, Reference
+from halocline.zoo.rules import CHECKPOINT, FILE, FILES_OF_FORMATS, FOREIGN, STRUCTURE, check_fields, check_name
+from halocline.zoo.source import parse_source
 
 #: The index that comes in the box.
 SHIPPED_INDEX = Path(__file__).with_name("index.toml")
 
-# Some names are devices on Windows, whatever follows the dot.
-_NAME = re.compile(r"(?!(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$))[a-z0-9]+([._-][a-z0-9]+)*")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_SYMBOL = re.compile(r"[A-Z][a-z]?")
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One model of the zoo.
-
-    Attributes:
-        name: lower-case letters and digits, joined by single dots, dashes or underscores.
-        summary: one sentence.
-        backbone: name of the backbone among the plugins.
-        species: chemical symbols that the model knows.
-        address: the source as the index has it.
-        source: where the file comes from.
-        size: of the file, bytes.
-        sha256: of the file.
-        licences: SPDX identifiers of ``code`` and ``weights``.
-        citation: what to cite.
-    """
-
-    name: str
-    summary: str
-    backbone: str
-    species: tuple[str, ...]
-    address: str
-    source: Source
-    size: int
-    sha256: str
-    licences: Mapping[str, str]
-    citation: tuple[str, ...]
+#: Fields of a card that an index has in the entry itself, or that conversion writes.
+_NOT_OF_CARD = {"name", "summary", "citation", "licence", "recipe"}
 
 
 @final
@@ -58,11 +28,13 @@ class Index:
 
     Attributes:
         default: name of the model that is taken where none is named.
+        universal: name of the model to try where the default does not fit; None if there is none.
         entries: the models.
         data: folder of the files that ship.
     """
 
     default: str
+    universal: str | None
     entries: Mapping[str, Entry]
     data: Path
 
@@ -77,68 +49,87 @@ def read_index(path: Path = SHIPPED_INDEX) -> Index:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ZooError(f"Cannot read the zoo's index {path}: {error}.") from error
-    models = content.get("models")
-    if set(content) != {"default", "models"} or not isinstance(models, dict):
-        raise ZooError(f"The zoo's index {path} must have exactly 'default' and a table 'models'.")
-    entries = {name: _entry(name, fields) for name, fields in models.items()}
-    if not isinstance(content["default"], str) or content["default"] not in entries:
-        raise ZooError(f"The zoo's index {path} has no model {content['default']!r}, which is to be the default.")
-    return Index(content["default"], entries, path.parent / "data")
+    models, structures = content.get("models"), content.get("structures", {})
+    known = {"default", "models"} <= set(content) <= {"default", "universal", "models", "structures"}
+    if not known or not isinstance(models, dict) or not isinstance(structures, dict):
+        raise ZooError(
+            f"The zoo's index {path} must have 'default' and a table 'models', and may have "
+            "'universal' and a table 'structures'."
+        )
+    for name, fields in structures.items():
+        _check_structure(name, fields)
+    entries = {name: _entry(name, fields, structures) for name, fields in models.items()}
+    for role in ("default", "universal"):
+        if role in content and (not isinstance(content[role], str) or content[role] not in entries):
+            raise ZooError(f"The zoo's index {path} has no model {content[role]!r}, which is to be the {role}.")
+    return Index(content["default"], content.get("universal"), entries, path.parent / "data")
 
 
-def _entry(name: str, fields: Any) -> Entry:
-    if not _NAME.fullmatch(name):
-        raise ZooError(f"{name!r} cannot name a model: use lower-case letters, digits and single '.', '-', '_'.")
-    if not isinstance(fields, dict) or set(fields) != set(_RULES):
-        raise ZooError(f"The model {name!r} in the zoo's index must have exactly the fields {', '.join(_RULES)}.")
-    for field, (rule, holds) in _RULES.items():
-        if not holds(fields[field]):
-            raise ZooError(f"The {field} of the model {name!r} must be {rule}, not {fields[field]!r}.")
+def _check_structure(name: str, fields: Any) -> None:
+    what = f"The structure {name!r} in the zoo's index"
+    check_fields(what, fields, STRUCTURE)
+    if len(fields["symbols"]) != len(fields["positions"]):
+        raise ZooError(f"{what} must have as many positions as symbols.")
+
+
+def _entry(name: str, fields: Any, structures: Mapping[str, Any]) -> Entry:
+    check_name(name)
+    is_foreign = isinstance(fields, dict) and "format" in fields
+    check_fields(f"The model {name!r} in the zoo's index", fields, FOREIGN if is_foreign else CHECKPOINT)
+    if is_foreign:
+        origin: Foreign | Pinned = _foreign(name, fields, structures)
+    else:
+        origin = Pinned(name, parse_source(fields["source"]), fields["size"], fields["sha256"])
     return Entry(
         name=name,
         summary=fields["summary"],
         backbone=fields["backbone"],
         species=tuple(fields["species"]),
         address=fields["source"],
-        source=parse_source(fields["source"]),
-        size=fields["size"],
-        sha256=fields["sha256"],
+        origin=origin,
         licences=fields["licence"],
         citation=tuple(fields["citation"]),
     )
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and value.isprintable() and bool(value)
+def _foreign(name: str, fields: Mapping[str, Any], structures: Mapping[str, Any]) -> Foreign:
+    _check_card(name, fields["card"])
+    if unknown := set(fields["energies"]) - set(structures):
+        raise ZooError(
+            f"The model {name!r} has energies of {unknown.pop()!r}, which is no structure of the index."
+        )
+    return Foreign(
+        form=fields["format"],
+        files=_files(name, fields),
+        card=fields["card"],
+        references=tuple(_reference(key, structures[key], value) for key, value in fields["energies"].items()),
+    )
 
 
-def _are_species(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(_is_text(s) and _SYMBOL.fullmatch(s) for s in value)
+def _files(name: str, fields: Mapping[str, Any]) -> dict[str, Pinned]:
+    """The files of a model, below its source."""
+    base, files = fields["source"], {}
+    if not base.startswith(("https:", "http:", "file:")) or not base.endswith("/"):
+        raise ZooError(f"The source of the model {name!r} must be a folder: https://HOST/PATH/ or file:/PATH/.")
+    for file in fields["files"]:
+        check_fields(f"A file of the model {name!r} in the zoo's index", file, FILE)
+        files[file["name"]] = Pinned(name, parse_source(base + file["name"]), file["size"], file["sha256"])
+    expected = FILES_OF_FORMATS[fields["format"]]
+    if set(files) != expected if expected else len(files) != 1:
+        words = " and ".join(sorted(expected)) if expected else "one file"
+        raise ZooError(f"The files of the model {name!r} must be {words}, as its format has them.")
+    return files
 
 
-def _is_size(value: Any) -> bool:
-    return type(value) is int and value > 0
+def _check_card(name: str, card: dict[str, Any]) -> None:
+    if taken := set(card) & _NOT_OF_CARD:
+        raise ZooError(f"The card of the model {name!r} must not have {taken.pop()!r}, which the entry has.")
+    try:
+        check_card(card)
+    except CheckpointError as error:
+        raise ZooError(f"The card of the model {name!r} is not one: {error}") from error
 
 
-def _is_sha256(value: Any) -> bool:
-    return isinstance(value, str) and _SHA256.fullmatch(value) is not None
-
-
-def _are_licences(value: Any) -> bool:
-    return isinstance(value, dict) and set(value) == {"code", "weights"} and all(map(_is_text, value.values()))
-
-
-def _is_citation(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_is_text, value))
-
-
-_RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "summary": ("one line of text", _is_text),
-    "backbone": ("the name of a backbone", _is_text),
-    "species": ("a list of chemical symbols", _are_species),
-    "source": ("one line of text", _is_text),
-    "size": ("a positive number of bytes", _is_size),
-    "sha256": ("64 lower-case hexadecimal digits", _is_sha256),
-    "licence": ("a table of code and weights", _are_licences),
-    "citation": ("a list of references", _is_citation),
-}
+def _reference(name: str, fields: Mapping[str, Any], energy: float) -> Reference:
+    positions, cell = (tuple(map(tuple, fields[key])) for key in ("positions", "cell"))
+    return Reference(name, tuple(fields["symbols"]), positions, cell or None, energy)

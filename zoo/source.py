@@ -58,11 +58,11 @@ def parse_source(text: str) -> Source:
         return Shipped(match[1])
     if match := _HUGGING_FACE.fullmatch(text):
         endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-        return _remote(f"{endpoint}/{match[1]}/resolve/{match[3]}/{match[2]}")
+        return remote(f"{endpoint}/{match[1]}/resolve/{match[3]}/{match[2]}")
     if text.startswith("file:"):
-        return Local(_absolute(text))
+        return local(text)
     if text.startswith(("https:", "http:")):
-        return _remote(text)
+        return remote(text)
     raise ZooError(
         f"The source {text!r} is none of shipped:FILE, https://HOST/PATH, hf:OWNER/REPO/FILE@REVISION, file:/PATH."
     )
@@ -77,7 +77,12 @@ def is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
-def _remote(url: str) -> Remote:
+def remote(url: str) -> Remote:
+    """A file behind a URL.
+
+    Raises:
+        ZooError: the URL is malformed, or not encrypted.
+    """
     if not _URL.fullmatch(url):
         raise ZooError(f"The source {url!r} is not a URL of the form https://HOST/PATH.")
     if url.startswith("http:") and not is_loopback(url):
@@ -85,8 +90,13 @@ def _remote(url: str) -> Remote:
     return Remote(url)
 
 
-def _absolute(text: str) -> Path:
+def local(text: str) -> Local:
+    """The file of ``file:/PATH``.
+
+    Raises:
+        ZooError: the path is not absolute, or could lead elsewhere.
+    """
     path = Path(text.removeprefix("file:").removeprefix("//"))
     if not path.is_absolute() or ".." in path.parts or "\0" in text:
         raise ZooError(f"The source {text!r} is not of the form file:/PATH with an absolute path without '..'.")
-    return path
+    return Local(path)

@@ -5,17 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import final
 
-from halocline.errors import ZooError, unknown_name
+from halocline.errors import UsageError, ZooError, unknown_name
 from halocline.zoo.cache import cached_path, check_file, digest, shared_path
+from halocline.zoo.converted import Say, find_converted, pull_converted
 from halocline.zoo.download import Progress
+from halocline.zoo.entry import Entry, Foreign, Imported, Pinned
 from halocline.zoo.fetch import fetch
-from halocline.zoo.index import SHIPPED_INDEX, Entry, read_index
-from halocline.zoo.source import Local, Shipped
+from halocline.zoo.imported import import_model, imported_entry, imported_names
+from halocline.zoo.index import SHIPPED_INDEX, read_index
+from halocline.zoo.rules import check_name
+from halocline.zoo.sealed import check_sealed
+from halocline.zoo.source import Local, Remote, Shipped
 
 
 @final
 class Zoo:
-    """The models of an index.
+    """The models of an index, and those that the user imported.
 
     A model is looked for in the package, the cache, and the shared stores of ``HALOCLINE_MODEL_PATH``, in this
     order; one that is nowhere is fetched from its source.
@@ -34,19 +39,27 @@ class Zoo:
         """Name of the model that is taken where none is named."""
         return self._index.default
 
+    @property
+    def universal(self) -> str | None:
+        """Name of the model to try where the default does not fit; None if there is none."""
+        return self._index.universal
+
     def names(self) -> list[str]:
-        """All names, in the order of the index."""
-        return list(self._index.entries)
+        """All names: in the order of the index, and then the imported ones."""
+        imported = (name for name in imported_names() if name not in self._index.entries)
+        return [*self._index.entries, *imported]
 
     def entry(self, name: str) -> Entry:
-        """What the index says about a model.
+        """What is known of a model.
 
         Raises:
             UsageError: there is no such model.
         """
-        if name not in self._index.entries:
-            raise unknown_name("model", name, self.names())
-        return self._index.entries[name]
+        if name in self._index.entries:
+            return self._index.entries[name]
+        if name in imported_names():
+            return imported_entry(name)
+        raise unknown_name("model", name, self.names())
 
     def present(self, name: str) -> bool:
         """Whether a model is on this machine.
@@ -66,29 +79,52 @@ class Zoo:
         entry = self.entry(name)
         return self.verify(name) if self._find(entry) else self.pull(name)
 
-    def pull(self, name: str, source: Path | None = None, progress: Progress | None = None) -> Path:
+    def pull(
+        self, name: str, source: Path | None = None, progress: Progress | None = None, say: Say | None = None
+    ) -> Path:
         """Bring a model onto this machine, or repair it.
 
         Args:
             name: a name of the index.
-            source: a file to take instead of the index's source; it must be the same to the byte.
+            source: a file to take instead of the index's source, or the folder that holds it; it must be the same
+                to the byte.
             progress: called with the numbers of bytes that came in.
+            say: called with what was done, where that is more than a transfer.
 
         Raises:
             UsageError: there is no such model.
             ZooError: it cannot be fetched.
         """
         entry = self.entry(name)
-        if isinstance(entry.source, Shipped):
-            return self.verify(name)
-        shared = shared_path(entry)
-        if source is None and shared and digest(shared) == entry.sha256:
-            return shared
-        origin = Local(source) if source else entry.source
-        return fetch(entry, origin, progress or _unseen)
+        match entry.origin:
+            case Foreign() as origin:
+                return pull_converted(entry, origin, source, progress or _unseen, say or _unheard)
+            case Pinned(source=Local() | Remote()) as pinned:
+                return _pull_pinned(pinned, source, progress or _unseen)
+            case _:
+                return self.verify(name)
+
+    def add(self, path: Path, name: str) -> Path:
+        """Convert a model of another package from files on this machine, so that its new name finds it.
+
+        Args:
+            path: a folder of MatGL or a file of MatterSim.
+            name: none of the index; an imported model of this name is replaced.
+
+        Raises:
+            UsageError: the name is not free, or cannot be one.
+            HaloclineError: the model cannot be converted or stored.
+        """
+        if name in self._index.entries:
+            raise UsageError(f"{name} is a model of the zoo; import yours under another name.")
+        try:
+            check_name(name)
+        except ZooError as error:
+            raise UsageError(str(error)) from error
+        return import_model(path, name)
 
     def verify(self, name: str) -> Path:
-        """Compare a model on this machine with the digest in the index.
+        """Compare a model on this machine with its digest: that in the index, or that of when it was stored.
 
         Raises:
             UsageError: there is no such model.
@@ -98,19 +134,51 @@ class Zoo:
         path = self._find(entry)
         if path is None:
             raise ZooError(f"{name} is not on this machine; fetch it with: halocline zoo pull {name}")
-        remedy = "install Halocline anew" if isinstance(entry.source, Shipped) else f"halocline zoo pull {name}"
         try:
-            check_file(entry, path)
+            if isinstance(entry.origin, Pinned):
+                check_file(entry.origin, path)
+            else:
+                check_sealed(path)
         except ZooError as error:
-            raise ZooError(f"{name} is damaged: {error} Repair it with: {remedy}") from error
+            raise ZooError(f"{name} is damaged: {error} Repair it with: {_remedy(entry)}") from error
         return path
 
     def _find(self, entry: Entry) -> Path | None:
-        if isinstance(entry.source, Shipped):
-            return self._index.data / entry.source.file
-        cached = cached_path(entry)
-        return cached if cached.is_file() else shared_path(entry)
+        match entry.origin:
+            case Imported(path=path):
+                return path
+            case Foreign() as origin:
+                return find_converted(origin)
+            case Pinned(source=Shipped(file=file)):
+                return self._index.data / file
+            case pinned:
+                cached = cached_path(pinned)
+                return cached if cached.is_file() else shared_path(pinned)
+
+
+def _pull_pinned(pinned: Pinned, source: Path | None, progress: Progress) -> Path:
+    """Fetch a checkpoint into the cache, unless a shared store has it."""
+    shared = shared_path(pinned)
+    if source is None and shared and digest(shared) == pinned.sha256:
+        return shared
+    origin = Local(source) if source else pinned.source
+    assert not isinstance(origin, Shipped)
+    return fetch(pinned, origin, cached_path(pinned), progress)
+
+
+def _remedy(entry: Entry) -> str:
+    match entry.origin:
+        case Imported():
+            return f"halocline zoo import PATH --name {entry.name}"
+        case Pinned(source=Shipped()):
+            return "install Halocline anew"
+        case _:
+            return f"halocline zoo pull {entry.name}"
 
 
 def _unseen(count: int) -> None:
     del count
+
+
+def _unheard(sentence: str) -> None:
+    del sentence

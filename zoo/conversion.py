@@ -1,0 +1,92 @@
+"""From a model in the files of another package to a checkpoint, without that package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from halocline.checkpoint import Checkpoint
+from halocline.errors import ZooError
+from halocline.plugin import registry
+from halocline.zoo.sealed import publish_sealed
+
+if TYPE_CHECKING:
+    from halocline.model.potential import Potential
+    from halocline.zoo.entry import Reference
+    from halocline.zoo.foreign import ForeignModel
+
+#: Rises when conversion gives other files than before: those of earlier versions are then made anew.
+VERSION = 1
+
+#: How well energies are reproduced, eV per atom. In float64 they agree to 1e-12; constants of another precision
+#: change them by 1e-8 of their size, and wrong weights by far more.
+TOLERANCE = 1e-8
+
+
+def format_of(path: Path) -> str:
+    """The format of a folder or a file: MatGL has folders, MatterSim has files.
+
+    Raises:
+        ZooError: there is nothing.
+    """
+    if not path.exists():
+        raise ZooError(f"There is no folder or file {path}.")
+    return "matgl" if path.is_dir() else "mattersim"
+
+
+def read(form: str, path: Path) -> ForeignModel:
+    """Read a model.
+
+    Args:
+        form: its format.
+        path: a folder for ``matgl``, a file for ``mattersim``.
+
+    Raises:
+        CheckpointError: it is no such model, is damaged or hostile, or is not known here.
+    """
+    from halocline.zoo.foreign import read_matgl, read_mattersim  # here, because they import torch
+
+    return {"matgl": read_matgl, "mattersim": read_mattersim}[form](path)
+
+
+def store(model: ForeignModel, card: dict[str, Any], path: Path, check: Callable[[Potential], None]) -> None:
+    """Convert a model and store it with its digest, or leave everything as it is.
+
+    Args:
+        model: as it was read.
+        card: of the result.
+        path: of the result, in a folder that exists.
+        check: called with the potential as it comes from the result; whatever it raises ends the attempt.
+
+    Raises:
+        HaloclineError: the model cannot be converted, or is not what it must be.
+        OSError: the result cannot be written.
+    """
+    from halocline.model.load import build_potential, load  # here, because they import torch
+    from halocline.model.potential import Potential
+
+    convert: Callable[..., Checkpoint] = registry().load("converter", model.dialect)
+    potential = build_potential(convert(model.config, model.tensors))
+    temporary = path.with_name(f".{path.name}")
+    try:
+        Potential(potential.backbone, potential.reference_energies, card).save(temporary)
+        check(load(temporary))
+        publish_sealed(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_references(potential: Potential, references: tuple[Reference, ...]) -> None:
+    """Evaluate structures whose energies are known.
+
+    Raises:
+        ZooError: an energy is another one.
+    """
+    for reference in references:
+        energy = potential(reference.atoms(), dtype="float64", device="cpu").energy / len(reference.symbols)
+        if not abs(energy - reference.energy) <= TOLERANCE:
+            raise ZooError(
+                f"it gives {energy:.9f} eV per atom for the reference {reference.name!r}, "
+                f"where {reference.energy:.9f} is right"
+            )

@@ -1,0 +1,134 @@
+"""Models in the formats of other packages: fetched, converted, and compared with known energies."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from halocline.cache import cache_folder
+from halocline.checkpoint.canonical import to_canonical_json
+from halocline.errors import HaloclineError, ZooError
+from halocline.zoo.cache import shared_stores
+from halocline.zoo.conversion import TOLERANCE, VERSION, check_references, read, store
+from halocline.zoo.download import Progress
+from halocline.zoo.entry import Entry, Foreign
+from halocline.zoo.fetch import fetch, locked
+from halocline.zoo.sealed import is_intact, seal_path
+from halocline.zoo.source import Local, Shipped
+
+if TYPE_CHECKING:
+    from halocline.model.potential import Potential
+
+#: Called with a sentence that says what was done.
+Say = Callable[[str], None]
+
+
+def file_name(origin: Foreign) -> str:
+    """The name of the converted model in a store: it changes with what is fetched and with how it is converted."""
+    digests = {name: file.sha256 for name, file in origin.files.items()}
+    key = hashlib.sha256(to_canonical_json([VERSION, origin.form, digests]).encode()).hexdigest()
+    return f"{origin.form}-{key}.safetensors"
+
+
+def find_converted(origin: Foreign) -> Path | None:
+    """Find a converted model in the cache or the shared stores; in these only with its digest beside it."""
+    cached = cache_folder() / file_name(origin)
+    if cached.is_file():
+        return cached
+    shared = (folder / file_name(origin) for folder in shared_stores())
+    return next((path for path in shared if path.is_file() and seal_path(path).is_file()), None)
+
+
+def pull_converted(entry: Entry, origin: Foreign, source: Path | None, progress: Progress, say: Say) -> Path:
+    """Fetch the files of a model and convert them, unless that was done.
+
+    Args:
+        entry: the model.
+        origin: its files.
+        source: a folder that holds the files, or the file if it is one; the index's source if None.
+        progress: told of every piece.
+        say: told what was done.
+
+    Raises:
+        ZooError: a file cannot be fetched or converted, or the result has other energies than it must.
+    """
+    found = find_converted(origin)
+    if found and is_intact(found):
+        return found
+    target = cache_folder() / file_name(origin)
+    with locked(target, entry.name, entry.size):
+        if not (target.is_file() and is_intact(target)):
+            folder = target.with_suffix(".originals")
+            _fetch_all(origin, source, folder, progress)
+            try:
+                _convert(entry, origin, folder, target)
+            finally:
+                shutil.rmtree(folder)
+            say(
+                f"{entry.name}: {_count(len(origin.files), 'file')} fetched, converted from {origin.form}, "
+                f"{_count(len(origin.references), 'reference energy')} reproduced to {TOLERANCE:g} eV per atom"
+            )
+    return target
+
+
+def _fetch_all(origin: Foreign, source: Path | None, folder: Path, progress: Progress) -> None:
+    for name, pinned in origin.files.items():
+        place = pinned.source if source is None else Local(_within(source, name, len(origin.files)))
+        assert not isinstance(place, Shipped)  # the index takes folders only
+        fetch(pinned, place, folder / name, progress)
+
+
+def _within(source: Path, name: str, count: int) -> Path:
+    """A file in the place that the user named."""
+    if source.is_dir():
+        return source / name
+    if count > 1:
+        raise ZooError(f"{source} is no folder; the model has {count} files, so give the folder that holds them.")
+    return source
+
+
+def _convert(entry: Entry, origin: Foreign, folder: Path, target: Path) -> None:
+    files = [folder / name for name in origin.files]
+
+    def check(potential: Potential) -> None:
+        backbone, species = potential.backbone.name, set(potential.species)
+        if (backbone, species) != (entry.backbone, set(entry.species)):
+            raise ZooError(f"it is a {backbone} of {', '.join(potential.species)}, which the zoo's index denies")
+        check_references(potential, origin.references)
+
+    try:
+        store(
+            read(origin.form, folder if folder.is_dir() and len(files) > 1 else files[0]),
+            _card(entry, origin),
+            target,
+            check,
+        )
+    except HaloclineError as error:
+        raise ZooError(f"{entry.name} was fetched but not stored: {str(error).rstrip('.')}.") from error
+
+
+def _card(entry: Entry, origin: Foreign) -> dict[str, Any]:
+    recipe = {
+        "converted_from": origin.form,
+        "source": entry.address,
+        "files": {name: file.sha256 for name, file in origin.files.items()},
+        "references": {reference.name: reference.energy for reference in origin.references},
+    }
+    return {
+        **origin.card,
+        "name": entry.name,
+        "summary": entry.summary,
+        "citation": list(entry.citation),
+        "licence": dict(entry.licences),
+        "units": {"energy": "eV", "length": "Å", "forces": "eV/Å"},
+        "recipe": recipe,
+    }
+
+
+def _count(number: int, what: str) -> str:
+    if number == 1:
+        return f"1 {what}"
+    return f"{number} {what[:-1]}ies" if what.endswith("y") else f"{number} {what}s"

@@ -1,0 +1,124 @@
+"""What the zoo knows of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from halocline.zoo.source import Source
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """A file that is known to the byte.
+
+    Attributes:
+        name: of the model that it belongs to.
+        source: where it comes from.
+        size: bytes.
+        sha256: of its contents.
+    """
+
+    name: str
+    source: Source
+    size: int
+    sha256: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What a converted model must say of a structure.
+
+    Attributes:
+        name: of the structure.
+        symbols: of its atoms.
+        positions: of its atoms, Å.
+        cell: three vectors in Å; None for a molecule.
+        energy: by the package that the model comes from, in float64, eV per atom.
+    """
+
+    name: str
+    symbols: tuple[str, ...]
+    positions: tuple[tuple[float, ...], ...]
+    cell: tuple[tuple[float, ...], ...] | None
+    energy: float
+
+    def atoms(self) -> Atoms:
+        """The structure."""
+        from ase import Atoms
+
+        return Atoms(list(self.symbols), self.positions, cell=self.cell, pbc=self.cell is not None)
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foreign:
+    """A model in the files of another package, which is converted once it was fetched.
+
+    Attributes:
+        form: name of the format among the converters.
+        files: what is fetched, by its name in the other package.
+        card: of the model, as far as it is not in the entry.
+        references: what it must say.
+    """
+
+    form: str
+    files: Mapping[str, Pinned]
+    card: Mapping[str, Any]
+    references: tuple[Reference, ...]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A model that its user put into the store.
+
+    Attributes:
+        path: of the file.
+    """
+
+    path: Path
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One model of the zoo.
+
+    Attributes:
+        name: lower-case letters and digits, joined by single dots, dashes or underscores.
+        summary: one sentence.
+        backbone: name of the backbone among the plugins.
+        species: chemical symbols that the model knows.
+        address: where it comes from, in words.
+        origin: how it comes onto this machine.
+        licences: SPDX identifiers of ``code`` and ``weights``.
+        citation: what to cite.
+    """
+
+    name: str
+    summary: str
+    backbone: str
+    species: tuple[str, ...]
+    address: str
+    origin: Pinned | Foreign | Imported
+    licences: Mapping[str, str]
+    citation: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """Of all files that are fetched, bytes."""
+        match self.origin:
+            case Pinned(size=size):
+                return size
+            case Foreign(files=files):
+                return sum(file.size for file in files.values())
+            case Imported(path=path):
+                return path.stat().st_size

@@ -1,0 +1,79 @@
+"""Models that a user converts from files of their own; the zoo finds them by the names that they were given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from halocline.cache import cache_folder
+from halocline.checkpoint import read_header
+from halocline.errors import CheckpointError
+from halocline.zoo.conversion import format_of, read, store
+from halocline.zoo.entry import Entry, Imported
+from halocline.zoo.fetch import locked
+
+if TYPE_CHECKING:
+    from halocline.model.potential import Potential
+
+_NOT_STATED = "not stated"
+
+
+def import_folder() -> Path:
+    """Where imported models lie."""
+    return cache_folder() / "imported"
+
+
+def imported_names() -> list[str]:
+    """Names of all imported models."""
+    return sorted(path.stem for path in import_folder().glob("[!.]*.safetensors"))
+
+
+def imported_entry(name: str) -> Entry:
+    """What is known of an imported model; of one that cannot be read, that much."""
+    path = import_folder() / f"{name}.safetensors"
+    try:
+        header = read_header(path)
+    except CheckpointError:
+        summary, backbone, symbols = "Damaged; import it again.", _NOT_STATED, []
+    else:
+        summary = header.card.get("summary", _NOT_STATED)
+        backbone, symbols = header.backbone, list(header.reference_energies)
+    return Entry(
+        name=name,
+        summary=summary,
+        backbone=backbone,
+        species=tuple(symbols),
+        address=str(path),
+        origin=Imported(path),
+        licences={"code": _NOT_STATED, "weights": _NOT_STATED},
+        citation=(),
+    )
+
+
+def import_model(source: Path, name: str) -> Path:
+    """Convert a model and store it under a name, in the place of an earlier one.
+
+    Args:
+        source: a folder of MatGL or a file of MatterSim.
+        name: of the result.
+
+    Raises:
+        HaloclineError: it is no such model, or cannot be stored.
+    """
+    form = format_of(source)
+    model = read(form, source)
+    target = import_folder() / f"{name}.safetensors"
+    card = {
+        "name": name,
+        "summary": f"Imported from {source.name}.",
+        "recipe": {"converted_from": form, **model.facts},
+        "notes": "Nothing was verified after conversion: no energies of this model were known.",
+    }
+    with locked(target, name, sum(tensor.nbytes for tensor in model.tensors.values())):
+        store(model, card, target, _unchecked)
+    return target
+
+
+def _unchecked(potential: Potential) -> None:
+    """That it can be built is all that is known."""
+    del potential
