@@ -11,7 +11,7 @@ from numpy_reference.pairs import brute_force_pairs
 from structures import random_structure
 
 from halocline.errors import StructureError
-from halocline.graph import Graph, Nearest, NeighbourList, Radius, Structure
+from halocline.graph import Edges, Graph, Nearest, NeighbourList, Radius, Structure
 from halocline.graph.nearest import nearest_edges
 from halocline.graph.radius import radius_edges
 
@@ -136,6 +136,28 @@ def test_other_atoms_are_never_given_an_old_list():
     for seed in range(4):
         structure = Structure.from_atoms(random_structure(seed))
         assert keys(following.graph(structure).edges) == keys(radius_edges(structure, 3.0))
+
+
+def test_an_interrupted_search_leaves_the_list_as_it_was(monkeypatch):
+    """Ctrl-C after new candidates are found, and before their partners are."""
+
+    def interrupted(edges):
+        raise KeyboardInterrupt
+
+    start, later = (Structure.from_atoms(random_structure(seed, atoms=9)) for seed in (0, 1))
+    following = NeighbourList(Radius(3.0))
+    following.refresh(start)
+    before = following.candidates, following.partners
+    with monkeypatch.context() as patch:
+        patch.setattr(Edges, "partners", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            following.refresh(later)
+    assert (following.candidates, following.partners) == before
+    assert not following.refresh(start)
+    assert following.refresh(later)
+    graph, fresh = following.graph(later), NeighbourList(Radius(3.0)).graph(later)
+    assert np.array_equal(graph.vectors, fresh.vectors)
+    assert np.array_equal(graph.partners, fresh.partners)
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,14 @@ from halocline.graph.structure import Structure
 
 #: Candidates are kept up to this far beyond the cutoff (Å). Water at 300 K then rebuilds about every 20 fs.
 DEFAULT_SKIN = 0.5
+
+
+class _Search(NamedTuple):
+    """What a search found, and for which structure. It is replaced as one, so an interrupt cannot mix two."""
+
+    structure: Structure
+    candidates: Edges
+    partners: NDArray[np.int64] | None
 
 
 @final
@@ -39,9 +47,7 @@ class NeighbourList:
         self.rule = rule
         self.skin = skin
         self.searches = 0
-        self._reference: Structure | None = None
-        self._candidates: Edges | None = None
-        self._partners: NDArray[np.int64] | None = None
+        self._latest: _Search | None = None
 
     def graph(self, structure: Structure) -> Graph:
         """Return the structure's graph; the list remembers nothing that changes a later result.
@@ -59,26 +65,25 @@ class NeighbourList:
             StructureError: an absurdly small cell.
         """
         if isinstance(self.rule, Radius):
-            if self._candidates is not None and self._still_covers(structure, self.rule.cutoff):
+            if self._still_covers(structure, self.rule.cutoff):
                 return False
-            self._candidates = radius_edges(structure, self.rule.cutoff + self.skin)
-            self._partners = self._candidates.partners()
+            candidates = radius_edges(structure, self.rule.cutoff + self.skin)
+            self._latest = _Search(structure, candidates, candidates.partners())
         else:
-            self._candidates = nearest_edges(structure, self.rule.count)
-        self._reference = structure
+            self._latest = _Search(structure, nearest_edges(structure, self.rule.count), None)
         self.searches += 1
         return True
 
     @property
     def candidates(self) -> Edges:
         """All pairs that can be neighbours until the next search."""
-        assert self._candidates is not None, "refresh the list first"
-        return self._candidates
+        assert self._latest is not None, "refresh the list first"
+        return self._latest.candidates
 
     @property
     def partners(self) -> NDArray[np.int64] | None:
         """The opposite of each candidate, (E,) int64; None where the rule is not symmetric."""
-        return self._partners
+        return None if self._latest is None else self._latest.partners
 
     def _still_covers(self, structure: Structure, cutoff: float) -> bool:
         """Whether no pair outside the candidates can have come within the cutoff.
@@ -86,8 +91,10 @@ class NeighbourList:
         With F the map from the old cell to the new and u the displacements beyond F, an old vector v becomes
         v F + u_j - u_i, at least σ_min(F) |v| - 2 max|u| long. Pairs left out had |v| ≥ cutoff + skin.
         """
-        old = self._reference
-        if old is None or not np.array_equal(old.numbers, structure.numbers):
+        if self._latest is None:
+            return False
+        old = self._latest.structure
+        if not np.array_equal(old.numbers, structure.numbers):
             return False
         if not np.array_equal(old.pbc, structure.pbc):
             return False
