@@ -17,9 +17,9 @@ from halocline.evaluator.exchange import ExchangeRunner
 from halocline.graph import Edges, NeighbourList, Radius, Structure
 from halocline.model.build import build_backbone
 from halocline.model.chain import chain
-from halocline.partition import build_domains
+from halocline.partition import Cutter, build_domains
 from halocline.partition.costs import choose_halo, cost_of_exchange, cost_of_recompute
-from halocline.partition.geometry import block_grid, growth, hop_length, predict_loads
+from halocline.partition.geometry import block_grid, expected_levels, growth, hop_length, predict_loads
 from halocline.partition.load import count_loads
 from halocline.partition.profile import Profile
 from halocline.partition.speeds import Speeds
@@ -159,6 +159,26 @@ def test_predicted_edges_are_those_of_really_cut_domains(atoms, cutoff, ranks, l
     assert redundancy == pytest.approx(real.recompute.edges / real.exchange.edges, rel=GEOMETRY)
     assert predicted.recompute.edges == pytest.approx(real.recompute.edges, rel=GEOMETRY)
     assert predicted.exchange.edges == pytest.approx(real.exchange.edges, rel=GEOMETRY)
+
+
+@pytest.mark.parametrize("parts", [1, 8, 27])
+def test_levels_of_a_structure_are_expected_to_be_those_of_its_parts(parts):
+    """Where parts are cubes, as is assumed of them."""
+    graph = graph_of(water(3000, 0), Radius(4.0))
+    owners = registry().load("partitioner", "rcb")().owners(graph, parts)
+    cutter = Cutter(graph.edges, len(owners))
+    cuts = [cutter.cut(np.flatnonzero(owners == part), 3) for part in range(parts)]
+    edges, atoms = expected_levels(graph, 3, parts)
+    assert edges == pytest.approx(np.mean([cut.edge_levels for cut in cuts], axis=0), rel=GEOMETRY)
+    assert atoms == pytest.approx(np.mean([cut.levels for cut in cuts], axis=0), rel=GEOMETRY)
+
+
+def test_vacuum_is_not_expected_to_hold_anything():
+    box = water(1000, 0)
+    _, liquid = expected_levels(graph_of(box, Radius(4.0)), 2, 8)
+    box.cell[2] *= 3.0
+    _, film = expected_levels(graph_of(box, Radius(4.0)), 2, 8)
+    assert film == pytest.approx(liquid, rel=GEOMETRY)
 
 
 @pytest.mark.parametrize(

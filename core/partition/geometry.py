@@ -1,4 +1,4 @@
-"""What one step would ask of ranks, from the shape of blocks in a uniform periodic cube.
+"""How large halos are to be expected, from the shape of blocks in a uniform periodic cube.
 
 A block with sides a, b, c has points within x of it in a volume that this module integrates, so that blocks whose
 surroundings meet themselves through the periodic cell need no special case. A hop of neighbours reaches less far
@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from halocline.graph import Graph
 from halocline.partition.load import Load, Loads
 from halocline.partition.profile import Profile
 
@@ -45,9 +46,26 @@ def predict_loads(atoms: float, density: float, cutoff: float, ranks: int, profi
 
 def growth(atoms: float, density: float, cutoff: float, ranks: int, hops: int) -> list[float]:
     """Atoms within 0, 1, ..., ``hops`` hops of a block, over those in it; arguments as for `predict_loads`."""
-    edge, hop = (atoms / density) ** (1 / 3), hop_length(density, cutoff)
-    sides = [edge / blocks for blocks in block_grid(ranks)]
-    return [_surroundings(sides, edge, hop * count) / prod(sides) for count in range(hops + 1)]
+    edge = (atoms / density) ** (1 / 3)
+    return _growth([edge / blocks for blocks in block_grid(ranks)], edge, hop_length(density, cutoff), hops)
+
+
+def expected_levels(graph: Graph, hops: int, parts: int) -> tuple[list[float], list[float]]:
+    """Edges and atoms within each hop level of one of so many equal parts of a real structure.
+
+    Parts are taken for cubes in a medium of one density, that of the neighbourhoods: vacuum does not count.
+
+    Returns:
+        Edges by receivers on levels 0 to H - 1, and atoms on levels 0 to H.
+    """
+    atoms, edges = len(graph.structure), len(graph.edges)
+    if not edges:
+        return [0.0] * hops, [atoms / parts] * (hops + 1)
+    cutoff = _mean_cutoff(graph)
+    density = edges / atoms / (4.0 / 3.0 * pi * cutoff**3)
+    edge = (atoms / density) ** (1 / 3)
+    ratios = _growth([edge / parts ** (1 / 3)] * 3, edge, hop_length(density, cutoff), hops)
+    return [edges / parts * ratio for ratio in ratios[:-1]], [atoms / parts * ratio for ratio in ratios]
 
 
 def hop_length(density: float, cutoff: float) -> float:
@@ -60,6 +78,17 @@ def block_grid(ranks: int) -> tuple[int, int, int]:
     divisors = [number for number in range(1, ranks + 1) if ranks % number == 0]
     grids = [(x, y, ranks // (x * y)) for x in divisors for y in divisors if ranks % (x * y) == 0]
     return min(grids, key=lambda grid: (sum(n for n in grid if n > 1), sum(n * n for n in grid), grid))
+
+
+def _mean_cutoff(graph: Graph) -> float:
+    """The radius of a ball of uniform density with the same mean square distance as neighbours have, Å."""
+    squares = np.einsum("ij,ij->", graph.vectors, graph.vectors) / len(graph.vectors)
+    return sqrt(5.0 / 3.0 * squares)
+
+
+def _growth(sides: Sequence[float], edge: float, hop: float, hops: int) -> list[float]:
+    """The volume within 0, 1, ..., ``hops`` hops of a block, over its own."""
+    return [_surroundings(sides, edge, hop * count) / prod(sides) for count in range(hops + 1)]
 
 
 def _surroundings(sides: Sequence[float], edge: float, distance: float) -> float:

@@ -21,7 +21,7 @@ from halocline.errors import UsageError
 from halocline.graph import Graph
 from halocline.model.backbone import Backbone
 from halocline.model.chain import chain
-from halocline.partition.halo import expected_levels
+from halocline.partition.geometry import expected_levels
 from halocline.partition.part import Cutter, Part, cut_part
 from halocline.partition.partitioner import Partitioner
 from halocline.partition.size import format_size
