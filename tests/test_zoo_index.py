@@ -5,6 +5,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from foreign_files import write_matgl
+from zoo_foreign_models import foreign_fields, write_foreign_index
 from zoo_models import CONTENT, write_index
 
 from halocline.checkpoint import read_header
@@ -144,3 +146,54 @@ def test_an_entry_keeps_what_was_written(tmp_path):
     entry = read_index(write_index(tmp_path)).entries["model"]
     assert (entry.size, entry.species, entry.licences["weights"]) == (len(CONTENT), ("Ar",), "CC0-1.0")
     assert entry.address == "https://example.org/model.safetensors"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": "mace"}, {"format": 1}, {"size": 1}, {"files": []}, {"files": ["model.json"]},
+        {"source": "https://example.org/a"}, {"source": "hf:o/r/f@main"}, {"source": "shipped:a"},
+        {"source": "https://example.org/../a b/"}, {"card": {"colour": "red"}}, {"card": {"errors": "none"}},
+        {"card": {"name": "other"}}, {"card": ...}, {"energies": {}}, {"energies": {"water": "low"}},
+        {"energies": {"water": math.nan}}, {"energies": {"ice": -1.0}}, {"energies": ...}, {"format": "mattersim"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_faulty_entries_of_other_packages(tmp_path, change):
+    fields = foreign_fields(write_matgl(tmp_path / "origin"))
+    assert list(read_index(write_foreign_index(tmp_path, fields)).entries) == ["model"]
+    fields = {key: value for key, value in (fields | change).items() if value is not ...}
+    with pytest.raises(ZooError, match=r"'model'|The source"):
+        read_index(write_foreign_index(tmp_path, fields))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "../state.pt"}, {"name": "a/b"}, {"name": ".."}, {"name": "C:state.pt"}, {"name": "other.pt"},
+        {"name": 1}, {"size": 0}, {"sha256": "0"}, {"colour": "red"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_faulty_files_of_other_packages(tmp_path, change):
+    fields = foreign_fields(write_matgl(tmp_path / "origin"))
+    fields["files"][1] |= change
+    with pytest.raises(ZooError, match="'model'"):
+        read_index(write_foreign_index(tmp_path, fields))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "universal = 'none'\n", "universal = 1\n", "colour = 'red'\n", "structures = 1\n",
+        "structures.a = 1\n", "structures.a = {symbols = ['H'], positions = [], cell = []}\n",
+        "structures.a = {symbols = ['H'], positions = [[0, 0]], cell = []}\n",
+        "structures.a = {symbols = ['H'], positions = [[0, 0, 0]], cell = [[1, 0, 0]]}\n",
+        "structures.a = {symbols = ['H'], positions = [[0, 0, nan]], cell = []}\n",
+    ],
+)  # fmt: skip
+def test_faulty_parts_of_an_index(tmp_path, text):
+    path = write_index(tmp_path)
+    path.write_text(text + path.read_text(encoding="utf-8"), encoding="utf-8")
+    with pytest.raises(ZooError, match="zoo's index"):
+        read_index(path)

@@ -19,6 +19,8 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.ranges: list[str | None] = []  # the header Range of every request
         self.redirect = ""
+        self.files: dict[str, bytes] = {}  # further files by path
+        self.cut: set[str] = set()  # paths whose transfer breaks off in its middle, once
         self.half_sent = threading.Event()
         self.go_on = threading.Event()
 
@@ -48,7 +50,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.ranges.append(self.headers["Range"])
-        getattr(self, "serve_" + self.path.strip("/").replace("-", "_"))()
+        if self.path in self.server.files:
+            self.serve_file(self.server.files[self.path])
+        else:
+            getattr(self, "serve_" + self.path.strip("/").replace("-", "_"))()
 
     def log_message(self, *_: object) -> None:
         """Tests must not print."""
@@ -67,14 +72,21 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def rest(self, etag: str = '"1"') -> None:
+    def rest(self, etag: str = '"1"', content: bytes = CONTENT) -> None:
         """Behave as a good server does."""
         if self.headers["Range"] and self.headers["If-Range"] == etag:
             start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
-            content_range = f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}"
-            self.answer(CONTENT[start:], 206, ETag=etag, Content_Range=content_range)
+            content_range = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            self.answer(content[start:], 206, ETag=etag, Content_Range=content_range)
         else:
-            self.answer(CONTENT, ETag=etag)
+            self.answer(content, ETag=etag)
+
+    def serve_file(self, content: bytes) -> None:
+        if self.path in self.server.cut:
+            self.server.cut.remove(self.path)
+            self.answer(content[: len(content) // 2], length=len(content))
+        else:
+            self.rest(content=content)
 
     def serve_good(self) -> None:
         self.rest()

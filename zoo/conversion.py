@@ -66,8 +66,7 @@ def store(model: ForeignModel, card: dict[str, Any], path: Path, check: Callable
     from halocline.model.load import build_potential, load  # here, because they import torch
     from halocline.model.potential import Potential
 
-    convert: Callable[..., Checkpoint] = registry().load("converter", model.dialect)
-    potential = build_potential(convert(model.config, model.tensors))
+    potential = build_potential(_convert(model))
     temporary = path.with_name(f".{path.name}")
     try:
         Potential(potential.backbone, potential.reference_energies, card).save(temporary)
@@ -75,6 +74,14 @@ def store(model: ForeignModel, card: dict[str, Any], path: Path, check: Callable
         publish_sealed(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _convert(model: ForeignModel) -> Checkpoint:
+    converter: Callable[..., Checkpoint] = registry().load("converter", model.dialect)
+    try:
+        return converter(model.config, model.tensors)
+    except (ArithmeticError, ValueError) as error:  # constants that are finite, and yet none of any basis
+        raise ZooError(f"The numbers in the model are none of a {model.dialect} model: {error}.") from error
 
 
 def check_references(potential: Potential, references: tuple[Reference, ...]) -> None:

@@ -1,0 +1,247 @@
+"""Models of other packages arrive converted and compared with known energies, or not at all."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from foreign_files import MATGL_ARGUMENTS, write_matgl
+from zoo_foreign_models import STRUCTURES, energies, foreign_fields, write_foreign_index
+from zoo_models import files
+from zoo_server import serve
+
+import halocline
+from halocline.errors import ZooError
+from halocline.zoo import converted
+from halocline.zoo.sealed import seal_path
+from halocline.zoo.store import Zoo
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """An empty cache, and no proxy on the way to the server."""
+    for name in ("HALOCLINE_OFFLINE", "HALOCLINE_MODEL_PATH", "HALOCLINE_MIRROR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setenv("HALOCLINE_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def origin(tmp_path):
+    """The folder of a small model."""
+    return write_matgl(tmp_path / "origin")
+
+
+@pytest.fixture
+def fields(origin):
+    """Its entry, with the energies that it has."""
+    return foreign_fields(origin, energies=energies(origin))
+
+
+def zoo_of(tmp_path: Path, fields: dict) -> Zoo:
+    return Zoo(write_foreign_index(tmp_path, fields))
+
+
+def test_a_model_is_converted_verified_and_found(tmp_path, cache, fields):
+    zoo, said = zoo_of(tmp_path, fields), []
+    assert not zoo.present("model")
+    path = zoo.pull("model", say=said.append)
+    assert files(cache) == {path.name, seal_path(path).name}
+    assert said == [
+        "model: 2 files fetched, converted from matgl, 2 reference energies reproduced to 1e-08 eV per atom"
+    ]
+    assert zoo.present("model")
+    assert zoo.path("model") == zoo.verify("model") == path
+    potential = halocline.load(path)
+    for name, atoms in STRUCTURES.items():
+        assert potential(atoms, dtype="float64").energy / len(atoms) == pytest.approx(
+            fields["energies"][name], abs=1e-12
+        )
+
+
+def test_the_card_says_where_it_is_from(tmp_path, fields):
+    card = halocline.load(zoo_of(tmp_path, fields).pull("model")).card
+    assert (card["name"], card["level_of_theory"], card["licence"]) == ("model", "none", fields["licence"])
+    assert card["errors"] == fields["card"]["errors"]
+    assert card["recipe"]["source"] == fields["source"]
+    assert card["recipe"]["files"] == {file["name"]: file["sha256"] for file in fields["files"]}
+
+
+def test_nothing_is_fetched_twice(tmp_path, origin, fields):
+    zoo, said = zoo_of(tmp_path, fields), []
+    path = zoo.pull("model")
+    shutil.rmtree(origin)
+    assert zoo.pull("model", say=said.append) == path
+    assert said == []
+
+
+def test_an_interrupted_transfer_goes_on(tmp_path, cache, origin, fields):
+    with serve() as server:
+        server.files = {f"/a/{file.name}": file.read_bytes() for file in origin.iterdir()}
+        server.cut = {"/a/state.pt"}
+        zoo = zoo_of(tmp_path, fields | {"source": server.url("a/")})
+        with pytest.raises(ZooError, match="halocline zoo pull model"):
+            zoo.pull("model")
+        assert not zoo.present("model")
+        counts = []
+        path = zoo.pull("model", progress=counts.append)
+        half = (origin / "state.pt").stat().st_size // 2
+        assert server.ranges == [None, None, f"bytes={half}-"]
+    assert sum(counts) == (origin / "state.pt").stat().st_size
+    assert files(cache) == {path.name, seal_path(path).name}
+
+
+def damage(path: Path, position: int = -1) -> None:
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("name", ["model.json", "state.pt"])
+@pytest.mark.parametrize("way", ["flipped", "cut", "gone"])
+def test_a_wrong_file_is_refused_from_a_folder(tmp_path, cache, origin, fields, name, way):
+    other = tmp_path / "other"
+    shutil.copytree(origin, other)
+    if way == "flipped":
+        damage(other / name)
+    elif way == "cut":
+        (other / name).write_bytes((other / name).read_bytes()[:-1])
+    else:
+        (other / name).unlink()
+    zoo = zoo_of(tmp_path, fields)
+    with pytest.raises(ZooError, match={"flipped": "SHA-256", "cut": "bytes", "gone": "There is no file"}[way]):
+        zoo.pull("model", other)
+    assert not zoo.present("model")
+    assert not any(".safetensors" in file for file in files(cache))
+    assert zoo.pull("model", origin).is_file()
+
+
+def test_a_wrong_file_is_refused_from_a_server(tmp_path, cache, origin, fields):
+    with serve() as server:
+        server.files = {f"/a/{file.name}": file.read_bytes() for file in origin.iterdir()}
+        server.files["/a/state.pt"] = server.files["/a/state.pt"][:-1] + b"?"
+        with pytest.raises(ZooError, match=r"thrown away.*SHA-256"):
+            zoo_of(tmp_path, fields | {"source": server.url("a/")}).pull("model")
+    assert not any(".safetensors" in file or file.endswith("state.pt") for file in files(cache))
+
+
+def test_one_file_where_two_are_needed(tmp_path, origin, fields):
+    with pytest.raises(ZooError, match="2 files, so give the folder"):
+        zoo_of(tmp_path, fields).pull("model", origin / "state.pt")
+
+
+def test_offline(tmp_path, monkeypatch, origin, fields):
+    monkeypatch.setenv("HALOCLINE_OFFLINE", "1")
+    zoo = zoo_of(tmp_path, fields | {"source": "https://example.org/a/"})
+    with pytest.raises(ZooError, match=r"OFFLINE.*https://example\.org/a/model\.json.*zoo pull model --from"):
+        zoo.path("model")
+    zoo.pull("model", origin)
+    assert zoo.path("model").is_file()
+
+
+def refused(tmp_path, cache, fields, named):
+    """A model that is fetched but must not be stored leaves nothing behind."""
+    zoo = zoo_of(tmp_path, fields)
+    with pytest.raises(ZooError, match=named) as error:
+        zoo.pull("model")
+    message = str(error.value)
+    assert message.startswith("model was fetched but not stored: ")
+    assert "\n" not in message
+    assert not message.endswith("..")
+    assert files(cache) == set()
+    assert not zoo.present("model")
+
+
+def test_other_energies_are_refused(tmp_path, cache, fields):
+    wrong = fields["energies"] | {"boxed": fields["energies"]["boxed"] + 2e-8}
+    refused(tmp_path, cache, fields | {"energies": wrong}, "for the reference 'boxed', where")
+
+
+def test_energies_that_are_no_numbers_are_refused(tmp_path, cache, fields, monkeypatch):
+    """A comparison with NaN is false, and must not pass for agreement."""
+    monkeypatch.setattr("halocline.zoo.conversion.TOLERANCE", float("nan"))
+    refused(tmp_path, cache, fields, "where")
+
+
+def test_other_species_are_refused(tmp_path, cache, fields):
+    refused(tmp_path, cache, fields | {"species": ["H", "N"]}, "m3gnet of H, O, which the zoo's index denies")
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"arguments": MATGL_ARGUMENTS | {"temperature": 300}}, "'temperature', whose meaning is not known"),
+        ({"arguments": MATGL_ARGUMENTS | {"use_phi": True}}, "'use_phi'"),
+        ({"model": "TensorNet"}, "TensorNet"),
+        ({"tensors": {}}, "has no tensor"),
+    ],
+)
+def test_models_that_are_not_known_are_refused(tmp_path, cache, changes, named):
+    folder = write_matgl(tmp_path / "odd", **changes)
+    refused(tmp_path, cache, foreign_fields(folder), named)
+
+
+@pytest.mark.parametrize("what", ["bit", "cut", "seal gone", "seal changed"])
+def test_rot_is_found_and_repaired(tmp_path, fields, what):
+    zoo = zoo_of(tmp_path, fields)
+    path = zoo.pull("model")
+    if what == "bit":
+        damage(path, 4000)
+    elif what == "cut":
+        path.write_bytes(path.read_bytes()[:-1])
+    elif what == "seal gone":
+        seal_path(path).unlink()
+    else:
+        damage(seal_path(path), 0)
+    for use in (zoo.verify, zoo.path):
+        with pytest.raises(ZooError, match=r"model is damaged.*zoo pull model"):
+            use("model")
+    assert zoo.pull("model") == zoo.verify("model") == path
+
+
+def test_a_failure_of_the_disk_leaves_nothing(tmp_path, cache, fields, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("halocline.zoo.conversion.publish_sealed", fail)
+    with pytest.raises(ZooError, match=r"No space left.*HALOCLINE_CACHE_DIR"):
+        zoo_of(tmp_path, fields).pull("model")
+    assert files(cache) == set()
+
+
+def test_shared_stores(tmp_path, cache, fields, monkeypatch):
+    zoo = zoo_of(tmp_path, fields)
+    path = zoo.pull("model")
+    shared = tmp_path / "shared"
+    shutil.move(cache, shared)
+    monkeypatch.setenv("HALOCLINE_MODEL_PATH", str(shared))
+    assert zoo.path("model") == zoo.pull("model") == shared / path.name
+    assert not cache.exists()
+    damage(shared / path.name)
+    with pytest.raises(ZooError, match="damaged"):
+        zoo.path("model")
+    assert zoo.pull("model") == zoo.path("model") == path
+    shutil.rmtree(cache)
+    seal_path(shared / path.name).unlink()
+    assert not zoo.present("model")
+
+
+def test_another_way_of_converting_gives_another_file(tmp_path, fields, monkeypatch):
+    zoo = zoo_of(tmp_path, fields)
+    path = zoo.pull("model")
+    monkeypatch.setattr(converted, "VERSION", converted.VERSION + 1)
+    assert not zoo.present("model")
+    assert zoo.pull("model") != path
+
+
+def test_the_seal_is_that_of_sha256sum(tmp_path, fields):
+    path = zoo_of(tmp_path, fields).pull("model")
+    digest, name = seal_path(path).read_text().split()
+    assert (len(digest), name) == (64, path.name)
+
+
+def test_what_is_known_before_it_is_fetched(tmp_path, fields):
+    entry = zoo_of(tmp_path, fields).entry("model")
+    assert entry.size == sum(file["size"] for file in fields["files"])
+    assert json.dumps(fields["energies"]) == json.dumps({r.name: r.energy for r in entry.origin.references})
