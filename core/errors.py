@@ -27,6 +27,10 @@ class StructureError(HaloclineError):
     """A structure cannot be evaluated: unreadable, not finite, without volume, or outside the model's species."""
 
 
+class UnknownElementError(StructureError):
+    """A structure holds an element that the model was not made for."""
+
+
 class CheckpointError(HaloclineError):
     """A checkpoint is damaged, hostile, or of another version."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from halocline.cli.options import add_model_options, evaluation_options, load_potential
+from halocline.cli.options import add_model_options, default_explained, evaluation_options, load_potential
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
     steps = _number_of_steps(arguments)
     atoms = read_frames(arguments.structure)[-1]
     potential = load_potential(arguments)
-    with held_back() as interruption, progress(steps, f"md {arguments.ensemble}") as advance:
+    bar = progress(steps, f"md {arguments.ensemble}")
+    with default_explained(arguments), held_back() as interruption, bar as advance:
         outcome = run_dynamics(
             atoms,
             potential.calculator(**evaluation_options(arguments)),

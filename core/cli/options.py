@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import halocline
+from halocline.errors import UnknownElementError
 from halocline.plugin import Kind, registry
 
 if TYPE_CHECKING:
@@ -72,6 +75,29 @@ def model_name(arguments: argparse.Namespace) -> str:
     """The model that the options name, or the zoo's default."""
     name: str = arguments.model or registry().load("zoo", "zoo")().default
     return name
+
+
+@contextmanager
+def default_explained(arguments: argparse.Namespace) -> Iterator[None]:
+    """Where the zoo's default was taken and does not know an element, say so, and what to take.
+
+    Raises:
+        UnknownElementError: as the block does, with that explanation.
+    """
+    try:
+        yield
+    except UnknownElementError as error:
+        if arguments.model:
+            raise
+        raise UnknownElementError(f"{error} {_about_default()}") from error
+
+
+def _about_default() -> str:
+    zoo = registry().load("zoo", "zoo")()
+    text = f"No model was named with -m, so the default was taken, {zoo.default}: {zoo.entry(zoo.default).summary}"
+    if zoo.universal:
+        text += f" For anything else: halocline zoo pull {zoo.universal}, and then -m {zoo.universal}."
+    return text
 
 
 def evaluation_options(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from halocline.cli.options import add_model_options, evaluation_options, load_potential
+from halocline.cli.options import add_model_options, default_explained, evaluation_options, load_potential
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
     files = _files(Path(arguments.output), overwrite=arguments.overwrite)
     atoms = read_frames(arguments.structure)[-1]
     calculator = load_potential(arguments).calculator(**evaluation_options(arguments))
-    with held_back() as interruption, progress(goal.max_steps, f"relax {goal.optimiser}") as advance:
+    bar = progress(goal.max_steps, f"relax {goal.optimiser}")
+    with default_explained(arguments), held_back() as interruption, bar as advance:
         relaxed, last = relax(
             atoms,
             calculator,

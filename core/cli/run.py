@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from halocline.cli.options import add_model_options, evaluation_options, load_potential
+from halocline.cli.options import add_model_options, default_explained, evaluation_options, load_potential
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     potential = load_potential(arguments)
     options = evaluation_options(arguments)
     results = []
-    with progress(len(frames), "evaluating") as advance:
+    with default_explained(arguments), progress(len(frames), "evaluating") as advance:
         for name, index, atoms in frames:
             results.append(_evaluate(potential, atoms, options, f"{name}, frame {index}"))
             advance()
@@ -83,7 +83,7 @@ def _evaluate(potential: Any, atoms: Atoms, options: dict[str, Any], where: str)
     try:
         result: Result = potential(atoms, **options)
     except StructureError as error:
-        raise StructureError(f"{where}: {error}") from error
+        raise type(error)(f"{where}: {error}") from error
     return result
 
 

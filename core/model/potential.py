@@ -13,7 +13,7 @@ import torch
 from ase.data import atomic_numbers, chemical_symbols
 
 from halocline.checkpoint import Checkpoint, save_checkpoint
-from halocline.errors import BackboneError, StructureError, UsageError, unknown_name
+from halocline.errors import BackboneError, UnknownElementError, UsageError, unknown_name
 from halocline.evaluator import Evaluator, LocalEvaluator
 from halocline.graph import Radius, Structure
 from halocline.model.backbone import Backbone
@@ -170,7 +170,7 @@ class Potential:
         reference = table[structure.numbers]
         unknown = np.flatnonzero(np.isnan(reference))
         if len(unknown):
-            raise StructureError(_unknown_elements(structure, unknown, self.species))
+            raise UnknownElementError(_unknown_elements(structure, unknown, self.species))
         return reference
 
 
