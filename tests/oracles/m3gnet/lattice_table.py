@@ -25,11 +25,12 @@ _LATTICES = {
 
 
 class Row(NamedTuple):
-    """A crystal of the table and its lattice constant, Å."""
+    """A crystal of the table, its lattice constant, and that of the Materials Project; Å."""
 
     material: str
     lattice: str
     a: float
+    start: float
 
     def atoms(self, a: float) -> Atoms:
         """The primitive cell at a lattice constant."""
@@ -44,7 +45,7 @@ def read_table(card: Path) -> Iterator[Row]:
     for line in card.read_text(encoding="utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if len(cells) == 7 and re.fullmatch(r"[\d.]+", cells[4]):
-            yield Row(cells[0], cells[1], float(cells[4]))
+            yield Row(cells[0], cells[1], float(cells[4]), float(cells[3]))
 
 
 def lattice_constant(row: Row, stress: Callable[[Atoms], np.ndarray]) -> float:
