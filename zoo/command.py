@@ -23,7 +23,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--json", action="store_true", help="print JSON")
     show.set_defaults(run=_show)
     pull = _add_verb(verbs, "pull", "bring a model onto this machine, or repair it")
-    pull.add_argument("--from", dest="source", type=Path, metavar="PATH", help="the file, or its folder, here")
+    pull.add_argument(
+        "--from",
+        dest="source",
+        type=Path,
+        metavar="PATH",
+        help="the file, or the folder of several, to take instead",
+    )
     pull.set_defaults(run=_pull)
     _add_verb(verbs, "verify", "compare a model on this machine with its SHA-256").set_defaults(run=_verify)
     addition = verbs.add_parser("import", help="convert a model of MatGL or MatterSim from files of yours")

@@ -86,7 +86,7 @@ class Zoo:
 
         Args:
             name: a name of the index.
-            source: a file to take instead of the index's source, or the folder that holds it; it must be the same
+            source: a file to take instead of the index's source, or the folder that holds several; the same
                 to the byte.
             progress: called with the numbers of bytes that came in.
             say: called with what was done, where that is more than a transfer.
