@@ -193,7 +193,13 @@ BAD_CALLS = {
     "absent device": ({"device": "cuda:7"}, Atoms("H"), UsageError, "'cuda:7' was asked for"),
     "unknown partition": ({"partition": "metys:4"}, Atoms("H"), UsageError, "no partitioner named 'metys'"),
     "malformed partition": ({"partition": "none:0"}, Atoms("H"), UsageError, "name and a number of parts"),
-    "halo rule to come": ({"halo": "exchange"}, Atoms("H"), UsageError, "auto or recompute"),
+    "unknown halo rule": ({"halo": "send"}, Atoms("H"), UsageError, "auto, recompute or exchange"),
+    "exchange of a compiled model": (
+        {"halo": "exchange", "backend": "torch:compile=inductor"},
+        Atoms("H"),
+        UsageError,
+        "halo=recompute",
+    ),
 }
 
 
