@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import os
 
 import numpy as np
@@ -21,8 +20,8 @@ from ddp_setups import (
     wait_until,
 )
 
+from halocline.backends.ddp import evaluator as driver
 from halocline.backends.ddp.device import device_of_rank
-from halocline.backends.ddp.halo import choose_halo
 from halocline.backends.ddp.messages import hello
 from halocline.backends.ddp.muster import check
 from halocline.backends.ddp.place import Place
@@ -105,6 +104,24 @@ def test_periodicity_and_elements_may_change_in_place(setup):
         require_equal(setup.evaluator.evaluate(each), setup.expected.evaluate(each))
 
 
+def test_an_interrupt_makes_the_driver_forget_what_ranks_have(setup, monkeypatch):
+    """Between the answers of ranks, who have a new cell then, and the note that they have it."""
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    structure = liquid(setup.model)
+    strained = dataclasses.replace(structure, cell=structure.cell * 1.001)
+    expected = setup.expected.evaluate(structure)
+    require_equal(setup.evaluator.evaluate(structure), expected)
+    with monkeypatch.context() as patch:
+        patch.setattr(driver, "_Held", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            setup.evaluator.evaluate(strained)
+    require_equal(setup.evaluator.evaluate(structure), expected)
+    assert not np.array_equal(setup.expected.evaluate(strained).forces, expected.forces)
+
+
 def test_the_same_structure_gives_the_same_bits(setup):
     structure = liquid(setup.model)
     first, second = setup.evaluator.evaluate(structure), setup.evaluator.evaluate(structure)
@@ -133,22 +150,6 @@ def test_onnx_runs_on_ranks(halo):
     for structure in structures(model):
         require_equal(evaluator.evaluate(structure), expected.evaluate(structure))
     evaluator.close()
-
-
-@pytest.mark.parametrize(
-    ("name", "inner", "halo", "exchange", "reason"),
-    [
-        ("schnet", "torch", "auto", True, "exchange, because each of 3 layers"),
-        ("schnet", "onnx:threads=1", "auto", False, "recompute, because onnx"),
-        ("lennard-jones", "torch", "auto", False, "recompute, because a model without a second layer"),
-        ("lennard-jones", "torch", "exchange", True, ""),
-        ("schnet", "torch", "recompute", False, ""),
-    ],
-)
-def test_the_choice_of_halo_is_explained(name, inner, halo, exchange, reason, caplog):
-    with caplog.at_level(logging.INFO, "halocline"):
-        assert choose_halo(backbone(name), inner, halo) is exchange
-    assert reason in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple, final
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from halocline.backends.ddp.crew import Crew
 from halocline.backends.ddp.device import kind_of_device
-from halocline.backends.ddp.halo import choose_halo
+from halocline.backends.ddp.halo import exchange_pays, open_choice
 from halocline.backends.ddp.joining import serve_driver
 from halocline.backends.ddp.messages import Assignment, Plan, Step
 from halocline.backends.ddp.model import PortableModel
@@ -20,11 +21,12 @@ from halocline.backends.ddp.place import Place
 from halocline.errors import UsageError
 from halocline.evaluator import Evaluator
 from halocline.evaluator.runner import Contribution
-from halocline.graph import Graph, NeighbourList, Structure
+from halocline.graph import Edges, Graph, NeighbourList, Structure
 from halocline.model.backbone import Backbone
 from halocline.model.result import Result
 from halocline.partition import Division, Domain, build_domains
 from halocline.partition.division import DEFAULT_PARTITIONER
+from halocline.partition.profile import Profile
 from halocline.program import Precision
 
 
@@ -33,6 +35,14 @@ class _Share(NamedTuple):
 
     atoms: NDArray[np.int64]
     owned: int
+
+
+class _Held(NamedTuple):
+    """What all ranks have: their shares, from which candidates those were cut, and the cell."""
+
+    shares: list[_Share]
+    candidates: Edges
+    cell: NDArray[np.float64]
 
 
 @final
@@ -47,7 +57,8 @@ class DdpEvaluator(Evaluator):
         precision: of the program; geometry and sums are always float64.
         division: into parts; one part for each rank if it is None or undivided.
         device: ``cpu``, ``cuda``, or ``auto``.
-        halo: ``recompute``, ``exchange`` or ``auto``.
+        halo: ``recompute``, ``exchange`` or ``auto``, which measures at the first structure with neighbours and
+            then stays with its choice.
         ranks: how many; 0 stands for those of torchrun.
         timeout: seconds after which a rank that gives no sign of life counts as hung.
         inner: executor of the ranks, with its options.
@@ -77,15 +88,17 @@ class DdpEvaluator(Evaluator):
         if self._place is not None and self._place.rank > 0:
             serve_driver(self._place, model.digest, timeout)
             raise SystemExit(0)
-        exchange = choose_halo(backbone, inner, halo)
-        self._assignment = Assignment(model, precision, inner, kind_of_device(device), exchange, timeout)
-        self._reach = max(s.spec.hops for _, s in backbone.stages()) if exchange else backbone.hops
+        self._choice = open_choice(backbone, precision, halo, self._ranks)
+        self._assignment = Assignment(
+            model, precision, inner, kind_of_device(device), exchange=halo == "exchange", timeout=timeout
+        )
+        self._hops = backbone.hops
+        self._hops_of_stage = max(stage.spec.hops for _, stage in backbone.stages())
         if division is None or division.parts == 1:
             division = Division.parse(f"{DEFAULT_PARTITIONER}:{self._ranks}")
         self._division = division
         self._neighbours = NeighbourList(backbone.neighbours)
-        self._shares: list[_Share] | None = None
-        self._cell = np.full((3, 3), np.nan)
+        self._held: _Held | None = None
         self._crew = self._enlist()
 
     def evaluate(self, structure: Structure) -> Result:
@@ -95,22 +108,24 @@ class DdpEvaluator(Evaluator):
             DistributedError: a rank died, hangs or ran out of memory. The next call starts new ones.
         """
         if not self._crew.alive:
-            self._shares, self._crew = None, self._enlist()
-        if self._neighbours.refresh(structure):
-            self._shares = None
-        if self._shares is None:
+            self._held, self._crew = None, self._enlist()
+        self._neighbours.refresh(structure)
+        # An interrupt anywhere below leaves nothing remembered: the next call tells all ranks everything.
+        held, self._held = self._held, None
+        candidates = self._neighbours.candidates
+        if held is None or held.candidates is not candidates:
             domains = self._domains(structure)
             shares = [_Share(domain.atoms, domain.owned) for domain in domains]
             steps = [
-                Step(structure.positions[domain.atoms], structure.cell, Plan(domain, structure.pbc))
+                Step(structure.positions[domain.atoms], structure.cell, self._plan(domain, structure))
                 for domain in domains
             ]
         else:
-            shares = self._shares
-            cell = None if np.array_equal(structure.cell, self._cell) else structure.cell
+            shares = held.shares
+            cell = None if np.array_equal(structure.cell, held.cell) else structure.cell
             steps = [Step(structure.positions[share.atoms], cell, None) for share in shares]
         contributions = self._crew.ask(steps)
-        self._shares, self._cell = shares, structure.cell.copy()  # only now do all ranks have them
+        self._held = _Held(shares, candidates, structure.cell.copy())
         return _add_up(structure, shares, contributions)
 
     def close(self) -> None:
@@ -119,21 +134,38 @@ class DdpEvaluator(Evaluator):
 
     def _enlist(self) -> Crew:
         if self._place is None:
-            return start_ranks(self._ranks, self._assignment)
+            linked = self._choice is not None or (self._assignment.exchange and self._ranks > 1)
+            return start_ranks(self._ranks, self._assignment, linked=linked)
         return join_ranks(self._place, self._assignment)
 
     def _domains(self, structure: Structure) -> list[Domain]:
         candidates, partners = self._neighbours.candidates, self._neighbours.partners
+        owners = self._division.owners(Graph.build(structure, candidates, partners))
+        if self._choice is not None:
+            self._choose(self._choice, structure, owners)
+        exchange = self._assignment.exchange
         return build_domains(
             structure,
             candidates,
             partners,
-            self._division.owners(Graph.build(structure, candidates, partners)),
+            owners,
             parts=self._division.parts,
             ranks=self._ranks,
-            reach=self._reach,
-            exchange=self._assignment.exchange,
+            reach=self._hops_of_stage if exchange else self._hops,
+            exchange=exchange,
         )
+
+    def _choose(self, profile: Profile, structure: Structure, owners: NDArray[np.int64]) -> None:
+        """Settle how halos are treated, unless there are no neighbours to measure with."""
+        graph = self._neighbours.graph(structure)
+        if not len(graph.edges):
+            return
+        parts, ranks = self._division.parts, self._ranks
+        exchange = exchange_pays(self._crew, profile, graph, owners, parts=parts, ranks=ranks)
+        self._assignment, self._choice = replace(self._assignment, exchange=exchange), None
+
+    def _plan(self, domain: Domain, structure: Structure) -> Plan:
+        return Plan(domain, structure.pbc, self._assignment.exchange)
 
 
 def _number_of_ranks(asked: int, place: Place | None) -> int:

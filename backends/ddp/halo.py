@@ -1,32 +1,70 @@
-"""Whether ranks recompute their halos or exchange state."""
+"""Whether ranks recompute their halos or exchange state, where that is left to ``auto``."""
 
 from __future__ import annotations
 
 import logging
+import secrets
+from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from halocline.backends.ddp.crew import Crew
+from halocline.backends.ddp.messages import Trial
+from halocline.graph import Graph
 from halocline.model.backbone import Backbone
-from halocline.spec import Spec
+from halocline.partition.costs import STATELESS, choose_halo
+from halocline.partition.load import count_loads
+from halocline.partition.profile import Profile
+from halocline.partition.speeds import excerpt
+from halocline.program import Precision
 
-_logger = logging.getLogger("halocline")
+#: What a user of the library may want to read stands under its name.
+LOGGER: Final = logging.getLogger("halocline")
+
+ALONE: Final = "Halos are recomputed: a single rank has nobody to exchange state with."
 
 
-def choose_halo(backbone: Backbone, inner: str, halo: str) -> bool:
-    """Whether to exchange.
+def open_choice(backbone: Backbone, precision: Precision, halo: str, ranks: int) -> Profile | None:
+    """What there is to choose by, once there is a structure; None if there is nothing to choose.
 
     Args:
         backbone: the model.
-        inner: executor of the ranks and its options.
+        precision: of its program.
         halo: ``recompute``, ``exchange``, or ``auto``.
+        ranks: how many.
     """
     if halo != "auto":
-        return halo == "exchange"
-    name, layers = Spec.parse(inner).name, len(backbone.layers)
-    exchange = name == "torch" and layers > 1
-    if exchange:
-        reason = f"exchange, because each of {layers} layers would have to be evaluated on its own halo"
-    elif layers <= 1:
-        reason = "recompute, because a model without a second layer has no state to send"
-    else:
-        reason = f"recompute, because {name} is not known to run single stages"
-    _logger.info("halo: %s.", reason)
-    return exchange
+        return None
+    profile = Profile.of(backbone, precision)
+    if profile.rounds and ranks > 1:
+        return profile
+    LOGGER.info(ALONE if profile.rounds else STATELESS)
+    return None
+
+
+def exchange_pays(
+    crew: Crew, profile: Profile, graph: Graph, owners: NDArray[np.int64], *, parts: int, ranks: int
+) -> bool:
+    """Let the ranks measure their speeds, and choose what should be quicker with them.
+
+    Args:
+        crew: the ranks.
+        profile: of the model.
+        graph: of the structure, with at least one edge.
+        owners: (N,) int64, the part of each atom.
+        parts: how many parts there are.
+        ranks: how many ranks there are.
+
+    Raises:
+        DistributedError: a rank died, hangs or ran out of memory.
+    """
+    group = secrets.token_hex(8)
+    measured = crew.ask([Trial(excerpt(graph), group), *[Trial(None, group)] * (ranks - 1)])[0]
+    if isinstance(measured, str):
+        LOGGER.info("Halos are recomputed, because they must be. %s", measured)
+        return False
+    loads = count_loads(graph.edges, owners, parts=parts, ranks=ranks, profile=profile)
+    halo, why = choose_halo(profile, loads, measured)
+    LOGGER.info(why)
+    return halo == "exchange"

@@ -17,6 +17,7 @@ import halocline
 from halocline.backends.ddp.links import LostPeerError
 from halocline.backends.ddp.model import PortableModel
 from halocline.errors import DistributedError, HaloclineError
+from halocline.graph import Graph
 from halocline.partition import Domain
 from halocline.plugin import API_VERSION
 from halocline.program import Precision
@@ -71,7 +72,7 @@ class Assignment:
         precision: of the program.
         inner: the executor and its options.
         device: ``cpu`` or ``cuda``.
-        exchange: whether ranks send state to each other.
+        exchange: whether to be ready to send state to other ranks; each plan says anew whether to do so.
         timeout: seconds, of the evaluator.
         group: name of the process group, unlike any before.
     """
@@ -87,16 +88,34 @@ class Assignment:
 
 @final
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """Find out how fast evaluations and messages are, all ranks at once.
+
+    Rank 0 answers with `Speeds`, or with a sentence that says why its executor cannot exchange; others with None.
+
+    Attributes:
+        graph: to evaluate, for rank 0.
+        group: name of a process group for this one purpose.
+    """
+
+    graph: Graph | None
+    group: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What a rank holds until the neighbour list is searched anew.
 
     Attributes:
         domain: atoms and candidate edges.
         pbc: (3,) bool, of the whole structure.
+        exchange: whether ranks send state to each other.
     """
 
     domain: Domain
     pbc: NDArray[np.bool_]
+    exchange: bool
 
 
 @final

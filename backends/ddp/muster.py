@@ -16,14 +16,19 @@ from halocline.errors import DistributedError
 START: Final = 300.0
 
 
-def start_ranks(ranks: int, assignment: Assignment) -> Crew:
+def start_ranks(ranks: int, assignment: Assignment, *, linked: bool) -> Crew:
     """Start processes on this machine and give them their assignment.
+
+    Args:
+        ranks: how many.
+        assignment: of each.
+        linked: whether they may come to talk to each other.
 
     Raises:
         DistributedError: they do not come up, or differ from this process.
         HaloclineError: they cannot do what they are asked to.
     """
-    processes, store = spawn(ranks, assignment.timeout, linked=assignment.exchange and ranks > 1)
+    processes, store = spawn(ranks, assignment.timeout, linked=linked)
     crew = Crew([process.channel for process in processes], assignment.timeout, processes, store=store)
     _assign(crew, assignment)
     return crew

@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from typing import Any, final
 
 from halocline.backends.ddp.channel import BEATS, Channel
-from halocline.backends.ddp.messages import Assignment, Failure, Hello, Signal
+from halocline.backends.ddp.messages import Assignment, Failure, Hello, Signal, Trial
 from halocline.backends.ddp.place import Place
 from halocline.backends.ddp.worker import Worker
 from halocline.errors import DistributedError
@@ -40,7 +40,7 @@ def serve(channel: Channel, greeting: Hello, place: Place, timeout: float, aband
                 answer: object = Signal.READY
             else:
                 assert worker is not None
-                answer = worker.step(request)
+                answer = worker.measure(request) if isinstance(request, Trial) else worker.step(request)
         except Exception as error:  # whatever it is, the driver has to know
             answer = Failure.of(error)
         line.answer(answer)

@@ -6,16 +6,20 @@ from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
+from torch.distributed import ProcessGroup
 
 from halocline.backends.ddp.device import device_of_rank
 from halocline.backends.ddp.group import join_group, leave_group
 from halocline.backends.ddp.links import DistributedLinks
-from halocline.backends.ddp.messages import Assignment, Plan, Step
+from halocline.backends.ddp.messages import Assignment, Plan, Step, Trial
 from halocline.backends.ddp.place import Place
+from halocline.backends.ddp.trial import time_link
+from halocline.errors import UsageError
 from halocline.evaluator.domain_graph import domain_graph
 from halocline.evaluator.links import Links, NoLinks
 from halocline.evaluator.make import make_runner
-from halocline.evaluator.runner import Contribution
+from halocline.evaluator.runner import Contribution, Runner
+from halocline.partition.speeds import Speeds, measure_compute
 from halocline.plugin import registry
 from halocline.spec import Spec
 
@@ -33,16 +37,32 @@ class Worker:
     """
 
     def __init__(self, assignment: Assignment, place: Place) -> None:
+        self._assignment, self._place = assignment, place
         self._device = device_of_rank(assignment.device, place)
-        backbone, spec = assignment.model.build(), Spec.parse(assignment.inner)
-        executor = spec.build(registry().load("executor", spec.name), device=str(self._device))
-        self._runner = make_runner(backbone, executor, assignment.precision, exchange=assignment.exchange)
-        self._rule = backbone.neighbours
-        linked = assignment.exchange and place.ranks > 1
-        self._group = join_group(self._device, place, assignment.group, assignment.timeout) if linked else None
+        self._backbone, spec = assignment.model.build(), Spec.parse(assignment.inner)
+        self._executor = spec.build(registry().load("executor", spec.name), device=str(self._device))
+        self._runners: dict[bool, Runner] = {}
+        self._group: ProcessGroup | None = None
+        self._prepare(exchange=assignment.exchange)
         self._links: Links = NoLinks()
         self._plan: Plan | None = None
         self._cell: NDArray[np.float64] | None = None
+
+    def measure(self, trial: Trial) -> Speeds | str | None:
+        """Time messages and, where there is a graph, evaluations.
+
+        Raises:
+            DistributedError: a neighbour was lost.
+        """
+        rate, latency = time_link(self._device, self._place, trial.group, self._assignment.timeout)
+        if trial.graph is None:
+            return None
+        try:
+            self._runner(exchange=True)
+        except UsageError as error:
+            return str(error)
+        runner, hops = self._runner(exchange=False), self._backbone.hops
+        return Speeds(measure_compute(runner, trial.graph, hops), rate, latency)
 
     def step(self, step: Step) -> Contribution:
         """Evaluate what the rank owns.
@@ -56,9 +76,9 @@ class Worker:
             self._cell = step.cell
         assert self._plan is not None
         assert self._cell is not None
-        domain = self._plan.domain
-        graph = domain_graph(domain, step.positions, self._cell, self._plan.pbc, self._rule)
-        return self._runner.run(graph, domain.parts, self._links)
+        domain, rule = self._plan.domain, self._backbone.neighbours
+        graph = domain_graph(domain, step.positions, self._cell, self._plan.pbc, rule)
+        return self._runner(exchange=self._plan.exchange).run(graph, domain.parts, self._links)
 
     def close(self) -> None:
         """Leave the other ranks."""
@@ -66,7 +86,22 @@ class Worker:
             leave_group(self._group)
 
     def _take(self, plan: Plan) -> None:
+        self._prepare(exchange=plan.exchange)
         self._plan = plan
-        if self._group is not None:
+        if plan.exchange and self._group is not None:
             domain = plan.domain
             self._links = DistributedLinks(domain.sends, domain.receives, self._group, str(self._device))
+
+    def _prepare(self, *, exchange: bool) -> None:
+        """Compile what is missing, and meet the other ranks if state has to be sent."""
+        self._runner(exchange=exchange)
+        if exchange and self._group is None and self._place.ranks > 1:
+            assignment = self._assignment
+            self._group = join_group(self._device, self._place, assignment.group, assignment.timeout)
+
+    def _runner(self, *, exchange: bool) -> Runner:
+        if exchange not in self._runners:
+            self._runners[exchange] = make_runner(
+                self._backbone, self._executor, self._assignment.precision, exchange=exchange
+            )
+        return self._runners[exchange]

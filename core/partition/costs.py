@@ -22,6 +22,9 @@ from halocline.partition.speeds import Speeds
 HELD_BYTES: Final = 48
 OWNED_BYTES: Final = 8
 
+#: Why halos are recomputed where nothing has to be measured.
+STATELESS: Final = "Halos are recomputed: no stage of the model needs state from other ranks."
+
 #: Messages between the driver and each rank in one step.
 DRIVER_MESSAGES: Final = 2
 
@@ -82,7 +85,7 @@ def choose_halo(profile: Profile, loads: Loads, speeds: Speeds) -> tuple[Literal
         The choice, and a sentence that says why.
     """
     if not profile.rounds:
-        return "recompute", "Halos are recomputed: no stage of the model needs state from other ranks."
+        return "recompute", STATELESS
     recompute = cost_of_recompute(loads.recompute, speeds)
     exchange = cost_of_exchange(loads.exchange, profile, speeds)
     exchanged = exchange.total < recompute.total
