@@ -1,7 +1,7 @@
 """Times MatGL; run by the interpreter of an environment with MatGL in it, which needs nothing of ours.
 
-Reads structures from standard input, one JSON object a line, and writes the seconds that energy, forces and stress
-of each took, as a line ``seconds NUMBER``. The argument is the folder of a potential.
+Reads structures from standard input, one JSON object a line, and writes the processor seconds that energy, forces
+and stress of each took, as a line ``seconds NUMBER``. The argument is the folder of a potential.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ def main() -> None:
     calculator = PESCalculator(potential, stress_unit="eV/A3")
     for line in sys.stdin:
         atoms = Atoms(**json.loads(line), pbc=True)
-        started = time.perf_counter()
+        started = time.process_time()
         calculator.calculate(atoms)
-        print("seconds", time.perf_counter() - started, flush=True)
+        print("seconds", time.process_time() - started, flush=True)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -50,15 +52,17 @@ def shares(backbone: Backbone, structure: Structure) -> dict[str, float]:
 def _calls(backbone: Backbone, inputs: ProgramInputs) -> list[tuple[str, nn.Module, tuple[Any, ...]]]:
     """Name, module and arguments of every call of a module among `KINDS`."""
     calls: list[tuple[str, nn.Module, tuple[Any, ...]]] = []
-    for layer in backbone.layers:
-        for name in KINDS:
-            module = getattr(layer, name)
-            module.register_forward_pre_hook(lambda m, arguments, n=name: calls.append((n, m, arguments)))
-    atom_energies(backbone, inputs, inputs.vectors.detach().requires_grad_(True))
-    noted = list(calls)
-    for _, module, _ in noted:
-        module._forward_pre_hooks.clear()
-    return noted
+    with ExitStack() as hooks:
+        for layer in backbone.layers:
+            for name in KINDS:
+                note = partial(_note, calls, name)
+                hooks.callback(getattr(layer, name).register_forward_pre_hook(note).remove)
+        atom_energies(backbone, inputs, inputs.vectors.detach().requires_grad_(True))
+    return calls
+
+
+def _note(calls: list[Any], name: str, module: nn.Module, arguments: tuple[Any, ...]) -> None:
+    calls.append((name, module, arguments))
 
 
 def _differentiate(module: nn.Module, arguments: tuple[Any, ...]) -> None:
@@ -73,7 +77,7 @@ def _seconds(work: Callable[[], object]) -> float:
     work()
     taken = []
     for _ in range(REPEATS):
-        started = time.perf_counter()
+        started = time.process_time()
         work()
-        taken.append(time.perf_counter() - started)
+        taken.append(time.process_time() - started)
     return median(taken)
