@@ -75,7 +75,7 @@ class Guards:
 def why_failed(atoms: Atoms, error: Exception) -> str:
     """Say why a step has no forces: the integrator may have lost the atoms before the calculator saw them."""
     if np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all():
-        return f"the calculator failed with {type(error).__name__}: {error}"
+        return f"the calculator failed with {type(error).__name__}: {str(error).removesuffix('.')}"
     return "positions or cell are not finite"
 
 
