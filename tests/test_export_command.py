@@ -102,7 +102,7 @@ def test_wrong_call_is_one_sentence(refused, tmp_path, monkeypatch, words, hint)
 @pytest.mark.parametrize(
     ("backend", "hint"),
     [
-        ("troch", "no executor named 'troch'; did you mean 'torch'?"),
+        ("troch", "no backend named 'troch'; did you mean 'torch'?"),
         ("absent", "The package fake-runtime is missing: pip install fake-runtime."),
         ("sound:speed=9", "no speed above 2"),
         ("sound:pace=2", "no option of 'sound' named 'pace'"),
