@@ -84,6 +84,7 @@ def test_the_choice_follows_what_was_measured_and_is_explained(measured, exchang
     assert record.getMessage().startswith(reason)
     assert [trial.graph is None for trial in crew.trials] == [False, True, True, True]
     assert len({trial.group for trial in crew.trials}) == 1
+    assert len(crew.trials[0].graph.structure) == 1000 // RANKS  # never more at once than a step evaluates
 
 
 def test_an_executor_of_whole_programs_rules_exchange_out(monkeypatch):

@@ -128,6 +128,11 @@ class DdpEvaluator(Evaluator):
         self._held = _Held(shares, candidates, structure.cell.copy())
         return _add_up(structure, shares, contributions)
 
+    @property
+    def searches(self) -> int:
+        """How often the neighbour list was searched, and new shares given to the ranks."""
+        return self._neighbours.searches
+
     def close(self) -> None:
         """Let the ranks end; so does the end of this object, and that of Python."""
         self._crew.close()

@@ -16,11 +16,15 @@ from halocline.model.backbone import Backbone
 from halocline.partition.costs import STATELESS, choose_halo
 from halocline.partition.load import count_loads
 from halocline.partition.profile import Profile
-from halocline.partition.speeds import excerpt
+from halocline.partition.speeds import EXCERPT, excerpt
 from halocline.program import Precision
 
 #: What a user of the library may want to read stands under its name.
 LOGGER: Final = logging.getLogger("halocline")
+
+#: Atoms to evaluate for the time it takes: of parts without their halos, so that a trial takes less memory than a
+#: step, but no fewer than this, as the smallest part has about as many around it.
+FEWEST: Final = 64
 
 ALONE: Final = "Halos are recomputed: a single rank has nobody to exchange state with."
 
@@ -60,7 +64,8 @@ def exchange_pays(
         DistributedError: a rank died, hangs or ran out of memory.
     """
     group = secrets.token_hex(8)
-    measured = crew.ask([Trial(excerpt(graph), group), *[Trial(None, group)] * (ranks - 1)])[0]
+    few = excerpt(graph, min(EXCERPT, max(FEWEST, len(owners) // parts)))
+    measured = crew.ask([Trial(few, group), *[Trial(None, group)] * (ranks - 1)])[0]
     if isinstance(measured, str):
         LOGGER.info("Halos are recomputed, because they must be. %s", measured)
         return False
