@@ -38,7 +38,7 @@ Stepper = Callable[[Atoms], float]
 
 
 def crystal(atoms: int) -> Atoms:
-    """Magnesium oxide, 54 neighbours within 5 Å."""
+    """Magnesium oxide, 56 neighbours within 5 Å."""
     return repeated(bulk("MgO", "rocksalt", a=4.21, cubic=True), atoms)
 
 
