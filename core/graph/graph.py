@@ -58,7 +58,7 @@ class Graph:
             shortest = int(np.argmin(np.einsum("ij,ij->i", vectors, vectors)))
             if np.linalg.norm(vectors[shortest]) < COINCIDENT:
                 pair = np.array((edges.receivers[shortest], edges.senders[shortest]))
-                pair = pair if ids is None else ids[pair]
+                pair = np.sort(pair if ids is None else ids[pair])
                 raise StructureError(
                     f"Atoms {pair[0]} and {pair[1]} sit on one point; remove or move one of them."
                 )
