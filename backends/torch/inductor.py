@@ -15,7 +15,7 @@ from halocline.backends.torch.compiler import (
     torch_warns_itself,
 )
 from halocline.backends.torch.graph import compilable
-from halocline.lowering import Lowered
+from halocline.lowering import Lowered, Manifest
 
 
 def compile_now(lowered: Lowered, device: str) -> Callable[..., Sequence[Tensor]]:
@@ -37,6 +37,7 @@ def compile_now(lowered: Lowered, device: str) -> Callable[..., Sequence[Tensor]
         compiled = torch.compile(compilable(lowered.graph, device), dynamic=True, options=OPTIONS)
 
     def run(*inputs: Tensor) -> Sequence[Tensor]:
+        _fix_sizes(lowered.manifest, inputs)
         with torch.no_grad(), free_sizes():
             outputs: Sequence[Tensor] = compiled(*inputs)
             return outputs
@@ -44,3 +45,11 @@ def compile_now(lowered: Lowered, device: str) -> Callable[..., Sequence[Tensor]
     with torch_warns_itself():
         require_agreement(lowered, run, device)
     return run
+
+
+def _fix_sizes(manifest: Manifest, inputs: Sequence[Tensor]) -> None:
+    """Tell torch which sizes never change; else it takes all to be free, a vector's three too."""
+    for value, tensor in zip(manifest.inputs, inputs, strict=True):
+        for dimension, size in enumerate(value.shape):
+            if isinstance(size, int):
+                torch._dynamo.mark_static(tensor, dimension)

@@ -11,7 +11,7 @@ from torch import Tensor
 HIGHEST_DEGREE = 3
 
 
-def spherical_harmonics(directions: Tensor, degrees: int) -> list[Tensor]:
+def spherical_harmonics(directions: Tensor, degrees: int) -> Tensor:
     """Y_lm of unit vectors, normalised so that Σ_m Y_lm(a) Y_lm(b) = (2l + 1)/4π · P_l(a · b).
 
     Args:
@@ -19,11 +19,11 @@ def spherical_harmonics(directions: Tensor, degrees: int) -> list[Tensor]:
         degrees: how many, from l = 0 on.
 
     Returns:
-        For each degree, [..., 2l + 1].
+        [..., degrees²], l-major.
     """
     x, y, z = directions.unbind(-1)
     functions = (_degree_0, _degree_1, _degree_2, _degree_3)
-    return [torch.stack(function(x, y, z), dim=-1) for function in functions[:degrees]]
+    return torch.stack([value for function in functions[:degrees] for value in function(x, y, z)], dim=-1)
 
 
 def _degree_0(x: Tensor, y: Tensor, z: Tensor) -> list[Tensor]:

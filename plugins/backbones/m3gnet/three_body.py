@@ -28,8 +28,12 @@ from halocline.plugins.backbones.m3gnet.radial import SmoothBessel, SphericalBes
 class ThreeBody(nn.Module):
     """e_ij + GatedMLP(s_ij).
 
-    Shapes: N atoms read, n centres, C features, L degrees, R radial functions of each, [...] edges.
+    Shapes: N atoms read, n centres, C features, L degrees, R radial functions of each, M moments, [...] edges.
     """
+
+    of_weight: Tensor
+    of_harmonic: Tensor
+    to_sum: Tensor
 
     def __init__(self, config: M3GNetConfig) -> None:
         super().__init__()
@@ -42,6 +46,9 @@ class ThreeBody(nn.Module):
         else:
             self.radial = SphericalBessel(config.max_l, config.max_n, config.cutoff)
         self.update = GatedMLP([channels, config.features], bias=False)
+        maps = moment_maps(config.max_l, config.max_n)
+        for name, each in zip(("of_weight", "of_harmonic", "to_sum"), maps, strict=True):
+            self.register_buffer(name, each, persistent=False)  # they follow from the sizes
 
     def forward(self, block: Block, x_NC: Tensor, e_C: Tensor) -> Tensor:
         """Atoms (N, C) and edges [..., C] → edges [..., C]."""
@@ -55,19 +62,33 @@ class ThreeBody(nn.Module):
 
     def _sums(self, block: Block, weights: Tensor, directions: Tensor) -> Tensor:
         """Σ_{k≠j} of weights [..., L·R] times Y_l0(cos θ), [..., L·R]."""
-        harmonics = spherical_harmonics(directions, self.degrees)
-        shares = [weights[..., at : at + self.count] for at in range(0, self.degrees * self.count, self.count)]
-        terms = [
-            (share[..., :, None] * y[..., None, :]).flatten(-2) for share, y in zip(shares, harmonics, strict=True)
-        ]
-        moments = block.at_receivers(block.sum(torch.cat(terms, dim=-1)))
-        sums, start = [], 0
-        for degree, (share, y) in enumerate(zip(shares, harmonics, strict=True)):
-            orders = 2 * degree + 1
-            width = self.count * orders
-            moment = moments[..., start : start + width]
-            moment = moment.reshape(*moment.shape[:-1], self.count, orders)
-            others = (moment * y[..., None, :]).sum(-1) - share * (y * y).sum(-1, keepdim=True)
-            sums.append(others * math.sqrt(4.0 * math.pi / orders))
-            start += width
-        return torch.cat(sums, dim=-1)
+        harmonics = spherical_harmonics(directions, self.degrees) @ self.of_harmonic
+        terms = (weights @ self.of_weight) * harmonics
+        moments = block.at_receivers(block.sum(terms))
+        return ((moments - terms) * harmonics) @ self.to_sum
+
+
+def moment_maps(degrees: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """How the moments, one for each l, n and m, follow from weights and harmonics and sum up.
+
+    As products with matrices: they spread and gather columns in one operation each, forward and backward, and hold
+    one number other than zero in each column or row, so they round nothing.
+
+    Returns:
+        The weight of each moment, (L·R, M), and its harmonic, (L², M), as zeros and ones, and the factor
+        √(4π/(2l + 1)) of a moment in the sum of its l and n, (M, L·R); M = L² R.
+    """
+    moments = [
+        (degree, radial, order)
+        for degree in range(degrees)
+        for radial in range(count)
+        for order in range(2 * degree + 1)
+    ]
+    of_weight = torch.zeros(degrees * count, len(moments), dtype=torch.float64)
+    of_harmonic = torch.zeros(degrees**2, len(moments), dtype=torch.float64)
+    factors = torch.zeros(len(moments), 1, dtype=torch.float64)
+    for index, (degree, radial, order) in enumerate(moments):
+        of_weight[degree * count + radial, index] = 1.0
+        of_harmonic[degree**2 + order, index] = 1.0
+        factors[index] = math.sqrt(4.0 * math.pi / (2 * degree + 1))
+    return of_weight, of_harmonic, of_weight.T * factors
