@@ -24,8 +24,8 @@ from halocline.backends.ddp import evaluator as driver
 from halocline.backends.ddp.device import device_of_rank
 from halocline.backends.ddp.messages import hello
 from halocline.backends.ddp.muster import check
-from halocline.backends.ddp.place import Place
 from halocline.errors import DistributedError, UsageError
+from halocline.place import Place
 from halocline.plugin import registry
 
 PARTS = 5  # of two ranks

@@ -13,7 +13,6 @@ from halocline.backends.ddp import halo, worker
 from halocline.backends.ddp.halo import ALONE, exchange_pays, open_choice
 from halocline.backends.ddp.messages import Assignment, Trial
 from halocline.backends.ddp.model import PortableModel
-from halocline.backends.ddp.place import Place
 from halocline.backends.ddp.worker import Worker
 from halocline.backends.torch.executor import TorchExecutor
 from halocline.bench.structures import disordered_box
@@ -23,6 +22,7 @@ from halocline.graph import NeighbourList, Structure
 from halocline.partition.costs import STATELESS
 from halocline.partition.profile import Profile
 from halocline.partition.speeds import Speeds
+from halocline.place import Place
 from halocline.plugin import registry
 from halocline.program import Precision
 

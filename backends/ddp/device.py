@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from halocline.backends.ddp.place import Place
 from halocline.errors import UsageError
+from halocline.place import Place
 
 
 def kind_of_device(device: str) -> str:
@@ -30,9 +30,9 @@ def device_of_rank(kind: str, place: Place) -> torch.device:
     if kind == "cpu":
         return torch.device("cpu")
     there = torch.cuda.device_count()
-    if place.local_ranks > there:
+    if place.local_size > there:
         raise UsageError(
-            f"There are {place.local_ranks} ranks for {there} CUDA devices on this node; "
+            f"There are {place.local_size} ranks for {there} CUDA devices on this node; "
             "start one rank for each device, or use device cpu."
         )
     return torch.device("cuda", place.local_rank)

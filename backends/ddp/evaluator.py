@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple, final
@@ -17,7 +18,6 @@ from halocline.backends.ddp.joining import serve_driver
 from halocline.backends.ddp.messages import Assignment, Plan, Step
 from halocline.backends.ddp.model import PortableModel
 from halocline.backends.ddp.muster import join_ranks, start_ranks
-from halocline.backends.ddp.place import Place
 from halocline.errors import UsageError
 from halocline.evaluator import Evaluator
 from halocline.evaluator.runner import Contribution
@@ -27,6 +27,7 @@ from halocline.model.result import Result
 from halocline.partition import Division, Domain, build_domains
 from halocline.partition.division import DEFAULT_PARTITIONER
 from halocline.partition.profile import Profile
+from halocline.place import Place
 from halocline.program import Precision
 
 
@@ -82,7 +83,7 @@ class DdpEvaluator(Evaluator):
     ) -> None:
         if not 0.0 < timeout < math.inf:
             raise UsageError(f"The timeout must be a number of seconds above 0, not {timeout!r}.")
-        self._place = Place.from_environment()
+        self._place = Place.find(os.environ)
         self._ranks = _number_of_ranks(ranks, self._place)
         model = PortableModel.of(backbone)
         if self._place is not None and self._place.rank > 0:
@@ -181,9 +182,9 @@ def _number_of_ranks(asked: int, place: Place | None) -> int:
                 "torchrun did not start this process."
             )
         return asked
-    if asked not in (0, place.ranks):
-        raise UsageError(f"torchrun has started {place.ranks} ranks, not {asked}; leave ranks away.")
-    return place.ranks
+    if asked not in (0, place.size):
+        raise UsageError(f"torchrun has started {place.size} ranks, not {asked}; leave ranks away.")
+    return place.size
 
 
 def _add_up(structure: Structure, shares: Sequence[_Share], contributions: Sequence[Contribution]) -> Result:

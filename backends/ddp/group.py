@@ -10,8 +10,8 @@ from torch import distributed
 from torch.distributed import PrefixStore, ProcessGroup  # type: ignore[attr-defined]  # not in its types
 
 from halocline.backends.ddp.meeting import meeting_point
-from halocline.backends.ddp.place import Place
 from halocline.errors import DistributedError
+from halocline.place import Place
 
 #: How many times the evaluator's timeout a rank waits for a neighbour. The driver sees sooner whether that one
 #: is dead; a neighbour that merely has more to do must not count as such.
@@ -46,7 +46,7 @@ def join_group(device: torch.device, place: Place, name: str, timeout: float) ->
                 timeout=limit,
                 store=PrefixStore(name, meeting_point()),
                 rank=place.rank,
-                world_size=place.ranks,
+                world_size=place.size,
                 device_id=bound,
             )
             group = distributed.group.WORLD

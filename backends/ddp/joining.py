@@ -14,10 +14,10 @@ from typing import Final
 from halocline.backends.ddp.channel import Channel, authenticated
 from halocline.backends.ddp.meeting import GATHERING, meeting_point
 from halocline.backends.ddp.messages import Hello, hello
-from halocline.backends.ddp.place import Place
 from halocline.backends.ddp.rank import end_process
 from halocline.backends.ddp.service import serve
 from halocline.errors import DistributedError, UsageError
+from halocline.place import Place
 
 #: Seconds after which a rank asks again where the driver is, if it was not where the store says.
 AGAIN: Final = 0.2
@@ -50,8 +50,8 @@ def gather(place: Place, digest: str, timeout: float) -> tuple[list[Channel], th
             "for everything, and start the program again after a failure, as torchrun --max-restarts does."
         )
     _called.set()
-    one_node = place.local_ranks == place.ranks
-    with socket.create_server(("127.0.0.1" if one_node else "", 0), backlog=place.ranks) as server:
+    one_node = place.local_size == place.size
+    with socket.create_server(("127.0.0.1" if one_node else "", 0), backlog=place.size) as server:
         key, port = secrets.token_bytes(32), server.getsockname()[1]
         host = "127.0.0.1" if one_node else os.environ["MASTER_ADDR"]
         meeting_point().set("driver", f"{host} {port} {key.hex()}")
@@ -62,7 +62,7 @@ def gather(place: Place, digest: str, timeout: float) -> tuple[list[Channel], th
             daemon=True,
         )
         thread.start()
-        return _accept_all(server, key, place.ranks, timeout), thread
+        return _accept_all(server, key, place.size, timeout), thread
 
 
 def serve_driver(place: Place, digest: str, timeout: float) -> None:

@@ -8,9 +8,9 @@ from typing import Final
 from halocline.backends.ddp.crew import Crew
 from halocline.backends.ddp.joining import gather
 from halocline.backends.ddp.messages import Assignment, Hello, own_versions
-from halocline.backends.ddp.place import Place
 from halocline.backends.ddp.spawning import spawn
 from halocline.errors import DistributedError
+from halocline.place import Place
 
 #: Seconds for a process to start and import torch, on a machine with a slow disk that is busy.
 START: Final = 300.0

@@ -8,14 +8,14 @@ from multiprocessing.connection import Connection
 
 from halocline.backends.ddp.channel import Channel
 from halocline.backends.ddp.messages import hello
-from halocline.backends.ddp.place import Place
 from halocline.backends.ddp.service import serve
+from halocline.place import Place
 
 
 def main(descriptor: int, timeout: float) -> None:
     """Serve the driver at the other end of an inherited socket."""
     os.set_inheritable(descriptor, False)  # a process that outlives this one must not keep the line open
-    place = Place.from_environment()
+    place = Place.find(os.environ)
     assert place is not None
     channel = Channel(Connection(descriptor), timeout)
     serve(channel, hello(place.rank), place, timeout, abandon=end_process)

@@ -10,9 +10,9 @@ from typing import Any, final
 
 from halocline.backends.ddp.channel import BEATS, Channel
 from halocline.backends.ddp.messages import Assignment, Failure, Hello, Signal, Trial
-from halocline.backends.ddp.place import Place
 from halocline.backends.ddp.worker import Worker
 from halocline.errors import DistributedError
+from halocline.place import Place
 
 
 def serve(channel: Channel, greeting: Hello, place: Place, timeout: float, abandon: Callable[[], object]) -> None:

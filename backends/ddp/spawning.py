@@ -13,8 +13,8 @@ from typing import Final, final
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # exported, but not in its types
 
 from halocline.backends.ddp.channel import Channel
-from halocline.backends.ddp.place import Place
 from halocline.errors import DistributedError
+from halocline.place import Place, threads_per_rank
 
 #: Seconds for ending by itself.
 FAREWELL: Final = 2.0
@@ -42,7 +42,7 @@ class RankProcess:
     def __init__(self, place: Place, address: dict[str, str], timeout: float) -> None:
         ours, theirs = Pipe()
         assert isinstance(ours, Connection)
-        environment = {"OMP_NUM_THREADS": str(_threads(place.ranks)), **os.environ}
+        environment = {"OMP_NUM_THREADS": str(threads_per_rank(place.size)), **os.environ}
         try:
             self._process = subprocess.Popen(
                 [*COMMAND, str(theirs.fileno()), str(timeout)],
@@ -115,9 +115,3 @@ def spawn(ranks: int, timeout: float, *, linked: bool) -> tuple[list[RankProcess
             process.channel.close()
         raise
     return processes, store
-
-
-def _threads(ranks: int) -> int:
-    """Cores for each rank, if the user did not say otherwise."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // ranks)

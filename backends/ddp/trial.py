@@ -8,8 +8,8 @@ from torch.distributed import ProcessGroup
 
 from halocline.backends.ddp.group import join_group, leave_group
 from halocline.backends.ddp.links import DistributedLinks
-from halocline.backends.ddp.place import Place
 from halocline.partition.speeds import measure_link
+from halocline.place import Place
 
 
 def time_link(device: torch.device, place: Place, name: str, timeout: float) -> tuple[float, float]:

@@ -12,7 +12,6 @@ from halocline.backends.ddp.device import device_of_rank
 from halocline.backends.ddp.group import join_group, leave_group
 from halocline.backends.ddp.links import DistributedLinks
 from halocline.backends.ddp.messages import Assignment, Plan, Step, Trial
-from halocline.backends.ddp.place import Place
 from halocline.backends.ddp.trial import time_link
 from halocline.errors import UsageError
 from halocline.evaluator.domain_graph import domain_graph
@@ -20,6 +19,7 @@ from halocline.evaluator.links import Links, NoLinks
 from halocline.evaluator.make import make_runner
 from halocline.evaluator.runner import Contribution, Runner
 from halocline.partition.speeds import Speeds, measure_compute
+from halocline.place import Place
 from halocline.plugin import registry
 from halocline.spec import Spec
 
@@ -95,7 +95,7 @@ class Worker:
     def _prepare(self, *, exchange: bool) -> None:
         """Compile what is missing, and meet the other ranks if state has to be sent."""
         self._runner(exchange=exchange)
-        if exchange and self._group is None and self._place.ranks > 1:
+        if exchange and self._group is None and self._place.size > 1:
             assignment = self._assignment
             self._group = join_group(self._device, self._place, assignment.group, assignment.timeout)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import TYPE_CHECKING, Any
 
 from halocline.cli.options import add_model_options, default_explained, evaluation_options, load_potential
@@ -52,17 +53,19 @@ def run(arguments: argparse.Namespace) -> int:
     steps = _number_of_steps(arguments)
     atoms = read_frames(arguments.structure)[-1]
     potential = load_potential(arguments)
+    calculator = potential.calculator(**evaluation_options(arguments))  # only the driver of several ranks goes on
+    resume = _resumes(arguments, output)
     bar = progress(steps, f"md {arguments.ensemble}")
     with default_explained(arguments), held_back() as interruption, bar as advance:
         outcome = run_dynamics(
             atoms,
-            potential.calculator(**evaluation_options(arguments)),
+            calculator,
             settings,
             output,
             steps=steps,
             checkpoint_interval=arguments.checkpoint_interval,
             identity=_identity(arguments, potential),
-            resume=arguments.resume,
+            resume=resume,
             overwrite=arguments.overwrite,
             on_step=_shower(advance),
             interrupted=lambda: bool(interruption),
@@ -144,6 +147,18 @@ def _number_of_steps(arguments: argparse.Namespace) -> int:
     if not 0 <= steps < float("inf") or arguments.checkpoint_interval < 1:
         raise UsageError("--steps or --time must not be negative, --checkpoint-interval must be at least 1.")
     return round(steps)
+
+
+def _resumes(arguments: argparse.Namespace, output: Output) -> bool:
+    """As told; and where torchrun has started all ranks anew, the same command goes on from its checkpoint."""
+    from halocline.cli.output import say
+    from halocline.place import Place
+
+    place = Place.find(os.environ)
+    if arguments.resume or place is None or place.restarts == 0 or not output.resumable:
+        return bool(arguments.resume)
+    say(f"halocline: started anew; the run goes on from {output.checkpoint}.")
+    return True
 
 
 def _identity(arguments: argparse.Namespace, potential: Potential) -> dict[str, Any]:

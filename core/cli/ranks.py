@@ -63,12 +63,6 @@ def follow_starter() -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def threads_per_rank(ranks: int) -> int:
-    """Processor threads for each, so that together they have one for each core."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // ranks)
-
-
 @final
 class _Ranks:
     """Processes of this machine; none outlives the block."""

@@ -13,8 +13,8 @@ from halocline.cli.output import emit_json, say, table
 from halocline.errors import UsageError
 
 if TYPE_CHECKING:
+    from halocline.place import Place
     from halocline.training.errors import Errors
-    from halocline.training.place import Place
     from halocline.training.problem import Problem
     from halocline.training.recipe import Recipe
     from halocline.training.run import EpochRecord, Run
@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def train(arguments: argparse.Namespace) -> int:
     """Run the command: as one rank, or by starting several that do."""
     from halocline.cli.ranks import LOST, STARTED, run_ranks
-    from halocline.training.place import Place
+    from halocline.place import Place
     from halocline.training.recipe import read_recipe
     from halocline.training.team import LostRankError
     from halocline.training.trainer import refuse_idle_ranks
@@ -74,7 +74,7 @@ def _check(arguments: argparse.Namespace, place: Place | None) -> None:
 
 def _words_of_rank(arguments: argparse.Namespace) -> list[str]:
     """The command of each rank that is started."""
-    from halocline.cli.ranks import threads_per_rank
+    from halocline.place import threads_per_rank
 
     words = ["--debug"] if logging.getLogger("halocline").isEnabledFor(logging.DEBUG) else []
     words += ["train", str(arguments.recipe), "--output", str(_folder(arguments))]

@@ -45,6 +45,11 @@ class Output:
         """The log as a figure."""
         return self._with(".png")
 
+    @property
+    def resumable(self) -> bool:
+        """Whether there is a checkpoint to resume from."""
+        return self.checkpoint.exists() or previous_path(self.checkpoint).exists()
+
     def prepare(self, *, overwrite: bool) -> None:
         """Make sure that no other run's files are lost.
 

@@ -11,7 +11,7 @@ from halocline.errors import UsageError
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from halocline.training.place import Place
+    from halocline.place import Place
 
 
 def make_fabric(device: str, precision: str, place: Place | None = None) -> Fabric:

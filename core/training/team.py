@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]  # public, not in __all__
 
 from halocline.errors import DistributedError
-from halocline.training.place import Place
+from halocline.place import Place
 
 
 class LostRankError(DistributedError):

@@ -62,9 +62,9 @@ def test_ranks_follow_the_trajectory_of_one_process(expected, tmp_path, halo):
     assert searches(prefix) > 1
 
 
-def start_and_kill_a_rank(prefix, options):
+def start_and_kill_a_rank(prefix, options, starter=()):
     """Kill rank 1 while the program runs, beyond a few checkpoints; its exit status and what it says."""
-    command = [sys.executable, "-m", "halocline", *ON_RANKS, *options, "--output", str(prefix)]
+    command = [sys.executable, *starter, "-m", "halocline", *ON_RANKS, *options, "--output", str(prefix)]
     log = Output(prefix).log
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         until = time.monotonic() + 10 * SOON
@@ -73,7 +73,7 @@ def start_and_kill_a_rank(prefix, options):
             time.sleep(0.01)
         ranks = list(rank_processes(process.pid))
         os.kill(process_of(1, process.pid), signal.SIGKILL)
-        _, said = process.communicate(timeout=SOON)
+        _, said = process.communicate(timeout=5 * SOON)
     wait_until(lambda: not any(Path(f"/proc/{rank}").exists() for rank in ranks))
     return process.returncode, said
 
@@ -90,5 +90,15 @@ def test_a_killed_rank_ends_the_run_which_resumes(expected, tmp_path, halo):
     )
     assert load_snapshot(Output(prefix).checkpoint).step % SAVED == 0
     assert main([*ON_RANKS, *options, "--resume", "--output", str(prefix)]) == 0
+    np.testing.assert_allclose(final_positions(prefix), expected, rtol=0, atol=SAME)
+    assert [frame.info["step"] for frame in read(f"{prefix}.extxyz", ":")] == list(range(STEPS + 1))
+
+
+def test_torchrun_starts_the_ranks_anew_and_the_run_goes_on(expected, tmp_path):
+    starter = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1"]
+    prefix = tmp_path / "run"
+    status, said = start_and_kill_a_rank(prefix, [], starter)
+    assert status == 0, said
+    assert "the run goes on from" in said
     np.testing.assert_allclose(final_positions(prefix), expected, rtol=0, atol=SAME)
     assert [frame.info["step"] for frame in read(f"{prefix}.extxyz", ":")] == list(range(STEPS + 1))

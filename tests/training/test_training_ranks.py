@@ -10,9 +10,9 @@ import torch
 
 from halocline.cli.main import main
 from halocline.errors import TrainingError, UsageError
+from halocline.place import Place
 from halocline.training.deal import deal
 from halocline.training.device import make_fabric
-from halocline.training.place import Place
 from halocline.training.problem import prepare
 from halocline.training.recipe import read_recipe
 from halocline.training.run import Run
@@ -177,7 +177,7 @@ TORCHRUN = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "n
 def test_the_place_is_that_of_torchrun():
     assert Place.find({"PATH": "/bin"}) is None
     restarted = TORCHRUN | {"TORCHELASTIC_RESTART_COUNT": "2"}
-    assert Place.find(restarted) == Place(rank=3, size=4, local_rank=1, restarts=2)
+    assert Place.find(restarted) == Place(rank=3, size=4, local_rank=1, local_size=4, restarts=2)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_ranks_are_not_started_twice(folder, monkeypatch, capsys):
 
 
 def test_several_ranks_need_a_device_each(monkeypatch):
-    place = Place(rank=1, size=2, local_rank=1, restarts=0)
+    place = Place(rank=1, size=2, local_rank=1, local_size=2)
     with pytest.raises(UsageError, match="cannot share the device 'cuda:0'"):
         make_fabric("cuda:0", "float32", place)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
