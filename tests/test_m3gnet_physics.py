@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing, nullcontext
+
 import numpy as np
 import pytest
 from ase import Atoms, units
@@ -124,13 +126,31 @@ def test_parts_are_the_whole_at_every_depth(smooth, layers):
     potential, atoms = Potential(backbone, smooth.reference_energies, {}), salt((6, 1, 1))
     whole = evaluate(potential, atoms)
     for halo in ("recompute", "exchange"):
-        parts = evaluate(potential, atoms, partition="rcb:3", halo=halo)
-        scale = np.abs(whole.energies).sum()
-        np.testing.assert_allclose(parts.energies, whole.energies, rtol=0, atol=EXACT * scale)
-        for name in ("forces", "virial"):
-            expected = getattr(whole, name)
-            limit = EXACT * max(1.0, np.abs(expected).max())
-            np.testing.assert_allclose(getattr(parts, name), expected, rtol=0, atol=limit)
+        require_equal(evaluate(potential, atoms, partition="rcb:3", halo=halo), whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [{"backend": "onnx:threads=1"}, {"backend": "ddp:ranks=2", "partition": "rcb:3", "halo": "exchange"}],
+    ids=lambda options: " ".join(options.values()),
+)
+def test_every_way_to_run_it_gives_the_same(smooth, options):
+    atoms = salt((2, 1, 1))
+    whole = evaluate(smooth, atoms, backend="torch")
+    evaluator = smooth.evaluator(
+        **{"dtype": "float64", "device": "cpu", "partition": "none", "halo": "auto"} | options
+    )
+    with closing(evaluator) if hasattr(evaluator, "close") else nullcontext():
+        require_equal(smooth.evaluate_with(evaluator, atoms), whole)
+
+
+def require_equal(found, whole):
+    np.testing.assert_allclose(found.energies, whole.energies, rtol=0, atol=EXACT * np.abs(whole.energies).sum())
+    for name in ("forces", "virial"):
+        expected = getattr(whole, name)
+        limit = EXACT * max(1.0, np.abs(expected).max())
+        np.testing.assert_allclose(getattr(found, name), expected, rtol=0, atol=limit)
 
 
 @pytest.mark.slow
