@@ -76,6 +76,7 @@ def backends():
             )
 
 
+@pytest.mark.timeout(2400)  # m3gnet is compiled twice, which may take minutes each
 class TestExecutors(ExecutorTests):
     @pytest.fixture(params=backends())
     def executor(self, request):

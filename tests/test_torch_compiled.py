@@ -216,7 +216,7 @@ def test_a_wrong_compilation_is_seen(lowered):
 
 
 def test_a_program_that_moves_takes_its_constants_along(lowered):
-    moved = compilable(lowered.graph, "meta")
+    moved = compilable(lowered, "meta")
     places = {node.kwargs["device"].type for node in moved.graph.nodes if "device" in node.kwargs}
     assert places | {tensor.device.type for tensor in moved.buffers()} == {"meta"}
     assert all(tensor.device.type == "cpu" for tensor in lowered.graph.buffers())

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import copy
+import operator
+from collections.abc import Callable, Collection, Iterator
+from itertools import combinations
+from typing import Any
 
 import torch
 from torch import fx
 
+from halocline.lowering import Lowered, Manifest
+
 _aten = torch.ops.aten
 
+#: Sizes that are prefixes of each other, by the letter of the inner ones: the largest of them all.
+_WHOLE = {"e": "E", "p": "P"}
 
-def compilable(graph: fx.GraphModule, device: str) -> fx.GraphModule:
-    """Copy a graph to a device, with its sums in the form that compiles best.
+
+def compilable(lowered: Lowered, device: str) -> fx.GraphModule:
+    """Copy a graph to a device, with sizes related, and sums in the form that compiles best.
 
     Inductor turns ``index_add`` into one atomic addition for each number, which is slow and, with several threads,
     adds in an order that changes from call to call. On CPUs it leaves ``scatter_add`` to torch's own kernel, which
     is quick and always adds in the same order.
 
     Args:
-        graph: as lowered, on the CPU.
+        lowered: on the CPU.
         device: where it is to run.
     """
-    graph = copy.deepcopy(graph).to(device)
+    graph = copy.deepcopy(lowered.graph).to(device)
+    _relate_sizes(graph.graph, lowered.manifest)
     for node in list(graph.graph.nodes):
         if "device" in node.kwargs:
             node.update_kwarg("device", torch.device(device))
@@ -29,6 +39,43 @@ def compilable(graph: fx.GraphModule, device: str) -> fx.GraphModule:
             _add_by_scatter(graph.graph, node)
     graph.recompile()
     return graph
+
+
+def _relate_sizes(graph: fx.Graph, manifest: Manifest) -> None:
+    """State which sizes are equal and which are not above others.
+
+    Without this the compiler takes each to be free of the others, carries the smaller of two along wherever one is
+    cut to another, takes many times as long, and compiles anew for parts without edges.
+    """
+    placeholders = [node for node in graph.nodes if node.op == "placeholder"]
+    sizes: dict[str, list[fx.Node]] = {}
+    with graph.inserting_after(placeholders[-1]):
+        body = graph.call_function(_aten.alias.default, (placeholders[-1],))
+    with graph.inserting_before(body):
+        for node, value in zip(placeholders, manifest.inputs, strict=True):
+            for place, name in enumerate(value.shape):
+                if isinstance(name, str):
+                    size = graph.call_function(_aten.sym_size.int, (node, place))
+                    sizes.setdefault(name, []).append(size)
+        relations: list[tuple[Callable[[Any, Any], Any], fx.Node, fx.Node]] = [
+            (operator.eq, first, other) for first, *others in sizes.values() for other in others
+        ]
+        relations += [(operator.le, sizes[inner][0], sizes[outer][0]) for inner, outer in _nested(sizes)]
+        for relation, *ends in relations:
+            graph.call_function(torch._check, (graph.call_function(relation, tuple(ends)),))
+    graph.erase_node(body)
+
+
+def _nested(names: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Pairs of sizes whose first is not above the second: all of hop levels, as compilers do not conclude."""
+    levels: dict[str, list[int]] = {}
+    for name in names:
+        letter, _, level = name.partition("_")
+        if level:
+            levels.setdefault(letter, []).append(int(level))
+    for letter, found in levels.items():
+        chain = [f"{letter}_{level}" for level in sorted(found)]
+        yield from combinations([*chain, *([_WHOLE[letter]] if _WHOLE.get(letter) in names else [])], 2)
 
 
 def _add_by_scatter(graph: fx.Graph, node: fx.Node) -> None:

@@ -34,7 +34,7 @@ def compile_now(lowered: Lowered, device: str) -> Callable[..., Sequence[Tensor]
     """
     require_compiler()
     with torch_warns_itself():
-        compiled = torch.compile(compilable(lowered.graph, device), dynamic=True, options=OPTIONS)
+        compiled = torch.compile(compilable(lowered, device), dynamic=True, options=OPTIONS)
 
     def run(*inputs: Tensor) -> Sequence[Tensor]:
         _fix_sizes(lowered.manifest, inputs)

@@ -81,7 +81,7 @@ def build_package(lowered: Lowered, device: str, path: Path) -> None:
     with free_sizes(), torch_warns_itself():
         try:
             exported = torch.export.export(
-                compilable(lowered.graph, device),
+                compilable(lowered, device),
                 tuple(tensor.to(device) for tensor in recorded),
                 dynamic_shapes=free,
             )

@@ -57,37 +57,29 @@ class ExecutorSubject:
 
 
 def check_results(subject: ExecutorSubject) -> None:
-    """One session per precision gives every sample's energies, forces and virial, whatever size came before."""
+    """One session per precision gives every sample's energies, forces and virial, whole and summed over parts.
+
+    They do not depend on the sizes that came before. One session serves all of this, since preparing may take
+    minutes.
+    """
+    samples = subject.subject.samples
     for precision in subject.executor.capabilities.precisions:
         session = subject.session(precision)
-        samples = subject.subject.samples
+        first = subject.evaluate(session, precision, samples.crystal)
         for name, atoms in (samples.all() | {"lone atom": samples.atom}).items():
             result = subject.evaluate(session, precision, atoms)
             _require_reference(subject, f"of the {name} in {precision.value}", result, precision, atoms)
-
-
-def check_part_results(subject: ExecutorSubject) -> None:
-    """Parts, whose layers work on prefixes, add up to the whole."""
-    atoms = subject.subject.samples.wire
-    owners = np.random.default_rng(9).integers(0, 3, len(atoms))
-    for precision in subject.executor.capabilities.precisions:
-        result = subject.evaluate(subject.session(precision), precision, atoms, owners)
-        _require_reference(subject, f"summed over parts in {precision.value}", result, precision, atoms)
+        owners = np.random.default_rng(9).integers(0, 3, len(samples.wire))
+        result = subject.evaluate(session, precision, samples.wire, owners)
+        _require_reference(subject, f"summed over parts in {precision.value}", result, precision, samples.wire)
+        again = subject.evaluate(session, precision, samples.crystal)
+        require_identical(f"after other structures in {precision.value}", again, first)
 
 
 def check_stages(subject: ExecutorSubject) -> None:
     """Stages run one by one give the eager definition's values and vector-Jacobian products."""
     for precision in subject.executor.capabilities.precisions:
         require_stages(subject.executor, subject.program(precision))
-
-
-def check_repetition(subject: ExecutorSubject) -> None:
-    """A session keeps nothing of one call for the next."""
-    precision = subject.executor.capabilities.precisions[0]
-    session, samples = subject.session(precision), subject.subject.samples
-    first = subject.evaluate(session, precision, samples.crystal)
-    subject.evaluate(session, precision, samples.liquid)
-    require_identical("at a second call", subject.evaluate(session, precision, samples.crystal), first)
 
 
 def check_devices(subject: ExecutorSubject) -> None:
@@ -138,9 +130,7 @@ def _require_reference(
 EXECUTOR_CHECKS = MappingProxyType(
     {
         "results": check_results,
-        "part-results": check_part_results,
         "stages": check_stages,
-        "repetition": check_repetition,
         "devices": check_devices,
         "diagnosis": check_diagnosis,
     }

@@ -21,9 +21,10 @@ def spherical_harmonics(directions: Tensor, degrees: int) -> Tensor:
     Returns:
         [..., degrees²], l-major.
     """
-    x, y, z = directions.unbind(-1)
+    # Columns, not numbers: taking the last axis away makes compilers ask whether there is more than one edge.
+    x, y, z = (directions[..., axis : axis + 1] for axis in range(3))
     functions = (_degree_0, _degree_1, _degree_2, _degree_3)
-    return torch.stack([value for function in functions[:degrees] for value in function(x, y, z)], dim=-1)
+    return torch.cat([value for function in functions[:degrees] for value in function(x, y, z)], dim=-1)
 
 
 def _degree_0(x: Tensor, y: Tensor, z: Tensor) -> list[Tensor]:
