@@ -49,9 +49,7 @@ def _relate_sizes(graph: fx.Graph, manifest: Manifest) -> None:
     """
     placeholders = [node for node in graph.nodes if node.op == "placeholder"]
     sizes: dict[str, list[fx.Node]] = {}
-    with graph.inserting_after(placeholders[-1]):
-        body = graph.call_function(_aten.alias.default, (placeholders[-1],))
-    with graph.inserting_before(body):
+    with graph.inserting_before(placeholders[-1].next):
         for node, value in zip(placeholders, manifest.inputs, strict=True):
             for place, name in enumerate(value.shape):
                 if isinstance(name, str):
@@ -63,7 +61,6 @@ def _relate_sizes(graph: fx.Graph, manifest: Manifest) -> None:
         relations += [(operator.le, sizes[inner][0], sizes[outer][0]) for inner, outer in _nested(sizes)]
         for relation, *ends in relations:
             graph.call_function(torch._check, (graph.call_function(relation, tuple(ends)),))
-    graph.erase_node(body)
 
 
 def _nested(names: Collection[str]) -> Iterator[tuple[str, str]]:

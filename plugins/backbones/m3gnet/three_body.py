@@ -74,6 +74,10 @@ def moment_maps(degrees: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
     As products with matrices: they spread and gather columns in one operation each, forward and backward, and hold
     one number other than zero in each column or row, so they round nothing.
 
+    Args:
+        degrees: L.
+        count: R.
+
     Returns:
         The weight of each moment, (L·R, M), and its harmonic, (L², M), as zeros and ones, and the factor
         √(4π/(2l + 1)) of a moment in the sum of its l and n, (M, L·R); M = L² R.
