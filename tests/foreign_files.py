@@ -6,8 +6,10 @@ import json
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from oracles.m3gnet.records import FOLDER
 
 from halocline.errors import CheckpointError
 from halocline.zoo.foreign.constants import mattersim_coefficients
@@ -60,9 +62,15 @@ def matgl_tensors(arguments=MATGL_ARGUMENTS):
     return tensors | {"data_mean": torch.tensor(0.0), "element_refs.onehot": torch.eye(2)}
 
 
-def mattersim_tensors():
-    tensors = seeded(mattersim_layout(MATTERSIM_ARGUMENTS))
+def mattersim_tensors(arguments=MATTERSIM_ARGUMENTS):
+    tensors = seeded(mattersim_layout(arguments))
     return tensors | {"rbf.r_max": torch.tensor(5.0), "sbf.coef": mattersim_coefficients()}
+
+
+def mattersim_constants():
+    """Constants of its bases as the package itself makes them; those of a seed are none of any basis."""
+    with np.load(FOLDER / "mattersim-small.npz") as file:
+        return {name: torch.from_numpy(file[name]) for name in file if name.startswith(("rbf.", "sbf."))}
 
 
 def write_matgl(folder: Path, arguments=MATGL_ARGUMENTS, tensors=None, potential=None, model="M3GNet") -> Path:

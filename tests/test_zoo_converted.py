@@ -5,7 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from foreign_files import MATGL_ARGUMENTS, write_matgl
+from ase.data import chemical_symbols
+from foreign_files import MATGL_ARGUMENTS, mattersim_constants, mattersim_tensors, write_matgl, write_mattersim
 from zoo_foreign_models import STRUCTURES, energies, foreign_fields, write_foreign_index
 from zoo_models import files
 from zoo_server import serve
@@ -131,6 +132,19 @@ def test_one_file_where_two_are_needed(tmp_path, origin, fields):
         zoo_of(tmp_path, fields).pull("model", origin / "state.pt")
 
 
+def test_one_file_of_mattersim(tmp_path):
+    folder = tmp_path / "mattersim"
+    folder.mkdir()
+    tensors = mattersim_tensors() | mattersim_constants()
+    path = write_mattersim(folder / "model.pth", tensors=tensors)
+    fields = foreign_fields(
+        folder, format="mattersim", species=chemical_symbols[1:95], energies=energies(path, "mattersim")
+    )
+    said = []
+    assert zoo_of(tmp_path, fields).pull("model", path, say=said.append).name.startswith("mattersim-")
+    assert said[0].startswith("model: 1 file fetched, converted from mattersim, 2 reference energies")
+
+
 def test_offline(tmp_path, monkeypatch, origin, fields):
     monkeypatch.setenv("HALOCLINE_OFFLINE", "1")
     zoo = zoo_of(tmp_path, fields | {"source": "https://example.org/a/"})
@@ -158,9 +172,23 @@ def test_other_energies_are_refused(tmp_path, cache, fields):
     refused(tmp_path, cache, fields | {"energies": wrong}, "for the reference 'boxed', where")
 
 
+def test_energies_with_few_digits(tmp_path, cache, fields):
+    """As they are published: they hold as far as they say, and no further."""
+    exact = fields["energies"]["water"]
+    for name, offset in (("wrong", 2.1e-3), ("right", 1.9e-3)):
+        folder = tmp_path / name
+        folder.mkdir()
+        energies = fields["energies"] | {"water": {"energy": exact + offset, "within": 2e-3}}
+        if name == "wrong":
+            refused(folder, cache, fields | {"energies": energies}, r"'water', where .* is right to 0\.002")
+    said = []
+    zoo_of(folder, fields | {"energies": energies}).pull("model", say=said.append)
+    assert said[0].endswith("2 reference energies reproduced to 0.002 eV per atom")
+
+
 def test_energies_that_are_no_numbers_are_refused(tmp_path, cache, fields, monkeypatch):
     """A comparison with NaN is false, and must not pass for agreement."""
-    monkeypatch.setattr("halocline.zoo.conversion.TOLERANCE", float("nan"))
+    monkeypatch.setattr("halocline.zoo.index.TOLERANCE", float("nan"))
     refused(tmp_path, cache, fields, "where")
 
 

@@ -2,13 +2,10 @@
 
 import json
 
-import numpy as np
 import pytest
-import torch
 from ase import Atoms
 from ase.io import write
-from foreign_files import MATGL_ARGUMENTS, mattersim_tensors, write_matgl, write_mattersim
-from oracles.m3gnet.records import FOLDER
+from foreign_files import MATGL_ARGUMENTS, mattersim_constants, mattersim_tensors, write_matgl, write_mattersim
 from zoo_models import files
 
 import halocline
@@ -51,9 +48,8 @@ def test_the_name_finds_it(capsys, tmp_path, cache, folder):
 
 
 def test_mattersim(tmp_path):
-    with np.load(FOLDER / "mattersim-small.npz") as file:
-        constants = {name: torch.from_numpy(file[name]) for name in file if name.startswith(("rbf.", "sbf."))}
-    Zoo().add(write_mattersim(tmp_path / "own.pth", tensors=mattersim_tensors() | constants), "mine")
+    tensors = mattersim_tensors() | mattersim_constants()
+    Zoo().add(write_mattersim(tmp_path / "own.pth", tensors=tensors), "mine")
     potential = halocline.load("mine")
     assert len(potential.species) == 94
     assert potential.card["recipe"]["converted_from"] == "mattersim"

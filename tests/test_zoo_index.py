@@ -156,6 +156,8 @@ def test_an_entry_keeps_what_was_written(tmp_path):
         {"source": "https://example.org/../a b/"}, {"card": {"colour": "red"}}, {"card": {"errors": "none"}},
         {"card": {"name": "other"}}, {"card": ...}, {"energies": {}}, {"energies": {"water": "low"}},
         {"energies": {"water": math.nan}}, {"energies": {"ice": -1.0}}, {"energies": ...}, {"format": "mattersim"},
+        {"energies": {"water": {"energy": -1.0}}}, {"energies": {"water": {"energy": -1.0, "within": 0.0}}},
+        {"energies": {"water": {"energy": "low", "within": 0.1}}},
     ],
     ids=str,
 )  # fmt: skip

@@ -1,14 +1,17 @@
-"""The published potentials of MatGL, as the index has them."""
+"""The published potentials of MatGL and MatterSim, as the index has them."""
 
 import json
+import math
 
 import numpy as np
 import pytest
+from foreign_files import MATTERSIM_ARGUMENTS, mattersim_constants, mattersim_tensors, write_mattersim
 from oracles.m3gnet.records import FOLDER, read_answers, read_structures
 from real_data import real_data
 
 import halocline
 from halocline.cli.main import main
+from halocline.zoo.foreign.mattersim_layout import mattersim_layout
 from halocline.zoo.index import read_index
 from halocline.zoo.store import Zoo
 
@@ -80,3 +83,38 @@ def test_the_wrong_folder(capsys, cache):
     assert main(["zoo", "pull", "m3gnet-matpes-pbe", "--from", str(folder)]) == 1
     assert "m3gnet-matpes-pbe has 5593" in capsys.readouterr().err
     assert not list(cache.rglob("*.safetensors"))
+
+
+#: Hyper-parameters that tell the two models of MatterSim apart: blocks and width.
+MATTERSIM = {"mattersim-1m": (3, 128), "mattersim-5m": (4, 256)}
+
+
+@pytest.mark.parametrize("name", MATTERSIM)
+def test_mattersim_is_pinned(name):
+    """The released files are not at hand; what can be said without them is held here."""
+    entry = FOREIGN[name]
+    assert entry.address.startswith("https://raw.githubusercontent.com/microsoft/mattersim/")
+    assert len(entry.address.split("/")[5]) == 40
+    assert dict(entry.licences) == {"code": "MIT", "weights": "MIT"}
+    (file,) = entry.origin.files
+    assert file == f"mattersim-v1.0.0-{name[-2:].upper()}.pth"
+    # Such files hold the weights in float32 five times: themselves, two moments of Adam, two averages.
+    blocks, units = MATTERSIM[name]
+    layout = mattersim_layout(MATTERSIM_ARGUMENTS | {"num_blocks": blocks, "units": units})
+    weights = sum(math.prod(shape) for key, shape in layout.items() if ".linear." in key)
+    assert 5 * 4 * weights < entry.size < 1.01 * 5 * 4 * weights
+
+
+@pytest.mark.parametrize("name", MATTERSIM)
+def test_mattersim_of_that_size(capsys, tmp_path, cache, name):
+    """From a file with weights of a seed, shaped as the released one, through the entry of the index."""
+    blocks, units = MATTERSIM[name]
+    arguments = MATTERSIM_ARGUMENTS | {"num_blocks": blocks, "units": units}
+    tensors = mattersim_tensors(arguments) | mattersim_constants()
+    path = write_mattersim(tmp_path / "seeded.pth", arguments, tensors)
+    assert main(["zoo", "pull", name, "--from", str(path)]) == 1
+    assert f"{name} has {FOREIGN[name].size}" in capsys.readouterr().err
+    assert main(["zoo", "import", str(path), "--name", "seeded"]) == 0
+    potential = halocline.load("seeded")
+    assert potential.backbone.name == FOREIGN[name].backbone
+    assert potential.species == FOREIGN[name].species

@@ -1,4 +1,4 @@
-"""An index with one small model in MatGL's format, for tests of conversion."""
+"""An index with one small model in the format of another package, for tests of conversion."""
 
 import hashlib
 from pathlib import Path
@@ -8,7 +8,7 @@ from zoo_models import ENTRY, toml
 
 from halocline.model.load import build_potential
 from halocline.plugin import registry
-from halocline.zoo.foreign import read_matgl
+from halocline.zoo.conversion import read
 
 #: Two molecules, one of them periodic and with atoms inside the three-body cutoff.
 STRUCTURES = {
@@ -17,17 +17,17 @@ STRUCTURES = {
 }
 
 
-def energies(folder: Path) -> dict[str, float]:
-    """Energies per atom of the structures, in float64, without the zoo."""
-    model = read_matgl(folder)
-    potential = build_potential(registry().load("converter", "matgl")(model.config, model.tensors))
+def energies(path: Path, form: str = "matgl") -> dict[str, float]:
+    """Energies per atom of the structures, in float64, without the zoo's index."""
+    model = read(form, path)
+    potential = build_potential(registry().load("converter", form)(model.config, model.tensors))
     return {
         name: float(potential(atoms, dtype="float64").energy / len(atoms)) for name, atoms in STRUCTURES.items()
     }
 
 
 def foreign_fields(folder: Path, **changes: object) -> dict[str, object]:
-    """Fields of an entry for a folder of MatGL; a field of value ``...`` is left out."""
+    """Fields of an entry for a folder, of MatGL if nothing else is said; a field of value ``...`` is left out."""
     files = [
         {"name": path.name, "size": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
         for path in sorted(folder.iterdir())

@@ -12,7 +12,7 @@ from halocline.cache import cache_folder
 from halocline.checkpoint.canonical import to_canonical_json
 from halocline.errors import HaloclineError, ZooError
 from halocline.zoo.cache import shared_stores
-from halocline.zoo.conversion import TOLERANCE, VERSION, check_references, read, store
+from halocline.zoo.conversion import VERSION, check_references, read, store
 from halocline.zoo.download import Progress
 from halocline.zoo.entry import Entry, Foreign
 from halocline.zoo.fetch import fetch, locked
@@ -69,7 +69,8 @@ def pull_converted(entry: Entry, origin: Foreign, source: Path | None, progress:
                 shutil.rmtree(folder)
             say(
                 f"{entry.name}: {_count(len(origin.files), 'file')} fetched, converted from {origin.form}, "
-                f"{_count(len(origin.references), 'reference energy')} reproduced to {TOLERANCE:g} eV per atom"
+                f"{_count(len(origin.references), 'reference energy')} reproduced "
+                f"to {max(each.tolerance for each in origin.references):g} eV per atom"
             )
     return target
 

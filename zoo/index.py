@@ -10,7 +10,7 @@ from typing import Any, final
 
 from halocline.checkpoint.card import check_card
 from halocline.errors import CheckpointError, ZooError
-from halocline.zoo.entry import Entry, Foreign, Pinned, Reference
+from halocline.zoo.entry import TOLERANCE, Entry, Foreign, Pinned, Reference
 from halocline.zoo.rules import CHECKPOINT, FILE, FILES_OF_FORMATS, FOREIGN, STRUCTURE, check_fields, check_name
 from halocline.zoo.source import parse_source
 
@@ -130,6 +130,7 @@ def _check_card(name: str, card: dict[str, Any]) -> None:
         raise ZooError(f"The card of the model {name!r} is not one: {error}") from error
 
 
-def _reference(name: str, fields: Mapping[str, Any], energy: float) -> Reference:
+def _reference(name: str, fields: Mapping[str, Any], known: float | Mapping[str, float]) -> Reference:
     positions, cell = (tuple(map(tuple, fields[key])) for key in ("positions", "cell"))
-    return Reference(name, tuple(fields["symbols"]), positions, cell or None, energy)
+    energy, tolerance = (known["energy"], known["within"]) if isinstance(known, Mapping) else (known, TOLERANCE)
+    return Reference(name, tuple(fields["symbols"]), positions, cell or None, energy, tolerance)

@@ -79,8 +79,14 @@ def _are_vectors(value: Any) -> bool:
     )
 
 
+def _is_energy(value: Any) -> bool:
+    if isinstance(value, dict):  # one that was published with fewer digits than float64 has
+        return set(value) == {"energy", "within"} and all(map(_is_number, value.values())) and value["within"] > 0
+    return _is_number(value)
+
+
 def _are_energies(value: Any) -> bool:
-    return isinstance(value, dict) and bool(value) and all(map(_is_number, value.values()))
+    return isinstance(value, dict) and bool(value) and all(map(_is_energy, value.values()))
 
 
 _COMMON: Rules = {
@@ -105,7 +111,10 @@ FOREIGN: Rules = {
     "format": (" or ".join(FILES_OF_FORMATS), lambda value: isinstance(value, str) and value in FILES_OF_FORMATS),
     "files": ("a list of tables", lambda value: isinstance(value, list) and bool(value)),
     "card": ("a table", lambda value: isinstance(value, dict)),
-    "energies": ("a table of eV per atom by structure", _are_energies),
+    "energies": (
+        "a table of eV per atom by structure: numbers, or tables of energy and within",
+        _are_energies,
+    ),
 }
 
 #: Of a file of such a model.
