@@ -193,7 +193,8 @@ def constant_in_float64(module):
 
 
 def noise(module):
-    """Random numbers in evaluation, as small as they may be."""
+    """Random numbers in evaluation, as small as they may be; with other seeds, stress may notice as well."""
+    torch.manual_seed(0)
 
     def forward(self, state, *blocks):
         energies = self.out(state.atoms["x"])[:, 0]

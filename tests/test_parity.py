@@ -35,6 +35,13 @@ MATRIX = [
 ]  # torch compiles m3gnet for minutes, which the conformance suite does, and pruned models elsewhere
 
 
+@pytest.fixture(autouse=True, scope="module")
+def no_processes_are_left():
+    """Evaluators with processes of their own would keep them until the last test of all."""
+    yield
+    evaluator.cache_clear()
+
+
 @pytest.mark.parametrize(("model", "backend", "dtype"), MATRIX)
 def test_numbers_are_those_of_the_reference(model, backend, dtype):
     _require_runnable(backend, dtype)

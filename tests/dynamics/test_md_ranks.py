@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -32,6 +33,13 @@ RUN = ["md", str(WATER), "-m", "water-revpbe0d3-schnet", "--dtype", "float64", "
 RUN += ["--ensemble", "nve", "--timestep", "1", "--steps", str(STEPS), "--interval", "1"]
 RUN += ["--checkpoint-interval", str(SAVED)]
 ON_RANKS = [*RUN, "--backend", "ddp:ranks=2", "--partition", "rcb:4"]
+
+
+@pytest.fixture(autouse=True)
+def ranks_end():
+    """Dynamics and its observers refer to each other: without this, ranks would last until somebody collects them."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="module")
