@@ -37,7 +37,7 @@ ON_RANKS = [*RUN, "--backend", "ddp:ranks=2", "--partition", "rcb:4"]
 
 @pytest.fixture(autouse=True)
 def ranks_end():
-    """Dynamics and its observers refer to each other: without this, ranks would last until somebody collects them."""
+    """Dynamics and its observers refer to each other: ranks would last until somebody collects them."""
     yield
     gc.collect()
 
