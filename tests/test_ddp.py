@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,7 +24,6 @@ from halocline.backends.ddp import evaluator as driver
 from halocline.backends.ddp.device import device_of_rank
 from halocline.backends.ddp.messages import hello
 from halocline.backends.ddp.muster import check
-from halocline.backends.ddp.spawning import KEEP_MEMORY
 from halocline.errors import DistributedError, UsageError
 from halocline.place import Place
 from halocline.plugin import registry
@@ -80,15 +78,6 @@ def test_ranks_give_what_one_process_gives(setup, owners):
     setup.owners.choose = OWNERS[owners]
     for structure in structures(setup.model):
         require_equal(setup.evaluator.evaluate(structure), setup.expected.evaluate(structure))
-
-
-def test_ranks_keep_the_memory_that_they_had(setup):
-    setup.evaluator.evaluate(liquid(setup.model))
-    ranks = rank_processes(os.getpid())
-    assert len(ranks) == 2
-    for rank in ranks:
-        variables = Path(f"/proc/{rank}/environ").read_text().split("\0")
-        assert {f"{name}={value}" for name, value in KEEP_MEMORY.items()} <= set(variables)
 
 
 def test_atoms_wander_between_parts_and_out_of_the_skin(setup):

@@ -6,6 +6,7 @@ import os
 import sys
 from multiprocessing.connection import Connection
 
+from halocline.allocation import keep_memory
 from halocline.backends.ddp.channel import Channel
 from halocline.backends.ddp.messages import hello
 from halocline.backends.ddp.service import serve
@@ -14,6 +15,7 @@ from halocline.place import Place
 
 def main(descriptor: int, timeout: float) -> None:
     """Serve the driver at the other end of an inherited socket."""
+    keep_memory(os.environ)
     os.set_inheritable(descriptor, False)  # a process that outlives this one must not keep the line open
     place = Place.find(os.environ)
     assert place is not None

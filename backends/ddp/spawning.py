@@ -22,10 +22,6 @@ FAREWELL: Final = 2.0
 #: -P: a file in the folder of the user, such as random.py, must not stand in for a module.
 COMMAND: Final = (sys.executable, "-P", "-m", "halocline.backends.ddp.rank")
 
-#: glibc hands blocks of more than 32 MiB back at once, and the system fills each new one with zeros: for large
-#: parts that takes longer than the network. Ranks keep what they had; the user's own settings go before.
-KEEP_MEMORY: Final = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**60)}
-
 
 @final
 class RankProcess:
@@ -46,7 +42,7 @@ class RankProcess:
     def __init__(self, place: Place, address: dict[str, str], timeout: float) -> None:
         ours, theirs = Pipe()
         assert isinstance(ours, Connection)
-        environment = {**KEEP_MEMORY, "OMP_NUM_THREADS": str(threads_per_rank(place.size)), **os.environ}
+        environment = {"OMP_NUM_THREADS": str(threads_per_rank(place.size)), **os.environ}
         try:
             self._process = subprocess.Popen(
                 [*COMMAND, str(theirs.fileno()), str(timeout)],

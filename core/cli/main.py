@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from halocline.allocation import keep_memory
 from halocline.cli.output import say
 from halocline.cli.parser import chosen_command, command_parser, top_parser
 from halocline.cli.signals import Terminated, terminated_on_sigterm
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("halocline").setLevel(logging.DEBUG if debug else logging.WARNING)
     try:
         with terminated_on_sigterm():
-            status = _dispatch(arguments)
+            status = _dispatch(arguments, ours=argv is None)
             sys.stdout.flush()
             return status
     except BrokenPipeError:
@@ -54,7 +55,8 @@ def _split_debug(argv: Sequence[str]) -> tuple[list[str], bool]:
     return kept + list(argv[end:]), len(kept) < end
 
 
-def _dispatch(arguments: list[str]) -> int:
+def _dispatch(arguments: list[str], *, ours: bool) -> int:
+    """Run the command; the process is ours if it was started for it."""
     known = registry()
     commands = known.names("command")
     name = chosen_command(arguments, commands)
@@ -70,6 +72,8 @@ def _dispatch(arguments: list[str]) -> int:
     chosen = command_parser(name, commands[name])
     known.load("command", name)(chosen)
     options = chosen.parse_args(after)
+    if ours and getattr(options, "memory", None) is None:  # a bound counts on memory being given back
+        keep_memory(os.environ)
     status: int = options.run(options)
     return status
 
