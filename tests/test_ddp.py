@@ -7,6 +7,7 @@ import os
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ddp_setups import (
     Owners,
     backbone,
@@ -25,6 +26,7 @@ from halocline.backends.ddp.device import device_of_rank
 from halocline.backends.ddp.messages import hello
 from halocline.backends.ddp.muster import check
 from halocline.errors import DistributedError, UsageError
+from halocline.model.potential import Potential
 from halocline.place import Place
 from halocline.plugin import registry
 
@@ -139,6 +141,21 @@ def test_four_ranks(halo):
         require_equal(evaluator.evaluate(structure), expected.evaluate(structure))
     del evaluator  # ends its ranks without being told to
     wait_until(lambda: rank_processes(os.getpid()) == before)
+
+
+@pytest.mark.slow
+def test_a_closed_calculator_has_no_ranks():
+    model, before = backbone("lennard-jones"), rank_processes(os.getpid())
+    potential = Potential(model, dict.fromkeys(model.species, 0.0), {})
+    atoms = Atoms([model.species[0]] * 2, positions=[[0, 0, 0], [0, 0, 3.5]])
+    atoms.calc = potential.calculator(dtype="float64", device="cpu", backend="ddp:ranks=2")
+    for distance in (3.5, 3.6):  # closing is not the end
+        atoms.set_distance(0, 1, distance)
+        expected = potential(atoms, dtype="float64", device="cpu").energy
+        assert atoms.get_potential_energy() == pytest.approx(expected, rel=1e-12)
+        assert len(rank_processes(os.getpid())) == len(before) + 2
+        atoms.calc.close()
+        assert rank_processes(os.getpid()) == before
 
 
 @pytest.mark.slow

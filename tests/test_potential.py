@@ -142,6 +142,19 @@ def test_the_structure_and_torch_are_left_alone(network):
     assert (torch.get_default_dtype(), torch.get_num_threads()) == state[1:]
 
 
+def test_a_closed_calculator_starts_anew(network):
+    atoms = molecule("H2O")
+    calculator = atoms.calc = network.calculator()
+    before, closed = atoms.get_potential_energy(), []
+    calculator._evaluator.close = lambda: closed.append("evaluator")
+    calculator.close()
+    calculator.close()
+    assert closed == ["evaluator"]
+    assert atoms.get_potential_energy() == before  # which is known
+    calculator.reset()
+    assert atoms.get_potential_energy() == before
+
+
 def test_a_calculator_survives_pickling(network):
     atoms = random_structure(2, pbc=True)
     calculator = network.calculator()

@@ -42,6 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         HaloclineError: an input is no good, or the run had to stop.
     """
+    from contextlib import closing
     from pathlib import Path
 
     from halocline.cli.interruption import held_back
@@ -56,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     calculator = potential.calculator(**evaluation_options(arguments))  # only the driver of several ranks goes on
     resume = _resumes(arguments, output)
     bar = progress(steps, f"md {arguments.ensemble}")
-    with default_explained(arguments), held_back() as interruption, bar as advance:
+    with closing(calculator), default_explained(arguments), held_back() as interruption, bar as advance:
         outcome = run_dynamics(
             atoms,
             calculator,

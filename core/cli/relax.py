@@ -47,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         HaloclineError: an input is no good, the relaxation had to stop, or it did not converge.
     """
+    from contextlib import closing
     from pathlib import Path
 
     from halocline.cli.interruption import held_back
@@ -62,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     atoms = read_frames(arguments.structure)[-1]
     calculator = load_potential(arguments).calculator(**evaluation_options(arguments))
     bar = progress(goal.max_steps, f"relax {goal.optimiser}")
-    with default_explained(arguments), held_back() as interruption, bar as advance:
+    with closing(calculator), default_explained(arguments), held_back() as interruption, bar as advance:
         relaxed, last = relax(
             atoms,
             calculator,

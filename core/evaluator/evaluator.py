@@ -17,3 +17,6 @@ class Evaluator(ABC):
     @abstractmethod
     def evaluate(self, structure: Structure) -> Result:
         """Energy, forces and stress, without reference energies."""
+
+    def close(self) -> None:  # noqa: B027  # most hold nothing that outlives them
+        """End what would live until this object is collected, such as processes. It is not used again."""

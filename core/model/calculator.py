@@ -66,6 +66,16 @@ class HaloclineCalculator(Calculator):
         elif "stress" in (properties or ()):
             raise PropertyNotImplementedError("Stress needs a structure that is periodic in all three directions.")
 
+    def close(self) -> None:
+        """End what the last calculations have left, such as the ranks of ``ddp``; the next one starts anew.
+
+        Dynamics and optimisers of ASE refer to themselves, so a calculator lives on for a while once they are
+        forgotten.
+        """
+        evaluator, self._evaluator = self._evaluator, None
+        if evaluator is not None:
+            evaluator.close()
+
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """What differs from the structure of the last results, to the bit; ASE's default lets 1e-15 pass."""
         del tol

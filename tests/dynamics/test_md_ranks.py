@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import subprocess
@@ -36,10 +35,9 @@ ON_RANKS = [*RUN, "--backend", "ddp:ranks=2", "--partition", "rcb:4"]
 
 
 @pytest.fixture(autouse=True)
-def ranks_end():
-    """Dynamics and its observers refer to each other: ranks would last until somebody collects them."""
+def no_rank_is_left():
     yield
-    gc.collect()
+    assert not rank_processes(os.getpid())
 
 
 @pytest.fixture(scope="module")
