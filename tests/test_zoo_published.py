@@ -98,7 +98,8 @@ def test_mattersim_is_pinned(name):
     assert dict(entry.licences) == {"code": "MIT", "weights": "MIT"}
     (file,) = entry.origin.files
     assert file == f"mattersim-v1.0.0-{name[-2:].upper()}.pth"
-    # Such files hold the weights in float32 five times: themselves, two moments of Adam, two averages.
+    # Such files hold the weights in float32 five times: themselves, two moments of Adam, two averages. Names and
+    # the like take less than a hundredth.
     blocks, units = MATTERSIM[name]
     layout = mattersim_layout(MATTERSIM_ARGUMENTS | {"num_blocks": blocks, "units": units})
     weights = sum(math.prod(shape) for key, shape in layout.items() if ".linear." in key)
@@ -107,7 +108,7 @@ def test_mattersim_is_pinned(name):
 
 @pytest.mark.parametrize("name", MATTERSIM)
 def test_mattersim_of_that_size(capsys, tmp_path, cache, name):
-    """From a file with weights of a seed, shaped as the released one, through the entry of the index."""
+    """Another file of its shape is not taken for it, and converts to the backbone and elements of the index."""
     blocks, units = MATTERSIM[name]
     arguments = MATTERSIM_ARGUMENTS | {"num_blocks": blocks, "units": units}
     tensors = mattersim_tensors(arguments) | mattersim_constants()
