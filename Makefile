@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test lint types bench gpu clean
 
 demo: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh
@@ -22,8 +22,11 @@ types: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m pytest benchmarks --benchmark-only
 
+gpu:
+	bash benchmarks/gpu.sh --output docs/measured/gpu
+
 clean:
-	rm -rf $(VENV) .editable dist .pytest_cache .mypy_cache .ruff_cache .benchmarks .hypothesis demo-output
+	rm -rf .gpu $(VENV) .editable dist .pytest_cache .mypy_cache .ruff_cache .benchmarks .hypothesis demo-output
 
 # Installed anew when what is installed, or how, has changed; a new file at the top of core/ needs a new link.
 $(STAMP): pyproject.toml constraints.txt hatch_build.py core
