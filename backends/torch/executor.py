@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import final
 
+import torch
+
 from halocline.aggregation import Form
 from halocline.backends.torch.device import KINDS, resolve_device
 from halocline.backends.torch.diagnosis import diagnose
@@ -35,6 +37,11 @@ class TorchExecutor(Executor):
         if compile not in ("none", "inductor", "aot"):
             raise unknown_name("way to compile", compile, ("none", "inductor", "aot"))
         self.device, self._compile = resolve_device(device), compile
+
+    @property
+    def reproducible(self) -> bool:
+        """See `Executor.reproducible`: on GPUs torch adds messages up in any order."""
+        return torch.device(self.device).type == "cpu"
 
     @classmethod
     def diagnose(cls) -> Diagnosis:

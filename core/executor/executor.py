@@ -59,6 +59,11 @@ class Executor(ABC):
     capabilities: Capabilities
     device: str
 
+    @property
+    def reproducible(self) -> bool:
+        """Whether equal inputs give equal outputs to the bit, call after call, which exact restarts rely on."""
+        return True
+
     @classmethod
     @abstractmethod
     def diagnose(cls) -> Diagnosis:
