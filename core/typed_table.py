@@ -1,4 +1,4 @@
-"""Read a TOML or JSON table into a typed dataclass, with errors that name the key."""
+"""Hold values to the types that a dataclass declares, where they enter: from TOML or JSON, or from a caller."""
 
 from __future__ import annotations
 
@@ -41,6 +41,32 @@ def read_table(kind: type[TableT], values: Any, where: str) -> TableT:
             raise UsageError(f"The configuration lacks {_key(where, name)}.")
     hints = get_type_hints(kind)
     return kind(**{name: _convert(hints[name], value, _key(where, name)) for name, value in values.items()})
+
+
+def settle_fields(instance: Any) -> None:
+    """Hold the fields of a frozen dataclass to their annotations, for its ``__post_init__``.
+
+    A whole number will do for a float, and numbers of NumPy become Python's: nothing else is converted, so that
+    ``"False"`` is no truth value and 2.5 is no number of steps.
+
+    Args:
+        instance: a dataclass whose fields have types that `read_table` takes.
+
+    Raises:
+        UsageError: a value is of another type.
+    """
+    hints = get_type_hints(type(instance))
+    for field in dataclasses.fields(instance):
+        value = plain_number(getattr(instance, field.name))
+        hint = hints[field.name]
+        if value is not None or type(None) not in get_args(hint):
+            value = _convert(hint, value, field.name.replace("_", " "))
+        object.__setattr__(instance, field.name, value)
+
+
+def plain_number(value: Any) -> Any:
+    """Python's number in the place of NumPy's or of a tensor without dimensions; all else as it is."""
+    return value.item() if getattr(value, "shape", None) == () else value
 
 
 def _key(where: str, name: str) -> str:

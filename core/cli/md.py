@@ -80,7 +80,14 @@ def run(arguments: argparse.Namespace) -> int:
 def _add_ensemble_options(group: Any) -> None:
     group.add_argument("--ensemble", default="nvt", choices=("nve", "nvt", "npt"), help="[%(default)s]")
     group.add_argument("--thermostat", choices=("langevin", "bussi"), help="of nvt [langevin]")
-    group.add_argument("--temperature", type=float, default=300.0, metavar="K", help="[%(default)s]")
+    group.add_argument(
+        "--temperature",
+        type=_temperatures,
+        default=(300.0, None),
+        metavar="K[:K]",
+        help="of the bath; 100:300 goes from one to the other over the run [300]",
+    )
+    group.add_argument("--ramp-time", type=float, metavar="PS", help="over this time instead, then constant")
     group.add_argument("--pressure", type=float, metavar="GPA", help="of npt [0]")
     group.add_argument("--timestep", type=float, default=0.5, metavar="FS", help="[%(default)s]")
     group.add_argument("--relaxation-time", type=float, metavar="FS", help="of the thermostat, 1/friction [100]")
@@ -121,7 +128,33 @@ def _shower(advance: Advance) -> Callable[[Sample], None]:
     return show
 
 
+def _temperatures(text: str) -> tuple[float, float | None]:
+    """Read one temperature, or the two ends of a ramp; argparse reports a ValueError."""
+    first, ramps, last = text.partition(":")
+    return float(first), float(last) if ramps else None
+
+
+_temperatures.__name__ = "temperature"  # what argparse calls it where it is none
+
+
+def _ramp_steps(arguments: argparse.Namespace) -> int | None:
+    """Steps of the ramp of temperature, by default those of the whole run; None if there is no ramp."""
+    from halocline.errors import UsageError
+
+    if arguments.temperature[1] is None:
+        if arguments.ramp_time is not None:
+            raise UsageError("--ramp-time needs the two ends of a ramp, such as --temperature 100:300.")
+        return None
+    if arguments.ramp_time is None:
+        return _number_of_steps(arguments)
+    if not 0.0 < arguments.ramp_time < float("inf"):
+        raise UsageError(f"--ramp-time must be finite and greater than 0, not {arguments.ramp_time!r} ps.")
+    return max(1, round(arguments.ramp_time * 1000.0 / arguments.timestep))
+
+
 def _settings(arguments: argparse.Namespace) -> Settings:
+    from dataclasses import replace
+
     from halocline.dynamics import Settings
     from halocline.errors import UsageError
 
@@ -130,15 +163,16 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         if arguments.ensemble not in _MEANT_FOR[name]:
             option = "--" + name.replace("_", "-")
             raise UsageError(f"{option} means nothing in the {arguments.ensemble} ensemble; leave it out.")
-    return Settings(
+    constant = Settings(
         ensemble=arguments.ensemble,
-        temperature=arguments.temperature,
+        temperature=arguments.temperature[0],
         timestep=arguments.timestep,
         seed=arguments.seed,
         frame_interval=arguments.interval,
         log_interval=arguments.log_interval,
         **given,
     )
+    return replace(constant, final_temperature=arguments.temperature[1], ramp_steps=_ramp_steps(arguments))
 
 
 def _number_of_steps(arguments: argparse.Namespace) -> int:
@@ -179,7 +213,7 @@ def _report(
     files = {"trajectory": output.trajectory, "log": output.log, "checkpoint": output.checkpoint}
     if arguments.plot:
         title = f"{arguments.structure}: {settings.ensemble}, {settings.timestep:g} fs"
-        plot_log(output.log, output.plot, title=title)
+        plot_log(output.log, output.plot, settings, title=title)
         files["plot"] = output.plot
     if arguments.json:
         emit_json(summary | files)

@@ -10,7 +10,7 @@ from halocline.cli.options import add_model_options, default_explained, evaluati
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from halocline.dynamics.relaxation import Progress
+    from halocline.dynamics.relaxation import Goal, Progress
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +26,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--max-steps", type=int, default=500, metavar="N", help="[%(default)s]")
     group.add_argument("--cell", action="store_true", help="relax the cell, too")
+    group.add_argument(
+        "--hydrostatic", action="store_true", help="of the cell only the volume; it keeps its shape"
+    )
     group.add_argument("--pressure", type=float, default=0.0, metavar="GPA", help="on the cell [%(default)s]")
     group = parser.add_argument_group("output")
     group.add_argument(
@@ -57,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     from halocline.dynamics.relaxation import Goal, relax
     from halocline.files import write_atomically
 
-    names = ("optimiser", "fmax", "max_steps", "cell", "pressure")
+    names = ("optimiser", "fmax", "max_steps", "cell", "hydrostatic", "pressure")
     goal = Goal(**{name: getattr(arguments, name) for name in names})
     files = _files(Path(arguments.output), overwrite=arguments.overwrite)
     atoms = read_frames(arguments.structure)[-1]
@@ -74,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
             interrupted=lambda: bool(interruption),
         )
     write_atomically(files["structure"], frame_bytes(relaxed, step=last.step))
-    _report(arguments, files, last)
+    _report(arguments, files, goal, last)
     if last.converged:
         return 0
     say(
@@ -102,13 +105,13 @@ def _files(structure: Path, *, overwrite: bool) -> dict[str, Path]:
     return files
 
 
-def _report(arguments: argparse.Namespace, files: dict[str, Path], last: Progress) -> None:
+def _report(arguments: argparse.Namespace, files: dict[str, Path], goal: Goal, last: Progress) -> None:
     from halocline.cli.output import emit_json, table
     from halocline.dynamics.plot import plot_relaxation
 
     shown = {name: path for name, path in files.items() if name != "plot"}
     if arguments.plot:
-        plot_relaxation(files["log"], files["plot"], fmax=arguments.fmax, title=arguments.structure)
+        plot_relaxation(files["log"], files["plot"], goal, title=arguments.structure)
         shown["plot"] = files["plot"]
     numbers: dict[str, object] = {
         "converged": last.converged,

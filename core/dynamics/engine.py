@@ -104,7 +104,7 @@ class _Run:
         self._settings, self._output, self._options = settings, output, options
         self._rng = np.random.default_rng(settings.seed)
         self._atoms = integrators.prepare(atoms, settings, self._rng)
-        self._guards = Guards(self._atoms, max(settings.temperature, self._atoms.get_temperature()))
+        self._guards = Guards(self._atoms, max(settings.highest_temperature, self._atoms.get_temperature()))
         self._versions = {name: version(name) for name in _LIBRARIES}
         snapshot = self._restore() if resume else None
         self._atoms.calc = calculator
@@ -155,6 +155,7 @@ class _Run:
         """Step through the run, this step included; raise where it must not go on."""
         walk = self._integrator.irun(steps)
         while True:
+            self._heat()
             try:
                 with np.errstate(all="ignore"):  # what overflows is for the guards, who say it better
                     next(walk)
@@ -167,6 +168,12 @@ class _Run:
             if reason:
                 raise self._stopped(reason)
             yield sample
+
+    def _heat(self) -> None:
+        """Give the bath the temperature of the step that comes next."""
+        if self._settings.final_temperature is not None:
+            kelvin = self._settings.bath_temperature(self._integrator.nsteps)
+            integrators.set_bath_temperature(self._integrator, kelvin)
 
     def _record(self, sample: Sample) -> None:
         if sample.step == 0:

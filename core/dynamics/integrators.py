@@ -79,8 +79,20 @@ def set_state(integrator: MolecularDynamics, state: dict[str, Any]) -> None:
         setattr(integrator, name, np.float64(value))  # NumPy's and Python's powers round differently
 
 
+def set_bath_temperature(integrator: MolecularDynamics, kelvin: float) -> None:
+    """Give the bath of an nvt or npt integrator a temperature, in K."""
+    if isinstance(integrator, Bussi):  # its constructor is the only other place that knows
+        integrator.temp = kelvin * units.kB
+        integrator.target_kinetic_energy = 0.5 * integrator.temp * integrator.ndof
+    else:
+        integrator.set_temperature(kelvin)
+
+
 def _langevin_hoover(atoms: Atoms, settings: Settings, rng: np.random.Generator) -> LangevinBAOAB:
-    """Make the npt integrator; the barostat's mass is (3N + 3) k T τ², Martyna et al., 10.1063/1.467468."""
+    """Make the npt integrator; the barostat's mass is (3N + 3) k T τ², Martyna et al., 10.1063/1.467468.
+
+    Where the temperature changes, the mass is that of the highest and stays.
+    """
     barostat_time = settings.barostat_time * units.fs
     degrees = atoms.get_number_of_degrees_of_freedom() + 3
     return LangevinBAOAB(
@@ -91,7 +103,7 @@ def _langevin_hoover(atoms: Atoms, settings: Settings, rng: np.random.Generator)
         externalstress=-settings.pressure * units.GPa,
         hydrostatic=True,
         P_tau=barostat_time,
-        P_mass=degrees * units.kB * settings.temperature * barostat_time**2,
+        P_mass=degrees * units.kB * settings.highest_temperature * barostat_time**2,
         rng=rng,
     )
 

@@ -13,7 +13,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from halocline.dynamics.records import read_log
-from halocline.dynamics.relaxation import RELAXATION_COLUMNS
+from halocline.dynamics.relaxation import RELAXATION_COLUMNS, Goal
+from halocline.dynamics.settings import Settings
 from halocline.errors import DynamicsError
 from halocline.files import write_atomically
 
@@ -24,12 +25,13 @@ _BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#555555"  # told apart by everyon
 _PICOSECOND = 1000.0  # fs
 
 
-def plot_log(log: Path, picture: Path, *, title: str = "") -> None:
+def plot_log(log: Path, picture: Path, settings: Settings, *, title: str = "") -> None:
     """Draw temperature, pressure and energies of a log against time, as a PNG.
 
     Args:
         log: the CSV file of a run.
         picture: the file to write.
+        settings: of the run; temperature and pressure that its bath was set to are drawn as lines.
         title: above the figure.
 
     Raises:
@@ -40,37 +42,51 @@ def plot_log(log: Path, picture: Path, *, title: str = "") -> None:
     periodic = bool(np.isfinite(columns["pressure_GPa"]).any())
     figure, axes = _stack(4 if periodic else 3, title)
     _draw_with_mean(axes[0], time, columns["temperature_K"], "temperature", "K")
+    if settings.ensemble != "nve":
+        _draw_target(axes[0], time, [settings.bath_temperature(step) for step in columns["step"]], "bath")
     if periodic:
         _draw_with_mean(axes[1], time, columns["pressure_GPa"], "pressure", "GPa")
+        if settings.ensemble == "npt":
+            _draw_target(axes[1], time, [settings.pressure for _ in time], "barostat")
     _draw_energies(axes[-2:], time, columns)
     axes[-1].set_xlabel("time (ps)")
     _save(figure, picture)
 
 
-def plot_relaxation(log: Path, picture: Path, *, fmax: float, title: str = "") -> None:
-    """Draw energy and largest force of a relaxation's log against the step, as a PNG.
+def plot_relaxation(log: Path, picture: Path, goal: Goal, *, title: str = "") -> None:
+    """Draw energy and largest force of a relaxation's log against the step, and the cell if it relaxed, as a PNG.
 
     Args:
         log: the CSV file of a relaxation.
         picture: the file to write.
-        fmax: eV/Å; the goal, drawn as a line.
+        goal: of the relaxation, drawn as lines.
         title: above the figure.
 
     Raises:
         DynamicsError: the log cannot be read or the picture cannot be written.
     """
     columns = read_log(log, RELAXATION_COLUMNS)
-    figure, axes = _stack(2, title)
-    energy = columns["energy_eV"]
-    axes[0].plot(columns["step"], energy - energy[:1], color=_BLUE, marker=".", linewidth=0.9)
-    axes[0].set_ylabel("energy change (eV)")
-    axes[1].semilogy(columns["step"], columns["fmax_eV_per_A"], color=_BLUE, marker=".", linewidth=0.9)
-    axes[1].axhline(fmax, color=_ORANGE, linewidth=0.9, linestyle="--", label=f"goal {fmax:g} eV/Å")
-    axes[1].legend(loc="best", fontsize="small", frameon=False)
-    axes[1].set_ylabel("largest force (eV/Å)")
-    axes[1].set_xlabel("step")
-    axes[1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure, axes = _stack(4 if goal.cell else 2, title)
+    steps, energy = columns["step"], columns["energy_eV"]
+    _draw_steps(axes[0], steps, energy - energy[:1], "energy change (eV)")
+    axes[1].set_yscale("log")
+    _draw_steps(axes[1], steps, columns["fmax_eV_per_A"], "largest force (eV/Å)", goal.fmax)
+    if goal.cell:
+        _draw_steps(axes[2], steps, columns["pressure_GPa"], "pressure (GPa)", goal.pressure)
+        _draw_steps(axes[3], steps, columns["volume_A3"], "volume (Å³)")
+    axes[-1].set_xlabel("step")
+    axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     _save(figure, picture)
+
+
+def _draw_steps(
+    axes: Axes, steps: NDArray[np.float64], values: NDArray[np.float64], name: str, goal: float | None = None
+) -> None:
+    axes.plot(steps, values, color=_BLUE, marker=".", linewidth=0.9)
+    axes.set_ylabel(name)
+    if goal is not None:
+        axes.axhline(goal, color=_ORANGE, linewidth=0.9, linestyle="--", label=f"goal {goal:g}")
+        axes.legend(loc="best", fontsize="small", frameon=False)
 
 
 def _draw_energies(axes: list[Axes], time: NDArray[np.float64], columns: dict[str, NDArray[np.float64]]) -> None:
@@ -94,6 +110,11 @@ def _draw_with_mean(
         axes.axhline(mean, color=_ORANGE, linewidth=0.9, linestyle="--", label=f"mean {mean:.4g} {unit}")
         axes.legend(loc="best", fontsize="small", frameon=False)
     axes.set_ylabel(f"{name} ({unit})")
+
+
+def _draw_target(axes: Axes, time: NDArray[np.float64], values: list[float], name: str) -> None:
+    axes.plot(time, values, color=_GREY, linewidth=0.9, linestyle=":", label=name)
+    axes.legend(loc="best", fontsize="small", frameon=False)
 
 
 def _stack(rows: int, title: str) -> tuple[Figure, list[Axes]]:

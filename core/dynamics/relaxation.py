@@ -19,6 +19,7 @@ from halocline.dynamics.guards import why_failed
 from halocline.dynamics.records import EMPTY, AppendedFile, frame_bytes, row_bytes
 from halocline.dynamics.sample import static_pressure
 from halocline.errors import DynamicsError, StructureError, UsageError, unknown_name
+from halocline.typed_table import settle_fields
 
 #: FIRE: Bitzek et al., Phys. Rev. Lett. 97, 170201 (2006). LBFGS, BFGS: quasi-Newton, limited and full memory.
 OPTIMISERS: dict[str, type[Optimizer]] = {"fire": FIRE, "lbfgs": LBFGS, "bfgs": BFGS}
@@ -37,6 +38,7 @@ class Goal:
             deformation, per atom, counts as three more forces.
         max_steps: give up after so many.
         cell: relax the cell, too.
+        hydrostatic: of the cell only the volume, so that it keeps its shape.
         pressure: GPa, on the cell.
     """
 
@@ -44,9 +46,11 @@ class Goal:
     fmax: float = 0.01
     max_steps: int = 500
     cell: bool = False
+    hydrostatic: bool = False
     pressure: float = 0.0
 
     def __post_init__(self) -> None:
+        settle_fields(self)
         if self.optimiser not in OPTIMISERS:
             raise unknown_name("optimiser", self.optimiser, OPTIMISERS)
         if not 0.0 < self.fmax < float("inf"):
@@ -55,6 +59,8 @@ class Goal:
             raise UsageError(f"The greatest number of steps must not be negative, as {self.max_steps} is.")
         if not np.isfinite(self.pressure) or (self.pressure and not self.cell):
             raise UsageError("The pressure must be finite, and needs a cell that may relax: add --cell.")
+        if self.hydrostatic and not self.cell:
+            raise UsageError("A hydrostatic relaxation needs a cell that may relax: add --cell.")
 
 
 @final
@@ -132,7 +138,10 @@ def relax(
 
 def _steps(atoms: Atoms, goal: Goal) -> Iterator[Progress]:
     """Step until converged or out of steps; raise where going on makes no sense."""
-    target: Any = FrechetCellFilter(atoms, scalar_pressure=goal.pressure * units.GPa) if goal.cell else atoms
+    target: Any = atoms
+    if goal.cell:
+        pressure = goal.pressure * units.GPa
+        target = FrechetCellFilter(atoms, scalar_pressure=pressure, hydrostatic_strain=goal.hydrostatic)
     optimiser = OPTIMISERS[goal.optimiser](target, logfile=None)
     walk = optimiser.irun(fmax=goal.fmax, steps=goal.max_steps)
     while True:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, final
 
 from halocline.errors import UsageError, unknown_name
+from halocline.typed_table import settle_fields
 
 ENSEMBLES = ("nve", "nvt", "npt")
 THERMOSTATS = ("langevin", "bussi")
@@ -19,7 +20,10 @@ class Settings:
     Attributes:
         ensemble: "nve", "nvt" or "npt" (the cell keeps its shape, its volume fluctuates).
         thermostat: "langevin" or "bussi"; used by "nvt". "npt" always takes Langevin, "nve" none.
-        temperature: K; of the bath and of the initial velocities.
+        temperature: K; of the bath, at first, and of the initial velocities.
+        final_temperature: K; of the bath in the end, where it changes; for "nvt" and "npt".
+        ramp_steps: steps from the start of the run over which the bath goes from one to the other, linearly. It
+            keeps the second from there on.
         pressure: GPa; used by "npt".
         timestep: fs.
         relaxation_time: fs; of the thermostat. The Langevin friction is its inverse.
@@ -32,6 +36,8 @@ class Settings:
     ensemble: str = "nvt"
     thermostat: str = "langevin"
     temperature: float = 300.0
+    final_temperature: float | None = None
+    ramp_steps: int | None = None
     pressure: float = 0.0
     timestep: float = 1.0
     relaxation_time: float = 100.0
@@ -41,6 +47,7 @@ class Settings:
     log_interval: int = 1
 
     def __post_init__(self) -> None:
+        settle_fields(self)
         if self.ensemble not in ENSEMBLES:
             raise unknown_name("ensemble", self.ensemble, ENSEMBLES)
         if self.thermostat not in THERMOSTATS:
@@ -51,6 +58,29 @@ class Settings:
             _check_at_least(name, getattr(self, name), 0.0, strict=True)
         _check_at_least("temperature", self.temperature, 0.0, strict=self.ensemble != "nve")
         _check_at_least("seed", self.seed, 0.0, strict=False)
+        self._check_ramp()
+
+    @property
+    def highest_temperature(self) -> float:
+        """K; of the bath, at any step."""
+        return max(self.temperature, self.final_temperature or 0.0)
+
+    def bath_temperature(self, step: float) -> float:
+        """K; of the bath at a step, which decides the same step whether or not the run was interrupted."""
+        if self.final_temperature is None or self.ramp_steps is None:
+            return self.temperature
+        passed = min(1.0, step / self.ramp_steps)
+        return (1.0 - passed) * self.temperature + passed * self.final_temperature
+
+    def _check_ramp(self) -> None:
+        if (self.final_temperature is None) != (self.ramp_steps is None):
+            raise UsageError("A ramp of temperature needs both a final temperature and a number of steps.")
+        if self.final_temperature is None or self.ramp_steps is None:
+            return
+        if self.ensemble == "nve":
+            raise UsageError("The nve ensemble has no bath, so there is no temperature to ramp; use nvt or npt.")
+        _check_at_least("final temperature", self.final_temperature, 0.0, strict=True)
+        _check_at_least("ramp steps", self.ramp_steps, 0.0, strict=True)
 
     def as_options(self) -> dict[str, Any]:
         """The settings as plain values, to be stored in a checkpoint and compared at a restart."""

@@ -9,6 +9,7 @@ from ase.constraints import FixAtoms
 from ase.io import read, write
 
 from halocline.cli.main import main
+from halocline.dynamics import Settings
 from halocline.dynamics.records import read_log
 from halocline.dynamics.relaxation import OPTIMISERS, RELAXATION_COLUMNS, Goal, relax
 from halocline.errors import DynamicsError, StructureError, UsageError
@@ -97,3 +98,38 @@ def test_command_writes_the_relaxed_dimer(tmp_path, monkeypatch, capsys):
     assert "not converged after 1 steps" in printed.err
     assert len(read("relaxed-steps.extxyz", ":")) == 2
     assert (tmp_path / "relaxed.extxyz").exists()
+
+
+def test_hydrostatic_cells_keep_their_shape(argon, tmp_path):
+    atoms = argon.crystal()
+    atoms.set_cell(atoms.cell * [[1.0], [1.02], [0.97]], scale_atoms=True)
+    end, last = relaxed(atoms, argon.Argon(), tmp_path, cell=True, hydrostatic=True, pressure=0.3, fmax=1e-4)
+    assert last.converged
+    assert last.pressure == pytest.approx(0.3, abs=1e-4 * len(end) / end.get_volume() / units.GPa)
+    shape = end.cell.array @ np.linalg.inv(atoms.cell.array)
+    np.testing.assert_allclose(shape, shape[0, 0] * np.eye(3), atol=1e-10)
+    assert abs(shape[0, 0] - 1.0) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [
+        (Goal, {"cell": "False"}),
+        (Goal, {"fmax": "0.1"}),
+        (Goal, {"max_steps": 2.5}),
+        (Settings, {"frame_interval": 2.5}),
+        (Settings, {"seed": True}),
+        (Settings, {"temperature": "300"}),
+        (Settings, {"ensemble": None}),
+        (Settings, {"ramp_steps": 1.5, "final_temperature": 3.0}),
+    ],
+)
+def test_values_of_another_type_are_refused(kind, wrong):
+    with pytest.raises(UsageError, match=f"{next(iter(wrong)).replace('_', ' ')} must be"):
+        kind(**wrong)
+
+
+def test_numbers_of_numpy_are_numbers():
+    settings = Settings(temperature=np.float32(250.0), seed=np.int64(3), timestep=1)
+    assert (type(settings.temperature), type(settings.seed), settings.timestep) == (float, int, 1.0)
+    assert Goal(cell=np.bool_(True)).cell is True
