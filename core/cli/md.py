@@ -149,7 +149,8 @@ def _ramp_steps(arguments: argparse.Namespace) -> int | None:
         return _number_of_steps(arguments)
     if not 0.0 < arguments.ramp_time < float("inf"):
         raise UsageError(f"--ramp-time must be finite and greater than 0, not {arguments.ramp_time!r} ps.")
-    return max(1, round(arguments.ramp_time * 1000.0 / arguments.timestep))
+    steps: float = arguments.ramp_time * 1000.0 / arguments.timestep
+    return max(1, round(steps))
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:

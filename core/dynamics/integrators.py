@@ -84,7 +84,7 @@ def set_bath_temperature(integrator: MolecularDynamics, kelvin: float) -> None:
     if isinstance(integrator, Bussi):  # its constructor is the only other place that knows
         integrator.temp = kelvin * units.kB
         integrator.target_kinetic_energy = 0.5 * integrator.temp * integrator.ndof
-    else:
+    elif isinstance(integrator, LangevinBAOAB):
         integrator.set_temperature(kelvin)
 
 
