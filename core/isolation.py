@@ -11,6 +11,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -51,15 +53,23 @@ def call(target: str, argument: Any, seconds: float) -> Outcome:
             failure = _ending(status, printed) if status else ""
         except subprocess.TimeoutExpired:
             failure = f"It did not end within {seconds:g} s."
-        *lines, _ = answers.read_text().split("\n")  # a crash may have cut the last one
-    said = [json.loads(line) for line in lines]
+        said = list(_said(answers))
     values = tuple(each["value"] for each in said if "value" in each)
     refusal = next((each["refusal"] for each in said if "refusal" in each), None)
     return Outcome(values, refusal or failure, refusal is not None)
 
 
+def _said(answers: Path) -> Iterator[dict[str, Any]]:
+    """What was written down before the process ended, which may have been in the middle of a line."""
+    for line in answers.read_text(errors="replace").split("\n")[:-1]:
+        try:
+            yield json.loads(line)
+        except ValueError:
+            return
+
+
 def _run(arguments: list[str], printed: Path, seconds: float) -> int:
-    """Run a module in a session of its own, so that nobody is left behind if it has to be killed."""
+    """Run a module in a session of its own, so that nobody is left behind, however it ends."""
     with printed.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", *arguments],
@@ -70,16 +80,17 @@ def _run(arguments: list[str], printed: Path, seconds: float) -> int:
         )
     try:
         return process.wait(seconds)
-    except BaseException:  # Ctrl-C, too: it reaches no other session
-        os.killpg(process.pid, signal.SIGKILL)
+    finally:  # after Ctrl-C, too: it reaches no other session
+        with suppress(ProcessLookupError, PermissionError):  # nobody is left; macOS says the second of zombies
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        raise
 
 
 def _ending(status: int, printed: Path) -> str:
     """Tell how a process ended that cannot tell it."""
     if status < 0:
-        return f"It was ended by {signal.Signals(-status).name}."
+        known = {each.value: each.name for each in signal.Signals}
+        return f"It was ended by {known.get(-status, f'signal {-status}')}."
     lines = printed.read_text(errors="replace").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
     return f"It left with status {status}: {last}"

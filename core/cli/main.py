@@ -9,12 +9,15 @@ from collections.abc import Sequence
 
 from halocline.allocation import keep_memory
 from halocline.cli.output import say
-from halocline.cli.parser import chosen_command, command_parser, top_parser
+from halocline.cli.parser import chosen_word, command_parser, top_parser
 from halocline.cli.signals import Terminated, terminated_on_sigterm
 from halocline.errors import HaloclineError
 from halocline.plugin import Registry, registry
 
 _INTERRUPTED, _PIPE_CLOSED, _TERMINATED = 128 + 2, 128 + 13, 128 + 15  # as shells count signals
+
+#: The command that shows what is wrong with plugins: it needs no line that says where to look.
+_LISTING = "halocline/plugins"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,19 +61,19 @@ def _split_debug(argv: Sequence[str]) -> tuple[list[str], bool]:
 def _dispatch(arguments: list[str], *, ours: bool) -> int:
     """Run the command; the process is ours if it was started for it."""
     known = registry()
-    commands = known.names("command")
-    name = chosen_command(arguments, commands)
-    if name != "plugins":
+    word = chosen_word(arguments)
+    command = None if word is None else known.find("command", word)
+    if command is None or command.qualified_name != _LISTING:
         _warn_of_faulty(known)
-    parser = top_parser(commands)
-    if name is None:
+    parser = top_parser(known.names("command"))
+    if word is None or command is None:
         parser.parse_args(arguments)  # answers --version and --help, refuses other options
         parser.print_help()
         return 0
-    before, after = arguments[: arguments.index(name)], arguments[arguments.index(name) + 1 :]
+    before, after = arguments[: arguments.index(word)], arguments[arguments.index(word) + 1 :]
     parser.parse_args(before)
-    chosen = command_parser(name, commands[name])
-    known.load("command", name)(chosen)
+    chosen = command_parser(word, command)
+    known.load("command", word)(chosen)
     options = chosen.parse_args(after)
     if ours and getattr(options, "memory", None) is None:  # a bound counts on memory being given back
         keep_memory(os.environ)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from halocline import __version__
-from halocline.errors import UsageError, unknown_name
+from halocline.errors import UsageError
 from halocline.plugin import Component
 
 _DESCRIPTION = "Run, prune and partition machine-learned interatomic potentials on any backend."
@@ -41,7 +41,7 @@ def top_parser(commands: Mapping[str, Component]) -> Parser:
     parser.add_argument("--debug", action="store_true", help="show tracebacks and log messages")
     choices = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
     for name, command in commands.items():
-        choices.add_parser(name, help=command.summary)
+        choices.add_parser(name, help=command.summary.replace("%", "%%"))
     return parser
 
 
@@ -50,17 +50,11 @@ def command_parser(name: str, command: Component) -> Parser:
     return Parser(prog=f"halocline {name}", description=_sentence(command.summary))
 
 
-def chosen_command(arguments: Sequence[str], commands: Mapping[str, Component]) -> str | None:
-    """The command that is called, which is the first word that is no option.
-
-    Raises:
-        UsageError: There is no such command.
-    """
-    word = next((argument for argument in arguments if not argument.startswith("-")), None)
-    if word is not None and word not in commands:
-        raise unknown_name("command", word, commands)
-    return word
+def chosen_word(arguments: Sequence[str]) -> str | None:
+    """The name of the command that is called: the first word that is no option; None if there is none."""
+    return next((argument for argument in arguments if not argument.startswith("-")), None)
 
 
 def _sentence(summary: str) -> str:
-    return summary[:1].upper() + summary[1:] + "."
+    sentence = summary[:1].upper() + summary[1:] + "."
+    return sentence.replace("%", "%%") if "%(prog)" in sentence else sentence  # argparse fills in nothing else

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 
 from halocline.errors import PluginError, UsageError
-from halocline.plugin.entry_points import CORE, entry_points
+from halocline.plugin.apart import WITHIN, examine_apart
+from halocline.plugin.entry_points import BUILTIN, CORE, entry_points
 from halocline.plugin.examination import examine
 from halocline.plugin.report import Plugin
+from halocline.plugin.verdicts import verdict
+
+_logger = logging.getLogger(__name__)
 
 
-def discover() -> tuple[Plugin, ...]:
+def discover(*, anew: bool = False) -> tuple[Plugin, ...]:
     """Read every entry point of the group, built-in ones first.
+
+    What came in the box is imported and asked; strangers are examined in processes of their own, and the verdicts
+    kept.
+
+    Args:
+        anew: Examine those again of which something bad is known.
 
     Returns:
         One report per entry point, usable or not.
@@ -28,11 +40,26 @@ def discover() -> tuple[Plugin, ...]:
         if entry_point is not CORE and disabled & {plugin.entry_point, plugin.distribution, plugin.name}:
             plugin = replace(plugin, status="disabled", reason="named in HALOCLINE_DISABLE_PLUGINS")
         elif entry_point is not None:
-            plugin = _refuse_twice(examine(entry_point, plugin), plugins)
+            plugin = _refuse_twice(_judge(entry_point, plugin, anew), plugins)
         if must_raise and plugin.is_faulty:
             raise PluginError(f"Plugin {plugin.name}: {plugin.reason}. {plugin.fix}")
         plugins.append(plugin)
     return tuple(plugins)
+
+
+def _judge(entry_point: EntryPoint, plugin: Plugin, anew: bool) -> Plugin:
+    """Find out what becomes of one plugin, in the way that is due to it."""
+    if plugin.distribution == BUILTIN:
+        if entry_point.value.startswith(f"{BUILTIN}."):
+            return examine(entry_point, plugin)
+        reason = f"it calls its distribution {BUILTIN}, and its module {entry_point.value} is none of ours"
+        return replace(plugin, status="failed", reason=reason, fix="Let its authors name it otherwise.")
+    if os.environ.get(WITHIN):
+        return replace(plugin, status="disabled", reason="another plugin is being examined")
+    plugin = verdict(entry_point, plugin, examine_apart, anew=anew)
+    if plugin.trace:
+        _logger.debug("Plugin %s is faulty:\n%s", plugin.name, plugin.trace)
+    return plugin
 
 
 def _errors_must_raise() -> bool:

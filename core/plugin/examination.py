@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import logging
-from collections.abc import Iterator
+import threading
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import EntryPoint
 from types import ModuleType
+from typing import Any
 
 import pluggy
 
@@ -18,8 +20,13 @@ from halocline.plugin.hooks import API_VERSION, KIND_OF_HOOK, PROJECT, Hooks
 from halocline.plugin.process_state import process_state_kept
 from halocline.plugin.report import Plugin
 from halocline.plugin.spec import Component
+from halocline.plugin.streams import output_to_stderr
 
-_logger = logging.getLogger(__name__)
+#: Seconds in which threads that an import has started may come to an end.
+_PATIENCE = 1.0
+
+#: Characters of a message that are shown; whoever wrote more has written a log.
+_LONGEST = 500
 
 
 class _Fault(Exception):
@@ -31,7 +38,7 @@ class _Fault(Exception):
 
 
 def examine(entry_point: EntryPoint, plugin: Plugin) -> Plugin:
-    """Import a plugin and ask what it brings.
+    """Import a plugin into this process and ask what it brings; for others than our own see `apart`.
 
     Args:
         entry_point: Where the plugin's module is.
@@ -41,34 +48,57 @@ def examine(entry_point: EntryPoint, plugin: Plugin) -> Plugin:
         The completed report.
     """
     try:
-        with process_state_kept() as changed:
+        with process_state_kept() as changed, output_to_stderr(), _no_thread_left(plugin):
             module = _import(entry_point, plugin)
             plugin = replace(plugin, api_version=_stated_api(module))
             _check_api(plugin)
             components = tuple(_components(_register(module), plugin))
     except _Fault as fault:
-        _logger.debug("Plugin %s is faulty.", plugin.name, exc_info=True)
-        return replace(plugin, status="failed", reason=fault.reason, fix=fault.fix)
+        trace = "".join(traceback.format_exception(fault))
+        return replace(plugin, status="failed", reason=fault.reason, fix=fault.fix, trace=trace)
     plugin = replace(plugin, components=components)
     if not changed:
         return plugin
-    return replace(
-        plugin,
-        status="warned",
-        reason="importing it changed " + ", ".join(changed) + "; that was put back",
-        fix=f"Tell the authors of {plugin.distribution}: a plugin must leave the process as it is.",
-    )
+    reason = "importing it changes " + ", ".join(changed)
+    return replace(plugin, status="warned", reason=reason, fix=_tell(plugin, "must leave the process as it is"))
+
+
+def _tell(plugin: Plugin, duty: str) -> str:
+    return f"Tell the authors of {plugin.distribution}: a plugin {duty}."
+
+
+@contextmanager
+def _no_thread_left(plugin: Plugin) -> Iterator[None]:
+    """A thread that is no daemon would keep every program from ending that has used the plugin."""
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        if not thread.daemon:
+            thread.join(_PATIENCE)
+            if thread.is_alive():
+                reason = f"importing it starts the thread {thread.name!r}, which keeps programs from ending"
+                raise _Fault(reason, _tell(plugin, "must start no threads when it is imported"))
 
 
 @contextmanager
 def _everything_is_a_fault(doing: str, fix: str) -> Iterator[None]:
     try:
         yield
-    except (KeyboardInterrupt, _Fault):
+    except _Fault:
         raise
-    except BaseException as error:  # SystemExit, too: a plugin must not end the program
-        text = " ".join(str(error).split())
+    except BaseException as error:  # SystemExit and KeyboardInterrupt, too: a plugin must not end the program
+        text = _words(error)
         raise _Fault(f"{doing} failed: {type(error).__name__}{': ' if text else ''}{text}", fix) from error
+
+
+def _words(value: object, speak: Callable[[Any], str] = str) -> str:
+    """What an object of a stranger's says, in one line that any stream can take."""
+    try:
+        words = " ".join(speak(value).split())
+    except BaseException as error:
+        words = f"(it cannot even say so: {type(error).__name__})"
+    words = words if len(words) <= _LONGEST else words[:_LONGEST] + "…"
+    return words.encode(errors="backslashreplace").decode()
 
 
 def _import(entry_point: EntryPoint, plugin: Plugin) -> ModuleType:
@@ -82,9 +112,9 @@ def _import(entry_point: EntryPoint, plugin: Plugin) -> ModuleType:
 
 def _stated_api(module: ModuleType) -> int:
     version = vars(module).get("halocline_api")
-    if isinstance(version, int):
+    if type(version) is int:
         return version
-    found = "states no halocline_api" if version is None else f"states halocline_api = {version!r}"
+    found = "states no halocline_api" if version is None else f"states halocline_api = {_words(version, repr)}"
     raise _Fault(f"{module.__name__} {found}", f"Put 'halocline_api = {API_VERSION}' into that module.")
 
 
@@ -140,6 +170,5 @@ def _described(implementation: pluggy.HookImpl) -> list[Component]:
         described = implementation.function()
         if isinstance(described, list) and all(isinstance(item, Component) for item in described):
             return described
-        shown = repr(described)
-        shown = shown if len(shown) <= 60 else shown[:60] + "…"
-        raise _Fault(f"{hook} returned {shown}", "Let it return a list of halocline.plugin.Component.")
+        fix = "Let it return a list of halocline.plugin.Component."
+        raise _Fault(f"{hook} returned {_words(described, repr)}", fix)

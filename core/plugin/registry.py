@@ -6,6 +6,7 @@ import functools
 import importlib
 import logging
 import operator
+from contextlib import nullcontext
 from typing import Any
 
 from halocline.errors import PluginError, UsageError, unknown_name
@@ -14,6 +15,7 @@ from halocline.plugin.entry_points import BUILTIN
 from halocline.plugin.process_state import process_state_kept
 from halocline.plugin.report import Plugin
 from halocline.plugin.spec import Component, Kind
+from halocline.plugin.streams import output_to_stderr
 
 _logger = logging.getLogger(__name__)
 
@@ -76,7 +78,7 @@ class Registry:
         target, changed = _import_target(component)
         if changed:
             _logger.warning(
-                "Importing %s changed %s; that was put back.", component.qualified_name, ", ".join(changed)
+                "Importing %s changed %s; what can be put back was.", component.qualified_name, ", ".join(changed)
             )
         return target
 
@@ -94,9 +96,12 @@ def _kind(component: Component) -> Kind:
 
 
 def _import_target(component: Component) -> tuple[Any, list[str]]:
+    """Import what a component stands for; returns it with the names of what that changed in the process."""
     module_name, _, attribute = component.target.partition(":")
+    # Ours prints nothing, and threads that do lose nothing to another stream.
+    streams = nullcontext() if component.distribution == BUILTIN else output_to_stderr()
     try:
-        with process_state_kept() as changed:
+        with process_state_kept() as changed, streams:
             target = operator.attrgetter(attribute)(importlib.import_module(module_name))
     except KeyboardInterrupt:
         raise

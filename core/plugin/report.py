@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
 
 from halocline.plugin.spec import Component
 
-#: ``warned``: usable, but its import changed the process; ``failed``: nothing of it is used.
+#: ``warned``: usable, but its import changes the process; ``failed``: nothing of it is used.
 Status = Literal["ok", "warned", "failed", "disabled"]
 
 
@@ -24,6 +24,7 @@ class Plugin:
         reason: Why the status is not ``ok``; empty otherwise.
         fix: What the user can do about it; empty if nothing need be done.
         components: What it brings; empty unless it is usable.
+        trace: Where it went wrong, for its authors; empty unless it raised an error.
     """
 
     entry_point: str
@@ -34,6 +35,7 @@ class Plugin:
     reason: str = ""
     fix: str = ""
     components: tuple[Component, ...] = ()
+    trace: str = ""
 
     @property
     def name(self) -> str:
@@ -44,3 +46,17 @@ class Plugin:
     def is_faulty(self) -> bool:
         """Whether its authors have something to mend."""
         return self.status in ("failed", "warned")
+
+    def to_json(self) -> dict[str, Any]:
+        """Itself as JSON can say it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """What `to_json` has said.
+
+        Raises:
+            PluginError: a component is malformed.
+            TypeError: something else is.
+        """
+        return cls(**values | {"components": tuple(Component(**each) for each in values["components"])})

@@ -13,8 +13,10 @@ Kind = Literal[
 ]
 
 # A name must survive ``name:key=value,key=value`` on the command line and ``distribution/name``.
-_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?")
+_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,98}[a-z0-9])?")
 _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+# One line for listings.
+_LINE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{0,200}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +26,10 @@ class Component:
     Args:
         name: How users select it: lower-case letters, digits, ``.``, ``_`` and ``-``.
         target: Where it is, as ``"package.module:attribute"``.
-        summary: One line for listings.
+        summary: One line for listings, at most 200 characters.
 
     Raises:
-        PluginError: ``name`` or ``target`` is malformed.
+        PluginError: ``name``, ``target`` or ``summary`` is malformed.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Component:
     def __post_init__(self) -> None:
         _require(_NAME, "name", self.name, "lower-case letters, digits, '.', '_' and '-'")
         _require(_TARGET, "target", self.target, "the form 'package.module:attribute'")
+        _require(_LINE, "summary", self.summary, "one line of text")
 
     @property
     def qualified_name(self) -> str:

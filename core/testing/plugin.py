@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -40,16 +40,26 @@ def check_plugin(name: str) -> Report:
     Raises:
         UsageError: nothing of this name is installed.
     """
+    return Report(tuple(result for result in check_one_by_one(name) if isinstance(result, CheckResult)))
+
+
+def check_one_by_one(name: str) -> Iterator[CheckResult | str]:
+    """Do what `check_plugin` does.
+
+    Yields:
+        The name of a component before it is checked, and its results afterwards.
+    """
     plugins = [p for p in registry().plugins if name in (p.name, p.entry_point, p.distribution)]
     found = [c for plugin in registry().plugins for c in plugin.components if name in _names(c)]
     components = found or [component for plugin in plugins for component in plugin.components]
-    results = [] if found else [_discovery(plugin) for plugin in plugins]
-    if not (components or results):
+    if not (found or plugins):
         faulty = " ".join(f"{p.name} is not usable: {p.reason}." for p in registry().plugins if p.is_faulty)
         raise UsageError(f"{unknown_name('plugin or component', name, _all_names())} {faulty}".strip())
+    if not found:
+        yield from map(_discovery, plugins)
     for component in components:
-        results += _check_component(component)
-    return Report(tuple(results))
+        yield component.qualified_name
+        yield from _check_component(component)
 
 
 def _names(component: Component) -> tuple[str, str]:
