@@ -21,7 +21,7 @@ from halocline.backends.ddp.muster import join_ranks, start_ranks
 from halocline.errors import UsageError
 from halocline.evaluator import Evaluator
 from halocline.evaluator.runner import Contribution
-from halocline.graph import Edges, Graph, NeighbourList, Structure
+from halocline.graph import Graph, NeighbourList, Search, Structure
 from halocline.model.backbone import Backbone
 from halocline.model.result import Result
 from halocline.partition import Division, Domain, build_domains
@@ -39,10 +39,10 @@ class _Share(NamedTuple):
 
 
 class _Held(NamedTuple):
-    """What all ranks have: their shares, from which candidates those were cut, and the cell."""
+    """What all ranks have: their shares, from whose candidates those were cut, and the cell."""
 
     shares: list[_Share]
-    candidates: Edges
+    search: Search
     cell: NDArray[np.float64]
 
 
@@ -110,12 +110,11 @@ class DdpEvaluator(Evaluator):
         """
         if not self._crew.alive:
             self._held, self._crew = None, self._enlist()
-        self._neighbours.refresh(structure)
+        search = self._neighbours.search(structure)
         # An interrupt anywhere below leaves nothing remembered: the next call tells all ranks everything.
         held, self._held = self._held, None
-        candidates = self._neighbours.candidates
-        if held is None or held.candidates is not candidates:
-            domains = self._domains(structure)
+        if held is None or held.search is not search:
+            domains = self._domains(structure, search)
             shares = [_Share(domain.atoms, domain.owned) for domain in domains]
             steps = [
                 Step(structure.positions[domain.atoms], structure.cell, self._plan(domain, structure))
@@ -126,7 +125,7 @@ class DdpEvaluator(Evaluator):
             cell = None if np.array_equal(structure.cell, held.cell) else structure.cell
             steps = [Step(structure.positions[share.atoms], cell, None) for share in shares]
         contributions = self._crew.ask(steps)
-        self._held = _Held(shares, candidates, structure.cell.copy())
+        self._held = _Held(shares, search, structure.cell.copy())
         return _add_up(structure, shares, contributions)
 
     @property
@@ -144,11 +143,11 @@ class DdpEvaluator(Evaluator):
             return start_ranks(self._ranks, self._assignment, linked=linked)
         return join_ranks(self._place, self._assignment)
 
-    def _domains(self, structure: Structure) -> list[Domain]:
-        candidates, partners = self._neighbours.candidates, self._neighbours.partners
+    def _domains(self, structure: Structure, search: Search) -> list[Domain]:
+        _, candidates, partners = search
         owners = self._division.owners(Graph.build(structure, candidates, partners))
         if self._choice is not None:
-            self._choose(self._choice, structure, owners)
+            self._choose(self._choice, self._neighbours.cut(search, structure), owners)
         exchange = self._assignment.exchange
         return build_domains(
             structure,
@@ -161,9 +160,8 @@ class DdpEvaluator(Evaluator):
             exchange=exchange,
         )
 
-    def _choose(self, profile: Profile, structure: Structure, owners: NDArray[np.int64]) -> None:
+    def _choose(self, profile: Profile, graph: Graph, owners: NDArray[np.int64]) -> None:
         """Settle how halos are treated, unless there are no neighbours to measure with."""
-        graph = self._neighbours.graph(structure)
         if not len(graph.edges):
             return
         parts, ranks = self._division.parts, self._ranks

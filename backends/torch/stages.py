@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import final
 
 import torch
 from torch import Tensor
 
+from halocline.context import usable
 from halocline.executor import StageSession
 from halocline.model import Stage, State
 from halocline.program import ProgramInputs
+from halocline.program.derivatives import stage_may_be_constant, vector_jacobian_product
 
 
 @final
@@ -33,21 +36,18 @@ class EagerStage(StageSession):
         self, state: Mapping[str, Tensor], inputs: ProgramInputs | None, cotangents: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         """See `StageSession.product`."""
+        state, inputs = _usable(state), None if inputs is None else inputs.usable()
         leaves = {name: _leaf(values) for name, values in state.items() if values.is_floating_point()}
         vectors = None if inputs is None else _leaf(inputs.vectors)
         read = leaves if vectors is None else leaves | {"vectors": vectors}
-        with torch.enable_grad():
-            written = self._run({**state, **leaves}, inputs, vectors)
-            reached = [name for name in cotangents if written[name].requires_grad]
-            if not reached:  # nothing that is read has been used
-                return {name: torch.zeros_like(leaf) for name, leaf in read.items()}
-            products = torch.autograd.grad(
-                [written[name] for name in reached],
-                list(read.values()),
-                [cotangents[name] for name in reached],
-                materialize_grads=True,
-            )
-        return dict(zip(read, products, strict=True))
+        written = self._run({**state, **leaves}, inputs, vectors)
+        return vector_jacobian_product(
+            written,
+            _usable(cotangents),
+            read,
+            f"Outputs of the stage {type(self._stage).__name__}",
+            constant=partial(stage_may_be_constant, state, vectors),
+        )
 
     def _run(
         self, state: Mapping[str, Tensor], inputs: ProgramInputs | None, vectors: Tensor | None
@@ -56,6 +56,10 @@ class EagerStage(StageSession):
         if inputs is not None and vectors is not None:
             blocks = [inputs.block(level, vectors) for level in range(len(inputs.levels) - 2, -1, -1)]
         return self._stage(State.of(state), *blocks).named()
+
+
+def _usable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: usable(values) for name, values in tensors.items()}
 
 
 def _leaf(values: Tensor) -> Tensor:

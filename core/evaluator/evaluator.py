@@ -2,21 +2,58 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
+from halocline.context import InContext
 from halocline.graph import Structure
 from halocline.model.result import Result
 
+E = TypeVar("E", bound="Evaluator")
+P = ParamSpec("P")
+R = TypeVar("R")
 
-class Evaluator(ABC):
+
+class Evaluator(InContext, ABC):
     """Owns what one evaluation leaves for the next: neighbour list, sessions, processes.
 
     None of it changes a result: evaluating a structure gives the same numbers whatever was evaluated before.
+    Threads that share an evaluator take turns, whatever a subclass does in `evaluate` and `close`.
     """
+
+    in_context = ("evaluate",)
+
+    _turn: threading.RLock
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let threads take turns; see `InContext` for the rest."""
+        super().__init_subclass__(**options)
+        for name in ("evaluate", "close"):
+            if name in vars(cls):
+                setattr(cls, name, _in_turn(vars(cls)[name]))
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        """Here rather than in ``__init__``, which subclasses need not call."""
+        self = super().__new__(cls)
+        # One thread may come in twice, from a signal handler; it would wait for itself.
+        self._turn = threading.RLock()
+        return self
 
     @abstractmethod
     def evaluate(self, structure: Structure) -> Result:
         """Energy, forces and stress, without reference energies."""
 
-    def close(self) -> None:  # noqa: B027  # most hold nothing that outlives them
+    def close(self) -> None:  # most hold nothing that outlives them
         """End what would live until this object is collected, such as processes. It is not used again."""
+
+
+def _in_turn(method: Callable[Concatenate[E, P], R]) -> Callable[Concatenate[E, P], R]:
+    @functools.wraps(method)
+    def wrapped(self: E, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with self._turn:
+            return method(self, *args, **kwargs)
+
+    return wrapped

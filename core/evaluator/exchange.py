@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import final
+from typing import Final, final
 
 import numpy as np
 import torch
@@ -15,11 +15,15 @@ from halocline.evaluator.runner import Contribution, Runner, Tally
 from halocline.executor import Executor, StageSession
 from halocline.graph import Graph
 from halocline.model.backbone import Backbone
+from halocline.model.chain import chain
 from halocline.model.stage import OF_EDGES
-from halocline.partition import Part
+from halocline.partition import Part, whole
 from halocline.partition.division import divide
-from halocline.program import Precision, Program, ProgramInputs
+from halocline.program import Precision, Program, ProgramInputs, energies_and_gradients
 from halocline.program.layout import gather_edges, lay_out
+
+#: Atoms of a chain that has edges, whatever the model.
+_CHAIN: Final = 4
 
 #: State of all n atoms that a rank holds: name → (n, ...).
 Sheet = dict[str, Tensor]
@@ -38,6 +42,7 @@ class ExchangeRunner(Runner):
     def __init__(self, backbone: Backbone, executor: Executor, precision: Precision) -> None:
         self._executor, self._precision = executor, precision
         program = Program.freeze(backbone, precision, executor.capabilities.form)
+        _require_forces(program)
         sessions = executor.prepare_stages(program)
         self._stages = {name: _Stage(sessions[name], stage.spec.hops) for name, stage in program.backbone.stages()}
         self._path = ["embed", *(f"layers.{layer}" for layer in range(len(backbone.layers)))]
@@ -85,6 +90,19 @@ class ExchangeRunner(Runner):
                 ones[: rows.owned] = 1.0
                 _add(cotangents.sheet, readout.backward(rows, after, _Cotangents({"energies": ones})).sheet)
             cotangents = self._stages[name].backward(rows, points[-1], cotangents)
+
+
+def _require_forces(program: Program) -> None:
+    """Refuse energies that have lost their dependence on edges.
+
+    The whole tells it at every evaluation. Stages one by one do not: each may pass on what others have read.
+
+    Raises:
+        BackboneError: they have.
+    """
+    graph = chain(program.backbone, _CHAIN, seed=0)
+    part = whole(_CHAIN, graph.edges, program.backbone.hops)
+    energies_and_gradients(program.backbone, lay_out(graph, part, program.form, program.precision))
 
 
 @final

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 from halocline.aggregation import Form
+from halocline.context import InContext
 from halocline.errors import UsageError
 from halocline.executor.diagnosis import Diagnosis
 from halocline.executor.stage_session import StageSession
@@ -29,8 +30,10 @@ class Capabilities:
     form: Form
 
 
-class Session(ABC):
+class Session(InContext, ABC):
     """A prepared program. Calling it changes nothing but its own buffers."""
+
+    in_context = ("__call__",)
 
     @abstractmethod
     def __call__(self, inputs: ProgramInputs) -> ProgramOutputs:
@@ -41,7 +44,7 @@ class Session(ABC):
         """
 
 
-class Executor(ABC):
+class Executor(InContext, ABC):
     """Compiles programs for one device.
 
     The constructor takes ``device`` and the backend's own options by keyword, and raises UsageError for a device
@@ -54,6 +57,7 @@ class Executor(ABC):
             their own.
     """
 
+    in_context = ("prepare", "prepare_stages")
     variants: ClassVar[tuple[str, ...]] = ("",)
 
     capabilities: Capabilities

@@ -7,15 +7,18 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from halocline.context import InContext
 from halocline.program import ProgramInputs
 
 
-class StageSession(ABC):
+class StageSession(InContext, ABC):
     """Runs a stage of h hops, forwards and backwards. Tensors are on the executor's device.
 
     Where state is exchanged, an evaluator runs one stage after another and sends state between them; nothing is
     kept from the forward run, so the product computes the stage again.
     """
+
+    in_context = ("value", "product")
 
     @abstractmethod
     def value(self, state: Mapping[str, Tensor], inputs: ProgramInputs | None) -> dict[str, Tensor]:

@@ -6,13 +6,15 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from halocline.context import InContext
+
 if TYPE_CHECKING:
     from halocline.lowering import Manifest
     from halocline.model.potential import Potential
     from halocline.program import Precision
 
 
-class Exporter(ABC):
+class Exporter(InContext, ABC):
     """Writes models for one runtime.
 
     The constructor takes the exporter's own options by keyword, and raises UsageError where a package that it
@@ -22,6 +24,7 @@ class Exporter(ABC):
         suffix: how the names of its files end, such as ``.onnx``.
     """
 
+    in_context = ("export",)
     suffix: ClassVar[str]
 
     @abstractmethod

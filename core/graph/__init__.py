@@ -3,8 +3,18 @@
 from halocline.graph.cut import cut_candidates
 from halocline.graph.edges import Edges
 from halocline.graph.graph import Graph
-from halocline.graph.neighbours import NeighbourList
+from halocline.graph.neighbours import NeighbourList, Search
 from halocline.graph.rules import Nearest, NeighbourRule, Radius
 from halocline.graph.structure import Structure
 
-__all__ = ["Edges", "Graph", "Nearest", "NeighbourList", "NeighbourRule", "Radius", "Structure", "cut_candidates"]
+__all__ = [
+    "Edges",
+    "Graph",
+    "Nearest",
+    "NeighbourList",
+    "NeighbourRule",
+    "Radius",
+    "Search",
+    "Structure",
+    "cut_candidates",
+]

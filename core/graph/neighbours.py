@@ -20,8 +20,14 @@ from halocline.graph.structure import Structure
 DEFAULT_SKIN = 0.5
 
 
-class _Search(NamedTuple):
-    """What a search found, and for which structure. It is replaced as one, so an interrupt cannot mix two."""
+class Search(NamedTuple):
+    """What a search found. It is handed on as one, so neither an interrupt nor another thread can mix two.
+
+    Attributes:
+        structure: a copy of that which was searched.
+        candidates: all pairs that can be neighbours until the next search.
+        partners: the opposite of each candidate, (E,) int64; None where the rule is not symmetric.
+    """
 
     structure: Structure
     candidates: Edges
@@ -47,7 +53,7 @@ class NeighbourList:
         self.rule = rule
         self.skin = skin
         self.searches = 0
-        self._latest: _Search | None = None
+        self._latest: Search | None = None
 
     def graph(self, structure: Structure) -> Graph:
         """Return the structure's graph; the list remembers nothing that changes a later result.
@@ -55,8 +61,15 @@ class NeighbourList:
         Raises:
             StructureError: coincident atoms, or an absurdly small cell.
         """
-        self.refresh(structure)
-        return cut_candidates(self.rule, self.candidates, self.partners, structure)
+        return self.cut(self.search(structure), structure)
+
+    def cut(self, search: Search, structure: Structure) -> Graph:
+        """Return the graph of a structure that a search covers.
+
+        Raises:
+            StructureError: coincident atoms.
+        """
+        return cut_candidates(self.rule, search.candidates, search.partners, structure)
 
     def refresh(self, structure: Structure) -> bool:
         """Search anew if an edge could have been missed, and say whether candidates have changed.
@@ -64,15 +77,22 @@ class NeighbourList:
         Raises:
             StructureError: an absurdly small cell.
         """
-        if isinstance(self.rule, Radius):
-            if self._still_covers(structure, self.rule.cutoff):
-                return False
-            candidates = radius_edges(structure, self.rule.cutoff + self.skin)
-            self._latest = _Search(structure, candidates, candidates.partners())
-        else:
-            self._latest = _Search(structure, nearest_edges(structure, self.rule.count), None)
+        before = self._latest
+        return self.search(structure) is not before
+
+    def search(self, structure: Structure) -> Search:
+        """The latest search if it covers the structure; else a new one.
+
+        Raises:
+            StructureError: an absurdly small cell.
+        """
+        latest = self._latest
+        if latest is not None and isinstance(self.rule, Radius) and self._covers(latest, structure):
+            return latest
+        found = self._search(structure)
+        self._latest = found
         self.searches += 1
-        return True
+        return found
 
     @property
     def candidates(self) -> Edges:
@@ -85,15 +105,22 @@ class NeighbourList:
         """The opposite of each candidate, (E,) int64; None where the rule is not symmetric."""
         return None if self._latest is None else self._latest.partners
 
-    def _still_covers(self, structure: Structure, cutoff: float) -> bool:
+    def _search(self, structure: Structure) -> Search:
+        # A copy, as whoever owns the arrays may move atoms in place.
+        own = structure.copy()
+        if isinstance(self.rule, Radius):
+            candidates = radius_edges(own, self.rule.cutoff + self.skin)
+            return Search(own, candidates, candidates.partners())
+        return Search(own, nearest_edges(own, self.rule.count), None)
+
+    def _covers(self, search: Search, structure: Structure) -> bool:
         """Whether no pair outside the candidates can have come within the cutoff.
 
         With F the map from the old cell to the new and u the displacements beyond F, an old vector v becomes
         v F + u_j - u_i, at least σ_min(F) |v| - 2 max|u| long. Pairs left out had |v| ≥ cutoff + skin.
         """
-        if self._latest is None:
-            return False
-        old = self._latest.structure
+        assert isinstance(self.rule, Radius)
+        cutoff, old = self.rule.cutoff, search.structure
         if not np.array_equal(old.numbers, structure.numbers):
             return False
         if not np.array_equal(old.pbc, structure.pbc):

@@ -50,6 +50,10 @@ class Structure:
         structure._check()
         return structure
 
+    def copy(self) -> Structure:
+        """The same in arrays of its own."""
+        return Structure(self.numbers.copy(), self.positions.copy(), self.cell.copy(), self.pbc.copy())
+
     def __len__(self) -> int:
         return len(self.numbers)
 

@@ -7,6 +7,7 @@ import dataclasses
 from torch import Tensor
 
 from halocline.aggregation import Form
+from halocline.context import in_evaluation_context
 from halocline.errors import LoweringError
 from halocline.lowering.arguments import block_tensors, describe, flatten, markers, unflatten
 from halocline.lowering.check import require_equal
@@ -21,6 +22,7 @@ from halocline.program.capacity import Capacity, pad
 _LARGEST_CHAIN = 8
 
 
+@in_evaluation_context
 def lower(program: Program, capacity: Capacity | None = None) -> Lowered:
     """Turn a program into a graph of plain tensor operations.
 

@@ -12,6 +12,7 @@ from typing import Literal, final
 
 from torch import Tensor
 
+from halocline.context import in_evaluation_context
 from halocline.lowering.check import require_equal
 from halocline.lowering.lowered import Lowered
 from halocline.lowering.manifest import Manifest
@@ -36,6 +37,7 @@ class StagePrograms:
     vjp: Lowered
 
 
+@in_evaluation_context
 def lower_stage(program: Program, name: str) -> StagePrograms:
     """Lower one stage of a program.
 

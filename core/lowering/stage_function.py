@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import final
 
 import torch
 from torch import Tensor
 
+from halocline.context import in_evaluation_context
 from halocline.lowering.arguments import block_tensors, describe, markers, unflatten
 from halocline.lowering.manifest import Value
 from halocline.model.stage import OF_EDGES, Stage, State
 from halocline.program import Program, ProgramInputs
+from halocline.program.derivatives import stage_may_be_constant, vector_jacobian_product
 
 #: Before the name of a tensor: its cotangent, the derivative by it of whatever is differentiated.
 COTANGENT = "d_"
@@ -38,7 +41,8 @@ class StageFunction:
         edges = {**block_tensors(inputs), **markers(inputs, first=0)} if self.hops else {}
         outcome = _floats(self._run(state, inputs))
         waves = {
-            name: torch.arange(1, x.numel() + 1).sin().view(x.shape).to(x.dtype) for name, x in outcome.items()
+            name: torch.arange(1, x.numel() + 1, dtype=torch.float64).sin().view(x.shape).to(x.dtype)
+            for name, x in outcome.items()
         }
         return {**state.named(), **edges, **{COTANGENT + name: wave for name, wave in waves.items()}}
 
@@ -52,6 +56,7 @@ class StageFunction:
             state, unflatten(self.program.form, self.hops, tensors, tensors[self.reads[0]], innermost)
         )
 
+    @in_evaluation_context
     def product(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Cotangents of the floats that the stage reads, vectors among them."""
         read = (*self.reads, "vectors") if self.hops else self.reads
@@ -59,18 +64,16 @@ class StageFunction:
         if not leaves:
             return {}
         leaves = {name: leaf.requires_grad_(True) for name, leaf in leaves.items()}
-        with torch.enable_grad():
-            outcome = self.value({**tensors, **leaves})
-            reached = [name for name in self.writes if outcome[name].requires_grad]
-            if not reached:
-                return {COTANGENT + name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
-            products = torch.autograd.grad(
-                [outcome[name] for name in reached],
-                list(leaves.values()),
-                [tensors[COTANGENT + name] for name in reached],
-                materialize_grads=True,
-            )
-        return {COTANGENT + name: product for name, product in zip(leaves, products, strict=True)}
+        products = vector_jacobian_product(
+            self.value({**tensors, **leaves}),
+            {name: tensors[COTANGENT + name] for name in self.writes},
+            leaves,
+            f"Outputs of the stage {type(self.module).__name__}",
+            constant=partial(
+                stage_may_be_constant, {name: tensors[name] for name in self.reads}, leaves.get("vectors")
+            ),
+        )
+        return {COTANGENT + name: product for name, product in products.items()}
 
     def describe_input(self, name: str, tensor: Tensor) -> Value:
         """State is read on the outermost level; cotangents are those of the state written."""

@@ -12,6 +12,7 @@ from ase.data import atomic_numbers
 from torch import Tensor
 
 from halocline.aggregation import Form
+from halocline.context import in_evaluation_context
 from halocline.errors import LoweringError
 from halocline.lowering.check import require_equal
 from halocline.lowering.lowered import Lowered
@@ -49,6 +50,7 @@ _OUTPUTS = (
 )
 
 
+@in_evaluation_context
 def lower_structure(program: Program, reference_energies: Mapping[str, float]) -> Lowered:
     """Turn a program in table form into a graph from positions to energy, forces and virial.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from halocline.context import in_evaluation_context
 from halocline.errors import BackboneError
 from halocline.model.backbone import Backbone
 from halocline.plugin import registry
@@ -31,6 +32,7 @@ def build_backbone(name: str, config: Mapping[str, Any], seed: int = 0) -> Backb
     return build_with_seed(kind, config, seed)
 
 
+@in_evaluation_context
 def build_with_seed(kind: type[Backbone], config: Mapping[str, Any], seed: int = 0) -> Backbone:
     """Build a backbone class with weights that follow from ``seed``; the caller's random state is put back.
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
+
+from halocline.errors import UsageError
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -35,9 +40,19 @@ class HaloclineCalculator(Calculator):
 
     def __init__(self, potential: Potential, options: dict[str, str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._in_use = threading.RLock()
         self.potential = potential
         self.options = options
         self._evaluator: Evaluator | None = potential.evaluator(**options)
+
+    def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
+        """What ASE asks for.
+
+        Raises:
+            UsageError: another thread is using the calculator.
+        """
+        with self._alone():
+            return super().get_property(name, atoms, allow_calculation)  # type: ignore[no-untyped-call]
 
     def calculate(
         self,
@@ -49,7 +64,12 @@ class HaloclineCalculator(Calculator):
 
         Raises:
             PropertyNotImplementedError: stress of a structure that is not periodic in all three directions.
+            UsageError: another thread is using the calculator.
         """
+        with self._alone():
+            self._calculate(atoms, properties, system_changes)
+
+    def _calculate(self, atoms: Atoms | None, properties: list[str] | None, system_changes: list[str]) -> None:
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         assert self.atoms is not None
         if self._evaluator is None:
@@ -90,4 +110,21 @@ class HaloclineCalculator(Calculator):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the evaluator behind: it is made anew where the copy is used."""
-        return self.__dict__ | {"_evaluator": None}
+        return {name: value for name, value in vars(self).items() if name not in ("_evaluator", "_in_use")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Begin without an evaluator."""
+        vars(self).update(state, _evaluator=None, _in_use=threading.RLock())
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Refuse a second thread: between its question and the answer, results could become those of another."""
+        if not self._in_use.acquire(blocking=False):
+            raise UsageError(
+                "Two threads use one calculator at the same time, but it holds the results of one structure; make "
+                "one for each thread with potential.calculator()."
+            )
+        try:
+            yield
+        finally:
+            self._in_use.release()

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from halocline.checkpoint import Checkpoint, load_checkpoint
+from halocline.context import in_evaluation_context
 from halocline.errors import CheckpointError, unknown_name
 from halocline.model.build import build_backbone
 from halocline.model.potential import Potential
 from halocline.plugin import registry
 
 
+@in_evaluation_context
 def load(name_or_path: str | os.PathLike[str], prune: int | None = None) -> Potential:
     """Load a model of the zoo by name, or a checkpoint from a file.
 
@@ -35,6 +37,7 @@ def load(name_or_path: str | os.PathLike[str], prune: int | None = None) -> Pote
     return build_potential(load_checkpoint(find(name_or_path)), prune, f"in {name_or_path}")
 
 
+@in_evaluation_context
 def build_potential(
     checkpoint: Checkpoint, prune: int | None = None, where: str = "of the checkpoint"
 ) -> Potential:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, final
@@ -13,6 +14,7 @@ import torch
 from ase.data import atomic_numbers, chemical_symbols
 
 from halocline.checkpoint import Checkpoint, save_checkpoint
+from halocline.context import in_evaluation_context
 from halocline.errors import BackboneError, UnknownElementError, UsageError, unknown_name
 from halocline.evaluator import Evaluator, LocalEvaluator
 from halocline.graph import Radius, Structure
@@ -38,6 +40,9 @@ DEFAULT_DTYPE = Precision.FLOAT32
 class Potential:
     """A model that can be evaluated, saved and handed to ASE.
 
+    Threads may share it; those that ask for the same options take turns. A calculator for each lets them run side
+    by side.
+
     Attributes:
         backbone: the network, in float64.
         reference_energies: chemical symbol → eV, added for each atom in float64. Its keys are the model's species.
@@ -47,7 +52,10 @@ class Potential:
     backbone: Backbone
     reference_energies: dict[str, float]
     card: dict[str, Any]
-    _evaluators: dict[tuple[str | None, ...], Evaluator] = field(default_factory=dict, repr=False, compare=False)
+    _evaluators: dict[tuple[str | None, ...], Evaluator] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _making: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if set(self.reference_energies) != set(self.backbone.species):
@@ -55,6 +63,10 @@ class Potential:
                 f"Reference energies are needed for exactly the species {', '.join(self.backbone.species)}; "
                 f"they are given for {', '.join(self.reference_energies) or 'none'}."
             )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles are models alone; compiled programs and processes are made anew."""
+        return Potential, (self.backbone, self.reference_energies, self.card)
 
     @property
     def species(self) -> tuple[str, ...]:
@@ -97,10 +109,13 @@ class Potential:
             UsageError: a backend, device, dtype or partition that is not there.
         """
         options = (backend, dtype, device, partition, halo, memory)
-        if options not in self._evaluators:
-            self._evaluators[options] = self.evaluator(*options)
-        return self.evaluate_with(self._evaluators[options], atoms)
+        with self._making:  # which may take long, and two threads need not do it twice
+            if options not in self._evaluators:
+                self._evaluators[options] = self.evaluator(*options)
+            evaluator = self._evaluators[options]
+        return self.evaluate_with(evaluator, atoms)
 
+    @in_evaluation_context
     def evaluator(
         self, backend: str, dtype: str, device: str, partition: str, halo: str, memory: str | None = None
     ) -> Evaluator:
@@ -140,6 +155,7 @@ class Potential:
         options = {"backend": backend, "dtype": dtype, "device": device, "partition": partition, "halo": halo}
         return HaloclineCalculator(self, options if memory is None else options | {"memory": memory})
 
+    @in_evaluation_context
     def evaluate_with(self, evaluator: Evaluator, atoms: Atoms) -> Result:
         """Evaluate one structure with an evaluator from `evaluator`; errors as for a call."""
         structure = Structure.from_atoms(atoms)
@@ -147,6 +163,7 @@ class Potential:
         result = evaluator.evaluate(structure)
         return dataclasses.replace(result, energies=result.energies + reference)
 
+    @in_evaluation_context
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a checkpoint: safetensors with config, reference energies and card in the header.
 

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import final
 
+from halocline.context import InContext
 from halocline.model.backbone import Backbone
 
 
@@ -38,8 +39,10 @@ class PruningReport:
         )
 
 
-class Pruner(ABC):
+class Pruner(InContext, ABC):
     """Makes a backbone smaller. The result saves, loads, lowers and partitions like any other."""
+
+    in_context = ("prune",)
 
     @abstractmethod
     def prune(self, backbone: Backbone) -> tuple[Backbone, PruningReport]:

@@ -17,6 +17,7 @@ from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
 from halocline.aggregation import Form
+from halocline.context import in_evaluation_context
 from halocline.errors import BackboneError
 from halocline.graph import Graph
 from halocline.model.backbone import Backbone
@@ -64,6 +65,7 @@ def require_hops(backbone: Backbone) -> None:
         )
 
 
+@in_evaluation_context
 def measure_hops(backbone: Backbone) -> int:
     """The receptive field in hops; at most `BEYOND` more than declared are looked for.
 

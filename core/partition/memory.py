@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from halocline.aggregation import Form
+from halocline.context import in_evaluation_context
 from halocline.errors import UsageError
 from halocline.graph import Graph
 from halocline.model.backbone import Backbone
@@ -72,6 +73,7 @@ class MemoryModel:
     form: Form
 
     @classmethod
+    @in_evaluation_context
     def measure(cls, backbone: Backbone, precision: Precision, form: Form) -> Self:
         """Evaluate small chains by the eager definition and follow the bytes of all tensors.
 

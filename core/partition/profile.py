@@ -8,6 +8,7 @@ from typing import Self, final
 from torch import Tensor
 
 from halocline.aggregation import Form
+from halocline.context import in_evaluation_context
 from halocline.model.backbone import Backbone
 from halocline.model.chain import chain
 from halocline.model.stage import Stage, State
@@ -37,6 +38,7 @@ class Profile:
     rounds: int
 
     @classmethod
+    @in_evaluation_context
     def of(cls, backbone: Backbone, precision: Precision) -> Self:
         """Count the hops of a backbone, and run its stages on a few atoms to see what they hand on.
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from halocline.context import in_evaluation_context
 from halocline.errors import UsageError
 from halocline.model.backbone import Backbone
 from halocline.model.stage import Stage, State
+from halocline.program.derivatives import vector_jacobian_product
 from halocline.program.inputs import ProgramInputs, ProgramOutputs
 
 
@@ -44,6 +46,7 @@ def atom_energies(backbone: Backbone, inputs: ProgramInputs, vectors: Tensor) ->
     return energies
 
 
+@in_evaluation_context
 def energies_and_gradients(
     backbone: Backbone, inputs: ProgramInputs, *, differentiable: bool = False
 ) -> ProgramOutputs:
@@ -53,15 +56,21 @@ def energies_and_gradients(
         backbone: in the dtype and on the device of the inputs.
         inputs: see `ProgramInputs`.
         differentiable: keep the graph, to train on forces.
+
+    Raises:
+        BackboneError: there are edges and declared hops, and the energies have lost their dependence on them.
     """
+    inputs = inputs.usable()
     vectors = inputs.vectors.detach().requires_grad_(True)
-    with torch.enable_grad():
-        energies = atom_energies(backbone, inputs, vectors)
-        if not energies.requires_grad:  # no stage looked at any edge
-            return ProgramOutputs(energies, torch.zeros_like(vectors))
-        (gradients,) = torch.autograd.grad(
-            (energies * inputs.seeds).sum(), vectors, create_graph=differentiable, materialize_grads=True
-        )
+    energies = atom_energies(backbone, inputs, vectors)
+    gradients = vector_jacobian_product(
+        {"energies": energies},
+        {"energies": inputs.seeds},
+        {"vectors": vectors},
+        f"Energies of {backbone.name!r}",
+        constant=lambda: not backbone.hops or not vectors.numel(),
+        differentiable=differentiable,
+    )["vectors"]
     return ProgramOutputs(energies if differentiable else energies.detach(), gradients)
 
 

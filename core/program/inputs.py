@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import NamedTuple, final
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple, Self, final
 
 from torch import Tensor
 
 from halocline.aggregation import Block, EdgeBlock, TableBlock, prefix
+from halocline.context import usable
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,16 @@ class ProgramInputs(ABC):
             level: between 0 and H - 1.
             vectors: stands in for ``self.vectors``, so that the caller can differentiate by it.
         """
+
+    def usable(self) -> Self:
+        """The same, with copies of those tensors that were made in inference mode; see `context.usable`."""
+        tensors = {each.name: getattr(self, each.name) for each in fields(self)}
+        copies: dict[str, Any] = {
+            name: usable(value)
+            for name, value in tensors.items()
+            if isinstance(value, Tensor) and value.is_inference()
+        }
+        return replace(self, **copies) if copies else self
 
 
 @final

@@ -10,6 +10,7 @@ from typing import Self, final
 import torch
 
 from halocline.aggregation import Form
+from halocline.context import in_evaluation_context
 from halocline.errors import BackboneError
 from halocline.model.backbone import Backbone, Output
 
@@ -42,6 +43,7 @@ class Program:
     form: Form
 
     @classmethod
+    @in_evaluation_context
     def freeze(cls, backbone: Backbone, precision: Precision, form: Form) -> Self:
         """Copy the backbone and cast it; the original stays as it is.
 

@@ -1,0 +1,95 @@
+"""The one context in which Halocline builds, lowers and evaluates, whatever the host program is doing.
+
+Torch carries switches that change what its operations compute, and they reach into every call: inference mode and
+``no_grad`` take derivatives away, autocast rounds, a default device moves tensors. They belong to the thread of
+the host, and are put back as they were, also after an error. What they leave behind in a tensor stays there, so
+tensors that were made in inference mode are copied.
+
+Two switches are left alone, because they belong to the whole process and other threads of the host rely on them:
+the default dtype, which neither Halocline nor any stage reads, as the conformance suite checks; and the choice of
+deterministic algorithms, which asks for no other numbers.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, ClassVar, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: Kinds of device that programs run on, each of which has an autocast of its own.
+_AUTOCAST = ("cpu", "cuda")
+
+
+@contextmanager
+def evaluation_context() -> Iterator[None]:
+    """Within this block, and in this thread, torch computes as it would in a program that has changed nothing.
+
+    Entering it again is nearly free, and needed where the host gets a word in between.
+
+    Example:
+        >>> with torch.inference_mode(), evaluation_context():
+        ...     torch.ones(1).is_inference()
+        False
+    """
+    leaving = _ways_out()
+    if not leaving:
+        yield
+        return
+    with ExitStack() as stack:
+        for way in leaving:
+            stack.enter_context(way)
+        yield
+
+
+def in_evaluation_context(function: Callable[P, R]) -> Callable[P, R]:
+    """Have a function run in the evaluation context whoever calls it."""
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        with evaluation_context():
+            return function(*args, **kwargs)
+
+    return wrapped
+
+
+class InContext:
+    """Base of interfaces: some methods of every subclass run in the evaluation context whoever calls them.
+
+    Attributes:
+        in_context: names of the methods.
+    """
+
+    in_context: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Wrap the methods that a subclass defines itself; those that it inherits are wrapped already."""
+        super().__init_subclass__(**options)
+        for name in cls.in_context:
+            if name in vars(cls):
+                setattr(cls, name, in_evaluation_context(vars(cls)[name]))
+
+
+def usable(tensor: Tensor) -> Tensor:
+    """The tensor, or a copy if it was made in inference mode: autograd takes no such tensor, here or elsewhere."""
+    return tensor.clone() if tensor.is_inference() else tensor
+
+
+def _ways_out() -> list[AbstractContextManager[Any]]:
+    """How to leave each of the host's contexts that is in force; most often there is none."""
+    ways: list[AbstractContextManager[Any]] = []
+    if torch.is_inference_mode_enabled():
+        ways.append(torch.inference_mode(False))
+    if not torch.is_grad_enabled():
+        ways.append(torch.enable_grad())
+    ways += [torch.autocast(kind, enabled=False) for kind in _AUTOCAST if torch.is_autocast_enabled(kind)]
+    # A default device is a mode on this stack. Asking for it outright would take longer than all the rest.
+    if torch._C._len_torch_function_stack() and torch.get_default_device().type != "cpu":
+        ways.append(torch.device("cpu"))
+    return ways
