@@ -6,7 +6,13 @@ import inspect
 from dataclasses import dataclass
 from typing import Any, final
 
-from halocline.errors import UsageError, unknown_name
+from halocline.errors import HaloclineError, PluginError, UsageError, unknown_name
+
+_TRUTH = {"true": True, "false": False}
+_WORDS = {int: "a whole number", float: "a number"}
+
+#: Parameters that can be given by name.
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 @final
@@ -31,6 +37,8 @@ class Spec:
         Raises:
             UsageError: the text does not follow the grammar.
         """
+        if not isinstance(text, str):
+            raise UsageError(f"A name with options is a text such as 'torch' or 'onnx:threads=2', not {text!r}.")
         name, _, rest = text.partition(":")
         options: dict[str, str] = {}
         while rest:
@@ -51,19 +59,33 @@ class Spec:
             given: further keyword arguments, which options may not repeat.
 
         Raises:
-            UsageError: an option is unknown, or its value is of the wrong type.
+            UsageError: an option is unknown or missing, or its value is of the wrong type.
+            PluginError: the class raises something else than a `HaloclineError`.
         """
         parameters = inspect.signature(target, eval_str=True).parameters
-        known = {name: p.annotation for name, p in parameters.items() if name not in given}
+        known = {name: p for name, p in parameters.items() if name not in given}
         converted = {}
         for name, text in self.options.items():
             if name not in known:
                 raise unknown_name(f"option of {self.name!r}", name, known)
-            converted[name] = self._convert(name, text, known[name])
-        return target(**converted, **given)
+            converted[name] = self._convert(name, text, known[name].annotation)
+        for name, parameter in known.items():
+            if name not in converted and parameter.default is parameter.empty and parameter.kind in _NAMED:
+                raise UsageError(f"{self.name!r} needs the option {name}; say {self.name}:{name}=….")
+        try:
+            return target(**converted, **given)
+        except HaloclineError:
+            raise
+        except Exception as error:  # whatever a stranger's constructor raises
+            raise PluginError(f"{self.name!r} cannot be made: {type(error).__name__}: {error}.") from error
 
     def _convert(self, name: str, text: str, kind: Any) -> Any:
+        """A value in the type that the constructor declares; text where it declares none of those."""
+        if kind is bool:
+            if text not in _TRUTH:
+                raise UsageError(f"Option {name} of {self.name!r} must be true or false, not {text!r}.")
+            return _TRUTH[text]
         try:
             return kind(text) if kind in (int, float) else text
         except ValueError:
-            raise UsageError(f"Option {name} of {self.name!r} must be a {kind.__name__}, not {text!r}.") from None
+            raise UsageError(f"Option {name} of {self.name!r} must be {_WORDS[kind]}, not {text!r}.") from None

@@ -86,7 +86,7 @@ def test_existing_file_is_kept_unless_told_otherwise(call, refused, tmp_path):
         (["--backend", "text", "-o", "a.onnx"], "let it end in .txt"),
         (["--backend", "text", "-o", "none/a.txt"], "The folder of --output none/a.txt does not exist"),
         (["--backend", "text:word=2", "-o", "a.txt"], "did you mean 'words'?"),
-        (["--backend", "text:words=two", "-o", "a.txt"], "must be a int, not 'two'"),
+        (["--backend", "text:words=two", "-o", "a.txt"], "must be a whole number, not 'two'"),
         (["--backend", "absent", "-o", "a.txt"], "pip install fake-runtime"),
         (["--backend", "text", "-o", "a.txt", "--prune", "7"], "7"),
         (["-o", "a.txt"], "--backend"),

@@ -15,7 +15,7 @@ from halocline.graph import Structure
 from halocline.model.build import build_backbone
 from halocline.model.potential import Potential
 from halocline.partition import Cutter, Division, Partitioner
-from halocline.plugin import registry
+from halocline.plugin import Component, Plugin, Registry, registry
 from halocline.program import Precision
 
 #: Of Σ|E_i|, of max(1 eV/Å, max|F|) and of max(1 eV, max|W|), in float64: parts only change the order of sums.
@@ -180,8 +180,33 @@ def test_nonsense_owners_are_refused(owners):
         ("none:two", "name and a number of parts"),
         ("none:", "name and a number of parts"),
         ("none:-1", "name and a number of parts"),
+        ("rcb:4,axis=2", "option of 'rcb' named 'axis'"),
+        ("rcb:axis=2", "option of 'rcb' named 'axis'"),
+        ("rcb:4,4", "name:key=value"),
+        ("halocline/nnone:2", "There is no partitioner named"),
+        (None, "not None"),
+        (4, "not 4"),
     ],
 )
 def test_malformed_partitions_are_refused(text, message):
     with pytest.raises(UsageError, match=message):
         Division.parse(text)
+
+
+def test_full_names_select_backend_and_partitioner():
+    model, atoms = backbone("lennard-jones", 1), random_structure(3, atoms=12)
+    potential = Potential(model, dict.fromkeys(model.species, 0.0), {})
+    atoms.symbols[:] = model.species[0]
+    plain = potential(atoms, backend="torch", partition="rcb:2", dtype="float64")
+    full = potential(atoms, backend="halocline/torch", partition="halocline/rcb:2", dtype="float64")
+    assert full.energy == plain.energy
+    with pytest.raises(UsageError, match="no backend named 'somebody/torch'"):
+        potential(atoms, backend="somebody/torch")
+
+
+def test_stranger_cannot_take_the_place_of_a_backend_of_the_box():
+    """Executors and evaluators are selected in the same way, so they share their names."""
+    stranger = Component("torch", "nowhere:Nothing", kind="evaluator", distribution="a-plugin")
+    known = Registry((*registry().plugins, Plugin("mine", "a-plugin", "1", components=(stranger,))))
+    assert known.find_among(("executor", "evaluator"), "torch", "backend").distribution == "halocline"
+    assert known.find_among(("executor", "evaluator"), "a-plugin/torch", "backend") is stranger

@@ -13,7 +13,7 @@ class Request:
 
     Attributes:
         model: name in a zoo, or path.
-        prune: message-passing layers to keep; None for all.
+        prune: message-passing layers to keep, or a pruner with options; None to keep all.
         backend: executor with options.
         dtype: of the network.
         device: where to run.
@@ -24,7 +24,7 @@ class Request:
     """
 
     model: str
-    prune: int | None
+    prune: int | str | None
     backend: str
     dtype: str
     device: str

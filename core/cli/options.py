@@ -43,7 +43,11 @@ def add_model_choice(group: Any) -> None:
 
 def add_prune(group: Any) -> None:
     """Add how much of the model to keep."""
-    group.add_argument("--prune", type=int, metavar="K", help="keep the first K message-passing layers [all]")
+    group.add_argument(
+        "--prune",
+        metavar="K|SPEC",
+        help=f"keep the first K message-passing layers, or {spec_help('pruner')} [all]",
+    )
 
 
 def add_dtype(group: Any) -> None:

@@ -11,20 +11,22 @@ from halocline.context import in_evaluation_context
 from halocline.errors import CheckpointError, unknown_name
 from halocline.model.build import build_backbone
 from halocline.model.potential import Potential
+from halocline.model.prune import pruned
 from halocline.plugin import registry
 
 
 @in_evaluation_context
-def load(name_or_path: str | os.PathLike[str], prune: int | None = None) -> Potential:
+def load(name_or_path: str | os.PathLike[str], prune: int | str | None = None) -> Potential:
     """Load a model of the zoo by name, or a checkpoint from a file.
 
     Args:
         name_or_path: a name such as those that ``halocline zoo list`` prints; or a path, which exists, ends in
             ``.safetensors`` or contains a separator.
-        prune: keep only the first so many message-passing layers.
+        prune: keep only the first so many message-passing layers; or the name of a pruner with its options, such as
+            ``depth:layers=2``.
 
     Raises:
-        UsageError: no model of this name, or no such layers.
+        UsageError: no model of this name, no such pruner, or the model cannot be pruned so.
         ZooError: the model could not be fetched.
         CheckpointError: the file is missing, damaged, or does not fit its own config.
         PluginError: the plugin that brings the backbone cannot be imported.
@@ -39,17 +41,17 @@ def load(name_or_path: str | os.PathLike[str], prune: int | None = None) -> Pote
 
 @in_evaluation_context
 def build_potential(
-    checkpoint: Checkpoint, prune: int | None = None, where: str = "of the checkpoint"
+    checkpoint: Checkpoint, prune: int | str | None = None, where: str = "of the checkpoint"
 ) -> Potential:
     """Make a checkpoint a potential.
 
     Args:
         checkpoint: a model.
-        prune: keep only the first so many message-passing layers.
+        prune: as for `load`.
         where: the weights are, for messages.
 
     Raises:
-        UsageError: no such layers, or no plugin brings the backbone.
+        UsageError: no such pruner or layers, or no plugin brings the backbone.
         CheckpointError: the weights do not fit the config.
         PluginError: the plugin that brings the backbone cannot be imported.
     """
@@ -61,7 +63,7 @@ def build_potential(
         raise CheckpointError(f"The weights {where} do not fit its config: {', '.join(odd[:5])} differ.")
     backbone.load_state_dict(checkpoint.tensors)
     if prune is not None:
-        backbone, _ = registry().load("pruner", "depth")(layers=prune).prune(backbone)
+        backbone = pruned(backbone, prune)
     return Potential(backbone.eval(), dict(checkpoint.reference_energies), dict(checkpoint.card))
 
 

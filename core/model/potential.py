@@ -15,7 +15,7 @@ from ase.data import atomic_numbers, chemical_symbols
 
 from halocline.checkpoint import Checkpoint, save_checkpoint
 from halocline.context import in_evaluation_context
-from halocline.errors import BackboneError, UnknownElementError, UsageError, unknown_name
+from halocline.errors import BackboneError, UnknownElementError, UsageError
 from halocline.evaluator import Evaluator, LocalEvaluator
 from halocline.graph import Radius, Structure
 from halocline.model.backbone import Backbone
@@ -125,18 +125,16 @@ class Potential:
         if halo not in ("auto", "recompute", "exchange"):
             raise UsageError(f"The halo rule must be auto, recompute or exchange, not {halo!r}.")
         division, spec = Division.parse(partition, memory), Spec.parse(backend)
-        evaluators = registry().names("evaluator")
-        if division.divides or spec.name in evaluators:
+        component = registry().find_among(("executor", "evaluator"), spec.name, "backend")
+        if division.divides or component.kind == "evaluator":
             require_hops(self.backbone)
-        if spec.name in evaluators:
+        if component.kind == "evaluator":
             if division.memory is not None:
                 raise UsageError(f"A bound on memory is for one process; give {spec.name} a number of parts.")
             given = {"backbone": self.backbone, "precision": Precision(dtype), "division": division}
-            kind = registry().load("evaluator", spec.name)
+            kind = registry().load("evaluator", component.qualified_name)
             return cast("Evaluator", spec.build(kind, **given, device=device, halo=halo))
-        if spec.name not in registry().names("executor"):
-            raise unknown_name("backend", spec.name, {**registry().names("executor"), **evaluators})
-        executor = spec.build(registry().load("executor", spec.name), device=device)
+        executor = spec.build(registry().load("executor", component.qualified_name), device=device)
         return LocalEvaluator(self.backbone, executor, Precision(dtype), division, exchange=halo == "exchange")
 
     def calculator(

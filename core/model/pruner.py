@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 from halocline.context import InContext
 from halocline.model.backbone import Backbone
@@ -40,7 +40,16 @@ class PruningReport:
 
 
 class Pruner(InContext, ABC):
-    """Makes a backbone smaller. The result saves, loads, lowers and partitions like any other."""
+    """Makes a backbone smaller. The result saves, loads, lowers and partitions like any other.
+
+    The constructor takes its options by keyword, each annotated as int, float, bool or str.
+
+    Attributes:
+        example: options, as ``key=value,...``, with which the conformance suite builds it to prune the small
+            examples that come in the box.
+    """
+
+    example: ClassVar[str] = ""
 
     in_context = ("prune",)
 

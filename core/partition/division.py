@@ -15,6 +15,7 @@ from halocline.partition.part import Cutter, Part, whole
 from halocline.partition.partitioner import Partitioner
 from halocline.partition.size import parse_size
 from halocline.plugin import registry
+from halocline.spec import Spec
 
 #: The partition that needs no number of parts.
 UNDIVIDED = "none"
@@ -42,25 +43,29 @@ class Division:
 
     @classmethod
     def parse(cls, text: str, memory: str | None = None) -> Self:
-        """Read ``none`` or ``NAME:PARTS``, such as ``rcb:8``; or ``NAME`` and a bound on memory, such as ``8GiB``.
+        """Read ``none`` or ``NAME:PARTS``, such as ``rcb:8``; options follow as ``rcb:8,key=value``.
 
-        With a bound, ``none`` stands for `DEFAULT_PARTITIONER`.
+        With a bound on memory, such as ``8GiB``, it is ``NAME`` or ``NAME:key=value`` without a number of parts,
+        and ``none`` stands for `DEFAULT_PARTITIONER`.
 
         Raises:
             UsageError: the text does not follow the grammar, both a bound and a number of parts are given, or no
                 plugin brings this partitioner.
         """
-        name, colon, number = text.partition(":")
+        if not isinstance(text, str):
+            raise UsageError(f"A partition is 'none', or a name and a number of parts, such as 'rcb:4', not {text!r}.")
+        name, colon, rest = text.partition(":")
+        number, _, options = ("", "", rest) if "=" in rest.partition(",")[0] else rest.partition(",")
         if memory is not None:
-            if colon:
+            if colon and (number or not options):
                 raise UsageError(
                     f"A bound on memory chooses the number of parts; say {name!r} instead of {text!r}."
                 )
             name = DEFAULT_PARTITIONER if name == UNDIVIDED else name
-            return cls(name, registry().load("partitioner", name)(), 1, parse_size(memory))
+            return cls(name, _partitioner(name, options), 1, parse_size(memory))
         if not colon and name == UNDIVIDED:
             number = "1"
-        partitioner = registry().load("partitioner", name)()
+        partitioner = _partitioner(name, options)
         if not number.isascii() or not number.isdigit() or int(number) < 1:
             raise UsageError(f"A partition is a name and a number of parts, such as {name}:4, not {text!r}.")
         return cls(name, partitioner, int(number))
@@ -85,6 +90,13 @@ class Division:
                 "Use another one, and tell its author."
             )
         return owners
+
+
+def _partitioner(name: str, options: str) -> Partitioner:
+    """Make a partitioner with its options, ``key=value,...``."""
+    spec = Spec.parse(f"{name}:{options}")
+    partitioner: Partitioner = spec.build(registry().load("partitioner", name))
+    return partitioner
 
 
 def divide(graph: Graph, parts: NDArray[np.int64], hops: int) -> Iterator[Part]:

@@ -6,6 +6,7 @@ import functools
 import importlib
 import logging
 import operator
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -58,13 +59,26 @@ class Registry:
         Raises:
             UsageError: There is none of that name, or several.
         """
-        found = [c for c in self.components(kind) if name in (c.name, c.qualified_name)]
+        return self.find_among((kind,), name, kind)
+
+    def find_among(self, kinds: Sequence[Kind], name: str, what: str) -> Component:
+        """Find a component of one of several kinds that are selected in the same way, such as backends.
+
+        Args:
+            kinds: which it may be.
+            name: plain or qualified.
+            what: they are called together, for messages.
+
+        Raises:
+            UsageError: There is none of that name, or several.
+        """
+        found = [c for kind in kinds for c in self.components(kind) if name in (c.name, c.qualified_name)]
         chosen = [c for c in found if c.distribution == BUILTIN] or found
         if not chosen:
-            raise unknown_name(kind, name, self.names(kind))
+            raise unknown_name(what, name, [known for kind in kinds for known in self.names(kind)])
         if len(chosen) > 1:
             choices = " or ".join(c.qualified_name for c in chosen)
-            raise UsageError(f"The {kind} name {name!r} is ambiguous; say {choices}.")
+            raise UsageError(f"The {what} name {name!r} is ambiguous; say {choices}.")
         return chosen[0]
 
     def load(self, kind: Kind, name: str) -> Any:

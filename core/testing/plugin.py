@@ -11,6 +11,7 @@ from halocline.executor import Executor
 from halocline.exporter import Exporter
 from halocline.model import Backbone
 from halocline.model.build import build_backbone
+from halocline.model.prune import make_pruner
 from halocline.model.pruner import Pruner
 from halocline.partition import Partitioner
 from halocline.plugin import Component, Kind, Plugin, registry
@@ -124,7 +125,8 @@ def _partitioner(label: str, target: Any) -> list[CheckResult]:
 
 def _pruner(label: str, target: Any) -> list[CheckResult]:
     _require_subclass(label, target, Pruner)
-    reports = [_labelled(f"{label} on {b.name}", check_pruner(target(layers=1), b)) for b in _examples()]
+    pruner = make_pruner(f"{label}:{target.example}" if target.example else label)
+    reports = [_labelled(f"{label} on {b.name}", check_pruner(pruner, b)) for b in _examples()]
     return [result for report in reports for result in report]
 
 

@@ -22,6 +22,8 @@ class DepthPruner(Pruner):
         layers: how many layers to keep, at least one.
     """
 
+    example = "layers=1"
+
     def __init__(self, layers: int) -> None:
         self.layers = layers
 
