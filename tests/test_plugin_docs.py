@@ -70,7 +70,8 @@ def test_pruner_of_the_docs_prunes(install):
     assert energy("--prune", "share:keep=0.01") == expected[1]
     assert energy("--prune", "halocline-share/share:keep=1.0") == energy()
     script = (
-        "import halocline; model = halocline.load('water-revpbe0d3-schnet', prune='halocline-share/share:keep=0.01');"
+        "import halocline; name, prune = 'water-revpbe0d3-schnet', 'halocline-share/share:keep=0.01';"
+        "model = halocline.load(name, prune=prune);"
         "print(len(model.backbone.layers))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -50,7 +50,10 @@ FAULTS = {
     "API version that is a truth value": ("halocline_api = True", "states halocline_api = True"),
     "summary that is no text": (HOOK + "return [Component('x', 'm:a', 3)]", "component summary 3 is malformed"),
     "summary of two lines": (HOOK + "return [Component('x', 'm:a', 'a\\nb')]", "component summary 'a\\nb' is"),
-    "escape sequence in a summary": (HOOK + "return [Component('x', 'm:a', '\\x1b[2J')]", "'\\x1b[2J' is malformed"),
+    "escape sequence in a summary": (
+        HOOK + "return [Component('x', 'm:a', '\\x1b[2J')]",
+        "'\\x1b[2J' is malformed",
+    ),
     "Ctrl-C of its own": ("raise KeyboardInterrupt", "importing a_plugin failed: KeyboardInterrupt"),
     "error of no known root": ("class E(BaseException): pass\nraise E('no')", "failed: E: no"),
     "error without words": (
@@ -64,7 +67,10 @@ FAULTS = {
         "halocline_zoos returned (it cannot even say so: SystemExit)",
     ),
     "result that is endless": (HOOK + "return 'x' * 10**7", "halocline_backbones returned 'xxx"),
-    "end of the process": ("import os\nos._exit(0)", "in a process of its own it ended the process without a word"),
+    "end of the process": (
+        "import os\nos._exit(0)",
+        "in a process of its own it ended the process without a word",
+    ),
     "end of the process in a hook": (
         "import os\n" + HOOK + "os._exit(3)",
         "in a process of its own it left with status 3",
@@ -100,7 +106,9 @@ HARMLESS = {
     "closed streams": "import sys\nsys.stdout.close()\nsys.stderr.close()\nsys.__stdout__.close()\n",
     "closed files": "import os\nos.close(0)\nos.close(1)\nos.close(2)\n",
     "function for the end": "import atexit, time\natexit.register(time.sleep, 99)\n",
-    "daemon thread": "import threading, time\nthreading.Thread(target=time.sleep, args=(99,), daemon=True).start()\n",
+    "daemon thread": (
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(99,), daemon=True).start()\n"
+    ),
     "processes left behind": "import subprocess\n[subprocess.Popen(['sleep', '99']) for _ in range(20)]\n",
     "output of its children": "import subprocess\nsubprocess.run(['echo', 'Welcome!'])\n",
 }
@@ -271,7 +279,9 @@ def is_running(pid):
 @pytest.mark.parametrize("change", CHANGES)
 def test_change_of_the_process_is_reported_and_stays_outside(install, change):
     install(f"{IMPORTS}{change}\n{HOOK}return []")
-    state = {switch: switch.read(sys.modules[switch.module]) for switch in SWITCHES if switch.module in sys.modules}
+    state = {
+        switch: switch.read(sys.modules[switch.module]) for switch in SWITCHES if switch.module in sys.modules
+    }
     plugin = found()
     assert (plugin.status, plugin.reason) == ("warned", f"importing it changes {CHANGES[change]}")
     for switch, before in state.items():
@@ -284,7 +294,9 @@ def test_change_by_a_target_is_put_back_with_a_warning(install, fresh_registry, 
     install(HOOK + "return [Component('x', 'a_target:Thing')]")
     install(f"{IMPORTS}import numpy, torch\n{change}\nclass Thing: pass", "B", "a_target", "[other]\n")
     known = fresh_registry()
-    state = {switch: switch.read(sys.modules[switch.module]) for switch in SWITCHES if switch.module in sys.modules}
+    state = {
+        switch: switch.read(sys.modules[switch.module]) for switch in SWITCHES if switch.module in sys.modules
+    }
     assert known.load("backbone", "x").__name__ == "Thing"
     for switch, before in state.items():
         assert not switch.differs(before, switch.read(sys.modules[switch.module])), switch.label
@@ -302,7 +314,9 @@ def test_warning_filters_are_put_back_without_a_word(install, fresh_registry, ca
     assert caplog.text == ""
 
 
-@pytest.mark.parametrize("harmless", [name for name in HARMLESS if name not in ("function for the end", "processes left behind")])
+@pytest.mark.parametrize(
+    "harmless", [name for name in HARMLESS if name not in ("function for the end", "processes left behind")]
+)
 def test_output_of_a_target_goes_to_standard_error(install, harmless):
     """In a process of its own, since some of it closes the very streams."""
     install(HOOK + "return [Component('x', 'a_target:Thing')]")

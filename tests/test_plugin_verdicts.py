@@ -176,7 +176,9 @@ def test_only_what_is_used_is_imported(site):
 
 @pytest.mark.parametrize("name", ["run", "halocline/run", "greet", "a-plugin/greet"])
 def test_command_is_selected_by_its_name_and_its_full_name(site, name):
-    site.write(HEAD + "@hookimpl\ndef halocline_commands():\n    return [Component('greet', 'a_target:add', '5 %')]\n")
+    site.write(
+        HEAD + "@hookimpl\ndef halocline_commands():\n    return [Component('greet', 'a_target:add', '5 %')]\n"
+    )
     (site.folder / "a_target.py").write_text(
         "print('imported')\ndef add(parser):\n    parser.set_defaults(run=lambda options: print('hello') or 0)\n"
     )
@@ -195,7 +197,9 @@ def test_command_is_selected_by_its_name_and_its_full_name(site, name):
 @pytest.mark.slow  # imports torch
 def test_conformance_of_what_crashes_is_a_failure(site, target, message):
     (site.folder / "a_target.py").write_text(target)
-    done = subprocess.run([*MAIN, "plugins", "check", "half", "--json"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*MAIN, "plugins", "check", "half", "--json"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1, done.stderr
     answer = json.loads(done.stdout)
     assert answer["ok"] is False

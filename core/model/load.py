@@ -22,8 +22,8 @@ def load(name_or_path: str | os.PathLike[str], prune: int | str | None = None) -
     Args:
         name_or_path: a name such as those that ``halocline zoo list`` prints; or a path, which exists, ends in
             ``.safetensors`` or contains a separator.
-        prune: keep only the first so many message-passing layers; or the name of a pruner with its options, such as
-            ``depth:layers=2``.
+        prune: keep only the first so many message-passing layers; or the name of a pruner with its options, such
+            as ``depth:layers=2``.
 
     Raises:
         UsageError: no model of this name, no such pruner, or the model cannot be pruned so.

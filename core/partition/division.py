@@ -53,7 +53,9 @@ class Division:
                 plugin brings this partitioner.
         """
         if not isinstance(text, str):
-            raise UsageError(f"A partition is 'none', or a name and a number of parts, such as 'rcb:4', not {text!r}.")
+            raise UsageError(
+                f"A partition is 'none', or a name and a number of parts, such as 'rcb:4', not {text!r}."
+            )
         name, colon, rest = text.partition(":")
         number, _, options = ("", "", rest) if "=" in rest.partition(",")[0] else rest.partition(",")
         if memory is not None:

@@ -102,7 +102,7 @@ class _Kept:
             os.close(self.copy)
         stream = self.stream
         if stream is not None and stream.closed and self.opened is not None:
-            stream = open(self.number, closefd=False, **self.opened)  # noqa: SIM115, PTH123 - it stays open
+            stream = open(self.number, closefd=False, **self.opened)  # noqa: SIM115 - it stays open
             if getattr(sys, f"__{self.name}__") is self.stream:
                 setattr(sys, f"__{self.name}__", stream)
         setattr(sys, self.name, stream)

@@ -183,9 +183,7 @@ SWITCHES = (
         lambda m: m.get_rng_state().tolist(),
         lambda m, v: m.set_rng_state(m.tensor(v, dtype=m.uint8, device="cpu")),
     ),
-    _of_functions(
-        "torch's default dtype", "torch", "get_default_dtype", "set_default_dtype", lambda m: m.float32
-    ),
+    _of_functions("torch's default dtype", "torch", "get_default_dtype", "set_default_dtype", lambda m: m.float32),
     Switch(
         "torch's default device",
         "torch",
