@@ -71,7 +71,7 @@ class _ExactProducts:
 
 def _products() -> tuple[Any, Any]:
     """Torch's switches of products on GPUs and on CPUs."""
-    return torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
+    return torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
 
 
 def _general() -> str | None:
