@@ -94,8 +94,8 @@ def test_unreadable_file_is_one_sentence(tmp_path, capsys, content, name):
 
 @pytest.mark.parametrize("cut", range(1, 60))
 def test_truncated_file_is_never_read_as_shorter_numbers(crystal, tmp_path, cut):
-    from halocline.cli.structures import read_frames
     from halocline.errors import StructureError
+    from halocline.structures.read import read_frames
 
     path = tmp_path / "cut.extxyz"
     write(path, [crystal, crystal])

@@ -15,10 +15,10 @@ import halocline
 from halocline.bench.memory import available_memory, peak_memory
 from halocline.bench.request import Request
 from halocline.bench.structures import Motion, disordered_box, repeated
-from halocline.cli.structures import read_frames
 from halocline.errors import StructureError
 from halocline.plugin import registry
 from halocline.spec import Spec
+from halocline.structures.read import read_frames
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -47,8 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     from halocline.cli.interruption import held_back
     from halocline.cli.output import progress, say
-    from halocline.cli.structures import read_frames
     from halocline.dynamics import Output, run_dynamics
+    from halocline.structures.read import read_frames
 
     settings, output = _settings(arguments), Output(Path(arguments.output))
     steps = _number_of_steps(arguments)

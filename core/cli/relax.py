@@ -55,10 +55,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     from halocline.cli.interruption import held_back
     from halocline.cli.output import progress, say
-    from halocline.cli.structures import read_frames
     from halocline.dynamics.records import frame_bytes
     from halocline.dynamics.relaxation import Goal, relax
     from halocline.files import write_atomically
+    from halocline.structures.read import read_frames
 
     names = ("optimiser", "fmax", "max_steps", "cell", "hydrostatic", "pressure")
     goal = Goal(**{name: getattr(arguments, name) for name in names})
@@ -89,8 +89,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _files(structure: Path, *, overwrite: bool) -> dict[str, Path]:
     """The files of a relaxation, none of which may be there already unless they may be replaced."""
-    from halocline.cli.structures import check_output
     from halocline.errors import UsageError
+    from halocline.structures.write import check_output
 
     check_output(structure)
     files = {

@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         HaloclineError: a file, structure, model or option is no good.
     """
     from halocline.cli.output import emit_json, progress, table
-    from halocline.cli.structures import read_frames
+    from halocline.structures.read import read_frames
 
     _check_output(arguments)
     frames = [
@@ -51,9 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
             results.append(_evaluate(potential, atoms, options, f"{name}, frame {index}"))
             advance()
     if arguments.output:
-        _write(
-            arguments.output, [_labelled(frame[2], result) for frame, result in zip(frames, results, strict=True)]
-        )
+        _write(arguments.output, [frame[2] for frame in frames], results)
     records = [_record(*frame, result) for frame, result in zip(frames, results, strict=True)]
     if arguments.json:
         emit_json(records)
@@ -66,8 +64,8 @@ def _check_output(arguments: argparse.Namespace) -> None:
     """Refuse an output that cannot be written, or that would replace an input."""
     from pathlib import Path
 
-    from halocline.cli.structures import check_output
     from halocline.errors import UsageError
+    from halocline.structures.write import check_output
 
     if arguments.output is None:
         return
@@ -116,30 +114,16 @@ def _row(record: dict[str, Any]) -> list[object]:
     return [*cells, *numbers, pressure]
 
 
-def _labelled(atoms: Atoms, result: Result) -> Atoms:
-    """A copy that carries the results; labels that the file brought move to ``REF_`` names."""
-    from ase.calculators.singlepoint import SinglePointCalculator
-
-    copy: Atoms = atoms.copy()
-    reference = getattr(atoms.calc, "results", {})
-    for name, place in (("energy", copy.info), ("stress", copy.info), ("forces", copy.arrays)):
-        if name in reference:
-            place.setdefault(f"REF_{name}", reference[name])
-    results = {"energy": result.energy, "energies": result.energies, "forces": result.forces}
-    if result.stress is not None:
-        results["stress"] = result.stress
-    copy.calc = SinglePointCalculator(copy, **results)
-    return copy
-
-
-def _write(path: str, frames: list[Atoms]) -> None:
-    import io
+def _write(path: str, frames: list[Atoms], results: list[Result]) -> None:
     from pathlib import Path
 
-    from ase.io.extxyz import write_extxyz
-
     from halocline.files import write_atomically
+    from halocline.structures.constraints import warn_of_unwritable
+    from halocline.structures.write import extended_xyz, labelled
 
-    text = io.StringIO()
-    write_extxyz(text, frames)
-    write_atomically(Path(path), text.getvalue().encode())
+    for atoms in frames:
+        warn_of_unwritable(atoms)
+    names = ("energy", "energies", "forces", "stress")
+    labels = ({name: getattr(result, name) for name in names} for result in results)
+    text = extended_xyz([labelled(*pair) for pair in zip(frames, labels, strict=True)])
+    write_atomically(Path(path), text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from ase.md.verlet import VelocityVerlet
 
 from halocline.dynamics.settings import Settings
 from halocline.errors import StructureError
+from halocline.structures.unused import unused_columns
+
+_LOG = logging.getLogger(__name__)
 
 #: Variables of an integrator beyond atoms, step and random numbers that its next step depends on or reports.
 #: Forces are not among them: they are a function of the positions alone.
@@ -42,6 +46,8 @@ def prepare(atoms: Atoms, settings: Settings, rng: np.random.Generator) -> Atoms
     if np.any(atoms.get_momenta()):
         atoms.set_momenta(atoms.get_momenta())  # once more, under the constraint
     else:
+        for sentence in unused_columns(atoms):
+            _LOG.warning(sentence)
         thermalize_momenta(atoms, settings.temperature, rng=rng)
     return atoms
 

@@ -18,16 +18,20 @@ from typing import Any, Self, final
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io.extxyz import write_extxyz
 from numpy.typing import NDArray
 
 from halocline.dynamics.sample import COLUMNS
 from halocline.errors import DynamicsError
+from halocline.structures.constraints import writable
+from halocline.structures.unused import STATE_COLUMNS, STATES
+from halocline.structures.write import extended_xyz
 
 #: The mark of a file that is still to be written.
 EMPTY = {"length": 0, "sha256": hashlib.sha256().hexdigest()}
 _BLOCK = 1 << 20
-#: What a frame carries besides symbols, positions, cell and momenta.
+#: Columns that belong to the atoms, whatever step they are at.
+_COLUMNS = ("tags", "masses", "momenta", *STATE_COLUMNS)
+#: What a frame carries of the calculator's results.
 _RESULTS = ("energy", "forces", "stress", "energies")
 
 
@@ -115,18 +119,17 @@ class AppendedFile:
 def frame_bytes(atoms: Atoms, **info: float) -> bytes:
     """Format a frame as extended XYZ: positions, momenta if any, energies, forces, stress, and what `info` adds.
 
-    Nothing else of the atoms goes along: labels that a structure brought are not those of its later frames.
+    With it go tags, masses, constraints, and charges and spins, so that another command can go on from it. Nothing
+    else of the atoms does: labels that a structure brought are not those of its later frames.
     """
     frame = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    if atoms.has("masses"):
-        frame.set_masses(atoms.get_masses())
-    if atoms.has("momenta"):
-        frame.set_momenta(atoms.get_momenta())
-    frame.info.update(info)
+    for name in _COLUMNS:
+        if atoms.has(name):
+            frame.set_array(name, atoms.arrays[name])
+    frame.set_constraint(writable(atoms))
+    frame.info.update({name: atoms.info[name] for name in STATES if name in atoms.info} | info)
     frame.calc = SinglePointCalculator(frame, **_results(atoms))
-    text = io.StringIO()
-    write_extxyz(text, [frame])
-    return text.getvalue().encode()
+    return extended_xyz([frame])
 
 
 def row_bytes(row: Sequence[str]) -> bytes:

@@ -19,6 +19,7 @@ from halocline.dynamics.guards import why_failed
 from halocline.dynamics.records import EMPTY, AppendedFile, frame_bytes, row_bytes
 from halocline.dynamics.sample import static_pressure
 from halocline.errors import DynamicsError, StructureError, UsageError, unknown_name
+from halocline.structures.constraints import warn_of_unwritable
 from halocline.typed_table import settle_fields
 
 #: FIRE: Bitzek et al., Phys. Rev. Lett. 97, 170201 (2006). LBFGS, BFGS: quasi-Newton, limited and full memory.
@@ -123,6 +124,7 @@ def relax(
     atoms = atoms.copy()
     atoms.calc = calculator
     atoms.get_forces()  # a structure that cannot be evaluated shows here, before any file is touched
+    warn_of_unwritable(atoms)
     with ExitStack() as stack:
         frames = stack.enter_context(AppendedFile(path, EMPTY))
         rows = stack.enter_context(AppendedFile(log, EMPTY))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halocline.errors import StructureError
+from halocline.structures.occupancies import refuse_partial
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -39,8 +40,10 @@ class Structure:
         """Copy what matters out of an ASE object and check it.
 
         Raises:
-            StructureError: no atoms; positions or cell not finite; periodic vectors that span no volume.
+            StructureError: no atoms; positions or cell not finite; periodic vectors that span no volume; sites
+                that are occupied in part.
         """
+        refuse_partial(atoms)
         structure = cls(
             numbers=np.array(atoms.numbers, dtype=np.int64),
             positions=np.array(atoms.positions, dtype=np.float64),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import threading
 from dataclasses import dataclass, field
@@ -25,11 +26,14 @@ from halocline.partition import Division
 from halocline.plugin import registry
 from halocline.program import Precision
 from halocline.spec import Spec
+from halocline.structures.unused import about_states, unused_states
 
 if TYPE_CHECKING:
     from ase import Atoms
 
     from halocline.model.calculator import HaloclineCalculator
+
+_LOG = logging.getLogger(__name__)
 
 #: Energies in float32 are good to a µeV per atom once reference energies stay outside; most users want the speed.
 DEFAULT_DTYPE = Precision.FLOAT32
@@ -55,6 +59,7 @@ class Potential:
     _evaluators: dict[tuple[str | None, ...], Evaluator] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+    _said: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
     _making: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -157,6 +162,7 @@ class Potential:
     def evaluate_with(self, evaluator: Evaluator, atoms: Atoms) -> Result:
         """Evaluate one structure with an evaluator from `evaluator`; errors as for a call."""
         structure = Structure.from_atoms(atoms)
+        self._say_unused(atoms)
         reference = self._reference(structure)
         result = evaluator.evaluate(structure)
         return dataclasses.replace(result, energies=result.energies + reference)
@@ -176,6 +182,13 @@ class Potential:
             card=self.card,
         )
         save_checkpoint(Path(path), checkpoint)
+
+    def _say_unused(self, atoms: Atoms) -> None:
+        """Say once of each charge, spin or field that it changes nothing."""
+        new = {name: text for name, text in unused_states(atoms).items() if name not in self._said}
+        if new:
+            self._said.update(new)
+            _LOG.warning(about_states(new))
 
     def _reference(self, structure: Structure) -> np.ndarray:
         """Reference energy of each atom, (N,) in eV; refuses elements the model does not know."""

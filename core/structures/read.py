@@ -9,11 +9,12 @@ from pathlib import Path
 from ase import Atoms
 from ase.io import read
 
-from halocline.errors import StructureError, UsageError
+from halocline.errors import StructureError
+from halocline.structures.constraints import simplify
+from halocline.structures.write import EXTENSIONS
 
 #: The file argument that stands for standard input.
 STANDARD_INPUT = "-"
-_LINE_FORMATS = (".xyz", ".extxyz")
 
 
 def read_frames(source: str) -> list[Atoms]:
@@ -30,7 +31,7 @@ def read_frames(source: str) -> list[Atoms]:
             _check_last_line(source, text := sys.stdin.read())
             frames = read(io.StringIO(text), index=":", format="extxyz")
         else:
-            if source.endswith(_LINE_FORMATS):
+            if source.endswith(EXTENSIONS):
                 _check_last_line(source, Path(source).read_bytes().decode(errors="replace"))
             frames = read(Path(source), index=":", do_not_split_by_at_sign=True)
     except StructureError:
@@ -39,19 +40,9 @@ def read_frames(source: str) -> list[Atoms]:
         raise StructureError(f"{_name(source)} cannot be read as structures: {_reason(error)}.") from error
     if not frames:
         raise StructureError(f"{_name(source)} holds no structure.")
+    for atoms in frames:
+        simplify(atoms)
     return list(frames)
-
-
-def check_output(path: Path) -> None:
-    """Find out before hours of work that structures cannot be written to a file.
-
-    Raises:
-        UsageError: the folder is missing, or the name promises another format than extended XYZ.
-    """
-    if path.suffix not in _LINE_FORMATS:
-        raise UsageError(f"--output {path} is written as extended XYZ; let its name end in .extxyz or .xyz.")
-    if not path.parent.is_dir():
-        raise UsageError(f"The folder of --output {path} does not exist; make it first.")
 
 
 def _check_last_line(source: str, text: str) -> None:

@@ -1,0 +1,106 @@
+"""Structures as extended XYZ."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io.extxyz import per_atom_properties, write_extxyz
+from ase.spacegroup import Spacegroup
+
+from halocline.errors import UsageError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from numpy.typing import NDArray
+
+_LOG = logging.getLogger(__name__)
+
+#: What a name may end in where extended XYZ is written.
+EXTENSIONS = (".xyz", ".extxyz")
+
+
+def extended_xyz(frames: Sequence[Atoms]) -> bytes:
+    """Format structures as extended XYZ in UTF-8: columns, results, constraints, and entries of the comment line.
+
+    Args:
+        frames: results are taken from their calculators as they are, without constraints applied.
+    """
+    lost = {str(name) for atoms in frames for name, value in atoms.info.items() if not _has_a_form(value)}
+    if lost:
+        _LOG.warning("Extended XYZ has no form for the entry %s; left out.", ", ".join(sorted(lost)))
+    text = io.StringIO()
+    write_extxyz(text, [_plain(atoms) for atoms in frames])
+    return text.getvalue().encode(errors="replace")
+
+
+def labelled(atoms: Atoms, results: Mapping[str, Any]) -> Atoms:
+    """A copy that carries results; those that the structure brought move to ``REF_`` names.
+
+    Args:
+        atoms: stays as it is.
+        results: by ASE's names; None for what there is not.
+    """
+    copy: Atoms = atoms.copy()
+    for name, value in getattr(atoms.calc, "results", {}).items():
+        place = copy.arrays if name in per_atom_properties else copy.info
+        place.setdefault(f"REF_{name}", value)
+    given = {name: value for name, value in results.items() if value is not None}
+    for name in given:
+        for place in (copy.info, copy.arrays):
+            if name in place:  # not from extended XYZ, whose reader takes them for results
+                place.setdefault(f"REF_{name}", place.pop(name))
+    copy.calc = SinglePointCalculator(copy, **given)
+    return copy
+
+
+def check_output(path: Path) -> None:
+    """Find out before hours of work that structures cannot be written to a file.
+
+    Raises:
+        UsageError: the folder is missing, or the name promises another format than extended XYZ.
+    """
+    if path.suffix not in EXTENSIONS:
+        raise UsageError(f"--output {path} is written as extended XYZ; let its name end in .extxyz or .xyz.")
+    if not path.parent.is_dir():
+        raise UsageError(f"The folder of --output {path} does not exist; make it first.")
+
+
+def _plain(atoms: Atoms) -> Atoms:
+    """The structure with columns that have a form in extended XYZ, and entries that stay on one line."""
+    info = {name: _one_line(value) for name, value in atoms.info.items() if _has_a_form(value)}
+    columns = {name: _two_dimensional(column) for name, column in atoms.arrays.items()}
+    if all(columns[name] is atoms.arrays[name] for name in columns) and info == atoms.info:
+        return atoms
+    frame: Atoms = atoms.copy()
+    frame.info, frame.arrays, frame.calc = info, columns, atoms.calc
+    return frame
+
+
+def _has_a_form(value: Any) -> bool:
+    """Whether an entry can be written so that it is read again."""
+    if isinstance(value, str | bool | float | int | Spacegroup | np.generic):
+        return True
+    try:
+        json.dumps(value.tolist() if isinstance(value, np.ndarray) else value)
+    except (TypeError, ValueError):
+        return False
+    return value is not None
+
+
+def _one_line(value: Any) -> Any:
+    """Text without line breaks, which would end the comment, and with backslashes that a reader gives back."""
+    return " ".join(value.replace("\\", "\\\\").splitlines()) if isinstance(value, str) else value
+
+
+def _two_dimensional(column: NDArray[Any]) -> NDArray[Any]:
+    """Numbers, text or truth values in one or two dimensions."""
+    if column.dtype.kind == "u":
+        column = column.astype(np.int64)
+    return column if column.ndim <= 2 else column.reshape(len(column), -1)
