@@ -1,6 +1,7 @@
 """What torch compiles gives what the eager definition gives, on all sizes, and is used only where it was made."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,8 +15,9 @@ from ase import Atoms
 
 from halocline.aggregation import Form
 from halocline.artefacts import compiler as cpp
+from halocline.artefacts import program_key
 from halocline.backends.torch import package
-from halocline.backends.torch.compiler import require_agreement
+from halocline.backends.torch.compiler import KERNELS, keep_kernels_private, require_agreement
 from halocline.backends.torch.executor import TorchExecutor
 from halocline.backends.torch.exporter import AotExporter
 from halocline.backends.torch.graph import compilable
@@ -41,8 +43,9 @@ REFERENCE_ENERGY = -13.6
 def cache(tmp_path_factory):
     """A cache of its own, shared by the tests of this file."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HALOCLINE_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        yield
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("HALOCLINE_CACHE_DIR", str(folder))
+        yield folder
 
 
 def model(name):
@@ -101,9 +104,13 @@ def lowered(program):
 
 
 @pytest.fixture(scope="module")
-def built(lowered, cache):
+def built(program, lowered, cache):
     """The package of the quick model."""
-    return package.cached_package(lowered, "cpu")
+    package.cached_package(program, lowered, "cpu")
+    key = program_key(program, lowered)
+    records = {path: json.loads(path.read_text())["key"] for path in (cache / "artefacts").glob("*.json")}
+    (record,) = [path for path, found in records.items() if key.items() <= found.items()]
+    return record.with_suffix(package.SUFFIX)
 
 
 def test_a_second_session_builds_nothing(program, built, monkeypatch):
@@ -111,7 +118,7 @@ def test_a_second_session_builds_nothing(program, built, monkeypatch):
     TorchExecutor(device="cpu", compile="aot").prepare(program)
 
 
-def test_a_damaged_package_is_built_again(lowered, built, monkeypatch, caplog):
+def test_a_damaged_package_is_built_again(program, lowered, built, monkeypatch, caplog):
     good, builds = built.read_bytes(), []
 
     def build(lowered, device, path):
@@ -120,9 +127,19 @@ def test_a_damaged_package_is_built_again(lowered, built, monkeypatch, caplog):
 
     monkeypatch.setattr(package, "build_package", build)
     built.write_bytes(good[: len(good) // 2])
-    assert package.cached_package(lowered, "cpu").read_bytes() == good
+    assert package.cached_package(program, lowered, "cpu").manifest == lowered.manifest
+    assert built.read_bytes() == good
     assert builds == ["lennard-jones"]
     assert "damaged" in caplog.text
+
+
+def test_a_package_that_was_found_is_held_against_the_program(program, lowered, built, monkeypatch):
+    """Whatever the key has left out shows in the numbers."""
+    held = []
+    monkeypatch.setattr(package, "build_package", None)
+    monkeypatch.setattr(package, "require_agreement", lambda *arguments: held.append(arguments))
+    found = package.cached_package(program, lowered, "cpu")
+    assert held == [(lowered, found.run, "cpu")]
 
 
 def test_threads_change_no_bit_between_calls(built, lowered):
@@ -201,6 +218,26 @@ def test_without_a_compiler(program, monkeypatch, compile_something):
     assert cpp.find_compiler() is None
     with pytest.raises(UsageError, match=r"install g\+\+"):
         compile_something(program)
+
+
+def test_kernels_lie_where_only_the_user_can_write(cache, tmp_path, monkeypatch):
+    for variable in KERNELS:
+        monkeypatch.delenv(variable, raising=False)
+    keep_kernels_private()
+    assert Path(os.environ[KERNELS[0]]) == cache / "inductor"
+    assert (cache / "inductor").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("variable", KERNELS)
+@pytest.mark.parametrize("way", ["inductor", "aot"])
+def test_kernels_are_taken_from_no_folder_that_others_can_write(program, way, variable, tmp_path, monkeypatch):
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o777)
+    monkeypatch.setenv(variable, str(tmp_path / "shared"))
+    if way == "aot":
+        monkeypatch.setenv("HALOCLINE_CACHE_DIR", str(tmp_path / "empty"))
+    with pytest.raises(ArtefactError, match="shared has the mode 777, so that others can write to it"):
+        TorchExecutor(device="cpu", compile=way).prepare(program)
 
 
 def test_an_unknown_way_to_compile():

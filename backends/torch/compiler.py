@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -14,13 +16,18 @@ from torch.fx.experimental import _config as symbolic_shapes
 
 from halocline.artefacts.compiler import find_compiler
 from halocline.backends.torch.samples import samples
+from halocline.cache import own_cache
 from halocline.errors import ArtefactError, UsageError
 from halocline.lowering import Lowered
+from halocline.ownership import make_own_folder
 from halocline.program import Precision
 
 #: Kernels ask how many threads there are when they run: what was compiled on one core may run on many, and a host
 #: that wants one gets one.
 OPTIONS: Final[dict[str, Any]] = {"cpp.dynamic_threads": True}
+
+#: Environment variables by which hosts choose where torch keeps kernels; torch itself sets the first one.
+KERNELS: Final = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
 
 #: Largest difference from the graph as lowered, by the largest value: compilers fuse and reorder, no more.
 AGREEMENT: Final = {Precision.FLOAT64: 1e-10, Precision.FLOAT32: 1e-5}
@@ -37,6 +44,27 @@ def require_compiler() -> None:
             "Compiling programs needs a C++ compiler, and there is none here: install g++, name yours in the "
             "environment variable CXX, or use compile=none."
         )
+
+
+def keep_kernels_private() -> None:
+    """Have torch keep the kernels that it compiles where only the user can write.
+
+    It runs what it finds there. By itself it would take a folder in the system's place for temporary files, whose
+    name anyone can foresee and another user can have made.
+
+    Raises:
+        ArtefactError: there is no such folder, or the host's own choice is none.
+    """
+    try:
+        for variable in KERNELS:
+            if variable in os.environ:
+                make_own_folder(Path(os.environ[variable]), link=True)
+        os.environ.setdefault(KERNELS[0], str(own_cache("inductor")))
+    except OSError as error:
+        raise ArtefactError(
+            f"torch cannot keep what it compiles: {error.strerror or error}. HALOCLINE_CACHE_DIR names another "
+            f"folder, unless {' or '.join(KERNELS)} does."
+        ) from error
 
 
 @contextmanager

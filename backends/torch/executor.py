@@ -64,9 +64,9 @@ class TorchExecutor(Executor):
             from halocline.backends.torch.inductor import compile_now
 
             return GraphSession(compile_now(lowered, self.device))
-        from halocline.backends.torch.package import cached_package, open_package
+        from halocline.backends.torch.package import cached_package
 
-        return GraphSession(open_package(cached_package(lowered, self.device), self.device).run)
+        return GraphSession(cached_package(program, lowered, self.device).run)
 
     def prepare_stages(self, program: Program) -> dict[str, StageSession]:
         """See `Executor.prepare_stages`.

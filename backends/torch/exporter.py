@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import final
 
 from halocline.aggregation import Form
-from halocline.backends.torch.compiler import require_compiler
+from halocline.backends.torch.compiler import require_agreement, require_compiler
 from halocline.backends.torch.device import resolve_device
-from halocline.backends.torch.package import SUFFIX, build_package
+from halocline.backends.torch.package import SUFFIX, build_package, open_package
 from halocline.exporter import Exporter
 from halocline.files import replacement
 from halocline.lowering import Manifest, lower_structure
@@ -39,4 +39,5 @@ class AotExporter(Exporter):
         lowered = lower_structure(program, potential.reference_energies)
         with replacement(path) as temporary:
             build_package(lowered, self._device, temporary)
+            require_agreement(lowered, open_package(temporary, self._device).run, self._device)
         return lowered.manifest

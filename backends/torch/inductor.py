@@ -10,6 +10,7 @@ from torch import Tensor
 from halocline.backends.torch.compiler import (
     OPTIONS,
     free_sizes,
+    keep_kernels_private,
     require_agreement,
     require_compiler,
     torch_warns_itself,
@@ -30,9 +31,10 @@ def compile_now(lowered: Lowered, device: str) -> Callable[..., Sequence[Tensor]
 
     Raises:
         UsageError: there is no C++ compiler.
-        ArtefactError: torch cannot compile the program, or compiles it wrongly.
+        ArtefactError: torch cannot compile the program, compiles it wrongly, or cannot keep kernels.
     """
     require_compiler()
+    keep_kernels_private()
     graph = compilable(lowered, device)
     with torch_warns_itself():
         compiled = torch.compile(graph, dynamic=True, options=OPTIONS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import zipfile
@@ -17,6 +18,7 @@ from halocline.artefacts import cached, machine_key, program_key
 from halocline.backends.torch.compiler import (
     OPTIONS,
     free_sizes,
+    keep_kernels_private,
     require_agreement,
     require_compiler,
     torch_warns_itself,
@@ -25,6 +27,7 @@ from halocline.backends.torch.graph import compilable
 from halocline.backends.torch.samples import samples
 from halocline.errors import ArtefactError
 from halocline.lowering import Lowered, Manifest
+from halocline.program import Program
 
 SUFFIX: Final = ".pt2"
 
@@ -50,14 +53,32 @@ class Package:
     run: Callable[..., Sequence[Tensor]]
 
 
-def cached_package(lowered: Lowered, device: str) -> Path:
-    """Find the package of a program in the cache, or build it; raises as `build_package` does."""
-    key = {**program_key(lowered), **machine_key(), "device": torch.device(device).type}
-    return cached(key, SUFFIX, lambda path: build_package(lowered, device, path))
+def cached_package(program: Program, lowered: Lowered, device: str) -> Package:
+    """Load the package of a program from the cache, where it is built if need be; raises as `build_package` does.
+
+    Args:
+        program: as it was frozen.
+        lowered: the same, on the CPU; every package is held against it, whether it was just built or found.
+        device: where its inputs will be.
+    """
+    key = {**program_key(program, lowered), **machine_key(), "device": torch.device(device).type}
+
+    def load(data: bytes) -> Package:
+        package = open_package(io.BytesIO(data), device)
+        require_agreement(lowered, package.run, device)
+        return package
+
+    return cached(
+        key,
+        SUFFIX,
+        lambda path: build_package(lowered, device, path),
+        load,
+        f"the program of {lowered.manifest.backbone!r}",
+    )
 
 
 def build_package(lowered: Lowered, device: str, path: Path) -> None:
-    """Compile a program and write its package.
+    """Compile a program and write its package, which is yet to be held against the program.
 
     Args:
         lowered: on the CPU.
@@ -66,11 +87,12 @@ def build_package(lowered: Lowered, device: str, path: Path) -> None:
 
     Raises:
         UsageError: there is no C++ compiler.
-        ArtefactError: torch cannot compile the program, or compiles it wrongly.
+        ArtefactError: torch cannot compile the program, or cannot keep kernels.
     """
     from torch._inductor import aoti_compile_and_package
 
     require_compiler()
+    keep_kernels_private()
     manifest = lowered.manifest
     metadata = {MANIFEST: json.dumps(manifest.to_json()), MACHINE: json.dumps(machine_key() | {"device": device})}
     recorded, *_ = samples(manifest).values()
@@ -92,11 +114,14 @@ def build_package(lowered: Lowered, device: str, path: Path) -> None:
             raise ArtefactError(
                 f"torch {torch.__version__} cannot compile the program of {manifest.backbone!r}: {error}"
             ) from error
-    require_agreement(lowered, open_package(path, device).run, device)
 
 
-def open_package(path: Path, device: str) -> Package:
+def open_package(package: Path | io.BytesIO, device: str) -> Package:
     """Load a package after checking that it was made for this machine.
+
+    Args:
+        package: the file, or its bytes: those that were verified are then those that are run.
+        device: where its inputs will be.
 
     Raises:
         ArtefactError: it is damaged, no package of Halocline, or was made for another machine or version.
@@ -104,41 +129,44 @@ def open_package(path: Path, device: str) -> Package:
     """
     from torch._inductor import aoti_load_package
 
-    metadata = _read_metadata(path)
-    _require_this_machine(path, json.loads(metadata[MACHINE]), device)
+    name = str(package) if isinstance(package, Path) else "The compiled program"
+    metadata = _read_metadata(package, name)
+    _require_this_machine(name, json.loads(metadata[MACHINE]), device)
     manifest = Manifest.from_json(json.loads(metadata[MANIFEST]))
+    if not isinstance(package, Path):
+        package.seek(0)
     place = torch.device(device)
     index = (place.index or 0) if place.type == "cuda" else -1
     try:
-        return Package(manifest, aoti_load_package(str(path), device_index=index))
+        return Package(manifest, aoti_load_package(package, device_index=index))
     except RuntimeError as error:
-        raise ArtefactError(f"The package {path} cannot be loaded: {error}") from error
+        raise ArtefactError(f"{name} cannot be loaded: {error}") from error
 
 
-def _read_metadata(path: Path) -> dict[str, Any]:
+def _read_metadata(package: Path | io.BytesIO, name: str) -> dict[str, Any]:
     """Read what a package says of itself, before any of its code is loaded."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = [name for name in archive.namelist() if re.search(r"/aotinductor/.*_metadata\.json$", name)]
-            tables = [json.loads(archive.read(name)) for name in members]
+        with zipfile.ZipFile(package) as archive:
+            members = [each for each in archive.namelist() if re.search(r"/aotinductor/.*_metadata\.json$", each)]
+            tables = [json.loads(archive.read(each)) for each in members]
     except (OSError, zipfile.BadZipFile, ValueError) as error:
-        raise ArtefactError(f"{path} is no package that can be read: {error}.") from error
+        raise ArtefactError(f"{name} is no package that can be read: {error}.") from error
     ours = [table for table in tables if MANIFEST in table and MACHINE in table]
     if not ours:
-        raise ArtefactError(f"{path} is no package of Halocline; make one with: halocline export --backend aot")
+        raise ArtefactError(f"{name} is no package of Halocline; make one with: halocline export --backend aot")
     table: dict[str, Any] = ours[0]
     return table
 
 
-def _require_this_machine(path: Path, made_for: dict[str, str], device: str) -> None:
+def _require_this_machine(package: str, made_for: dict[str, str], device: str) -> None:
     """Compare what the code in a package depends on with what is here."""
     here = machine_key() | {"device": device}
     binding = _BINDING + (("gpu",) if torch.device(device).type == "cuda" else ())
     if torch.device(made_for["device"]).type != torch.device(device).type:
-        raise ArtefactError(f"{path} was compiled for {made_for['device']}, not for {device}; export it again.")
+        raise ArtefactError(f"{package} was compiled for {made_for['device']}, not for {device}; export it again.")
     for name in binding:
         if made_for[name] != here[name]:
             raise ArtefactError(
-                f"{path} was compiled for {name} {made_for[name]}, and here is {name} {here[name]}; "
+                f"{package} was compiled for {name} {made_for[name]}, and here is {name} {here[name]}; "
                 "export the model again on this machine."
             )

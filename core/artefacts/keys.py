@@ -11,15 +11,20 @@ import torch
 import halocline
 from halocline.artefacts.compiler import compiler_version
 from halocline.checkpoint.canonical import to_canonical_json
+from halocline.plugin.source import source_digest
 
 if TYPE_CHECKING:
     from halocline.lowering import Lowered
+    from halocline.program import Program
 
 
 def machine_key() -> dict[str, str]:
-    """What code compiled here depends on, apart from its source."""
+    """What code compiled here depends on, apart from its program.
+
+    Halocline itself may be installed editably, so that its version says too little.
+    """
     return {
-        "halocline": halocline.__version__,
+        "halocline": f"{halocline.__version__} {source_digest('halocline')}",
         "torch": torch.__version__,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
@@ -29,8 +34,17 @@ def machine_key() -> dict[str, str]:
     }
 
 
-def program_key(lowered: Lowered) -> dict[str, str]:
-    """What a lowered program is: its manifest, in which the digest of its weights stands, and its operations."""
+def program_key(program: Program, lowered: Lowered) -> dict[str, str]:
+    """What a program is: its manifest, its operations, and the numbers that they take.
+
+    Among these are weights and, as buffers, constants that stand in the source of the backbone alone.
+
+    Args:
+        program: as it was frozen.
+        lowered: the same, lowered.
+    """
+    from halocline.lowering.manifest import tensors_digest  # here, because it imports all of lowering
+
     manifest = lowered.manifest
     return {
         "kind": manifest.kind,
@@ -38,6 +52,8 @@ def program_key(lowered: Lowered) -> dict[str, str]:
         "weights": manifest.weights,
         "manifest": _digest(to_canonical_json(manifest.to_json())),
         "graph": _digest(lowered.graph.code),
+        "constants": tensors_digest(lowered.graph.named_buffers()),
+        "source": source_digest(type(program.backbone).__module__),
     }
 
 
