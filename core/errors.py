@@ -31,6 +31,10 @@ class UnknownElementError(StructureError):
     """A structure holds an element that the model was not made for."""
 
 
+class NotFiniteError(StructureError):
+    """A model gives a structure an energy, a force or a stress that is not a finite number."""
+
+
 class CheckpointError(HaloclineError):
     """A checkpoint is damaged, hostile, or of another version."""
 

@@ -239,7 +239,7 @@ FAULTS = {
     sum_over_all_atoms: {"no-neighbours", "extensivity", "receptive-field", "parts", "pruning"},
     handedness: {"reflection"},
     preferred_axis: {"rotation", "reflection"},
-    mean_over_neighbours: {"one-atom", "no-neighbours", "smoothness", "lowering"},
+    mean_over_neighbours: {"one-atom", "no-neighbours", "species", "smoothness", "lowering"},
     padding_counts: {"forms", "parts", "pruning"},
     constant_in_float64: {"float32"},
     noise: {"config", "smoothness", "lowering", "saving", "pruning", "determinism", "global-state"},

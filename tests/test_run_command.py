@@ -106,10 +106,10 @@ def test_truncated_file_is_never_read_as_shorter_numbers(crystal, tmp_path, cut)
 
 def test_missing_file_and_unknown_element_are_named(tmp_path, capsys):
     assert complaint(capsys, tmp_path / "none.cif")[0] == 1
-    write(tmp_path / "water.xyz", [Atoms("Ar"), molecule("H2O")])
+    write(tmp_path / "water.xyz", [molecule("H2O")])
     status, message = complaint(capsys, tmp_path / "water.xyz")
     assert status == 1
-    assert "water.xyz, frame 1" in message
+    assert "water.xyz, frame 0" in message
 
 
 def test_output_that_cannot_be_written_or_replaces_an_input_is_refused(crystal, tmp_path, capsys):

@@ -6,7 +6,13 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from halocline.cli.options import add_model_options, default_explained, evaluation_options, load_potential
+from halocline.cli.options import (
+    add_model_options,
+    default_explained,
+    evaluation_options,
+    load_potential,
+    located,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     calculator = potential.calculator(**evaluation_options(arguments))  # only the driver of several ranks goes on
     resume = _resumes(arguments, output)
     bar = progress(steps, f"md {arguments.ensemble}")
-    with closing(calculator), default_explained(arguments), held_back() as interruption, bar as advance:
+    named = located(arguments.structure)
+    with closing(calculator), default_explained(arguments), named, held_back() as interruption, bar as advance:
         outcome = run_dynamics(
             atoms,
             calculator,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import halocline
-from halocline.errors import UnknownElementError
+from halocline.errors import StructureError, UnknownElementError
 from halocline.plugin import Kind, registry
 
 if TYPE_CHECKING:
@@ -94,6 +94,22 @@ def default_explained(arguments: argparse.Namespace) -> Iterator[None]:
         if arguments.model:
             raise
         raise UnknownElementError(f"{error} {_about_default()}") from error
+
+
+@contextmanager
+def located(where: str) -> Iterator[None]:
+    """Say of which structure an error in the block speaks.
+
+    Args:
+        where: it comes from, such as a file and the number of a frame.
+
+    Raises:
+        StructureError: as the block does, and of the same kind.
+    """
+    try:
+        yield
+    except StructureError as error:
+        raise type(error)(f"{where}: {error}") from error
 
 
 def _about_default() -> str:

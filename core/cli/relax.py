@@ -5,7 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from halocline.cli.options import add_model_options, default_explained, evaluation_options, load_potential
+from halocline.cli.options import (
+    add_model_options,
+    default_explained,
+    evaluation_options,
+    load_potential,
+    located,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
     atoms = read_frames(arguments.structure)[-1]
     calculator = load_potential(arguments).calculator(**evaluation_options(arguments))
     bar = progress(goal.max_steps, f"relax {goal.optimiser}")
-    with closing(calculator), default_explained(arguments), held_back() as interruption, bar as advance:
+    named = located(arguments.structure)
+    with closing(calculator), default_explained(arguments), named, held_back() as interruption, bar as advance:
         relaxed, last = relax(
             atoms,
             calculator,

@@ -5,9 +5,18 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from halocline.cli.options import add_model_options, default_explained, evaluation_options, load_potential
+from halocline.cli.options import (
+    add_model_options,
+    default_explained,
+    evaluation_options,
+    load_potential,
+    located,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
     from ase import Atoms
 
     from halocline.model.result import Result
@@ -31,10 +40,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Evaluate every frame of every file.
+    """Evaluate every frame of every file; those that cannot be evaluated are named, the others kept.
+
+    Returns:
+        0, or 1 if there were such frames.
 
     Raises:
-        HaloclineError: a file, structure, model or option is no good.
+        HaloclineError: a file, model or option is no good.
     """
     from halocline.cli.output import emit_json, progress, table
     from halocline.structures.read import read_frames
@@ -45,19 +57,23 @@ def run(arguments: argparse.Namespace) -> int:
     ]
     potential = load_potential(arguments)
     options = evaluation_options(arguments)
-    results = []
-    with default_explained(arguments), progress(len(frames), "evaluating") as advance:
+    kept, results, records = [], [], []
+    complain = _complainer(arguments)
+    with progress(len(frames), "evaluating") as advance:
         for name, index, atoms in frames:
-            results.append(_evaluate(potential, atoms, options, f"{name}, frame {index}"))
+            with complain(f"{name}, frame {index}"):
+                result = potential(atoms, **options)
+                records.append(_record(name, index, atoms, result))
+                kept.append(atoms)
+                results.append(result)
             advance()
-    if arguments.output:
-        _write(arguments.output, [frame[2] for frame in frames], results)
-    records = [_record(*frame, result) for frame, result in zip(frames, results, strict=True)]
+    if arguments.output and kept:
+        _write(arguments.output, kept, results)
     if arguments.json:
         emit_json(records)
-    else:
+    elif records:
         table("", _COLUMNS, [_row(record) for record in records])
-    return 0
+    return 0 if len(kept) == len(frames) else 1
 
 
 def _check_output(arguments: argparse.Namespace) -> None:
@@ -75,22 +91,45 @@ def _check_output(arguments: argparse.Namespace) -> None:
         raise UsageError(f"--output {output} is one of the inputs; choose another name.")
 
 
-def _evaluate(potential: Any, atoms: Atoms, options: dict[str, Any], where: str) -> Result:
-    from halocline.errors import StructureError
+def _complainer(arguments: argparse.Namespace) -> Callable[[str], AbstractContextManager[None]]:
+    """Make the block in which a structure that cannot be evaluated ends in a sentence that says which it is."""
+    from contextlib import contextmanager, nullcontext
 
-    try:
-        result: Result = potential(atoms, **options)
-    except StructureError as error:
-        raise type(error)(f"{where}: {error}") from error
-    return result
+    from halocline.cli.output import say
+    from halocline.errors import StructureError, UnknownElementError
+
+    explained = False
+
+    @contextmanager
+    def complain(where: str) -> Iterator[None]:
+        nonlocal explained
+        try:
+            with nullcontext() if explained else default_explained(arguments), located(where):
+                yield
+        except StructureError as error:
+            explained = explained or isinstance(error, UnknownElementError)
+            say(f"halocline: {error}")
+
+    return complain
 
 
 def _record(name: str, index: int, atoms: Atoms, result: Result) -> dict[str, Any]:
-    """All numbers of a frame, in eV, eV/Å, eV/Å³ and GPa."""
+    """All numbers of a frame, in eV, eV/Å, eV/Å³ and GPa.
+
+    Raises:
+        NotFiniteError: the greatest force or the pressure is too large for a number.
+    """
     import numpy as np
     from ase import units
 
-    pressure = None if result.stress is None else -float(np.trace(result.stress)) / 3.0 / units.GPa
+    from halocline.errors import NotFiniteError
+
+    with np.errstate(over="ignore"):
+        force = float(np.linalg.norm(result.forces, axis=1).max())
+        pressure = None if result.stress is None else -float(np.trace(result.stress)) / 3.0 / units.GPa
+    for quantity, value in (("greatest force", force), ("pressure", pressure)):
+        if value is not None and not np.isfinite(value):
+            raise NotFiniteError(f"The {quantity} is {value}, which is not finite.")
     return {
         "file": name,
         "frame": index,
@@ -98,7 +137,7 @@ def _record(name: str, index: int, atoms: Atoms, result: Result) -> dict[str, An
         "atoms": len(atoms),
         "energy": result.energy,
         "energy_per_atom": result.energy / len(atoms),
-        "max_force": float(np.linalg.norm(result.forces, axis=1).max()),
+        "max_force": force,
         "pressure": pressure,
         "energies": result.energies,
         "forces": result.forces,

@@ -154,8 +154,9 @@ def _steps(atoms: Atoms, goal: Goal) -> Iterator[Progress]:
             return
         except Exception as error:  # whatever a calculator may raise: the forces of this step do not exist
             raise _stopped(optimiser.nsteps, why_failed(atoms, error)) from error
-        if not (np.isfinite(progress.energy) and np.isfinite(progress.fmax)):
-            raise _stopped(progress.step, f"energy {progress.energy} eV, largest force {progress.fmax} eV/Å")
+        if not np.isfinite([progress.energy, progress.fmax, progress.pressure or 0.0]).all():
+            found = f"energy {progress.energy} eV, largest force {progress.fmax} eV/Å"
+            raise _stopped(progress.step, f"{found}, pressure {progress.pressure} GPa")
         yield progress
 
 

@@ -63,6 +63,7 @@ class HaloclineCalculator(Calculator):
         """Compute all properties at once: forces and stress come with the energy.
 
         Raises:
+            StructureError: as for a call of the potential; no results are left then.
             PropertyNotImplementedError: stress of a structure that is not periodic in all three directions.
             UsageError: another thread is using the calculator.
         """
@@ -70,6 +71,7 @@ class HaloclineCalculator(Calculator):
             self._calculate(atoms, properties, system_changes)
 
     def _calculate(self, atoms: Atoms | None, properties: list[str] | None, system_changes: list[str]) -> None:
+        self.results = {}  # so that none is left for this structure if it cannot be evaluated
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         assert self.atoms is not None
         if self._evaluator is None:

@@ -16,7 +16,7 @@ from ase.data import atomic_numbers, chemical_symbols
 
 from halocline.checkpoint import Checkpoint, save_checkpoint
 from halocline.context import in_evaluation_context
-from halocline.errors import BackboneError, UnknownElementError, UsageError
+from halocline.errors import BackboneError, NotFiniteError, UnknownElementError, UsageError
 from halocline.evaluator import Evaluator, LocalEvaluator
 from halocline.graph import Radius, Structure
 from halocline.model.backbone import Backbone
@@ -111,6 +111,7 @@ class Potential:
 
         Raises:
             StructureError: not finite, no volume, coincident atoms, or elements the model does not know.
+            NotFiniteError: the model's energy, a force or the stress is not finite; it is a StructureError, too.
             UsageError: a backend, device, dtype or partition that is not there.
         """
         options = (backend, dtype, device, partition, halo, memory)
@@ -164,8 +165,12 @@ class Potential:
         structure = Structure.from_atoms(atoms)
         self._say_unused(atoms)
         reference = self._reference(structure)
-        result = evaluator.evaluate(structure)
-        return dataclasses.replace(result, energies=result.energies + reference)
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):  # no result is made of what overflows
+                result = evaluator.evaluate(structure)
+                return dataclasses.replace(result, energies=result.energies + reference)
+        except NotFiniteError as error:
+            raise NotFiniteError(f"{atoms.get_chemical_formula()}: {error}") from error
 
     @in_evaluation_context
     def save(self, path: str | os.PathLike[str]) -> None:

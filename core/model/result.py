@@ -8,23 +8,41 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from halocline.errors import NotFiniteError
+
 
 @final
 @dataclass(frozen=True, slots=True)
 class Result:
     """Energy, forces and stress of one structure of N atoms, all float64.
 
+    Every number is finite, those that follow from the attributes too: nothing else can be made into a result, so
+    no evaluator, whoever wrote it, returns anything else.
+
     Attributes:
         energies: (N,), eV, each atom's share, its element's reference energy included.
         forces: (N, 3), eV/Å, minus the gradient of the energy.
         virial: (3, 3), eV, derivative of the energy by a uniform strain. Symmetric.
         volume: Å³ if the structure is periodic in all three directions, else None.
+
+    Raises:
+        NotFiniteError: a number is infinite or none; the first such atom and quantity are named.
     """
 
     energies: NDArray[np.float64]
     forces: NDArray[np.float64]
     virial: NDArray[np.float64]
     volume: float | None
+
+    def __post_init__(self) -> None:
+        _refuse_atoms("energy", self.energies, "eV")
+        _refuse_atoms("force", self.forces, "eV/Å")
+        with np.errstate(all="ignore"):  # what overflows is refused, which says more than a warning
+            _refuse("total energy", self.energy, "eV")
+            _refuse("virial", self.virial, "eV")
+            if self.volume is not None:
+                _refuse("volume", self.volume, "Å³")
+                _refuse("stress", self.virial / self.volume, "eV/Å³")
 
     @property
     def energy(self) -> float:
@@ -35,3 +53,27 @@ class Result:
     def stress(self) -> NDArray[np.float64] | None:
         """Cauchy stress, (3, 3), eV/Å³, tension positive; None unless periodic in all three directions."""
         return None if self.volume is None else self.virial / self.volume
+
+
+def _refuse_atoms(quantity: str, values: NDArray[np.float64], unit: str) -> None:
+    """Refuse numbers of atoms, (N,) or (N, 3), that are not finite."""
+    if np.isfinite(values).all():
+        return
+    bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+    others = f" (the first of {len(bad)} such atoms)" if len(bad) > 1 else ""
+    raise NotFiniteError(
+        f"The {quantity} of atom {bad[0]}{others} is {_written(values[bad[0]])} {unit}, not finite. {_REMEDY}"
+    )
+
+
+def _refuse(quantity: str, value: NDArray[np.float64] | float, unit: str) -> None:
+    """Refuse a number or a tensor of the whole structure that is not finite."""
+    if not np.isfinite(value).all():
+        raise NotFiniteError(f"The {quantity} is {_written(value)} {unit}, not finite. {_REMEDY}")
+
+
+def _written(value: NDArray[np.float64] | float) -> str:
+    return " ".join(f"{number:.4g}" for number in np.ravel(value))
+
+
+_REMEDY = "Look for atoms that are too close, wrong units, or a damaged model."

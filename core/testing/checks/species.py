@@ -5,13 +5,13 @@ from __future__ import annotations
 from ase import Atoms
 from ase.data import chemical_symbols
 
-from halocline.errors import StructureError
+from halocline.errors import UnknownElementError
 from halocline.testing.report import Failure, NotApplicable
 from halocline.testing.subject import Subject
 
 
 def check_species(subject: Subject) -> None:
-    """A structure with a foreign element raises StructureError; one of each own element does not."""
+    """A structure with a foreign element raises UnknownElementError; one of each own element does not."""
     own = subject.backbone.species
     for symbol in own:
         subject.potential()(Atoms([symbol]), dtype="float64", device="cpu")
@@ -20,6 +20,6 @@ def check_species(subject: Subject) -> None:
         raise NotApplicable("The model knows every element.")
     try:
         subject.potential()(Atoms([own[0], foreign[0]], positions=[[0, 0, 0], [0, 0, 1]]), device="cpu")
-    except StructureError:
+    except UnknownElementError:
         return
     raise Failure(f"{foreign[0]} is evaluated although the model was made for {', '.join(own)}.")
