@@ -260,3 +260,14 @@ def test_the_smallest_change_is_seen(network):
     assert calculator.check_state(atoms) == ["positions"]
     atoms.pbc = [True, True, False]
     assert calculator.check_state(atoms) == ["positions", "pbc"]
+
+
+@pytest.mark.parametrize("name", ["backend", "dtype", "device", "partition", "halo", "memory"])
+@pytest.mark.parametrize("value", [3, True, ["torch"], b"torch", None])
+def test_options_that_are_no_text_are_refused(name, value):
+    if name == "memory" and value is None:
+        return
+    model = halocline.load("lennard-jones-argon")
+    for use in (lambda **given: model(Atoms("Ar"), **given), model.calculator):
+        with pytest.raises(UsageError, match=f"The option {name} must be text"):
+            use(**{name: value})

@@ -115,6 +115,7 @@ class Potential:
             UsageError: a backend, device, dtype or partition that is not there.
         """
         options = (backend, dtype, device, partition, halo, memory)
+        _require_texts(options)
         with self._making:  # which may take long, and two threads need not do it twice
             if options not in self._evaluators:
                 self._evaluators[options] = self.evaluator(*options)
@@ -126,6 +127,7 @@ class Potential:
         self, backend: str, dtype: str, device: str, partition: str, halo: str, memory: str | None = None
     ) -> Evaluator:
         """Make an evaluator of its own, with its own neighbour list; arguments as for a call."""
+        _require_texts((backend, dtype, device, partition, halo, memory))
         if dtype not in tuple(Precision):
             raise UsageError(f"The dtype must be float32 or float64, not {dtype!r}.")
         if halo not in ("auto", "recompute", "exchange"):
@@ -205,6 +207,18 @@ class Potential:
         if len(unknown):
             raise UnknownElementError(_unknown_elements(structure, unknown, self.species))
         return reference
+
+
+def _require_texts(options: tuple[str | None, ...]) -> None:
+    """Refuse what is no text among backend, dtype, device, partition, halo and memory; the last may be None.
+
+    Raises:
+        UsageError: one of them is no text.
+    """
+    names = ("backend", "dtype", "device", "partition", "halo", "memory")
+    for name, value in zip(names, options, strict=True):
+        if not (isinstance(value, str) or (name == "memory" and value is None)):
+            raise UsageError(f"The option {name} must be text, as on the command line, not {value!r}.")
 
 
 def _unknown_elements(structure: Structure, unknown: np.ndarray, species: tuple[str, ...]) -> str:
