@@ -6,19 +6,18 @@ Runtimes can crash, hang or print, and only a fresh process has a peak memory of
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, final
 
 from halocline.errors import HaloclineError
+from halocline.lifeline import TiedProcess
 
 
 @final
@@ -49,7 +48,7 @@ def call(target: str, argument: Any, seconds: float) -> Outcome:
         answers, printed = Path(folder, "answers"), Path(folder, "printed")
         answers.touch()
         try:
-            status = _run([__name__, target, json.dumps(argument), str(answers)], printed, seconds)
+            status = _run([target, json.dumps(argument), str(answers)], printed, seconds)
             failure = _ending(status, printed) if status else ""
         except subprocess.TimeoutExpired:
             failure = f"It did not end within {seconds:g} s."
@@ -71,19 +70,11 @@ def _said(answers: Path) -> Iterator[dict[str, Any]]:
 def _run(arguments: list[str], printed: Path, seconds: float) -> int:
     """Run a module in a session of its own, so that nobody is left behind, however it ends."""
     with printed.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+        process = TiedProcess(__name__, arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:
         return process.wait(seconds)
     finally:  # after Ctrl-C, too: it reaches no other session
-        with suppress(ProcessLookupError, PermissionError):  # nobody is left; macOS says the second of zombies
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.end()
 
 
 def _ending(status: int, printed: Path) -> str:

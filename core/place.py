@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import Final, final
 
 from halocline.errors import UsageError
+
+#: More ranks for each core than this are taken for a mistake.
+RANKS_PER_CORE: Final = 4
 
 _NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
@@ -73,5 +76,27 @@ class Place:
 
 def threads_per_rank(ranks: int) -> int:
     """Processor threads for each of the ranks of this node, so that together they have one for each core."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // ranks)
+    return max(1, usable_cores() // ranks)
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def refuse_crowd(ranks: int, remedy: str) -> None:
+    """Refuse more ranks on the cores of this node than could be meant; each takes the memory of a process with torch.
+
+    Args:
+        ranks: of this node, which compute on its cores.
+        remedy: what to say if they are meant.
+
+    Raises:
+        UsageError: there are too many.
+    """
+    cores = usable_cores()
+    if ranks > RANKS_PER_CORE * cores:
+        raise UsageError(
+            f"{ranks} ranks are more than {RANKS_PER_CORE} for each of the {cores} cores that this process may use: "
+            f"they would only be in each other's way. Use at most {RANKS_PER_CORE * cores}, or {remedy}."
+        )

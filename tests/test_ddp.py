@@ -215,7 +215,7 @@ def test_one_device_for_all_ranks_is_refused():
 
 
 def test_other_versions_and_models_are_refused():
-    same, other = hello(0), hello(1) | {"versions": hello(1)["versions"] | {"torch": "1.0"}}
+    same, other = hello(0), dataclasses.replace(hello(1), versions=hello(1).versions | {"torch": "1.0"})
     check([same, hello(1)], "digest")
     with pytest.raises(DistributedError, match=r"Rank 1 has torch 1\.0 and the driver has torch"):
         check([same, other], "digest")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import sys
 import threading
 import time
 from pathlib import Path
@@ -40,14 +39,20 @@ def evaluate_beside(evaluator, structure):
     return thread, errors
 
 
-def patched_rank(folder, patch):
-    """A script that stands in for the module of ranks."""
-    script = folder / "ddp_rank.py"
-    script.write_text(
-        f"import sys\n{patch}from halocline.backends.ddp.rank import main\n"
-        "main(int(sys.argv[1]), float(sys.argv[2]))\n"
-    )
-    return script
+@pytest.fixture
+def let_ranks_run(monkeypatch, tmp_path):
+    """Put a module in the place of that of ranks."""
+
+    def put(text):
+        (tmp_path / "patched_ddp_rank.py").write_text(text)
+        monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+        monkeypatch.setattr(spawning, "MODULE", "patched_ddp_rank")
+
+    return put
+
+
+#: What the module of ranks does.
+MAIN = "import sys\nfrom halocline.backends.ddp.rank import main\nmain(int(sys.argv[1]), float(sys.argv[2]))\n"
 
 
 def require_distributed_error(thread, errors, message):
@@ -96,15 +101,13 @@ def test_a_rank_that_died_between_steps(ring):
     require_distributed_error(*evaluate_beside(evaluator, structure), "Rank 0 was ended by SIGKILL")
 
 
-def test_slow_is_not_hung(monkeypatch, tmp_path):
-    script = patched_rank(
-        tmp_path,
+def test_slow_is_not_hung(let_ranks_run):
+    let_ranks_run(
         "import time\n"
         "from halocline.backends.ddp.worker import Worker\n"
         "step = Worker.step\n"
-        f"Worker.step = lambda self, request: time.sleep({2.0 * TIMEOUT}) or step(self, request)\n",
+        f"Worker.step = lambda self, request: time.sleep({2.0 * TIMEOUT}) or step(self, request)\n" + MAIN
     )
-    monkeypatch.setattr(spawning, "COMMAND", (sys.executable, "-P", str(script)))
     model = backbone("lennard-jones")
     evaluator, structure = distributed(model, timeout=TIMEOUT), liquid(model)
     require_equal(evaluator.evaluate(structure), local(model).evaluate(structure))
@@ -161,16 +164,15 @@ def test_an_error_in_a_structure_names_its_atoms_and_ends_nothing_for_good():
     evaluator.close()
 
 
-def test_a_rank_of_another_version_is_refused(monkeypatch, tmp_path):
-    script = patched_rank(tmp_path, "import halocline\nhalocline.__version__ = '0.0.1'\n")
-    monkeypatch.setattr(spawning, "COMMAND", (sys.executable, "-P", str(script)))
+def test_a_rank_of_another_version_is_refused(let_ranks_run):
+    let_ranks_run("import halocline\nhalocline.__version__ = '0.0.1'\n" + MAIN)
     with pytest.raises(DistributedError, match=r"Rank 0 has halocline 0\.0\.1 and the driver has halocline"):
         distributed(backbone("lennard-jones"))
     assert not rank_processes(os.getpid())
 
 
-def test_a_rank_that_does_not_come_up(monkeypatch):
-    monkeypatch.setattr(spawning, "COMMAND", (sys.executable, "-c", "raise SystemExit(3)  # ddp"))
+def test_a_rank_that_does_not_come_up(let_ranks_run):
+    let_ranks_run("raise SystemExit(3)\n")
     with pytest.raises(DistributedError, match=r"Rank [01] ended with status 3"):
         distributed(backbone("lennard-jones"))
     assert not rank_processes(os.getpid())

@@ -11,7 +11,7 @@ from ddp_setups import backbone, distributed, liquid, local, rank_processes, req
 
 from halocline.backends.ddp import halo, worker
 from halocline.backends.ddp.halo import ALONE, exchange_pays, open_choice
-from halocline.backends.ddp.messages import Assignment, Trial
+from halocline.backends.ddp.messages import Assignment, Measured, Trial
 from halocline.backends.ddp.model import PortableModel
 from halocline.backends.ddp.worker import Worker
 from halocline.backends.torch.executor import TorchExecutor
@@ -35,9 +35,10 @@ class FakeCrew:
     def __init__(self, measured):
         self.measured = measured
 
-    def ask(self, messages):
+    def ask(self, messages, kind):
+        assert kind is Measured
         self.trials = messages
-        return [self.measured, *[None] * (len(messages) - 1)]
+        return [self.measured, *[Measured()] * (len(messages) - 1)]
 
 
 @pytest.mark.parametrize(
@@ -64,9 +65,13 @@ def test_what_there_is_to_choose_by_is_the_model():
 @pytest.mark.parametrize(
     ("measured", "exchanged", "reason"),
     [
-        (Speeds(1e-6, inf, 0.0), True, "Halos are exchanged: a step should take"),
-        (Speeds(1e-6, inf, 1e9), False, "Halos are recomputed: a step should take"),
-        ("Stages it has none.", False, "Halos are recomputed, because they must be. Stages it has none."),
+        (Measured(Speeds(1e-6, inf, 0.0)), True, "Halos are exchanged: a step should take"),
+        (Measured(Speeds(1e-6, inf, 1e9)), False, "Halos are recomputed: a step should take"),
+        (
+            Measured(refusal="Stages it has none."),
+            False,
+            "Halos are recomputed, because they must be. Stages it has none.",
+        ),
     ],
     ids=["instant link", "late link", "whole programs only"],
 )

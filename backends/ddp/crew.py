@@ -7,14 +7,16 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.connection import wait
-from typing import Any, Final, final
+from typing import Any, Final, TypeVar, final
 
 from halocline.backends.ddp.channel import BEATS, Channel
 from halocline.backends.ddp.messages import Failure, Hello, Signal
 from halocline.backends.ddp.spawning import FAREWELL, RankProcess
 from halocline.errors import DistributedError, HaloclineError
+
+T = TypeVar("T")
 
 #: Seconds in which the death of one rank may become known after another one has noticed it.
 GRACE: Final = 1.0
@@ -25,23 +27,15 @@ class Crew:
     """Ranks that live together: when one fails, all are ended.
 
     Args:
-        channels: one for each rank.
         timeout: seconds after which a rank that says nothing counts as hung.
-        processes: of the ranks, if the driver has started them, in the order of the channels.
         beside: the rank that runs in the driver's process, if one does.
         store: where ranks meet, if the driver keeps it; it lives as long as they do.
     """
 
-    def __init__(
-        self,
-        channels: Sequence[Channel],
-        timeout: float,
-        processes: Sequence[RankProcess] = (),
-        beside: threading.Thread | None = None,
-        store: object = None,
-    ) -> None:
-        self._channels, self._timeout, self._processes = tuple(channels), timeout, tuple(processes)
-        self._store = store
+    def __init__(self, timeout: float, beside: threading.Thread | None = None, store: object = None) -> None:
+        self._channels: list[Channel] = []
+        self._processes: list[RankProcess] = []
+        self._timeout, self._store = timeout, store
         quiet = threading.Event()
         beats = (self._channels, timeout / BEATS, quiet)
         threading.Thread(target=_beat, args=beats, name="halocline-driver", daemon=True).start()
@@ -54,22 +48,36 @@ class Crew:
         """Whether it can be asked anything."""
         return self._end.alive
 
-    def hellos(self, seconds: float) -> list[Hello]:
-        """What the ranks say first; from then on they are in order.
+    def admit(self, channels: Iterable[Channel | RankProcess], seconds: float) -> list[Hello]:
+        """Take in ranks, and wait until they have introduced themselves.
 
         Args:
+            channels: to some of the next ranks, or those of the driver's own processes, which may start meanwhile.
             seconds: for coming up.
 
+        Returns:
+            What they say, in the order of their ranks.
+
         Raises:
-            DistributedError: a rank does not come up. No rank is left.
+            DistributedError: a rank does not come up. No rank is left, of those before neither.
         """
         with self._all_or_none():
-            hellos: list[Hello] = self._answers(seconds)
-            self._channels = tuple(c for _, c in sorted(zip(hellos, self._channels, strict=True), key=_rank))
-            return sorted(hellos, key=lambda hello: hello["rank"])
+            first = len(self._channels)
+            for each in channels:
+                if isinstance(each, RankProcess):
+                    self._processes.append(each)
+                self._channels.append(each.channel if isinstance(each, RankProcess) else each)
+            hellos = self._answers(Hello, range(first, len(self._channels)), seconds)
+            order = sorted(range(len(hellos)), key=lambda i: hellos[i].rank)
+            self._channels[first:] = [self._channels[first + i] for i in order]
+            return [hellos[i] for i in order]
 
-    def ask(self, messages: Sequence[object]) -> list[Any]:
+    def ask(self, messages: Sequence[object], kind: type[T]) -> list[T]:
         """Send each rank its message and return their answers, both in the order of ranks.
+
+        Args:
+            messages: one for each rank.
+            kind: class of what is answered.
 
         Raises:
             DistributedError: a rank died, hangs or ran out of memory. No rank is left.
@@ -78,7 +86,7 @@ class Crew:
         with self._all_or_none():
             for rank, message in enumerate(messages):
                 self._send(rank, message)
-            return self._answers(self._timeout)
+            return self._answers(kind, range(len(self._channels)), self._timeout)
 
     def close(self) -> None:
         """Let the ranks end."""
@@ -105,12 +113,12 @@ class Crew:
         except OSError:
             raise self._death(rank) from None
 
-    def _answers(self, timeout: float) -> list[Any]:
-        """One message of each rank that is not a beat."""
-        answers: dict[int, Any] = {}
-        heard = [time.monotonic()] * len(self._channels)
+    def _answers(self, kind: type[T], ranks: range, timeout: float) -> list[T]:
+        """One message of each of these ranks that is not a beat. The others have nothing to say, but may die."""
+        answers: dict[int, T] = {}
+        heard = dict.fromkeys(ranks, time.monotonic())
         while len(answers) < len(heard):
-            quietest = min((rank for rank in range(len(heard)) if rank not in answers), key=heard.__getitem__)
+            quietest = min((rank for rank in ranks if rank not in answers), key=heard.__getitem__)
             ready = self._wait(heard[quietest] + timeout)
             if not ready:
                 raise _silence(quietest, timeout)
@@ -118,14 +126,20 @@ class Crew:
                 message, heard[rank] = self._receive(rank), time.monotonic()
                 if isinstance(message, Failure):
                     raise self._cause(rank, message)
-                if message is not Signal.BEAT:
-                    answers[rank] = message
-        return [answers[rank] for rank in range(len(heard))]
+                if message is Signal.BEAT:
+                    continue
+                if rank not in ranks or rank in answers or not isinstance(message, kind):
+                    raise DistributedError(
+                        f"Rank {rank} said {type(message).__name__} unasked; all ranks were stopped."
+                    )
+                answers[rank] = message
+        return [answers[rank] for rank in ranks]
 
     def _wait(self, until: float) -> list[int]:
         """Ranks that have said something, or have died."""
-        ready = wait([channel.connection for channel in self._channels], max(0.0, until - time.monotonic()))
-        return [rank for rank, channel in enumerate(self._channels) if channel.connection in ready]
+        descriptors = [channel.fileno() for channel in self._channels]
+        ready = wait(descriptors, max(0.0, until - time.monotonic()))
+        return [rank for rank, descriptor in enumerate(descriptors) if descriptor in ready]
 
     def _receive(self, rank: int) -> Any:
         try:
@@ -134,6 +148,8 @@ class Crew:
             raise _silence(rank, self._timeout) from None
         except (EOFError, OSError):
             raise self._death(rank) from None
+        except DistributedError as error:
+            raise DistributedError(f"Rank {rank}: {error} All ranks were stopped.") from error
 
     def _cause(self, rank: int, failure: Failure) -> HaloclineError:
         """The failure, or what it follows from: a rank notices the death of a neighbour before the driver does."""
@@ -156,14 +172,10 @@ def _silence(rank: int, seconds: float) -> DistributedError:
     )
 
 
-def _rank(pair: tuple[Hello, Channel]) -> int:
-    return pair[0]["rank"]
-
-
 def _beat(channels: Sequence[Channel], interval: float, quiet: threading.Event) -> None:
     """Let ranks know that the driver lives, whatever it does between two steps."""
     while not quiet.wait(interval):
-        for channel in channels:
+        for channel in tuple(channels):
             with contextlib.suppress(OSError):  # the next step will tell
                 channel.beat()
 

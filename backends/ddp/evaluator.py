@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple, final
+from typing import Final, NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from halocline.backends.ddp.joining import serve_driver
 from halocline.backends.ddp.messages import Assignment, Plan, Step
 from halocline.backends.ddp.model import PortableModel
 from halocline.backends.ddp.muster import join_ranks, start_ranks
-from halocline.errors import UsageError
+from halocline.errors import DistributedError, UsageError
 from halocline.evaluator import Evaluator
 from halocline.evaluator.runner import Contribution
 from halocline.graph import Graph, NeighbourList, Search, Structure
@@ -27,8 +26,11 @@ from halocline.model.result import Result
 from halocline.partition import Division, Domain, build_domains
 from halocline.partition.division import DEFAULT_PARTITIONER
 from halocline.partition.profile import Profile
-from halocline.place import Place
+from halocline.place import Place, refuse_crowd
 from halocline.program import Precision
+
+#: Seconds of silence that may be waited for.
+MAX_TIMEOUT: Final = 1e6
 
 
 class _Share(NamedTuple):
@@ -61,6 +63,7 @@ class DdpEvaluator(Evaluator):
         halo: ``recompute``, ``exchange`` or ``auto``, which measures at the first structure with neighbours and
             then stays with its choice.
         ranks: how many; 0 stands for those of torchrun.
+        oversubscribe: whether there may be more ranks than make sense on the cores of this node.
         timeout: seconds after which a rank that gives no sign of life counts as hung.
         inner: executor of the ranks, with its options.
 
@@ -80,19 +83,23 @@ class DdpEvaluator(Evaluator):
         ranks: int = 0,
         timeout: float = 60.0,
         inner: str = "torch",
+        oversubscribe: bool = False,
     ) -> None:
-        if not 0.0 < timeout < math.inf:
-            raise UsageError(f"The timeout must be a number of seconds above 0, not {timeout!r}.")
+        if not 0.0 < timeout <= MAX_TIMEOUT:
+            raise UsageError(
+                f"The timeout must be a number of seconds above 0 and at most {MAX_TIMEOUT:g}, not {timeout!r}."
+            )
         self._place = Place.find(os.environ)
         self._ranks = _number_of_ranks(ranks, self._place)
+        kind = kind_of_device(device)
+        if kind == "cpu" and not oversubscribe:
+            refuse_crowd(self._place.local_size if self._place else self._ranks, "say oversubscribe=true")
         model = PortableModel.of(backbone)
         if self._place is not None and self._place.rank > 0:
-            serve_driver(self._place, model.digest, timeout)
+            serve_driver(self._place, model.digest, inner, timeout)
             raise SystemExit(0)
         self._choice = open_choice(backbone, precision, halo, self._ranks)
-        self._assignment = Assignment(
-            model, precision, inner, kind_of_device(device), exchange=halo == "exchange", timeout=timeout
-        )
+        self._assignment = Assignment(model, precision, inner, kind, exchange=halo == "exchange", timeout=timeout)
         self._hops = backbone.hops
         self._hops_of_stage = max(stage.spec.hops for _, stage in backbone.stages())
         if division is None or division.parts == 1:
@@ -124,7 +131,7 @@ class DdpEvaluator(Evaluator):
             shares = held.shares
             cell = None if np.array_equal(structure.cell, held.cell) else structure.cell
             steps = [Step(structure.positions[share.atoms], cell, None) for share in shares]
-        contributions = self._crew.ask(steps)
+        contributions = self._crew.ask(steps, Contribution)
         self._held = _Held(shares, search, structure.cell.copy())
         return _add_up(structure, shares, contributions)
 
@@ -139,8 +146,7 @@ class DdpEvaluator(Evaluator):
 
     def _enlist(self) -> Crew:
         if self._place is None:
-            linked = self._choice is not None or (self._assignment.exchange and self._ranks > 1)
-            return start_ranks(self._ranks, self._assignment, linked=linked)
+            return start_ranks(self._ranks, self._assignment)
         return join_ranks(self._place, self._assignment)
 
     def _domains(self, structure: Structure, search: Search) -> list[Domain]:
@@ -189,7 +195,10 @@ def _add_up(structure: Structure, shares: Sequence[_Share], contributions: Seque
     """Sums run in the order of ranks, so that they come out the same every time."""
     energies = np.empty(len(structure))
     forces, virial = np.zeros((len(structure), 3)), np.zeros((3, 3))
-    for (atoms, owned), contribution in zip(shares, contributions, strict=True):
+    for rank, ((atoms, owned), contribution) in enumerate(zip(shares, contributions, strict=True)):
+        shapes = [part.shape for part in (contribution.energies, contribution.forces, contribution.virial)]
+        if shapes != [(owned,), (len(atoms), 3), (3, 3)]:
+            raise DistributedError(f"Rank {rank} answered for other atoms than it was asked for; start again.")
         energies[atoms[:owned]] = contribution.energies
         forces[atoms] += contribution.forces
         virial += contribution.virial

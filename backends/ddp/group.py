@@ -9,8 +9,8 @@ import torch
 from torch import distributed
 from torch.distributed import PrefixStore, ProcessGroup  # type: ignore[attr-defined]  # not in its types
 
-from halocline.backends.ddp.meeting import meeting_point
 from halocline.errors import DistributedError
+from halocline.meeting import meeting_point, stay_on_node
 from halocline.place import Place
 
 #: How many times the evaluator's timeout a rank waits for a neighbour. The driver sees sooner whether that one
@@ -33,6 +33,7 @@ def join_group(device: torch.device, place: Place, name: str, timeout: float) ->
         DistributedError: the others did not come.
     """
     backend, limit = "nccl" if device.type == "cuda" else "gloo", timedelta(seconds=PATIENCE * timeout)
+    stay_on_node(place)
     if device.type == "cuda":
         torch.cuda.set_device(device)  # of this thread
     # Given a device, nccl connects at once: later not every rank has a neighbour to connect with.
@@ -44,7 +45,7 @@ def join_group(device: torch.device, place: Place, name: str, timeout: float) ->
             distributed.init_process_group(
                 backend,
                 timeout=limit,
-                store=PrefixStore(name, meeting_point()),
+                store=PrefixStore(f"halocline/{name}", meeting_point()),
                 rank=place.rank,
                 world_size=place.size,
                 device_id=bound,

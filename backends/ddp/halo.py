@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halocline.backends.ddp.crew import Crew
-from halocline.backends.ddp.messages import Trial
+from halocline.backends.ddp.messages import Measured, Trial
 from halocline.graph import Graph
 from halocline.model.backbone import Backbone
 from halocline.partition.costs import STATELESS, choose_halo
@@ -65,11 +65,11 @@ def exchange_pays(
     """
     group = secrets.token_hex(8)
     few = excerpt(graph, min(EXCERPT, max(FEWEST, len(owners) // parts)))
-    measured = crew.ask([Trial(few, group), *[Trial(None, group)] * (ranks - 1)])[0]
-    if isinstance(measured, str):
-        LOGGER.info("Halos are recomputed, because they must be. %s", measured)
+    measured = crew.ask([Trial(few, group), *[Trial(None, group)] * (ranks - 1)], Measured)[0]
+    if measured.speeds is None:
+        LOGGER.info("Halos are recomputed, because they must be. %s", measured.refusal)
         return False
     loads = count_loads(graph.edges, owners, parts=parts, ranks=ranks, profile=profile)
-    halo, why = choose_halo(profile, loads, measured)
+    halo, why = choose_halo(profile, loads, measured.speeds)
     LOGGER.info(why)
     return halo == "exchange"

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
-import socket
 import threading
 import time
 from multiprocessing import AuthenticationError
 from typing import Final
 
-from halocline.backends.ddp.channel import Channel, authenticated
-from halocline.backends.ddp.meeting import GATHERING, meeting_point
-from halocline.backends.ddp.messages import Hello, hello
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]  # exported, but not in their types
+
+from halocline.backends.ddp.channel import Channel
+from halocline.backends.ddp.doors import Door, NetworkDoor, NodeDoor, knock
+from halocline.backends.ddp.messages import TO_DRIVER, TO_RANK, Assignment, hello
 from halocline.backends.ddp.rank import end_process
 from halocline.backends.ddp.service import serve
 from halocline.errors import DistributedError, UsageError
+from halocline.meeting import GATHERING, meeting_point
 from halocline.place import Place
 
 #: Seconds after which a rank asks again where the driver is, if it was not where the store says.
@@ -29,13 +30,12 @@ LAST_WORDS: Final = 3.0
 _called = threading.Event()
 
 
-def gather(place: Place, digest: str, timeout: float) -> tuple[list[Channel], threading.Thread]:
+def gather(place: Place, assignment: Assignment) -> tuple[list[Channel], threading.Thread]:
     """Connect the driver, in rank 0, with all ranks; its own rank runs in a thread beside it.
 
     Args:
         place: of the driver.
-        digest: of the model.
-        timeout: seconds, of the evaluator.
+        assignment: that ranks will be given.
 
     Returns:
         Channels, in no order, and the thread.
@@ -50,34 +50,51 @@ def gather(place: Place, digest: str, timeout: float) -> tuple[list[Channel], th
             "for everything, and start the program again after a failure, as torchrun --max-restarts does."
         )
     _called.set()
-    one_node = place.local_size == place.size
-    with socket.create_server(("127.0.0.1" if one_node else "", 0), backlog=place.size) as server:
-        key, port = secrets.token_bytes(32), server.getsockname()[1]
-        host = "127.0.0.1" if one_node else os.environ["MASTER_ADDR"]
-        meeting_point().set("driver", f"{host} {port} {key.hex()}")
+    with _open_door(place) as door:
+        _store().set("driver", door.address)
         thread = threading.Thread(
-            target=_serve_beside,
-            args=(port, key, hello(place.rank, digest), place, timeout),
-            name="halocline-rank-0",
-            daemon=True,
+            target=_serve_beside, args=(door.address, place, assignment), name="halocline-rank-0", daemon=True
         )
         thread.start()
-        return _accept_all(server, key, place.size, timeout), thread
+        return _accept_all(door, place.size, assignment.timeout), thread
 
 
-def serve_driver(place: Place, digest: str, timeout: float) -> None:
+def serve_driver(place: Place, digest: str, inner: str, timeout: float) -> None:
     """Be one of the other ranks, until the driver has finished.
+
+    Args:
+        place: of this rank.
+        digest: of the model that it was called with.
+        inner: the executor that it was called with.
+        timeout: seconds, of the evaluator.
 
     Raises:
         DistributedError: there is no driver, or no longer.
     """
-    channel = _find_driver(place.rank, timeout)
+    channel = _find_driver(place, timeout)
+
+    def check(assignment: Assignment) -> None:
+        refuse_other_work(assignment, digest, inner)
+
     try:
-        serve(channel, hello(place.rank, digest), place, timeout, abandon=_end_late)
+        serve(channel, hello(place.rank, digest), place, timeout, _end_late, check)
     except DistributedError:
         time.sleep(LAST_WORDS)
         raise
     channel.close()
+
+
+def refuse_other_work(assignment: Assignment, digest: str, inner: str) -> None:
+    """Refuse what this rank was not called with, whoever asks for it.
+
+    Raises:
+        DistributedError: model or executor are others.
+    """
+    if assignment.model.digest != digest or assignment.inner != inner:
+        raise DistributedError(
+            f"It was called with a model of SHA-256 {digest} on {inner!r}, and is asked for one of "
+            f"{assignment.model.digest} on {assignment.inner!r}; make the same evaluator everywhere."
+        )
 
 
 def _end_late() -> None:
@@ -86,7 +103,20 @@ def _end_late() -> None:
     end_process()
 
 
-def _find_driver(rank: int, timeout: float) -> Channel:
+def _store() -> Store:
+    return PrefixStore("halocline", meeting_point())
+
+
+def _open_door(place: Place) -> Door:
+    return NodeDoor() if _is_one_node(place) else NetworkDoor(os.environ["MASTER_ADDR"], place.size)
+
+
+def _is_one_node(place: Place) -> bool:
+    """What torchrun has said to this process decides how it connects, and never what the store says."""
+    return place.local_size == place.size
+
+
+def _find_driver(place: Place, timeout: float) -> Channel:
     """Connect to where the store says the driver is.
 
     That may be the driver before a restart, until the new one has written its own address.
@@ -94,38 +124,34 @@ def _find_driver(rank: int, timeout: float) -> Channel:
     until = time.monotonic() + GATHERING
     while True:
         try:
-            host, port, key = meeting_point().get("driver").decode().split()
-            sock = socket.create_connection((host, int(port)), timeout)
-            sock.settimeout(None)
-            return authenticated(sock, bytes.fromhex(key), timeout, accepted=False)
-        except (RuntimeError, OSError, EOFError, AuthenticationError) as error:
+            sock = knock(_store().get("driver").decode(), timeout, on_node=_is_one_node(place))
+            return Channel(sock, timeout, TO_RANK)
+        except (RuntimeError, OSError, EOFError, ValueError, AuthenticationError) as error:
             if time.monotonic() > until:
-                raise DistributedError(f"Rank {rank} did not find the driver in rank 0: {error}") from error
+                raise DistributedError(f"Rank {place.rank} did not find the driver in rank 0: {error}") from error
         time.sleep(AGAIN)
 
 
-def _serve_beside(port: int, key: bytes, greeting: Hello, place: Place, timeout: float) -> None:
-    channel = authenticated(socket.create_connection(("127.0.0.1", port)), key, timeout, accepted=False)
+def _serve_beside(address: str, place: Place, assignment: Assignment) -> None:
+    timeout = assignment.timeout
+    channel = Channel(knock(address, timeout, on_node=_is_one_node(place)), timeout, TO_RANK)
+    greeting = hello(place.rank, assignment.model.digest)
     with contextlib.suppress(DistributedError):  # the driver, in this same process, says it itself
         serve(channel, greeting, place, timeout, abandon=lambda: None)
     channel.close()
 
 
-def _accept_all(server: socket.socket, key: bytes, ranks: int, timeout: float) -> list[Channel]:
+def _accept_all(door: Door, ranks: int, timeout: float) -> list[Channel]:
     channels: list[Channel] = []
     deadline = time.monotonic() + GATHERING
     while len(channels) < ranks:
-        server.settimeout(max(0.001, deadline - time.monotonic()))
         try:
-            sock, _ = server.accept()
+            channels.append(Channel(door.accept(deadline - time.monotonic()), timeout, TO_DRIVER))
         except TimeoutError:
             raise DistributedError(
                 f"Only {len(channels)} of {ranks} ranks came within {GATHERING:g} s; "
                 "every process that torchrun starts has to make the same evaluator."
             ) from None
-        sock.settimeout(None)
-        try:
-            channels.append(authenticated(sock, key, timeout, accepted=True))
         except (AuthenticationError, OSError, EOFError):
             continue  # a stranger; whoever else wants something still comes
     return channels

@@ -7,18 +7,21 @@ import secrets
 import traceback
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TypedDict, final
+from typing import Final, final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 import halocline
+from halocline import errors
 from halocline.backends.ddp.links import LostPeerError
 from halocline.backends.ddp.model import PortableModel
 from halocline.errors import DistributedError, HaloclineError
+from halocline.evaluator.runner import Contribution
 from halocline.graph import Graph
 from halocline.partition import Domain
+from halocline.partition.speeds import Speeds
 from halocline.plugin import API_VERSION
 from halocline.program import Precision
 
@@ -30,7 +33,6 @@ class Signal(Enum):
     BEAT = auto()  # "I am alive": of a driver always, of a rank while it works
     READY = auto()  # of a rank, once it has the model
     STOP = auto()  # of the driver, at the end
-    LOST = auto()  # of a rank to itself: the driver has gone without a word
 
 
 def own_versions() -> dict[str, str]:
@@ -43,8 +45,10 @@ def own_versions() -> dict[str, str]:
     }
 
 
-class Hello(TypedDict):
-    """The first message of a rank: a plain dictionary, which other versions understand as well.
+@final
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The first message of a rank. It stays as it is, so that ranks of other versions can be named.
 
     Attributes:
         rank: its number.
@@ -59,7 +63,7 @@ class Hello(TypedDict):
 
 def hello(rank: int, digest: str | None = None) -> Hello:
     """Introduce this process."""
-    return {"rank": rank, "versions": own_versions(), "digest": digest}
+    return Hello(rank, own_versions(), digest)
 
 
 @final
@@ -91,7 +95,7 @@ class Assignment:
 class Trial:
     """Find out how fast evaluations and messages are, all ranks at once.
 
-    Rank 0 answers with `Speeds`, or with a sentence that says why its executor cannot exchange; others with None.
+    Answered with `Measured`.
 
     Attributes:
         graph: to evaluate, for rank 0.
@@ -100,6 +104,20 @@ class Trial:
 
     graph: Graph | None
     group: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a trial has found out.
+
+    Attributes:
+        speeds: of rank 0, if its executor can exchange; None of others.
+        refusal: why it cannot, in a sentence; else empty.
+    """
+
+    speeds: Speeds | None = None
+    refusal: str = ""
 
 
 @final
@@ -140,13 +158,13 @@ class Failure:
     """An answer that is none.
 
     Attributes:
-        kind: class of the error that the driver raises.
+        kind: the error that the driver raises, by the name of its class in `halocline.errors`.
         text: its message, without the number of the rank.
         trace: the traceback of an error that was not raised on purpose, else empty.
         secondary: whether another rank is probably to blame.
     """
 
-    kind: type[HaloclineError]
+    kind: str
     text: str
     trace: str = ""
     secondary: bool = False
@@ -155,22 +173,38 @@ class Failure:
     def of(cls, error: Exception) -> Failure:
         """Put an error into words."""
         if isinstance(error, LostPeerError):
-            return cls(DistributedError, str(error), secondary=True)
+            return cls(_name(error), str(error), secondary=True)
         if isinstance(error, HaloclineError):
-            return cls(type(error), str(error))
+            return cls(_name(error), str(error))
+        ours = DistributedError.__name__
         if _is_lack_of_memory(error):
-            return cls(
-                DistributedError, f"It ran out of memory ({_first_line(error)}); use more parts or more ranks."
-            )
+            return cls(ours, f"It ran out of memory ({_first_line(error)}); use more parts or more ranks.")
         trace = "".join(traceback.format_exception(error))
-        return cls(DistributedError, f"It failed with {type(error).__name__}: {error}", trace)
+        return cls(ours, f"It failed with {type(error).__name__}: {error}", trace)
 
     def error(self, rank: int) -> HaloclineError:
         """The error to raise on the driver."""
-        error = self.kind(f"Rank {rank}: {self.text}")
+        error = _ERRORS.get(self.kind, DistributedError)(f"Rank {rank}: {self.text}")
         if self.trace:
             error.add_note(self.trace)
         return error
+
+
+#: What may be sent to a rank, and what it may answer.
+TO_RANK: Final = (Signal, Assignment, Trial, Step)
+TO_DRIVER: Final = (Signal, Hello, Measured, Contribution, Failure)
+
+#: Errors that ranks and driver share.
+_ERRORS: Final[dict[str, type[HaloclineError]]] = {
+    name: each
+    for name, each in vars(errors).items()
+    if isinstance(each, type) and issubclass(each, HaloclineError)
+}
+
+
+def _name(error: HaloclineError) -> str:
+    """Of the nearest class that the driver knows for certain."""
+    return next(each.__name__ for each in type(error).__mro__ if _ERRORS.get(each.__name__) is each)
 
 
 def _is_lack_of_memory(error: Exception) -> bool:

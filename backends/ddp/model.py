@@ -10,6 +10,7 @@ from safetensors.torch import load, save
 
 from halocline.checkpoint.canonical import to_canonical_json
 from halocline.checkpoint.weights import plain_copy
+from halocline.errors import BackboneError
 from halocline.model.backbone import Backbone
 from halocline.model.build import build_backbone
 
@@ -31,7 +32,15 @@ class PortableModel:
 
     @classmethod
     def of(cls, backbone: Backbone) -> Self:
-        """Take down a model as it is now."""
+        """Take down a model as it is now.
+
+        Raises:
+            BackboneError: its config is no plain data, so that nothing else could build it.
+        """
+        try:
+            to_canonical_json(backbone.config)
+        except (TypeError, ValueError) as error:
+            raise BackboneError(f"The config of {backbone.name!r} cannot be given to ranks: {error}.") from error
         tensors = {name: plain_copy(tensor) for name, tensor in backbone.state_dict().items()}
         return cls(backbone.name, backbone.config, save(tensors))
 

@@ -1,14 +1,14 @@
-"""The process of a rank that the driver starts: ``python -m halocline.backends.ddp.rank DESCRIPTOR TIMEOUT``."""
+"""The process of a rank that the driver starts: it is given the descriptor of its line, and the timeout."""
 
 from __future__ import annotations
 
 import os
+import socket
 import sys
-from multiprocessing.connection import Connection
 
 from halocline.allocation import keep_memory
 from halocline.backends.ddp.channel import Channel
-from halocline.backends.ddp.messages import hello
+from halocline.backends.ddp.messages import TO_RANK, hello
 from halocline.backends.ddp.service import serve
 from halocline.place import Place
 
@@ -19,7 +19,7 @@ def main(descriptor: int, timeout: float) -> None:
     os.set_inheritable(descriptor, False)  # a process that outlives this one must not keep the line open
     place = Place.find(os.environ)
     assert place is not None
-    channel = Channel(Connection(descriptor), timeout)
+    channel = Channel(socket.socket(fileno=descriptor), timeout, TO_RANK)
     serve(channel, hello(place.rank), place, timeout, abandon=end_process)
     end_process(0)
 

@@ -6,16 +6,26 @@ import threading
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any, final
+from typing import Final, final
 
 from halocline.backends.ddp.channel import BEATS, Channel
-from halocline.backends.ddp.messages import Assignment, Failure, Hello, Signal, Trial
+from halocline.backends.ddp.messages import Assignment, Failure, Hello, Signal, Step, Trial
 from halocline.backends.ddp.worker import Worker
 from halocline.errors import DistributedError
 from halocline.place import Place
 
+#: What the rank tells itself once the driver has gone without a word.
+_LOST: Final = object()
 
-def serve(channel: Channel, greeting: Hello, place: Place, timeout: float, abandon: Callable[[], object]) -> None:
+
+def serve(
+    channel: Channel,
+    greeting: Hello,
+    place: Place,
+    timeout: float,
+    abandon: Callable[[], object],
+    check: Callable[[Assignment], None] = lambda assignment: None,
+) -> None:
     """Work until the driver says that it is enough.
 
     Args:
@@ -24,6 +34,7 @@ def serve(channel: Channel, greeting: Hello, place: Place, timeout: float, aband
         place: of this rank.
         timeout: seconds after which a driver that says nothing counts as gone.
         abandon: what to do then, from another thread: this one may be waiting for a rank that is gone as well.
+        check: raises a HaloclineError at what this rank was not started for.
 
     Raises:
         DistributedError: the driver is gone.
@@ -32,14 +43,16 @@ def serve(channel: Channel, greeting: Hello, place: Place, timeout: float, aband
     line.answer(greeting)
     worker: Worker | None = None
     while (request := line.request()) is not Signal.STOP:
-        if request is Signal.LOST:
+        if request is _LOST:
             raise DistributedError(f"Rank {place.rank} was left by the driver in rank 0, which failed or hangs.")
         try:
             if isinstance(request, Assignment):
+                check(request)
                 worker = Worker(request, place)
                 answer: object = Signal.READY
             else:
                 assert worker is not None
+                assert isinstance(request, Trial | Step)
                 answer = worker.measure(request) if isinstance(request, Trial) else worker.step(request)
         except Exception as error:  # whatever it is, the driver has to know
             answer = Failure.of(error)
@@ -54,12 +67,12 @@ class _Line:
 
     def __init__(self, channel: Channel, timeout: float, abandon: Callable[[], object]) -> None:
         self._channel, self._timeout, self._abandon = channel, timeout, abandon
-        self._requests: SimpleQueue[Any] = SimpleQueue()
+        self._requests: SimpleQueue[object] = SimpleQueue()
         self._working = False
         threading.Thread(target=self._listen, name="halocline-rank", daemon=True).start()
 
-    def request(self) -> Any:
-        """Wait for the next request, `Signal.STOP`, or `Signal.LOST`."""
+    def request(self) -> object:
+        """Wait for the next request, `Signal.STOP`, or `_LOST`."""
         return self._requests.get()
 
     def answer(self, message: object) -> None:
@@ -83,10 +96,12 @@ class _Line:
                         self._requests.put(message)
                 if self._working:
                     self._channel.beat()
+        except DistributedError as error:  # what arrived cannot be taken
+            self.answer(Failure.of(error))
         except (EOFError, OSError):
             pass  # the driver is gone: the same as silence
         self._leave()
 
     def _leave(self) -> None:
-        self._requests.put(Signal.LOST)
+        self._requests.put(_LOST)
         self._abandon()

@@ -11,7 +11,7 @@ from torch.distributed import ProcessGroup
 from halocline.backends.ddp.device import device_of_rank
 from halocline.backends.ddp.group import join_group, leave_group
 from halocline.backends.ddp.links import DistributedLinks
-from halocline.backends.ddp.messages import Assignment, Plan, Step, Trial
+from halocline.backends.ddp.messages import Assignment, Measured, Plan, Step, Trial
 from halocline.backends.ddp.trial import time_link
 from halocline.errors import UsageError
 from halocline.evaluator.domain_graph import domain_graph
@@ -48,7 +48,7 @@ class Worker:
         self._plan: Plan | None = None
         self._cell: NDArray[np.float64] | None = None
 
-    def measure(self, trial: Trial) -> Speeds | str | None:
+    def measure(self, trial: Trial) -> Measured:
         """Time messages and, where there is a graph, evaluations.
 
         Raises:
@@ -56,13 +56,13 @@ class Worker:
         """
         rate, latency = time_link(self._device, self._place, trial.group, self._assignment.timeout)
         if trial.graph is None:
-            return None
+            return Measured()
         try:
             self._runner(exchange=True)
         except UsageError as error:
-            return str(error)
+            return Measured(refusal=str(error))
         runner, hops = self._runner(exchange=False), self._backbone.hops
-        return Speeds(measure_compute(runner, trial.graph, hops), rate, latency)
+        return Measured(Speeds(measure_compute(runner, trial.graph, hops), rate, latency))
 
     def step(self, step: Step) -> Contribution:
         """Evaluate what the rank owns.

@@ -15,14 +15,17 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import IO, Any, Self, final
 
-from torch.distributed import TCPStore  # type: ignore[attr-defined]  # it is public, but not in __all__
-
 from halocline.errors import DistributedError
+from halocline.lifeline import TiedProcess
+from halocline.meeting import PrivateStore
+from halocline.place import Place, usable_cores
 
 #: Status of a rank that lost another: it leaves without a word, as whoever started it knows more.
 LOST = 69
 #: Seconds that the others get to notice that a rank has failed, or to write what they have in hand.
 GRACE = 5.0
+#: Seconds between two looks at whether ranks that are starting have been loaded.
+GLANCE = 0.05
 #: Set for ranks that are started here.
 STARTED = "HALOCLINE_STARTED_RANK"
 
@@ -53,33 +56,21 @@ def run_ranks(words: Sequence[str], ranks: int, seconds: float) -> int:
             raise
 
 
-def follow_starter() -> None:
-    """Interrupt this rank when whoever started it has gone: then its standard input ends."""
-
-    def follow() -> None:
-        sys.stdin.read()
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=follow, daemon=True).start()
-
-
 @final
 class _Ranks:
-    """Processes of this machine; none outlives the block."""
+    """Processes of this machine; none outlives the block, nor this process."""
 
     def __init__(self, words: Sequence[str], ranks: int) -> None:
-        # It lives here, so that no port has to be guessed, and that it survives any of them.
-        self._store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        self._store = PrivateStore()
         self._words, self._count = words, ranks
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes: list[TiedProcess] = []
         self._files = ExitStack()
         self._said: list[IO[bytes]] = []
         self._ends: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def __enter__(self) -> Self:
         try:
-            for rank in range(self._count):
-                self._start(rank)
+            self._start_all()
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -91,9 +82,7 @@ class _Ranks:
         for process in self._processes:
             process.kill()
         for process in self._processes:
-            process.wait()
-            assert process.stdin is not None
-            process.stdin.close()
+            process.end()
         self._files.close()
 
     def watch(self, seconds: float) -> int:
@@ -111,26 +100,31 @@ class _Ranks:
             process.terminate()
         self._await_all(seconds + GRACE)
 
+    def _start_all(self) -> None:
+        """In waves of one rank for each core: what they have to import would take no less time all at once."""
+        wave = usable_cores()
+        for first in range(0, self._count, wave):
+            ranks = range(first, min(first + wave, self._count))
+            for rank in ranks:
+                self._start(rank)
+            while not self._store.have_come(ranks):
+                if any(process.poll() is not None for process in self._processes):
+                    return  # it will be seen why
+                time.sleep(GLANCE)
+        self._store.start()
+
     def _start(self, rank: int) -> None:
-        place = {
-            "RANK": rank,
-            "LOCAL_RANK": rank,
-            "WORLD_SIZE": self._count,
-            "LOCAL_WORLD_SIZE": self._count,
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": self._store.port,
-            "TORCHELASTIC_USE_AGENT_STORE": True,  # the one that is held here
-            STARTED: 1,
-        }
+        place = Place(rank, self._count, rank, self._count)
         streams: dict[str, Any] = {}
         if rank > 0:  # only the first speaks; what another has said is shown if it fails
             self._said.append(self._files.enter_context(tempfile.TemporaryFile()))  # noqa: SIM115
             streams = {"stdout": subprocess.DEVNULL, "stderr": self._said[-1]}
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "halocline", *self._words],
-            env={**os.environ, **{name: str(value) for name, value in place.items()}},
-            stdin=subprocess.PIPE,  # open as long as this process lives: see `follow_starter`
-            start_new_session=True,  # Ctrl-C is passed on once, by this process
+        process = TiedProcess(  # in a session of its own: Ctrl-C is passed on once, by this process
+            "halocline",
+            self._words,
+            descriptors=[self._store.descriptor],
+            env=os.environ | self._store.variables(place) | {STARTED: "1"},
+            stdin=subprocess.DEVNULL,
             **streams,
         )
         self._processes.append(process)
@@ -154,7 +148,7 @@ class _Ranks:
         statuses = [process.returncode for process in self._processes]
         if statuses[0] is not None and statuses[0] > 0 and statuses[0] != LOST:
             return statuses[0]  # it has said why
-        for rank in (first, *range(self._count)):
+        for rank in (first, *range(len(statuses))):
             status = statuses[rank]
             if status is not None and status not in (0, LOST):
                 return self._blame(rank, status)

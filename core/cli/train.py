@@ -92,15 +92,12 @@ def _fit(arguments: argparse.Namespace, recipe: Recipe, place: Place | None) -> 
     """Train as the only rank, or as one of several."""
     import torch
 
-    from halocline.cli.ranks import STARTED, follow_starter
     from halocline.training.device import make_fabric
     from halocline.training.problem import prepare
     from halocline.training.run import Run
     from halocline.training.state import STATE_FILE, has_state
     from halocline.training.team import make_team
 
-    if STARTED in os.environ:
-        follow_starter()
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
     fabric = make_fabric(arguments.device, recipe.training.precision, place)

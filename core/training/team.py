@@ -8,9 +8,10 @@ from typing import final
 
 import torch
 from torch import Tensor
-from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]  # public, not in __all__
+from torch.distributed import PrefixStore  # type: ignore[attr-defined]  # public, not in __all__
 
 from halocline.errors import DistributedError
+from halocline.meeting import await_start, meeting_point, stay_on_node
 from halocline.place import Place
 
 
@@ -57,7 +58,7 @@ def make_team(place: Place | None, device: torch.device, seconds: float) -> Team
         seconds: after which a rank that does not answer is given up.
 
     Raises:
-        LostRankError: not all ranks have come in that time.
+        DistributedError: not all ranks have come in that time.
     """
     return Team() if place is None or place.size == 1 else _ProcessTeam(place, device, seconds)
 
@@ -71,16 +72,17 @@ class _ProcessTeam(Team):
         self._seconds = seconds
         if device.type == "cuda":  # NCCL would end the process where gloo raises an error
             os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")
+        await_start(place)
+        stay_on_node(place)
+        store = meeting_point(seconds)
         try:
-            timeout = timedelta(seconds=seconds)
-            store, _, _ = next(rendezvous("env://", timeout=timeout))
             torch.distributed.init_process_group(
                 "nccl" if device.type == "cuda" else "gloo",
                 # torchrun keeps the store when it starts ranks anew, with the addresses of those that are gone.
                 store=PrefixStore(f"start{place.restarts}", store),
                 rank=place.rank,
                 world_size=place.size,
-                timeout=timeout,
+                timeout=timedelta(seconds=seconds),
                 device_id=device if device.type == "cuda" else None,
             )
         except RuntimeError as error:  # of which all errors of torch.distributed are
