@@ -85,7 +85,7 @@ def usable_cores() -> int:
 
 
 def refuse_crowd(ranks: int, remedy: str) -> None:
-    """Refuse more ranks on the cores of this node than could be meant; each takes the memory of a process with torch.
+    """Refuse more ranks on the cores of this node than could be meant: each takes the memory of a whole process.
 
     Args:
         ranks: of this node, which compute on its cores.
@@ -97,6 +97,6 @@ def refuse_crowd(ranks: int, remedy: str) -> None:
     cores = usable_cores()
     if ranks > RANKS_PER_CORE * cores:
         raise UsageError(
-            f"{ranks} ranks are more than {RANKS_PER_CORE} for each of the {cores} cores that this process may use: "
-            f"they would only be in each other's way. Use at most {RANKS_PER_CORE * cores}, or {remedy}."
+            f"{ranks} ranks are more than {RANKS_PER_CORE} for each of the {cores} cores that there are, and would "
+            f"only be in each other's way. Use at most {RANKS_PER_CORE * cores}, or {remedy}."
         )

@@ -99,7 +99,7 @@ def test_an_executor_of_whole_programs_rules_exchange_out(monkeypatch):
     described = PortableModel.of(model), Precision.FLOAT64, "torch", "cpu"
     graph = NeighbourList(model.neighbours).graph(liquid(model))
     said = Worker(Assignment(*described, exchange=False, timeout=5.0), place).measure(Trial(graph, "group"))
-    assert said == "This backend runs whole programs only, not their stages; choose halo=recompute."
+    assert said.refusal == "This backend runs whole programs only, not their stages; choose halo=recompute."
     with pytest.raises(UsageError, match="whole programs only"):
         Worker(Assignment(*described, exchange=True, timeout=5.0), place)
 

@@ -1,8 +1,8 @@
 """How messages travel: a header of JSON that names the type, and raw arrays. Nothing in them can be run.
 
-A message is an instance of a dataclass, a named tuple or an enumeration. Annotations alone say what its fields hold,
-and what is built from what arrives: numbers, text, ``bytes``, arrays, further such classes, tuples and dictionaries
-of them, or None. ``Any`` is a value of plain JSON.
+A message is an instance of a dataclass, a named tuple or an enumeration. Annotations alone say what its fields
+hold, and what is built from what arrives: numbers, text, ``bytes``, arrays, further such classes, tuples and
+dictionaries of them, or None. ``Any`` is a value of plain JSON.
 
     16 bytes    "HALO", length of the header (uint32), length of the body (uint64), in network order
     header      JSON: {"message": its class, "value": its fields, "arrays": [[dtype, shape], …]}
