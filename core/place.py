@@ -97,6 +97,6 @@ def refuse_crowd(ranks: int, remedy: str) -> None:
     cores = usable_cores()
     if ranks > RANKS_PER_CORE * cores:
         raise UsageError(
-            f"{ranks} ranks are more than {RANKS_PER_CORE} for each of the {cores} cores that there are, and would "
-            f"only be in each other's way. Use at most {RANKS_PER_CORE * cores}, or {remedy}."
+            f"{ranks} ranks are more than {RANKS_PER_CORE} for each of the {cores} cores that there are, and "
+            f"would only be in each other's way. Use at most {RANKS_PER_CORE * cores}, or {remedy}."
         )

@@ -1,7 +1,7 @@
 """The first thing that a process runs which must not outlive the one that started it: see `TiedProcess`.
 
-It is run by its path, as ``python tied.py DESCRIPTOR MODULE [ARGUMENT …]``, and imports what Python has loaded by then or
-loads in no time, and nothing of Halocline. Only then comes the module, which may take long to import.
+It is run by its path, ``python tied.py DESCRIPTOR MODULE [ARGUMENT …]``, and imports nothing of Halocline and
+nothing that takes time. Only then comes the module, which may.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import sys
 def tie(descriptor: int) -> None:
     """Let the system kill the processes of this session once nobody holds the other end of a pipe.
 
-    No thread has to wait for that, nor has Python to be able to do anything. The parent's death could be signalled as
-    well (``PR_SET_PDEATHSIG``), but the system takes the end of the *thread* that started this process for that.
+    No thread has to wait for that, nor has Python to be able to do anything. ``PR_SET_PDEATHSIG`` would not do:
+    the system sends that signal at the end of the *thread* that has started this process.
 
     Args:
         descriptor: end of a pipe to read from, into which nobody writes. This process is to lead its session.

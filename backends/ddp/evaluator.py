@@ -90,6 +90,7 @@ class DdpEvaluator(Evaluator):
                 f"The timeout must be a number of seconds above 0 and at most {MAX_TIMEOUT:g}, not {timeout!r}."
             )
         self._place = Place.find(os.environ)
+        self.restarted = self._place is not None and self._place.restarts > 0
         self._ranks = _number_of_ranks(ranks, self._place)
         kind = kind_of_device(device)
         if kind == "cpu" and not oversubscribe:

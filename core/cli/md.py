@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from typing import TYPE_CHECKING, Any
 
 from halocline.cli.options import (
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from halocline.cli.output import Advance
     from halocline.dynamics import Outcome, Output, Sample, Settings
+    from halocline.model.calculator import HaloclineCalculator
     from halocline.model.potential import Potential
 
 #: Options that mean something in some ensembles only.
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     atoms = read_frames(arguments.structure)[-1]
     potential = load_potential(arguments)
     calculator = potential.calculator(**evaluation_options(arguments))  # only the driver of several ranks goes on
-    resume = _resumes(arguments, output)
+    resume = _resumes(arguments, calculator, output)
     bar = progress(steps, f"md {arguments.ensemble}")
     named = located(arguments.structure)
     with closing(calculator), default_explained(arguments), named, held_back() as interruption, bar as advance:
@@ -192,13 +192,11 @@ def _number_of_steps(arguments: argparse.Namespace) -> int:
     return round(steps)
 
 
-def _resumes(arguments: argparse.Namespace, output: Output) -> bool:
+def _resumes(arguments: argparse.Namespace, calculator: HaloclineCalculator, output: Output) -> bool:
     """As told; and where torchrun has started all ranks anew, the same command goes on from its checkpoint."""
     from halocline.cli.output import say
-    from halocline.place import Place
 
-    place = Place.find(os.environ)
-    if arguments.resume or place is None or place.restarts == 0 or not output.resumable:
+    if arguments.resume or not calculator.restarted or not output.resumable:
         return bool(arguments.resume)
     say(f"halocline: started anew; the run goes on from {output.checkpoint}.")
     return True

@@ -28,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="continue the run in that folder")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... [%(default)s]")
     parser.add_argument("--ranks", type=int, metavar="N", help="processes that share each step [1, or torchrun's]")
+    parser.add_argument("--oversubscribe", action="store_true", help="allow more ranks than the cores can serve")
     parser.add_argument(
         "--timeout", type=float, default=60.0, metavar="S", help="seconds to wait for a rank [%(default)g]"
     )
@@ -51,6 +52,7 @@ def train(arguments: argparse.Namespace) -> int:
     recipe = read_recipe(arguments.recipe)
     refuse_idle_ranks(recipe.training, place.size if place else arguments.ranks or 1)
     if place is None and (arguments.ranks or 1) > 1:
+        _refuse_crowd(arguments)
         return run_ranks(_words_of_rank(arguments), arguments.ranks, arguments.timeout)
     try:
         return _fit(arguments, recipe, place)
@@ -70,6 +72,21 @@ def _check(arguments: argparse.Namespace, place: Place | None) -> None:
         raise UsageError(f"--timeout must be a positive number of seconds, not {arguments.timeout:g}.")
     if place is not None and arguments.ranks is not None:
         raise UsageError(f"Leave out --ranks: torchrun has started {place.size} already.")
+
+
+def _refuse_crowd(arguments: argparse.Namespace) -> None:
+    """CUDA devices are counted by the ranks themselves."""
+    from halocline.place import refuse_crowd
+
+    on_cores = arguments.device == "cpu" or (arguments.device == "auto" and not _has_cuda())
+    if on_cores and not arguments.oversubscribe:
+        refuse_crowd(arguments.ranks, "say --oversubscribe")
+
+
+def _has_cuda() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _words_of_rank(arguments: argparse.Namespace) -> list[str]:

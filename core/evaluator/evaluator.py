@@ -22,7 +22,12 @@ class Evaluator(InContext, ABC):
 
     None of it changes a result: evaluating a structure gives the same numbers whatever was evaluated before.
     Threads that share an evaluator take turns, whatever a subclass does in `evaluate` and `close`.
+
+    Attributes:
+        restarted: whether its processes, this one among them, were all started anew after a failure.
     """
+
+    restarted: bool = False
 
     in_context = ("evaluate",)
 

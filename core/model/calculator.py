@@ -88,6 +88,11 @@ class HaloclineCalculator(Calculator):
         elif "stress" in (properties or ()):
             raise PropertyNotImplementedError("Stress needs a structure that is periodic in all three directions.")
 
+    @property
+    def restarted(self) -> bool:
+        """Whether all processes that evaluate, this one among them, were started anew after a failure."""
+        return self._evaluator is not None and self._evaluator.restarted
+
     def close(self) -> None:
         """End what the last calculations have left, such as the ranks of ``ddp``; the next one starts anew.
 
