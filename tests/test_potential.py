@@ -146,7 +146,7 @@ def test_a_closed_calculator_starts_anew(network):
     atoms = molecule("H2O")
     calculator = atoms.calc = network.calculator()
     before, closed = atoms.get_potential_energy(), []
-    calculator._evaluator.close = lambda: closed.append("evaluator")
+    calculator._evaluator._evaluator.close = lambda: closed.append("evaluator")
     calculator.close()
     calculator.close()
     assert closed == ["evaluator"]

@@ -2,6 +2,7 @@
 
 from halocline.evaluator.domain_graph import domain_graph
 from halocline.evaluator.evaluator import Evaluator
+from halocline.evaluator.following import FollowingEvaluator
 from halocline.evaluator.links import Links, NoLinks
 from halocline.evaluator.local import LocalEvaluator
 from halocline.evaluator.make import make_runner
@@ -10,6 +11,7 @@ from halocline.evaluator.runner import Contribution, Runner
 __all__ = [
     "Contribution",
     "Evaluator",
+    "FollowingEvaluator",
     "Links",
     "LocalEvaluator",
     "NoLinks",

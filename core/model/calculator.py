@@ -12,11 +12,12 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from halocline.errors import UsageError
+from halocline.evaluator.following import BackboneState
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from halocline.evaluator import Evaluator
+    from halocline.evaluator import FollowingEvaluator
     from halocline.model.potential import Potential
 
 #: What results depend on. Charges, magnetic moments and entries of ``atoms.info`` are not looked at.
@@ -28,7 +29,8 @@ class HaloclineCalculator(Calculator):
     """Energy, per-atom energies, forces and stress by ASE's conventions.
 
     The neighbour list lives as long as the calculator and is searched anew only when atoms have moved far enough.
-    Results do not depend on what was computed before.
+    Results do not depend on what was computed before, and follow changes of the potential: to weights and modules
+    of its backbone, and to its reference energies.
 
     Args:
         potential: the model.
@@ -43,7 +45,8 @@ class HaloclineCalculator(Calculator):
         self._in_use = threading.RLock()
         self.potential = potential
         self.options = options
-        self._evaluator: Evaluator | None = potential.evaluator(**options)
+        self._evaluator: FollowingEvaluator | None = potential.evaluator(**options)
+        self._reference_energies: dict[str, float] = {}  # of the last results
 
     def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
         """What ASE asks for.
@@ -76,6 +79,7 @@ class HaloclineCalculator(Calculator):
         assert self.atoms is not None
         if self._evaluator is None:
             self._evaluator = self.potential.evaluator(**self.options)
+        self._reference_energies = dict(self.potential.reference_energies)
         result = self.potential.evaluate_with(self._evaluator, self.atoms)
         self.results = {
             "energy": result.energy,
@@ -99,16 +103,19 @@ class HaloclineCalculator(Calculator):
         Dynamics and optimisers of ASE refer to themselves, so a calculator lives on for a while once they are
         forgotten.
         """
-        evaluator, self._evaluator = self._evaluator, None
-        if evaluator is not None:
-            evaluator.close()
+        if self._evaluator is not None:
+            self._evaluator.close()
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
-        """What differs from the structure of the last results, to the bit; ASE's default lets 1e-15 pass."""
+        """What differs from the structure of the last results, to the bit; ASE's default lets 1e-15 pass.
+
+        Everything, where the model is another one by now.
+        """
         del tol
         if self.atoms is None:
             return list(all_changes)
-        return [name for name in _INPUTS if not np.array_equal(getattr(self.atoms, name), getattr(atoms, name))]
+        changes = [name for name in _INPUTS if not np.array_equal(getattr(self.atoms, name), getattr(atoms, name))]
+        return changes or ([] if self._is_current() else list(all_changes))
 
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
         """Provenance for trajectories and databases."""
@@ -116,12 +123,22 @@ class HaloclineCalculator(Calculator):
         return {"model": self.potential.card.get("name", self.potential.backbone.name), **self.options}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the evaluator behind: it is made anew where the copy is used."""
-        return {name: value for name, value in vars(self).items() if name not in ("_evaluator", "_in_use")}
+        """Leave the evaluator behind, which is made anew where the copy is used, and results that are old."""
+        state = {name: value for name, value in vars(self).items() if name not in ("_evaluator", "_in_use")}
+        return state if self._is_current() else state | {"results": {}, "atoms": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Begin without an evaluator."""
         vars(self).update(state, _evaluator=None, _in_use=threading.RLock())
+        self._copied_with = BackboneState.of(self.potential.backbone)
+
+    def _is_current(self) -> bool:
+        """Whether the last results are those of the model as it is."""
+        if self._reference_energies != self.potential.reference_energies:
+            return False
+        if self._evaluator is None:
+            return self._copied_with.is_of(self.potential.backbone)
+        return self._evaluator.is_current
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

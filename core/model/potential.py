@@ -6,9 +6,11 @@ import dataclasses
 import logging
 import os
 import threading
+from collections import OrderedDict
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, final
+from typing import TYPE_CHECKING, Any, Final, cast, final
 
 import numpy as np
 import torch
@@ -17,7 +19,7 @@ from ase.data import atomic_numbers, chemical_symbols
 from halocline.checkpoint import Checkpoint, save_checkpoint
 from halocline.context import in_evaluation_context
 from halocline.errors import BackboneError, NotFiniteError, UnknownElementError, UsageError
-from halocline.evaluator import Evaluator, LocalEvaluator
+from halocline.evaluator import Evaluator, FollowingEvaluator, LocalEvaluator
 from halocline.graph import Radius, Structure
 from halocline.model.backbone import Backbone
 from halocline.model.receptive_field import require_hops
@@ -35,6 +37,10 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
+#: Evaluators that a potential keeps for further calls, each for its options. Each has a copy of the weights, and
+#: perhaps a compiled program or processes; a program that compares options changes between a few.
+KEPT_EVALUATORS: Final = 8
+
 #: Energies in float32 are good to a µeV per atom once reference energies stay outside; most users want the speed.
 DEFAULT_DTYPE = Precision.FLOAT32
 
@@ -45,7 +51,8 @@ class Potential:
     """A model that can be evaluated, saved and handed to ASE.
 
     Threads may share it; those that ask for the same options take turns. A calculator for each lets them run side
-    by side.
+    by side. Weights, modules and reference energies may be changed between evaluations: results, those of
+    calculators that were made before too, are always those of the model as it is.
 
     Attributes:
         backbone: the network, in float64.
@@ -56,8 +63,8 @@ class Potential:
     backbone: Backbone
     reference_energies: dict[str, float]
     card: dict[str, Any]
-    _evaluators: dict[tuple[str | None, ...], Evaluator] = field(
-        default_factory=dict, init=False, repr=False, compare=False
+    _evaluators: OrderedDict[tuple[str | None, ...], FollowingEvaluator] = field(
+        default_factory=OrderedDict, init=False, repr=False, compare=False
     )
     _said: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
     _making: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False, compare=False)
@@ -116,16 +123,12 @@ class Potential:
         """
         options = (backend, dtype, device, partition, halo, memory)
         _require_texts(options)
-        with self._making:  # which may take long, and two threads need not do it twice
-            if options not in self._evaluators:
-                self._evaluators[options] = self.evaluator(*options)
-            evaluator = self._evaluators[options]
-        return self.evaluate_with(evaluator, atoms)
+        return self.evaluate_with(self._kept_evaluator(*options), atoms)
 
     @in_evaluation_context
     def evaluator(
         self, backend: str, dtype: str, device: str, partition: str, halo: str, memory: str | None = None
-    ) -> Evaluator:
+    ) -> FollowingEvaluator:
         """Make an evaluator of its own, with its own neighbour list; arguments as for a call."""
         _require_texts((backend, dtype, device, partition, halo, memory))
         if dtype not in tuple(Precision):
@@ -133,17 +136,9 @@ class Potential:
         if halo not in ("auto", "recompute", "exchange"):
             raise UsageError(f"The halo rule must be auto, recompute or exchange, not {halo!r}.")
         division, spec = Division.parse(partition, memory), Spec.parse(backend)
-        component = registry().find_among(("executor", "evaluator"), spec.name, "backend")
-        if division.divides or component.kind == "evaluator":
-            require_hops(self.backbone)
-        if component.kind == "evaluator":
-            if division.memory is not None:
-                raise UsageError(f"A bound on memory is for one process; give {spec.name} a number of parts.")
-            given = {"backbone": self.backbone, "precision": Precision(dtype), "division": division}
-            kind = registry().load("evaluator", component.qualified_name)
-            return cast("Evaluator", spec.build(kind, **given, device=device, halo=halo))
-        executor = spec.build(registry().load("executor", component.qualified_name), device=device)
-        return LocalEvaluator(self.backbone, executor, Precision(dtype), division, exchange=halo == "exchange")
+        # Not of this object: whoever drops it must see its evaluators end with it, and their processes.
+        make = partial(_make_evaluator, self.backbone, spec, Precision(dtype), device, division, halo)
+        return FollowingEvaluator(self.backbone, make)
 
     def calculator(
         self,
@@ -190,6 +185,20 @@ class Potential:
         )
         save_checkpoint(Path(path), checkpoint)
 
+    def _kept_evaluator(self, *options: str | None) -> Evaluator:
+        """The evaluator that calls with these options share; those that were not used for long are closed."""
+        left: list[Evaluator] = []
+        with self._making:  # which may take long, and two threads need not do it twice
+            if options not in self._evaluators:
+                self._evaluators[options] = self.evaluator(*options)  # type: ignore[arg-type]
+            evaluator = self._evaluators[options]
+            self._evaluators.move_to_end(options)
+            while len(self._evaluators) > KEPT_EVALUATORS:
+                left.append(self._evaluators.popitem(last=False)[1])
+        for each in left:  # outside of the lock, as other threads may be using them
+            each.close()
+        return evaluator
+
     def _say_unused(self, atoms: Atoms) -> None:
         """Say once of each charge, spin or field that it changes nothing."""
         new = {name: text for name, text in unused_states(atoms).items() if name not in self._said}
@@ -207,6 +216,23 @@ class Potential:
         if len(unknown):
             raise UnknownElementError(_unknown_elements(structure, unknown, self.species))
         return reference
+
+
+def _make_evaluator(
+    backbone: Backbone, spec: Spec, precision: Precision, device: str, division: Division, halo: str
+) -> Evaluator:
+    """An evaluator of a backbone as it is."""
+    component = registry().find_among(("executor", "evaluator"), spec.name, "backend")
+    if division.divides or component.kind == "evaluator":
+        require_hops(backbone)
+    if component.kind == "evaluator":
+        if division.memory is not None:
+            raise UsageError(f"A bound on memory is for one process; give {spec.name} a number of parts.")
+        given = {"backbone": backbone, "precision": precision, "division": division}
+        kind = registry().load("evaluator", component.qualified_name)
+        return cast("Evaluator", spec.build(kind, **given, device=device, halo=halo))
+    executor = spec.build(registry().load("executor", component.qualified_name), device=device)
+    return LocalEvaluator(backbone, executor, precision, division, exchange=halo == "exchange")
 
 
 def _require_texts(options: tuple[str | None, ...]) -> None:
