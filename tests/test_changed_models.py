@@ -211,6 +211,12 @@ def test_a_bounded_number_of_evaluators_is_kept(ranks):
     assert kept == {"none", *(f"rcb:{number}" for number in range(60, 61 - potentials.KEPT_EVALUATORS, -1))}
 
 
+def test_it_is_told_that_processes_were_started_anew(ranks, monkeypatch):
+    assert not network().calculator().restarted
+    monkeypatch.setattr(Ranks, "restarted", True)
+    assert network().calculator().restarted
+
+
 def test_evaluators_end_with_their_potential():
     """At once, and not when the collector of garbage comes by."""
     potential = network()

@@ -16,7 +16,7 @@ from halocline.graph import NeighbourList, Structure
 from halocline.model.build import build_backbone
 from halocline.model.potential import Potential
 from halocline.partition import cut_part
-from halocline.partition.memory import MemoryModel
+from halocline.partition.memory import MemoryModel, expected_candidates
 from halocline.partition.size import format_size, parse_size
 from halocline.plugin import registry
 from halocline.program import Precision, Program, energies_and_gradients
@@ -132,7 +132,7 @@ from halocline.graph import NeighbourList, Structure
 from halocline.model.build import build_backbone
 from halocline.model.potential import Potential
 from halocline.partition import Division
-from halocline.partition.memory import MemoryModel
+from halocline.partition.memory import MemoryModel, expected_candidates
 from halocline.plugin import registry
 from halocline.program import Precision
 
@@ -172,8 +172,34 @@ def test_a_bound_divides_what_needs_dividing():
     bounded = potential(atoms, dtype="float64", memory="440MiB")
     evaluator = potential.evaluator("torch", "float64", "cpu", "none", "auto", "440MiB")
     evaluator.evaluate(Structure.from_atoms(atoms))
-    assert evaluator._division.parts > 1
+    assert evaluator._evaluator._division.parts > 1
     np.testing.assert_allclose(bounded.forces, whole.forces, rtol=0, atol=1e-12 * np.abs(whole.forces).max())
+
+
+def test_parts_do_not_depend_on_what_came_before():
+    """To the bit, as a run that goes on from a checkpoint has another past than one that was never interrupted."""
+    backbone = build_backbone("schnet", registry().load("backbone", "schnet").example_config(), seed=0)
+    potential = Potential(backbone, dict.fromkeys(backbone.species, 0.0), {})
+    atoms, random = disordered_box(backbone.species, 400, density=0.1), np.random.default_rng(0)
+    options = ("torch", "float32", "cpu", "none", "auto", f"{400 * 1024 + 3700}KiB")
+    following, seen = potential.evaluator(*options), set()
+    for _ in range(10):
+        atoms.positions += random.normal(0, 0.02, (len(atoms), 3))
+        fresh = potential.evaluator(*options)
+        results = [each.evaluate(Structure.from_atoms(atoms)) for each in (following, fresh)]
+        parts = [each._evaluator._division.parts for each in (following, fresh)]
+        assert parts[0] == parts[1]
+        assert np.array_equal(results[0].forces, results[1].forces)
+        assert np.array_equal(results[0].energies, results[1].energies)
+        seen.add(parts[0])
+    assert following._evaluator._neighbours.searches < 10
+    assert len(seen) > 1  # else nothing was to be seen here
+
+
+def test_candidates_are_expected_from_the_edges():
+    model, graph, candidates = model_and_graph("schnet", 1000, 0.1)
+    expected = expected_candidates(len(graph.edges), model.neighbours, NeighbourList(model.neighbours).skin)
+    assert expected == pytest.approx(candidates, rel=0.1)
 
 
 @pytest.mark.parametrize(

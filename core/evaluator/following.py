@@ -44,6 +44,7 @@ class FollowingEvaluator(Evaluator):
         # Taken first, and again with each evaluator: a change in between is seen at the next structure.
         self._state = BackboneState.of(backbone)
         self._evaluator: Evaluator | None = make()
+        self.restarted = self._evaluator.restarted
 
     @property
     def is_current(self) -> bool:

@@ -14,11 +14,11 @@ from halocline.evaluator.evaluator import Evaluator
 from halocline.evaluator.links import NoLinks
 from halocline.evaluator.make import make_runner
 from halocline.executor import Executor
-from halocline.graph import Graph, NeighbourList, Search, Structure
+from halocline.graph import Graph, NeighbourList, Structure
 from halocline.model.backbone import Backbone
 from halocline.model.result import Result
 from halocline.partition import Division
-from halocline.partition.memory import MemoryModel
+from halocline.partition.memory import MemoryModel, expected_candidates
 from halocline.program import Precision
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,6 @@ class LocalEvaluator(Evaluator):
         self._runner = make_runner(backbone, executor, precision, exchange=exchange)
         self._neighbours, self._hops = NeighbourList(backbone.neighbours), backbone.hops
         self._division, self._memory = division, None
-        self._searched: Search | None = None  # for which the number of parts was chosen
         if division is not None and division.memory is not None:
             if exchange:
                 raise UsageError("Exchanging keeps the state of all atoms; choose halo=recompute to bound memory.")
@@ -69,22 +68,25 @@ class LocalEvaluator(Evaluator):
         Raises:
             UsageError: the bound on memory is too low for this structure.
         """
-        search = self._neighbours.search(structure)
-        graph = self._neighbours.cut(search, structure)
-        if search is not self._searched and self._memory is not None:
-            self._division = self._bounded(graph, len(search.candidates), self._memory)
-        self._searched = search
+        graph = self._neighbours.graph(structure)
+        if self._memory is not None:
+            self._division = self._bounded(graph, self._memory)
         energies, forces, virial = self._runner.run(graph, self._owners(graph), NoLinks())
         return Result(energies=energies, forces=forces, virial=virial, volume=structure.volume)
 
     def _owners(self, graph: Graph) -> NDArray[np.int64]:
         return np.zeros(len(graph.structure), np.int64) if self._division is None else self._division.owners(graph)
 
-    def _bounded(self, graph: Graph, candidates: int, memory: MemoryModel) -> Division:
-        """The division with as many parts as its bound on memory asks for."""
-        division = self._division
+    def _bounded(self, graph: Graph, memory: MemoryModel) -> Division:
+        """The division with as many parts as its bound on memory asks for.
+
+        They are counted at every evaluation, and from the graph alone: candidates are those of some structure
+        before, and sums over other parts differ in their last bits, which a restart has to meet.
+        """
+        division, neighbours = self._division, self._neighbours
         assert division is not None
         assert division.memory is not None
+        candidates = expected_candidates(len(graph.edges), neighbours.rule, neighbours.skin)
         parts = memory.parts(graph, candidates, self._hops, division.partitioner, division.memory)
-        logger.info("%d parts keep the evaluation of %d atoms within the bound.", parts, len(graph.structure))
+        logger.debug("%d parts keep the evaluation of %d atoms within the bound.", parts, len(graph.structure))
         return replace(division, parts=parts)

@@ -19,7 +19,7 @@ from scipy.optimize import nnls
 from halocline.aggregation import Form
 from halocline.context import in_evaluation_context
 from halocline.errors import UsageError
-from halocline.graph import Graph
+from halocline.graph import Graph, Nearest, NeighbourRule
 from halocline.model.backbone import Backbone
 from halocline.model.chain import chain
 from halocline.partition.geometry import expected_levels
@@ -104,7 +104,7 @@ class MemoryModel:
 
         Args:
             graph: of the whole structure.
-            candidates: edges of the neighbour list that the graph was cut from.
+            candidates: edges of the neighbour list that the graph was cut from, or as many as are expected.
             hops: receptive field of the model.
             partitioner: which would divide it.
             bound: bytes, of the whole process.
@@ -173,6 +173,17 @@ class MemoryModel:
     @staticmethod
     def _with_margin(network: float, edges: float) -> float:
         return MARGIN * (network + PART_EDGE * edges)
+
+
+def expected_candidates(edges: int, rule: NeighbourRule, skin: float) -> int:
+    """How many edges a neighbour list has that so many edges are cut from, were the density uniform.
+
+    Args:
+        edges: of the graph.
+        rule: of the neighbours.
+        skin: of the list, Å.
+    """
+    return edges if isinstance(rule, Nearest) else round(edges * (1.0 + skin / rule.cutoff) ** 3)
 
 
 def _counts(part: Part, form: Form) -> tuple[int, int]:

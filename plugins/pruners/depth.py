@@ -11,6 +11,7 @@ from torch import Tensor
 
 from halocline.errors import BackboneError, UsageError
 from halocline.model.backbone import Backbone
+from halocline.model.build import build_with_seed
 from halocline.model.pruner import Pruner, PruningReport
 
 
@@ -39,7 +40,7 @@ class DepthPruner(Pruner):
                 f"Cannot keep {self.layers} layers of a model that has {len(backbone.layers)}; "
                 f"choose between 1 and {len(backbone.layers)}."
             )
-        pruned = type(backbone).from_config(backbone.pruned_config(self.layers))
+        pruned = build_with_seed(type(backbone), backbone.pruned_config(self.layers))
         _load(pruned, backbone.pruned_weights(self.layers))
         return pruned.train(backbone.training), PruningReport.compare(backbone, pruned)
 
