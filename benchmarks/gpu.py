@@ -58,8 +58,8 @@ BACKBONES = ("schnet", "m3gnet", "lennard-jones")
 #: Atoms/Å³ of the boxes that are timed: liquid water.
 DENSITY = 0.1
 
-#: Steps before the clock counts, and those that are timed.
-WARM_UP, STEPS = 3, 20
+#: Steps before the clock counts, and those that are timed; none begins after so many seconds.
+WARM_UP, STEPS, SECONDS = 3, 20, 8.0
 
 Record = dict[str, Any]
 
@@ -223,6 +223,8 @@ class Checks:
                 of.evaluate_with(evaluator, motion.step())
                 if step >= WARM_UP:
                     seconds.append(time.perf_counter() - started)
+                if sum(seconds) > SECONDS:
+                    break
         except torch.OutOfMemoryError as error:
             return {"atoms": len(box), "out_of_memory": str(error).splitlines()[0]}
         return {
