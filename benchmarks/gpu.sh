@@ -12,7 +12,7 @@ if [ "${1:-}" = --fetch ]; then
   exec "$PYTHON" -m pip download --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
     --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \
     -c constraints.txt -d .wheels \
-    ase platformdirs pluggy pymetis vesin hatchling packaging pathspec trove-classifiers
+    ase platformdirs pluggy pymetis hatchling packaging pathspec trove-classifiers
 fi
 
 rm -rf .gpu && mkdir .gpu

@@ -8,7 +8,7 @@ import pytest
 
 from halocline.plugin import registry
 
-HEAVY = {"torch", "numpy", "ase", "scipy", "matplotlib", "safetensors", "vesin", "lightning_fabric"}
+HEAVY = {"torch", "numpy", "ase", "scipy", "matplotlib", "safetensors", "lightning_fabric"}
 COMMANDS = sorted(registry().names("command"))
 SCRIPT = """
 import json, sys

@@ -33,7 +33,7 @@ import importlib.abc, json, os, sys
 
 class Forbid(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("halocline", "torch", "ase", "vesin"):
+        if name.partition(".")[0] in ("halocline", "torch", "ase"):
             raise ImportError(f"{name} is forbidden here")
 
 sys.meta_path.insert(0, Forbid())

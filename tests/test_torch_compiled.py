@@ -280,7 +280,7 @@ import importlib.abc, json, sys
 
 class Forbid(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("halocline", "ase", "vesin"):
+        if name.partition(".")[0] in ("halocline", "ase"):
             raise ImportError(f"{name} is forbidden here")
 
 sys.meta_path.insert(0, Forbid())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -36,6 +37,13 @@ class Edges:
     def __getitem__(self, index: NDArray[np.bool_] | NDArray[np.int64] | slice) -> Edges:
         """Select edges; an increasing selection keeps the order."""
         return Edges(self.receivers[index], self.senders[index], self.shifts[index])
+
+    @classmethod
+    def joined(cls, several: Sequence[Edges]) -> Edges:
+        """All edges of several lists, one list after the other."""
+        if len(several) == 1:
+            return several[0]
+        return cls(*(np.concatenate([getattr(edges, name) for edges in several]) for name in cls.__slots__))
 
     def sorted(self) -> Edges:
         """Return the same edges in canonical order."""

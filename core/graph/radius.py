@@ -1,80 +1,164 @@
-"""All pairs within a cutoff, for every kind of cell."""
+"""All pairs within a cutoff, for every kind of cell.
+
+Time and memory grow with atoms and pairs alone. There is no grid over the cell, as cells may be a billion
+times longer than wide or almost empty: a tree is as deep as there are atoms, wherever they are.
+"""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
-import vesin
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
 from halocline.errors import StructureError
 from halocline.graph.edges import Edges
+from halocline.graph.lattice import Lattice, reduced_lattice
 from halocline.graph.structure import Structure
 
-#: Refuse structures with more neighbours per atom than this: the cell or the cutoff is a mistake.
-MOST_NEIGHBOURS = 50_000
+#: Refuse cells with more images of one atom within the cutoff than this: the cell or its unit is a mistake.
+MOST_IMAGES = 50_000
+
+#: Refuse structures with more neighbours per atom than this. Diamond has 1300 within 12 Å.
+MOST_NEIGHBOURS = 5_000
+
+#: What costs no more than this many edges in all is let through: small structures can have long cutoffs.
+FREE_EDGES = 50_000_000
 
 #: Searched a little wider than asked (relative), then cut exactly, so that rounding in the search decides nothing.
 MARGIN = 1e-6
 
+#: Wider still by this many roundings of the longest length: wrapping and images are off by a few of them.
+ROUNDINGS = 32
 
-def radius_edges(structure: Structure, cutoff: float) -> Edges:
+#: Atoms whose neighbours are found at once. Arrays of a few thousand atoms' pairs stay near the processor, and
+#: beside the edges themselves little memory is needed.
+AT_ONCE = 4096
+
+#: Multipliers that spread bins over 64 bits, so that bins of any number have keys that differ.
+_SPREAD = np.array([0x1F3D5B79A2C4E687, 0x27D4EB2F165667C5, 0x165667B19E3779F9], dtype=np.int64)
+
+
+class _Images(NamedTuple):
+    """The atoms in one cell, and their images as far as they can be neighbours of these.
+
+    Attributes:
+        points: (M, 3) Å.
+        atoms: (M,) int64, whose image each is.
+        shifts: (M, 3) int64, lattice vectors of the structure that lead there from where the atom is given.
+        home: (N,) int64, which of the points is the atom itself, brought into the cell.
+    """
+
+    points: NDArray[np.float64]
+    atoms: NDArray[np.int64]
+    shifts: NDArray[np.int64]
+    home: NDArray[np.int64]
+
+
+def radius_edges(structure: Structure, cutoff: float, receivers: NDArray[np.int64] | None = None) -> Edges:
     """Find every pair nearer than ``cutoff`` (Å), in both directions.
 
+    Args:
+        structure: N atoms.
+        cutoff: Å.
+        receivers: atoms, in increasing order, whose neighbours are wanted; all by default.
+
     Raises:
-        StructureError: so many neighbours that the cell or the cutoff must be a mistake.
+        StructureError: so many neighbours that positions, cell or cutoff must be a mistake.
     """
-    reach = cutoff * (1.0 + MARGIN)
-    points, box = _compact(structure, reach)
-    _refuse_crowds(structure, box, reach)
-    search = vesin.NeighborList(cutoff=reach, full_list=True)
-    receivers, senders, shifts = search.compute(points=points, box=box, periodic=structure.pbc, quantities="ijS")
-    edges = Edges(*(array.astype(np.int64, copy=False) for array in (receivers, senders, shifts)))
-    del search, receivers, senders, shifts  # at a million atoms each array is a gigabyte
+    lattice = reduced_lattice(structure.cell[structure.pbc])
+    longest = max(float(np.abs(structure.positions).max()), float(np.abs(lattice.vectors).max(initial=0.0)))
+    reach = cutoff * (1.0 + MARGIN) + ROUNDINGS * float(np.spacing(longest))
+    _refuse_small_cells(lattice, reach)
+    steps = -np.floor(structure.positions @ lattice.inverse).astype(np.int64)
+    points = structure.positions + steps @ lattice.vectors
+    wanted = np.arange(len(points)) if receivers is None else receivers
+    _refuse_crowds(points, wanted, lattice, reach)
+    images = _images(points, steps, lattice, structure.pbc, reach)
+    tree = KDTree(images.points)
+    parts = np.split(wanted, range(AT_ONCE, len(wanted), AT_ONCE))
+    return Edges.joined([_edges_of(some, structure, images, tree, reach, cutoff) for some in parts])
+
+
+def _edges_of(
+    receivers: NDArray[np.int64], structure: Structure, images: _Images, tree: KDTree, reach: float, cutoff: float
+) -> Edges:
+    """All edges of some receivers, in canonical order."""
+    home = images.home[receivers]
+    pairs = KDTree(images.points[home]).sparse_distance_matrix(tree, reach, output_type="ndarray")
+    local, there = pairs["i"].astype(np.int64), pairs["j"].astype(np.int64)
+    del pairs
+    others = home[local] != there
+    local, there = local[others], there[others]
+    shifts = images.shifts[there]
+    shifts -= images.shifts[home][local]
+    edges = Edges(receivers[local], images.atoms[there], shifts)
     vectors = edges.vectors(structure)
     inside = np.einsum("ij,ij->i", vectors, vectors) < cutoff**2
-    del vectors
     return (edges if inside.all() else edges[inside]).sorted()
 
 
-def _compact(structure: Structure, reach: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give open directions a box that just holds the atoms, and close gaps wider than the reach.
+def _images(
+    points: NDArray[np.float64],
+    steps: NDArray[np.int64],
+    lattice: Lattice,
+    pbc: NDArray[np.bool_],
+    reach: float,
+) -> _Images:
+    """Surround atoms in the cell with images up to the reach.
 
-    Shortening a gap that no pair bridges changes no pair within reach, and keeps the time of the search
-    bounded by the atoms instead of the distance between them (two molecules a metre apart are legal).
-
-    Returns:
-        Points (N, 3) and a full-rank box (3, 3), both in Å.
+    Args:
+        points: (N, 3) Å, in the cell.
+        steps: (N, n), vectors of the lattice that brought them there.
+        lattice: n vectors.
+        pbc: (3,), to which directions of the structure they belong.
+        reach: Å.
     """
-    box, points = structure.cell.copy(), structure.positions.copy()
-    axes = _complement(structure.cell[structure.pbc])
-    for row, axis in zip(np.flatnonzero(~structure.pbc), axes, strict=True):
-        along = points @ axis
-        order = np.argsort(along, kind="stable")
-        gaps = np.minimum(np.diff(along[order], prepend=along[order[0]]), 2.0 * reach)
-        target = np.empty_like(along)
-        target[order] = np.cumsum(gaps)
-        points += (target - along)[:, None] * axis
-        box[row] = axis * (float(target.max()) + 2.0 * reach)
-    return points, box
+    atoms, home = np.arange(len(points)), np.ones(len(points), dtype=np.bool_)
+    for axis, (vector, height) in enumerate(zip(lattice.vectors, lattice.heights, strict=True)):
+        place = points @ lattice.inverse[:, axis]
+        lowest = np.ceil(-reach / height - place).astype(np.int64)
+        counts = np.floor(1.0 + reach / height - place).astype(np.int64) - lowest + 1
+        source = np.repeat(np.arange(len(points)), counts)
+        step = np.arange(len(source)) - np.repeat(np.cumsum(counts) - counts - lowest, counts)
+        points = points[source] + step[:, None] * vector
+        atoms, steps, home = atoms[source], steps[source], home[source] & (step == 0)
+        steps[:, axis] += step
+    shifts = np.zeros((len(points), 3), np.int64)
+    shifts[:, pbc] = steps @ lattice.transform
+    return _Images(points, atoms, shifts, np.flatnonzero(home))
 
 
-def _complement(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Orthonormal axes (3 - n, 3) perpendicular to n independent vectors (n, 3)."""
-    if len(vectors) == 0:
-        return np.eye(3)
-    return np.asarray(np.linalg.svd(vectors)[2][len(vectors) :], dtype=np.float64)
+def _images_within(lattice: Lattice, reach: float) -> float:
+    """About how many images of an atom lie within reach of it, itself included."""
+    return math.prod(max(1.0, 2.0 * reach / float(height)) for height in lattice.heights)
 
 
-def _refuse_crowds(structure: Structure, box: NDArray[np.float64], reach: float) -> None:
-    """Estimate the number of periodic images before the search allocates them."""
-    if not structure.pbc.any():
-        return
-    heights = abs(np.linalg.det(box)) / np.linalg.norm(np.cross(np.roll(box, -1, 0), np.roll(box, -2, 0)), axis=1)
-    images = math.prod(max(1.0, 2.0 * reach / float(h)) for h, p in zip(heights, structure.pbc, strict=True) if p)
-    if images * len(structure) > MOST_NEIGHBOURS * max(1.0, len(structure) / 1000):
+def _refuse_small_cells(lattice: Lattice, reach: float) -> None:
+    """Look at the cell alone, before positions are counted in its vectors."""
+    images = _images_within(lattice, reach)
+    if images > MOST_IMAGES:
         raise StructureError(
-            f"The periodic cell is far too small: about {images * len(structure):.0f} neighbours of each atom "
-            f"lie within {reach:.3g} Å. Check the cell and its unit (Å)."
+            f"The periodic cell is far too small: about {images:.2g} images of each atom lie within {reach:.3g} Å "
+            "of it. Check the cell and its unit (Å)."
+        )
+
+
+def _refuse_crowds(
+    points: NDArray[np.float64], receivers: NDArray[np.int64], lattice: Lattice, reach: float
+) -> None:
+    """Estimate the number of edges before the search allocates them."""
+    images, most = _images_within(lattice, reach), max(FREE_EDGES, MOST_NEIGHBOURS * len(receivers))
+    if images * len(points) * len(receivers) <= most:
+        return
+    # Atoms in bins as long as the reach. A bin's number may exceed 64 bits, which its key need not hold.
+    keys = np.floor(points / reach).astype(np.int64) @ _SPREAD
+    _, bins, crowds = np.unique(keys, return_inverse=True, return_counts=True)
+    edges = images * float(crowds[bins[receivers]].sum())
+    if edges > most:
+        raise StructureError(
+            f"The atoms are far too close together: about {edges / len(receivers):.2g} neighbours of each lie "
+            f"within {reach:.3g} Å. Check positions and cell, and their unit (Å)."
         )

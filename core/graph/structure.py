@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 #: A periodic cell whose vectors span less than this fraction of their lengths' product counts as flat.
 FLAT_CELL = 1e-6
 
+#: Lengths from here on (Å; ten metres) are a mistake. Below it, float64 tells positions apart to 2e-5 Å.
+LONGEST = 1e11
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -40,8 +43,8 @@ class Structure:
         """Copy what matters out of an ASE object and check it.
 
         Raises:
-            StructureError: no atoms; positions or cell not finite; periodic vectors that span no volume; sites
-                that are occupied in part.
+            StructureError: no atoms; positions or cell not finite, or beyond `LONGEST`; periodic vectors that span
+                no volume; sites that are occupied in part.
         """
         refuse_partial(atoms)
         structure = cls(
@@ -71,9 +74,17 @@ class Structure:
         bad = np.flatnonzero(~np.isfinite(self.positions).all(axis=1))
         if len(bad):
             raise StructureError(f"The positions of atoms {_some(bad)} are not finite; repair the structure.")
+        far = np.flatnonzero((np.abs(self.positions) >= LONGEST).any(axis=1))
+        if len(far):
+            raise StructureError(
+                f"The positions of atoms {_some(far)} lie {LONGEST:.0e} Å or more from the origin, where "
+                "distances between atoms are lost in rounding; move or repair the structure."
+            )
         vectors = self.cell[self.pbc]
         if not np.isfinite(vectors).all():
             raise StructureError("The cell is not finite; repair the structure.")
+        if (np.abs(vectors) >= LONGEST).any():
+            raise StructureError(f"The cell is {LONGEST:.0e} Å long or more; check it and its unit (Å).")
         lengths = np.linalg.norm(vectors, axis=1)
         span = np.sqrt(max(0.0, float(np.linalg.det(vectors @ vectors.T)))) if len(vectors) else 1.0
         if span <= FLAT_CELL * np.prod(lengths):
