@@ -37,7 +37,7 @@ def make_own_folder(folder: Path, *, link: bool = False) -> None:
     _make(folder)
     about = folder.lstat()
     if stat.S_ISLNK(about.st_mode) and link:
-        _require_owner(folder, about, or_root=True)
+        _require_owner(folder, about, _ROOT)
         about = folder.stat()
     if not stat.S_ISDIR(about.st_mode):
         raise _refusal(folder, "is no folder")
@@ -60,14 +60,42 @@ def read_own(path: Path, *, secret: bool = False) -> bytes:
         return file.read()
 
 
-def open_plain(path: Path, flags: int) -> int:
+def require_trusted(path: Path, *, store: bool = False) -> None:
+    """Make sure that a file is the work of somebody whom the user trusts: of the user or of root.
+
+    Args:
+        path: of the file, which may not be a link; its folder counts as well.
+        store: whether the user has named the folder as a store, whose owner is then trusted, too.
+
+    Raises:
+        OSError: it is no plain file, or it or its folder belongs to somebody else or can be written by others.
+    """
+    about, folder = path.lstat(), path.parent.stat()
+    if not stat.S_ISREG(about.st_mode):
+        raise _refusal(path, "is a link" if stat.S_ISLNK(about.st_mode) else "is no file")
+    owner = folder.st_uid if store else _ROOT
+    for place, of in ((path.parent, folder), (path, about)):
+        _require_owner(place, of, _ROOT, owner)
+        _require_closed(place, of)
+
+
+def is_own_plain(path: Path) -> bool:
+    """Whether there is a plain file of the user that has no other name."""
+    try:
+        about = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(about.st_mode) and about.st_nlink == 1 and not (_POSIX and about.st_uid != os.geteuid())
+
+
+def open_plain(path: Path, flags: int, mode: int = 0o600) -> int:
     """Open a plain file: no link is followed, and no pipe waited for.
 
     Raises:
         OSError: it is something else, or cannot be opened.
     """
     try:
-        descriptor = os.open(path, flags | _PLAIN, 0o600)
+        descriptor = os.open(path, flags | _PLAIN, mode)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise _refusal(path, "is a link") from error
@@ -92,14 +120,18 @@ def require_own(path: Path, about: os.stat_result, others: int = 0o022) -> None:
         OSError: it belongs to another user, or others have one of these permissions.
     """
     _require_owner(path, about)
+    _require_closed(path, about, others)
+
+
+def _require_closed(path: Path, about: os.stat_result, others: int = 0o022) -> None:
     if _POSIX and about.st_mode & others:
         can = "write to it" if about.st_mode & others & 0o022 else "read it"
         mode = stat.S_IMODE(about.st_mode)
         raise _refusal(path, f"has the mode {mode:o}, so that others can {can}; chmod it to {mode & ~others:o}")
 
 
-def _require_owner(path: Path, about: os.stat_result, *, or_root: bool = False) -> None:
-    if _POSIX and about.st_uid != os.geteuid() and not (or_root and about.st_uid == _ROOT):
+def _require_owner(path: Path, about: os.stat_result, *others: int) -> None:
+    if _POSIX and about.st_uid not in (os.geteuid(), *others):
         raise _refusal(path, f"belongs to the user {about.st_uid}, not to you ({os.geteuid()})")
 
 

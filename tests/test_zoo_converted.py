@@ -232,7 +232,7 @@ def test_a_failure_of_the_disk_leaves_nothing(tmp_path, cache, fields, monkeypat
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("halocline.zoo.conversion.publish_sealed", fail)
+    monkeypatch.setattr("halocline.zoo.conversion.seal", fail)
     with pytest.raises(ZooError, match=r"No space left.*HALOCLINE_CACHE_DIR"):
         zoo_of(tmp_path, fields).pull("model")
     assert files(cache) == set()

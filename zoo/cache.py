@@ -29,15 +29,27 @@ def shared_stores() -> list[Path]:
 def shared_path(pinned: Pinned) -> Path | None:
     """Find a model in the shared stores.
 
-    There it may also be called ``NAME.safetensors``; such a file counts only if it is the pinned one.
+    There it may also be called ``NAME.safetensors``; such a file counts only if it is the pinned one. One under
+    its digest that is not the pinned one is damaged, and given back only if there is no other.
     """
+    damaged = None
     for store in shared_stores():
         by_digest, by_name = store / file_name(pinned), store / f"{pinned.name}.safetensors"
-        if has_size(by_digest, pinned.size):
-            return by_digest
-        if has_size(by_name, pinned.size) and digest(by_name) == pinned.sha256:
-            return by_name
-    return None
+        for path in (by_digest, by_name):
+            if is_pinned(pinned, path):
+                return path
+        if damaged is None and has_size(by_digest, pinned.size):
+            damaged = by_digest
+    return damaged
+
+
+def is_pinned(pinned: Pinned, path: Path) -> bool:
+    """Whether a file can be read and is the pinned one."""
+    try:
+        check_file(pinned, path)
+    except ZooError:
+        return False
+    return True
 
 
 def has_size(path: Path, size: int) -> bool:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from halocline.checkpoint import Checkpoint
 from halocline.errors import ZooError
+from halocline.files import replacement
 from halocline.plugin import registry
-from halocline.zoo.sealed import publish_sealed
+from halocline.zoo.download import MODEL_MODE
+from halocline.zoo.sealed import seal
 
 if TYPE_CHECKING:
     from halocline.model.potential import Potential
@@ -63,13 +65,10 @@ def store(model: ForeignModel, card: dict[str, Any], path: Path, check: Callable
     from halocline.model.potential import Potential
 
     potential = build_potential(_convert(model))
-    temporary = path.with_name(f".{path.name}")
-    try:
+    with replacement(path, MODEL_MODE) as temporary:
         Potential(potential.backbone, potential.reference_energies, card).save(temporary)
         check(load(temporary))
-        publish_sealed(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        seal(temporary, path)
 
 
 def _convert(model: ForeignModel) -> Checkpoint:

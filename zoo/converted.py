@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from halocline.cache import cache_folder
+from halocline.checkpoint import read_header
 from halocline.checkpoint.canonical import to_canonical_json
-from halocline.errors import HaloclineError, ZooError
+from halocline.errors import CheckpointError, HaloclineError, ZooError
 from halocline.zoo.cache import shared_stores
 from halocline.zoo.conversion import VERSION, check_references, read, store
 from halocline.zoo.download import Progress
 from halocline.zoo.entry import Entry, Foreign
 from halocline.zoo.fetch import fetch, locked
-from halocline.zoo.sealed import is_intact, seal_path
+from halocline.zoo.sealed import check_sealed, seal_path
 from halocline.zoo.source import Local, Shipped
 
 if TYPE_CHECKING:
@@ -34,12 +35,39 @@ def file_name(origin: Foreign) -> str:
 
 
 def find_converted(origin: Foreign) -> Path | None:
-    """Find a converted model in the cache or the shared stores; in these only with its digest beside it."""
+    """Find a converted model in the cache or the shared stores; in these only with its digest beside it.
+
+    The first that is as it must be; if none is, the first.
+    """
     cached = cache_folder() / file_name(origin)
-    if cached.is_file():
-        return cached
     shared = (folder / file_name(origin) for folder in shared_stores())
-    return next((path for path in shared if path.is_file() and seal_path(path).is_file()), None)
+    found = [path for path in (cached,) if path.is_file()]
+    found += [path for path in shared if path.is_file() and seal_path(path).is_file()]
+    return next((path for path in found if _is_intact(origin, path)), found[0] if found else None)
+
+
+def check_converted(origin: Foreign, path: Path) -> None:
+    """Make sure that a converted model is what was stored, and comes from the files that the index pins.
+
+    Raises:
+        ZooError: it is not, or does not.
+    """
+    check_sealed(path, store=path.parent != cache_folder())
+    try:
+        recipe = read_header(path).card.get("recipe")
+    except CheckpointError as error:
+        raise ZooError(str(error)) from error
+    stated = recipe.get("files") if isinstance(recipe, dict) else None
+    if stated != {name: file.sha256 for name, file in origin.files.items()}:
+        raise ZooError(f"{path} was converted from other files than those of the index.")
+
+
+def _is_intact(origin: Foreign, path: Path) -> bool:
+    try:
+        check_converted(origin, path)
+    except ZooError:
+        return False
+    return True
 
 
 def pull_converted(entry: Entry, origin: Foreign, source: Path | None, progress: Progress, say: Say) -> Path:
@@ -56,11 +84,11 @@ def pull_converted(entry: Entry, origin: Foreign, source: Path | None, progress:
         ZooError: a file cannot be fetched or converted, or the result has other energies than it must.
     """
     found = find_converted(origin)
-    if found and is_intact(found):
+    if found and _is_intact(origin, found):
         return found
     target = cache_folder() / file_name(origin)
     with locked(target, entry.name, entry.size):
-        if not (target.is_file() and is_intact(target)):
+        if not (target.is_file() and _is_intact(origin, target)):
             folder = target.with_suffix(".originals")
             _fetch_all(origin, source, folder, progress)
             try:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import http.client
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 from halocline.errors import ZooError
+from halocline.files import write_atomically
+from halocline.ownership import is_own_plain, open_plain
 from halocline.zoo.entry import Pinned
 from halocline.zoo.transport import Response, request
 
 #: Called with the number of bytes that came in since the last call.
 Progress = Callable[[int], None]
+
+#: Permissions of models in the cache, within the umask: they may be copied for others, and hold no code.
+MODEL_MODE = 0o644
 
 _CHUNK = 2**18
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
@@ -44,9 +50,10 @@ def download(pinned: Pinned, url: str, part: Path, progress: Progress) -> None:
         _check_response(pinned, url, response, start)
         if not resumed:
             part.unlink(missing_ok=True)
-            validator.write_text(_validator_of(response), encoding="ascii")
+            write_atomically(validator, _validator_of(response).encode("ascii", "ignore"))
         progress(start)
-        with part.open("ab") as file:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        with os.fdopen(open_plain(part, flags, MODEL_MODE), "ab") as file:
             _copy(pinned, url, response, file, progress)
 
 
@@ -57,7 +64,11 @@ def validator_path(part: Path) -> Path:
 
 def _resumable_size(part: Path, validator: Path, size: int) -> int:
     """How much of the partial file can be kept; nothing unless the server can be asked whether it is the same."""
-    if not part.is_file() or not validator.is_file() or not validator.read_text(encoding="ascii"):
+    for path in (part, validator):
+        if not is_own_plain(path):  # a link, say, or another name of a file that is no part of a model
+            path.unlink(missing_ok=True)
+            return 0
+    if not validator.read_text(encoding="ascii"):
         return 0
     held = part.stat().st_size
     return held if held < size else 0

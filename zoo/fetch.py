@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
-
+from halocline import locks
+from halocline.cache import cache_folder, own_cache
 from halocline.errors import ZooError
-from halocline.files import publish
+from halocline.files import publish, replacement
 from halocline.zoo.cache import check_file, digest, has_size
-from halocline.zoo.download import Progress, download, validator_path
+from halocline.zoo.download import MODEL_MODE, Progress, download, validator_path
 from halocline.zoo.entry import Pinned
 from halocline.zoo.mirror import mirrored
 from halocline.zoo.source import Local, Remote
@@ -23,7 +23,8 @@ def fetch(pinned: Pinned, source: Local | Remote, target: Path, progress: Progre
     """Fetch a file.
 
     It gets its final name only after size and digest were checked, so that whoever finds that name may use it. An
-    interrupted transfer leaves a partial file, from which the next one goes on.
+    interrupted transfer leaves a partial file, from which the next one goes on. What is there already is used
+    without a lock.
 
     Args:
         pinned: what it must be.
@@ -35,6 +36,8 @@ def fetch(pinned: Pinned, source: Local | Remote, target: Path, progress: Progre
         ZooError: offline, the source cannot be read, what it holds is not the pinned file, or the folder cannot
             be written.
     """
+    if _is_there(pinned, target):
+        return target
     source = mirrored(source)
     if isinstance(source, Remote) and is_offline():
         raise ZooError(
@@ -42,7 +45,7 @@ def fetch(pinned: Pinned, source: Local | Remote, target: Path, progress: Progre
             f"{source.url}, then: halocline zoo pull {pinned.name} --from PATH"
         )
     with locked(target, pinned.name, pinned.size):
-        if not (has_size(target, pinned.size) and digest(target) == pinned.sha256):
+        if not _is_there(pinned, target):
             _fetch_locked(pinned, source, target, progress)
     return target
 
@@ -52,16 +55,16 @@ def locked(target: Path, name: str, size: int) -> Iterator[None]:
     """Store something while no other process does.
 
     Args:
-        target: the final name of it.
+        target: the final name of it, in the cache folder or in a folder there.
         name: of the model, for messages.
         size: of it, bytes, for messages.
 
     Raises:
-        ZooError: the folder cannot be written.
+        ZooError: the folder cannot be written or others can write to it, or another process keeps the lock.
     """
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.with_suffix(".lock")):
+        own_cache("" if target.parent == cache_folder() else target.parent.name)
+        with locks.locked(target.with_suffix(".lock"), f"stores {name}"):
             yield
     except OSError as error:
         raise ZooError(
@@ -75,23 +78,31 @@ def is_offline() -> bool:
     return os.environ.get("HALOCLINE_OFFLINE", "") not in ("", "0")
 
 
+def _is_there(pinned: Pinned, target: Path) -> bool:
+    return has_size(target, pinned.size) and digest(target) == pinned.sha256
+
+
 def _fetch_locked(pinned: Pinned, source: Local | Remote, target: Path, progress: Progress) -> None:
-    part = target.with_suffix(".part")
     if isinstance(source, Local):
         check_file(pinned, source.path)
-        shutil.copyfile(source.path, part)
+        with replacement(target, MODEL_MODE) as temporary:
+            shutil.copyfile(source.path, temporary)
+            _check_fetched(pinned, temporary)
         progress(pinned.size)
-    else:
-        download(pinned, source.url, part, progress)
-    _publish(pinned, part, target)
-
-
-def _publish(pinned: Pinned, part: Path, target: Path) -> None:
-    """Give a complete file its final name, on disk and checked."""
+        return
+    part = target.with_suffix(".part")
+    download(pinned, source.url, part, progress)
     validator_path(part).unlink(missing_ok=True)
     try:
-        check_file(pinned, part)
-    except ZooError as error:
+        _check_fetched(pinned, part)
+    except ZooError:
         part.unlink()
-        raise ZooError(f"What was fetched for {pinned.name} was thrown away: {error}") from error
+        raise
     publish(part, target)
+
+
+def _check_fetched(pinned: Pinned, path: Path) -> None:
+    try:
+        check_file(pinned, path)
+    except ZooError as error:
+        raise ZooError(f"What was fetched for {pinned.name} was thrown away: {error}") from error

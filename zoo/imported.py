@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from halocline.cache import cache_folder
 from halocline.checkpoint import read_header
 from halocline.errors import CheckpointError
+from halocline.ownership import require_trusted
 from halocline.zoo.conversion import format_of, read, store
 from halocline.zoo.entry import Entry, Imported
 from halocline.zoo.fetch import locked
 
 if TYPE_CHECKING:
     from halocline.model.potential import Potential
+
+_logger = logging.getLogger(__name__)
 
 _NOT_STATED = "not stated"
 
@@ -24,8 +29,16 @@ def import_folder() -> Path:
 
 
 def imported_names() -> list[str]:
-    """Names of all imported models."""
-    return sorted(path.stem for path in import_folder().glob("[!.]*.safetensors"))
+    """Names of all imported models. What only looks like one, a dangling link or a pipe say, is passed over."""
+    names = []
+    for path in sorted(import_folder().glob("[!.]*.safetensors")):
+        try:
+            require_trusted(path)
+        except OSError as error:
+            _warn_once(f"{error.strerror or error}; it is passed over.")
+        else:
+            names.append(path.stem)
+    return names
 
 
 def imported_entry(name: str) -> Entry:
@@ -72,6 +85,11 @@ def import_model(source: Path, name: str) -> Path:
     with locked(target, name, sum(tensor.nbytes for tensor in model.tensors.values())):
         store(model, card, target, _unchecked)
     return target
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    _logger.warning(text)
 
 
 def _unchecked(potential: Potential) -> None:

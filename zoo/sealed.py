@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from halocline.errors import ZooError
-from halocline.files import publish, write_atomically
+from halocline.files import write_atomically
+from halocline.ownership import require_trusted
 from halocline.zoo.cache import digest
 
 
@@ -18,24 +19,36 @@ def seal_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
-def publish_sealed(temporary: Path, path: Path) -> None:
-    """Give a complete file of the same folder its final name, and its digest.
+def seal(temporary: Path, path: Path) -> None:
+    """Write the digest of a complete file that is about to get its final name.
 
     The digest comes first: whoever finds the file finds a digest beside it.
 
     Raises:
         OSError: the disk is full or failed.
     """
-    write_atomically(seal_path(path), f"{digest(temporary)}  {path.name}\n".encode())
-    publish(temporary, path)
+    write_atomically(seal_path(path), f"{digest(temporary)}  {path.name}\n".encode(), 0o644)
 
 
-def check_sealed(path: Path) -> None:
+def check_sealed(path: Path, *, store: bool = False) -> None:
     """Compare a file with the digest beside it.
 
+    Anybody can write a file and its digest. So both count only where nobody else can write, and if they are the
+    work of the user, of root, or of whoever keeps a store that the user has named.
+
+    Args:
+        path: of the file.
+        store: whether it lies in a store rather than in the cache.
+
     Raises:
-        ZooError: it is not what was stored, or one of the two is not there.
+        ZooError: it is not what was stored, one of the two is not there, or is somebody else's.
     """
+    try:
+        for each in (path, seal_path(path)):
+            if each.exists():
+                require_trusted(each, store=store)
+    except OSError as error:
+        raise ZooError(f"{error.strerror or error}.") from error
     try:
         sealed = seal_path(path).read_text(encoding="ascii").partition(" ")[0]
     except (OSError, ValueError) as error:
@@ -43,12 +56,3 @@ def check_sealed(path: Path) -> None:
     found = digest(path)
     if found != sealed:
         raise ZooError(f"{path} has the SHA-256 {found}, {sealed} was stored.")
-
-
-def is_intact(path: Path) -> bool:
-    """Whether there is a file, as it was stored."""
-    try:
-        check_sealed(path)
-    except ZooError:
-        return False
-    return True

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import final
 
 from halocline.errors import UsageError, ZooError, unknown_name
-from halocline.zoo.cache import cached_path, check_file, digest, shared_path
-from halocline.zoo.converted import Say, find_converted, pull_converted
+from halocline.zoo.cache import cached_path, check_file, digest, is_pinned, shared_path
+from halocline.zoo.converted import Say, check_converted, find_converted, pull_converted
 from halocline.zoo.download import Progress
 from halocline.zoo.entry import Entry, Foreign, Imported, Pinned
 from halocline.zoo.fetch import fetch
@@ -135,10 +135,13 @@ class Zoo:
         if path is None:
             raise ZooError(f"{name} is not on this machine; fetch it with: halocline zoo pull {name}")
         try:
-            if isinstance(entry.origin, Pinned):
-                check_file(entry.origin, path)
-            else:
-                check_sealed(path)
+            match entry.origin:
+                case Pinned() as pinned:
+                    check_file(pinned, path)
+                case Foreign() as origin:
+                    check_converted(origin, path)
+                case Imported():
+                    check_sealed(path)
         except ZooError as error:
             raise ZooError(f"{name} is damaged: {error} Repair it with: {_remedy(entry)}") from error
         return path
@@ -153,7 +156,11 @@ class Zoo:
                 return self._index.data / file
             case pinned:
                 cached = cached_path(pinned)
-                return cached if cached.is_file() else shared_path(pinned)
+                if is_pinned(pinned, cached):
+                    return cached
+                shared = shared_path(pinned)
+                # Of two that are damaged, the user can repair the one in the cache.
+                return cached if cached.is_file() and not (shared and is_pinned(pinned, shared)) else shared
 
 
 def _pull_pinned(pinned: Pinned, source: Path | None, progress: Progress) -> Path:
