@@ -11,6 +11,7 @@ from halocline.allocation import keep_memory
 from halocline.cli.output import say
 from halocline.cli.parser import chosen_word, command_parser, top_parser
 from halocline.cli.signals import Terminated, terminated_on_sigterm
+from halocline.cli.streams import abandon_output, secure_streams
 from halocline.errors import HaloclineError
 from halocline.plugin import Registry, registry
 
@@ -29,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 when all is well, 1 when the work failed, 2 when the call was wrong; 128 + n after signal n.
     """
+    if argv is None:
+        secure_streams()
     arguments, debug = _split_debug(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(format="halocline: %(message)s")
     logging.getLogger("halocline").setLevel(logging.DEBUG if debug else logging.WARNING)
@@ -38,8 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
             return status
     except BrokenPipeError:
-        # Whoever read our output has left; the interpreter must not try to flush the rest at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        abandon_output()  # whoever read it has left
         return _PIPE_CLOSED
     except Terminated:
         return _TERMINATED
@@ -48,7 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             sys.excepthook(type(error), error, error.__traceback__)
-        return _report(error)
+        status = _report(error)
+        _flush_if_possible()
+        return status
 
 
 def _split_debug(argv: Sequence[str]) -> tuple[list[str], bool]:
@@ -79,6 +83,14 @@ def _dispatch(arguments: list[str], *, ours: bool) -> int:
         keep_memory(os.environ)
     status: int = options.run(options)
     return status
+
+
+def _flush_if_possible() -> None:
+    """Write what is left, but do not fail once more where writing was what failed."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        abandon_output()
 
 
 def _warn_of_faulty(known: Registry) -> None:

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from halocline.cli.options import (
+    add_format,
     add_model_options,
     default_explained,
     evaluation_options,
@@ -36,6 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "structure", metavar="STRUCTURE", help="the start: last frame of a file, - is extxyz on stdin"
     )
+    add_format(parser)
     add_model_options(parser)
     _add_ensemble_options(parser.add_argument_group("ensemble"))
     _add_length_options(parser.add_argument_group("length and output"))
@@ -58,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     settings, output = _settings(arguments), Output(Path(arguments.output))
     steps = _number_of_steps(arguments)
-    atoms = read_frames(arguments.structure)[-1]
+    atoms = read_frames(arguments.structure, arguments.format)[-1]
     potential = load_potential(arguments)
     calculator = potential.calculator(**evaluation_options(arguments))  # only the driver of several ranks goes on
     resume = _resumes(arguments, calculator, output)

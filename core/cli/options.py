@@ -35,6 +35,11 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_format(parser: argparse.ArgumentParser) -> None:
+    """Add the format of structure files, for those whose names and content do not tell."""
+    parser.add_argument("--format", metavar="NAME", help="ASE's name of the files' format, such as lammps-data")
+
+
 def add_model_choice(group: Any) -> None:
     """Add the model, and how much of it."""
     group.add_argument("-m", "--model", help="name in a zoo, or path of a checkpoint [the zoo's default]")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import PurePath
 from typing import Any, Protocol
 
@@ -21,9 +21,10 @@ class Advance(Protocol):
 
 
 def say(message: str) -> None:
-    """Write a message for the user to standard error."""
-    sys.stderr.write(f"{message}\n")
-    sys.stderr.flush()
+    """Write a message for the user to standard error; if that has gone, nobody is there to be told."""
+    with suppress(OSError):
+        sys.stderr.write(f"{message}\n")
+        sys.stderr.flush()
 
 
 def emit(text: str) -> None:
@@ -34,10 +35,12 @@ def emit(text: str) -> None:
 def emit_json(value: Any) -> None:
     """Write data to standard output as JSON; NumPy arrays become lists, paths become strings.
 
+    It is plain ASCII, so that it stays JSON in every encoding.
+
     Raises:
         ValueError: A number is not finite: JSON has no word for it.
     """
-    emit(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain))
+    emit(json.dumps(value, indent=2, allow_nan=False, default=_plain))
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

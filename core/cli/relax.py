@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from halocline.cli.options import (
+    add_format,
     add_model_options,
     default_explained,
     evaluation_options,
@@ -24,6 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "structure", metavar="STRUCTURE", help="the start: last frame of a file, - is extxyz on stdin"
     )
+    add_format(parser)
     add_model_options(parser)
     group = parser.add_argument_group("relaxation")
     group.add_argument("--optimiser", default="lbfgs", choices=("fire", "lbfgs", "bfgs"), help="[%(default)s]")
@@ -69,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     names = ("optimiser", "fmax", "max_steps", "cell", "hydrostatic", "pressure")
     goal = Goal(**{name: getattr(arguments, name) for name in names})
     files = _files(Path(arguments.output), overwrite=arguments.overwrite)
-    atoms = read_frames(arguments.structure)[-1]
+    atoms = read_frames(arguments.structure, arguments.format)[-1]
     calculator = load_potential(arguments).calculator(**evaluation_options(arguments))
     bar = progress(goal.max_steps, f"relax {goal.optimiser}")
     named = located(arguments.structure)

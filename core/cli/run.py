@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from halocline.cli.options import (
+    add_format,
     add_model_options,
     default_explained,
     evaluation_options,
@@ -32,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="STRUCTURES",
         help="files of any format that ASE reads; - is extxyz on stdin",
     )
+    add_format(parser)
     add_model_options(parser)
     group = parser.add_argument_group("output")
     group.add_argument("-o", "--output", metavar="FILE", help="write the structures with results as extended XYZ")
@@ -53,7 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     _check_output(arguments)
     frames = [
-        (name, index, atoms) for name in arguments.structures for index, atoms in enumerate(read_frames(name))
+        (name, index, atoms)
+        for name in arguments.structures
+        for index, atoms in enumerate(read_frames(name, arguments.format))
     ]
     potential = load_potential(arguments)
     options = evaluation_options(arguments)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-import ase.io
-
-from halocline.errors import TrainingError
+from halocline.errors import StructureError, TrainingError
+from halocline.structures import read as structures
+from halocline.structures.unused import about_states, unused_states
 
 if TYPE_CHECKING:
     from ase import Atoms
+
+
+_LOG = logging.getLogger(__name__)
 
 
 @final
@@ -44,32 +48,13 @@ def read_frames(files: Sequence[Path]) -> list[Frame]:
 
 
 def _read(file: Path) -> list[Frame]:
+    if not file.exists():
+        raise TrainingError(f"There is no data file {file}.")
     try:
-        _refuse_truncated(file)
-        frames = ase.io.read(file, index=":", format="extxyz")
-    except FileNotFoundError:
-        raise TrainingError(f"There is no data file {file}.") from None
-    except (OSError, ValueError, KeyError, IndexError, UnicodeDecodeError) as error:  # what ASE's reader raises
-        raise TrainingError(f"Cannot read {file} as extended xyz: {error}.") from error
-    if not frames:
-        raise TrainingError(f"{file} holds no frame.")
+        frames = structures.read_frames(str(file), structures.EXTENDED_XYZ)
+    except StructureError as error:
+        raise TrainingError(f"Data that cannot be used: {error}") from error
+    states = {name: text for atoms in frames for name, text in unused_states(atoms).items()}
+    if states:
+        _LOG.warning("%s: %s", file, about_states(states))
     return [Frame(atoms, file, number) for number, atoms in enumerate(frames)]
-
-
-def _refuse_truncated(file: Path) -> None:
-    """Follow the atom counts through the file: a reader that stops at its end would not notice a missing part."""
-    text = file.read_text(encoding="utf-8")
-    if text and not text.endswith("\n"):
-        raise TrainingError(f"{file} does not end with a line break: it is cut short, copy it again.")
-    lines = text.rstrip().splitlines()
-    start = 0
-    while start < len(lines):
-        if not lines[start].strip().isdigit():
-            raise TrainingError(f"Line {start + 1} of {file} should be a number of atoms: {lines[start][:40]!r}.")
-        end = start + 2 + int(lines[start])
-        if end > len(lines):
-            raise TrainingError(
-                f"The last frame of {file} should have {lines[start].strip()} atoms, "
-                f"but {max(0, len(lines) - start - 2)} follow: it is cut short, copy it again."
-            )
-        start = end
