@@ -319,13 +319,14 @@ class Wide(Layer):
 
 
 class Overwriting(Layer):
-    """Writes into a tensor that others have read."""
+    """Writes into a part of a tensor that others have read."""
 
     def forward(self, state, *blocks):
         total = blocks[0].sum(self.messages(blocks[0]))
         squared = total * total
         more = squared + 1.0
-        return State({"x": squared.mul_(2.0) + more}, {})
+        squared[:, :1].mul_(2.0)
+        return State({"x": squared + more}, {})
 
 
 def _in_place(x):
@@ -340,8 +341,44 @@ def _in_place_of_a_view(x):
     return (x * 2.0)[:1].mul_(3.0)
 
 
+def _in_place_between_readers(x):
+    y = x * 2.0
+    before = y + 1.0
+    y.mul_(3.0)
+    return before * y
+
+
+def _in_place_behind_a_view(x):
+    y = x * 2.0
+    view = y[:1]
+    y.mul_(3.0)
+    return view + y
+
+
+def _copied(x):
+    y = x * 2.0
+    before = y + 1.0
+    y.copy_(before * x)
+    return before - y
+
+
+def _copied_in_another_shape(x):
+    y = x * 2.0
+    y.copy_(x[:1])
+    return y + 1.0
+
+
 @pytest.mark.parametrize(
-    ("function", "stays"), [(_in_place, False), (_in_place_of_an_input, True), (_in_place_of_a_view, True)]
+    ("function", "stays"),
+    [
+        (_in_place, False),
+        (_in_place_between_readers, False),
+        (_copied, False),
+        (_in_place_of_an_input, True),
+        (_in_place_of_a_view, True),
+        (_in_place_behind_a_view, True),
+        (_copied_in_another_shape, True),
+    ],
 )
 def test_writing_in_place_goes_only_where_nothing_sees_it(function, stays):
     graph = make_fx(function)(torch.ones(3))

@@ -105,7 +105,7 @@ def test_softplus_does_not_overflow():
 @pytest.mark.parametrize(
     ("function", "name"),
     [
-        (lambda x, i: torch.erf(x), "aten.erf"),
+        (lambda x, i: x.sort(1).values, "aten.sort"),
         (lambda x, i: x[i, i.clamp(max=1)][:, None], "one tensor of integers"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor, fx
 from torch.fx.experimental import _config as symbolic_shapes
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -13,7 +14,9 @@ from halocline.lowering.constants import lift_constants
 from halocline.lowering.decompositions import decompositions
 from halocline.lowering.in_place import replace_in_place
 from halocline.lowering.rules import check_rules
-from halocline.program import Program
+from halocline.program import Precision, Program
+
+_ASSERTIONS = frozenset({torch.ops.aten._assert_async.default, torch.ops.aten._assert_async.msg})
 
 
 def trace(
@@ -56,11 +59,28 @@ def trace(
             "depend on values."
         ) from error
     _name_arguments(graph, names)
-    graph.graph.eliminate_dead_code()
-    replace_in_place(graph)
-    lift_constants(graph, program.precision, name)
+    make_plain(graph, program.precision, name)
     check_rules(graph, program, doubles=doubles)
     return graph
+
+
+def make_plain(graph: fx.GraphModule, precision: Precision, backbone: str) -> None:
+    """Leave nothing but values that follow from values: no assertions, no writing, no inexact numbers.
+
+    Args:
+        graph: as recorded.
+        precision: of its numbers.
+        backbone: whose graph it is, for messages.
+
+    Raises:
+        LoweringError: an operation takes an inexact number in a place where no tensor fits.
+    """
+    for node in graph.graph.nodes:
+        if node.target in _ASSERTIONS:  # about values, which are the caller's; the eager model looks at them
+            graph.graph.erase_node(node)
+    graph.graph.eliminate_dead_code()
+    replace_in_place(graph)
+    lift_constants(graph, precision, backbone)
 
 
 def _name_arguments(graph: fx.GraphModule, names: Sequence[str]) -> None:

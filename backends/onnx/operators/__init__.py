@@ -9,11 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from halocline.backends.onnx.operators import elementwise, products, reductions, selection, shapes, sizes
+from halocline.backends.onnx.operators import (
+    elementwise,
+    functions,
+    products,
+    reductions,
+    selection,
+    shapes,
+    sizes,
+)
 
 Rule = Callable[..., str]
 
 #: Rules by what an fx node calls.
 RULES: Final[Mapping[Any, Rule]] = (
-    elementwise.RULES | products.RULES | reductions.RULES | selection.RULES | shapes.RULES | sizes.RULES
+    elementwise.RULES
+    | functions.RULES
+    | products.RULES
+    | reductions.RULES
+    | selection.RULES
+    | shapes.RULES
+    | sizes.RULES
 )

@@ -12,8 +12,7 @@ from halocline.backends.onnx.translation import ELEMENT_TYPES, Translation, comm
 
 _aten = torch.ops.aten
 
-#: One operand, one ONNX operator. Erf, Softplus and the inverse trigonometric functions are left out on purpose:
-#: ONNX Runtime has no float64 kernels for them.
+#: One operand, one ONNX operator that ONNX Runtime has in float32 and float64; see `functions` for the others.
 _UNARY = {
     _aten.abs.default: "Abs",
     _aten.ceil.default: "Ceil",
@@ -26,6 +25,7 @@ _UNARY = {
     _aten.neg.default: "Neg",
     _aten.reciprocal.default: "Reciprocal",
     _aten.relu.default: "Relu",
+    _aten.round.default: "Round",
     _aten.sign.default: "Sign",
     _aten.sin.default: "Sin",
     _aten.sqrt.default: "Sqrt",
@@ -34,6 +34,7 @@ _UNARY = {
 
 #: Two operands, one result in their common dtype.
 _BINARY = {
+    _aten.div.Scalar: "Div",
     _aten.div.Tensor: "Div",
     _aten.maximum.default: "Max",
     _aten.minimum.default: "Min",
@@ -55,6 +56,8 @@ _COMPARISONS = {
 _LOGIC = {
     _aten.bitwise_and.Tensor: "And",
     _aten.bitwise_or.Tensor: "Or",
+    _aten.bitwise_xor.Tensor: "Xor",
+    _aten.logical_xor.default: "Xor",
     _aten.logical_and.default: "And",
     _aten.logical_or.default: "Or",
 }
@@ -70,7 +73,9 @@ def _unary(operator: str) -> Callable[..., str]:
 def _binary(operator: str) -> Callable[..., str]:
     def rule(t: Translation, node: fx.Node, first: Any, second: Any) -> str:
         dtype = dtype_of(node)
-        return t.builder.emit(operator, t.tensor(first, dtype), t.tensor(second, dtype))
+        # The product of two truth values is one.
+        name = "And" if dtype is torch.bool and operator == "Mul" else operator
+        return t.builder.emit(name, t.tensor(first, dtype), t.tensor(second, dtype))
 
     return rule
 
@@ -95,39 +100,6 @@ def _scaled(operator: str) -> Callable[..., str]:
         return t.builder.emit(operator, t.tensor(first, dtype), other)
 
     return rule
-
-
-def _log1p(t: Translation, node: fx.Node, values: fx.Node) -> str:
-    """log(u) · x / (u - 1) with u = 1 + x, which undoes the rounding of u; x itself where u rounds to 1.
-
-    Of an exponential, as in every softplus, plain log(u) is as good: it is off by no more than the rounding of the
-    linear part that is added next. The correction would take a tenth of the time of a whole program there.
-    """
-    emit, dtype = t.builder.emit, dtype_of(node)
-    x, one = t.tensor(values, dtype), t.tensor(1, dtype)
-    u = emit("Add", one, x)
-    if values.target is _aten.exp.default:
-        return emit("Log", u)
-    quotient = emit("Div", emit("Mul", emit("Log", u), x), emit("Sub", u, one))
-    return emit("Where", emit("Equal", u, one), x, quotient)
-
-
-def _sigmoid(t: Translation, node: fx.Node, values: fx.Node) -> str:
-    """In float64 as (1 or e) / (1 + e) with e = exp(-|x|): a softplus has e and 1 + e already.
-
-    ONNX Runtime's own kernel, fast in float32, took twenty times as long in float64.
-    """
-    emit, dtype = t.builder.emit, dtype_of(node)
-    x = t.tensor(values, dtype)
-    if dtype is not torch.float64:
-        return emit("Sigmoid", x)
-    one, e = t.tensor(1, dtype), emit("Exp", emit("Neg", emit("Abs", x)))
-    step = emit("Cast", emit("GreaterOrEqual", x, t.tensor(0, dtype)), to=ELEMENT_TYPES[dtype])
-    return emit("Div", emit("Max", e, step), emit("Add", one, e))  # e is at most 1
-
-
-def _rsqrt(t: Translation, node: fx.Node, values: fx.Node) -> str:
-    return t.builder.emit("Reciprocal", t.builder.emit("Sqrt", t.tensor(values, dtype_of(node))))
 
 
 def _not_equal(t: Translation, node: fx.Node, first: Any, second: Any) -> str:
@@ -167,9 +139,6 @@ RULES: Final[dict[Any, Callable[..., str]]] = {
     _aten.add.Tensor: _scaled("Add"),
     _aten.sub.Scalar: _scaled("Sub"),
     _aten.sub.Tensor: _scaled("Sub"),
-    _aten.log1p.default: _log1p,
-    _aten.rsqrt.default: _rsqrt,
-    _aten.sigmoid.default: _sigmoid,
     _aten.clamp.default: _clamp,
     _aten.clamp.Tensor: _clamp,
     _aten.where.self: _where,

@@ -28,6 +28,10 @@ def _reduction(operator: str) -> Callable[..., str]:
     return rule
 
 
+def _running_sum(t: Translation, node: fx.Node, values: fx.Node, dim: int, **_dtype: Any) -> str:
+    return t.builder.emit("CumSum", t.tensor(values, dtype_of(node)), t.tensor(dim, torch.int64))
+
+
 RULES: Final[dict[Any, Callable[..., str]]] = {
     _aten.sum.default: _reduction("ReduceSum"),
     _aten.sum.dim_IntList: _reduction("ReduceSum"),
@@ -35,4 +39,5 @@ RULES: Final[dict[Any, Callable[..., str]]] = {
     _aten.mean.dim: _reduction("ReduceMean"),
     _aten.amax.default: _reduction("ReduceMax"),
     _aten.amin.default: _reduction("ReduceMin"),
+    _aten.cumsum.default: _running_sum,
 }

@@ -61,6 +61,14 @@ def _slice(
     return t.builder.emit("Slice", t.tensor(values), *bounds)
 
 
+def _flip(t: Translation, node: fx.Node, values: fx.Node, dims: Sequence[int]) -> str:
+    """Backwards from the last to before the first, which ONNX calls the smallest number."""
+    del node
+    ends, count = t.builder.integers, len(dims)
+    bounds = (ends(*[-1] * count), ends(*[-sys.maxsize] * count), ends(*dims), ends(*[-1] * count))
+    return t.builder.emit("Slice", t.tensor(values), *bounds) if dims else t.tensor(values)
+
+
 def _concatenate(t: Translation, node: fx.Node, tensors: Sequence[fx.Node], dim: int = 0) -> str:
     dtype = dtype_of(node)
     return t.builder.emit("Concat", *(t.tensor(each, dtype) for each in tensors), axis=dim)
@@ -74,4 +82,5 @@ RULES: Final[dict[Any, Callable[..., str]]] = {
     _aten.gather.default: _gather,
     _aten.slice.Tensor: _slice,
     _aten.cat.default: _concatenate,
+    _aten.flip.default: _flip,
 }

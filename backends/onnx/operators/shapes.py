@@ -60,6 +60,16 @@ def _full_like(t: Translation, node: fx.Node, values: fx.Node, number: float, **
     return _filled(t, node, t.builder.emit("Shape", t.tensor(values)), number)
 
 
+def _empty(t: Translation, node: fx.Node, sizes: Sequence[Any], *_order: Any, **_placement: Any) -> str:
+    """Only its shape is read, so zeros will do."""
+    return _filled(t, node, t.shape(sizes), 0)
+
+
+def _range(t: Translation, node: fx.Node, start: Any, end: Any, step: float = 1, **_placement: Any) -> str:
+    dtype = dtype_of(node)
+    return t.builder.emit("Range", *(t.tensor(each, dtype) for each in (start, end, step)))
+
+
 def _filled(t: Translation, node: fx.Node, shape: str, number: float) -> str:
     element = helper.make_tensor("value", ELEMENT_TYPES[dtype_of(node)], [1], [number])
     return t.builder.emit("ConstantOfShape", shape, value=element)
@@ -72,8 +82,11 @@ def _scalar(t: Translation, node: fx.Node, number: Any, **_placement: Any) -> st
 
 RULES: Final[dict[Any, Callable[..., str]]] = {
     _aten.alias.default: _same,
+    _aten.arange.start_step: _range,
     _aten.clone.default: _same,
     _aten.detach.default: _same,
+    _aten.empty_permuted.default: _empty,
+    _aten.lift_fresh_copy.default: _same,
     _aten.view.default: _reshape,
     _aten._unsafe_view.default: _reshape,
     _aten.expand.default: _expand,

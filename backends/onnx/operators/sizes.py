@@ -17,6 +17,11 @@ def _size(t: Translation, node: fx.Node, values: fx.Node, dim: int) -> str:
     return t.builder.emit("Shape", t.tensor(values), start=dim, end=dim + 1)
 
 
+def _count(t: Translation, node: fx.Node, values: fx.Node) -> str:
+    del node
+    return t.builder.emit("Reshape", t.builder.emit("Size", t.tensor(values)), t.builder.integers(1))
+
+
 def _integers(name: str) -> Callable[..., str]:
     def rule(t: Translation, node: fx.Node, first: Any, second: Any) -> str:
         del node
@@ -26,6 +31,7 @@ def _integers(name: str) -> Callable[..., str]:
 
 
 RULES: Final[dict[Any, Callable[..., str]]] = {
+    torch.ops.aten.sym_numel.default: _count,
     torch.ops.aten.sym_size.int: _size,
     operator.add: _integers("Add"),
     operator.sub: _integers("Sub"),
