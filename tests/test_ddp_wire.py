@@ -10,15 +10,19 @@ import socket
 import struct
 import threading
 import tracemalloc
+import types
 from contextlib import suppress
 from enum import Enum
 from math import inf
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 from ddp_setups import backbone, liquid
+from numpy.typing import NDArray
 
+from halocline.backends.ddp import wire
 from halocline.backends.ddp.channel import Channel
 from halocline.backends.ddp.crew import Crew
 from halocline.backends.ddp.messages import (
@@ -126,6 +130,18 @@ def require_same(one, other):
 @pytest.mark.parametrize("message", list(messages()), ids=lambda message: type(message).__name__)
 def test_messages_come_back_as_they_were(message):
     require_same(read(frame(message)), message)
+
+
+def test_arrays_are_known_by_numpys_alias_of_any_release():
+    """NumPy 2.5 makes NDArray a named alias, which not every Python has: its likeness has the same attribute."""
+
+    class Named:
+        __value__ = np.ndarray[Any, np.dtype[TypeVar("Scalar")]]
+
+    for kind, dtype in ((np.float64, "float64"), (np.int64, "int64"), (np.bool_, "bool")):
+        assert wire._dtype(NDArray[kind]) == wire._dtype(types.GenericAlias(Named(), (kind,))) == np.dtype(dtype)
+    for kind in (bytes, float, tuple[int, ...], dict[str, float], Named):
+        assert wire._dtype(kind) == (np.uint8 if kind is bytes else None)
 
 
 def test_arrays_that_come_can_be_changed_and_belong_to_nobody_else():

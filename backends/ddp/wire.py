@@ -153,9 +153,9 @@ def _write(kind: Any, value: Any, arrays: list[NDArray[Any]]) -> Any:
         return value
     if origin in (Union, types.UnionType):
         return None if value is None else _write(_other_than_none(inner), value, arrays)
-    if origin is np.ndarray or kind is bytes:
+    if (expected := _dtype(kind)) is not None:
         array = np.frombuffer(value, np.uint8) if kind is bytes else value
-        if array.dtype != (expected := _dtype(kind)):
+        if array.dtype != expected:
             raise TypeError(f"an array of {array.dtype} stands where one of {expected} should")
         arrays.append(np.ascontiguousarray(array))
         return len(arrays) - 1
@@ -183,10 +183,10 @@ def _read(kind: Any, value: Any, arrays: Iterator[tuple[int, NDArray[Any]]]) -> 
         return value
     if origin in (Union, types.UnionType):
         return _read(_other_than_none(inner), value, arrays)
-    if origin is np.ndarray or kind is bytes:
+    if (expected := _dtype(kind)) is not None:
         number, array = next(arrays, (-1, np.empty(0)))
-        if type(value) is not int or value != number or array.dtype != _dtype(kind):
-            raise ValueError(f"{str(value)[:80]} is not its next array of {_dtype(kind)}")
+        if type(value) is not int or value != number or array.dtype != expected:
+            raise ValueError(f"{str(value)[:80]} is not its next array of {expected}")
         return array.tobytes() if kind is bytes else array
     if origin is tuple:
         return tuple(_read(inner[0], each, arrays) for each in _checked(value, list))
@@ -198,9 +198,9 @@ def _read(kind: Any, value: Any, arrays: Iterator[tuple[int, NDArray[Any]]]) -> 
         return _checked(value, kind)
     if issubclass(kind, Enum):
         return kind[_checked(value, str)]
-    if _checked(value, dict).keys() != (expected := _fields(kind)).keys():
+    if _checked(value, dict).keys() != (fields := _fields(kind)).keys():
         raise ValueError(f"the fields of its {kind.__name__} are others")
-    return kind(**{name: _read(each, value[name], arrays) for name, each in expected.items()})
+    return kind(**{name: _read(each, value[name], arrays) for name, each in fields.items()})
 
 
 def _checked(value: Any, kind: type) -> Any:
@@ -209,9 +209,15 @@ def _checked(value: Any, kind: type) -> Any:
     return value
 
 
-def _dtype(kind: Any) -> np.dtype[Any]:
-    """Of an ``NDArray[…]``, or of bytes."""
-    return np.dtype(np.uint8 if kind is bytes else get_args(get_args(kind)[1])[0])
+@cache
+def _dtype(kind: Any) -> np.dtype[Any] | None:
+    """Of an ``NDArray[…]``, which newer releases of NumPy keep as a named alias, or of bytes; else None."""
+    if kind is bytes:
+        return np.dtype(np.uint8)
+    alias = getattr(get_origin(kind), "__value__", None)
+    if alias is not None:
+        kind = alias[get_args(kind)]
+    return np.dtype(get_args(get_args(kind)[1])[0]) if get_origin(kind) is np.ndarray else None
 
 
 def _other_than_none(kinds: Sequence[Any]) -> Any:
