@@ -140,3 +140,20 @@ def test_other_options_at_resume_are_refused(folder, capsys):
     assert md("--steps", "5", "--resume", "--dtype", "float64") == 1
     assert "dtype was float32, now float64" in capsys.readouterr().err
     assert md("--steps", "5") == 2
+
+
+@pytest.mark.parametrize("variables", [{"RANK": "1"}, {"WORLD_SIZE": "many"}, {"RANK": "7", "WORLD_SIZE": "4"}])
+def test_one_process_does_not_look_for_others(folder, monkeypatch, variables):
+    """A notebook server or a batch system may have left what torchrun would say."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert md("--steps", "2") == 0
+
+
+def test_one_process_does_not_go_on_because_others_were_started_anew(folder, monkeypatch, capsys):
+    assert md("--steps", "2") == 0
+    started = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    for name, value in (started | {"TORCHELASTIC_RESTART_COUNT": "1"}).items():
+        monkeypatch.setenv(name, value)
+    assert md("--steps", "4") == 2
+    assert "--resume" in capsys.readouterr().err

@@ -162,6 +162,16 @@ def test_ranks_without_work_are_refused(folder, monkeypatch, capsys):
     assert "use fewer ranks" in capsys.readouterr().err
 
 
+def test_crowds_of_ranks_are_refused(folder, edit_recipe, monkeypatch, capsys):
+    edit_recipe("batch_size = 3", "batch_size = 3000")
+    monkeypatch.chdir(folder)
+    words = ["train", "recipe.toml", "--device", "cpu", "--ranks", "2000"]
+    assert main(words) == 2
+    assert "2000 ranks are more than 4 for each" in capsys.readouterr().err
+    monkeypatch.setattr("halocline.cli.ranks.run_ranks", lambda words, ranks, seconds: ranks)
+    assert main([*words, "--oversubscribe"]) == 2000
+
+
 @pytest.mark.parametrize("ranks", [1, 2, 3, 10])
 def test_work_is_dealt_evenly(ranks):
     costs = [5, 1, 1, 1, 4, 2, 0]
