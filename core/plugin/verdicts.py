@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import stat
 import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
@@ -88,9 +86,7 @@ def _changed(folder: str) -> int:
 def _read(path: Path, key: str) -> Plugin | None:
     """The verdict that is kept under a key; None if there is none, or none that can be relied on."""
     try:
-        if not (_is_ours(path.parent) and _is_ours(path)):
-            return None
-        kept = json.loads(path.read_bytes())
+        kept = json.loads(_own_bytes(path))
         return Plugin.from_json(kept["verdict"]) if kept["key"] == key else None
     except FileNotFoundError:
         return None
@@ -100,19 +96,21 @@ def _read(path: Path, key: str) -> Plugin | None:
 
 
 def _write(path: Path, key: str, plugin: Plugin) -> None:
+    from halocline.cache import own_cache
     from halocline.files import write_atomically
 
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if _is_ours(path.parent):
-            write_atomically(path, json.dumps({"key": key, "verdict": plugin.to_json()}, indent=1).encode())
+        own_cache(path.parent.name)
+        write_atomically(path, json.dumps({"key": key, "verdict": plugin.to_json()}, indent=1).encode(), 0o600)
     except OSError as error:  # it is found anew at the next call, which takes a moment longer
         _logger.debug("The verdict on %s cannot be kept: %s", plugin.name, error)
 
 
-def _is_ours(path: Path) -> bool:
-    """Whether nobody else can have written there: a verdict names modules that are imported."""
-    about = path.lstat()
-    if stat.S_ISLNK(about.st_mode):
-        return False
-    return os.name != "posix" or (about.st_uid == os.getuid() and not about.st_mode & 0o022)
+def _own_bytes(path: Path) -> bytes:
+    """What is in a file, if nobody else can have written it: a verdict names modules that are imported."""
+    from halocline.cache import cache_folder
+    from halocline.ownership import read_own, require_own
+
+    for folder in (cache_folder(), path.parent):
+        require_own(folder, folder.stat())
+    return read_own(path)
