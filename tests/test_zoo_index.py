@@ -40,7 +40,6 @@ def test_every_shipped_file_is_in_the_index():
 def test_the_index_is_one_table_per_model():
     assert set(tomllib.loads(SHIPPED_INDEX.read_text(encoding="utf-8"))) == {
         "default",
-        "universal",
         "structures",
         "models",
     }
@@ -108,6 +107,21 @@ def test_hostile_sources(text):
 def test_hostile_names(tmp_path, name):
     with pytest.raises(ZooError, match="cannot name a model"):
         read_index(write_index(tmp_path, name))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"elements_volume_error": -1}, {"elements_no_minimum": 1.5}, {"elements_not_known": True}, {"colour": 1}],
+    ids=str,
+)
+def test_faulty_audits(tmp_path, change):
+    sound = {"elements_volume_error": 1.0, "elements_bulk_modulus_error": 10, "elements_no_minimum": 1}
+    sound |= {"elements_not_known": 2, "compounds_volume_error": 0.5, "compounds_no_minimum": 0}
+    index = read_index(write_index(tmp_path, audit=sound))
+    assert index.universal == "model"
+    assert index.entries["model"].audit.elements_not_known == 2
+    with pytest.raises(ZooError, match="audit of the model 'model'"):
+        read_index(write_index(tmp_path, audit=sound | change))
 
 
 @pytest.mark.parametrize("name", ["a", "schnet", "water-revpbe0d3-schnet", "v1.2_b", "console"])
@@ -187,7 +201,7 @@ def test_faulty_files_of_other_packages(tmp_path, change):
 @pytest.mark.parametrize(
     "text",
     [
-        "universal = 'none'\n", "universal = 1\n", "colour = 'red'\n", "structures = 1\n",
+        "universal = 'none'\n", "colour = 'red'\n", "structures = 1\n",
         "structures.a = 1\n", "structures.a = {symbols = ['H'], positions = [], cell = []}\n",
         "structures.a = {symbols = ['H'], positions = [[0, 0]], cell = []}\n",
         "structures.a = {symbols = ['H'], positions = [[0, 0, 0]], cell = [[1, 0, 0]]}\n",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from halocline.zoo.foreign import ForeignModel
 
 #: Rises when conversion gives other files than before: those of earlier versions are then made anew.
-VERSION = 1
+VERSION = 2
 
 
 def format_of(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import shutil
 from collections.abc import Callable
@@ -148,12 +149,23 @@ def _card(entry: Entry, origin: Foreign) -> dict[str, Any]:
     }
     return {
         **origin.card,
+        "errors": {**origin.card.get("errors", {}), **_audit(entry)},
         "name": entry.name,
         "summary": entry.summary,
         "citation": list(entry.citation),
         "licence": dict(entry.licences),
         "units": {"energy": "eV", "length": "Å", "forces": "eV/Å"},
         "recipe": recipe,
+    }
+
+
+def _audit(entry: Entry) -> dict[str, Any]:
+    """What an audit said, for the errors on the card."""
+    if entry.audit is None:
+        return {"audit": "not audited"} if entry.is_universal else {}
+    figures = dataclasses.asdict(entry.audit)
+    return {
+        f"audit_{key}" + ("_percent" if key.endswith("_error") else ""): value for key, value in figures.items()
     }
 
 

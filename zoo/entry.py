@@ -36,6 +36,10 @@ class Pinned:
 TOLERANCE = 1e-8
 
 
+#: Who knows fewer elements is made for something in particular: of the crystals of an audit, most are missing.
+_UNIVERSAL = 36
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class Reference:
@@ -62,6 +66,28 @@ class Reference:
         from ase import Atoms
 
         return Atoms(list(self.symbols), self.positions, cell=self.cell, pbc=self.cell is not None)
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """What ``halocline zoo audit`` said of a model; errors are medians of sizes, per cent.
+
+    Attributes:
+        elements_volume_error: over the volumes of the elemental crystals.
+        elements_bulk_modulus_error: over their bulk moduli.
+        elements_no_minimum: how many of them have no minimum.
+        elements_not_known: of how many the model does not know the element.
+        compounds_volume_error: over the volumes of the compounds.
+        compounds_no_minimum: how many of them have no minimum.
+    """
+
+    elements_volume_error: float
+    elements_bulk_modulus_error: float
+    elements_no_minimum: int
+    elements_not_known: int
+    compounds_volume_error: float
+    compounds_no_minimum: int
 
 
 @final
@@ -108,6 +134,7 @@ class Entry:
         origin: how it comes onto this machine.
         licences: SPDX identifiers of ``code`` and ``weights``.
         citation: what to cite.
+        audit: how far it is right about crystals; None if that was not found out.
     """
 
     name: str
@@ -118,6 +145,12 @@ class Entry:
     origin: Pinned | Foreign | Imported
     licences: Mapping[str, str]
     citation: tuple[str, ...]
+    audit: Audit | None = None
+
+    @property
+    def is_universal(self) -> bool:
+        """Whether the model is for materials in general, so that an audit says something of it."""
+        return len(self.species) >= _UNIVERSAL
 
     @property
     def size(self) -> int:

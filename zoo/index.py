@@ -10,8 +10,17 @@ from typing import Any, final
 
 from halocline.checkpoint.card import check_card
 from halocline.errors import CheckpointError, ZooError
-from halocline.zoo.entry import TOLERANCE, Entry, Foreign, Pinned, Reference
-from halocline.zoo.rules import CHECKPOINT, FILE, FILES_OF_FORMATS, FOREIGN, STRUCTURE, check_fields, check_name
+from halocline.zoo.entry import TOLERANCE, Audit, Entry, Foreign, Pinned, Reference
+from halocline.zoo.rules import (
+    AUDIT,
+    CHECKPOINT,
+    FILE,
+    FILES_OF_FORMATS,
+    FOREIGN,
+    STRUCTURE,
+    check_fields,
+    check_name,
+)
 from halocline.zoo.source import parse_source
 
 #: The index that comes in the box.
@@ -28,15 +37,19 @@ class Index:
 
     Attributes:
         default: name of the model that is taken where none is named.
-        universal: name of the model to try where the default does not fit; None if there is none.
         entries: the models.
         data: folder of the files that ship.
     """
 
     default: str
-    universal: str | None
     entries: Mapping[str, Entry]
     data: Path
+
+    @property
+    def universal(self) -> str | None:
+        """Name of the model whose audit has the least error of the volumes of elements; None if none was audited."""
+        audited = {name: entry.audit for name, entry in self.entries.items() if entry.audit}
+        return min(audited, key=lambda name: audited[name].elements_volume_error, default=None)
 
 
 def read_index(path: Path = SHIPPED_INDEX) -> Index:
@@ -50,19 +63,18 @@ def read_index(path: Path = SHIPPED_INDEX) -> Index:
     except (OSError, ValueError) as error:
         raise ZooError(f"Cannot read the zoo's index {path}: {error}.") from error
     models, structures = content.get("models"), content.get("structures", {})
-    known = {"default", "models"} <= set(content) <= {"default", "universal", "models", "structures"}
+    known = {"default", "models"} <= set(content) <= {"default", "models", "structures"}
     if not known or not isinstance(models, dict) or not isinstance(structures, dict):
         raise ZooError(
-            f"The zoo's index {path} must have 'default' and a table 'models', and may have "
-            "'universal' and a table 'structures'."
+            f"The zoo's index {path} must have 'default' and a table 'models', and may have a table 'structures'."
         )
     for name, fields in structures.items():
         _check_structure(name, fields)
     entries = {name: _entry(name, fields, structures) for name, fields in models.items()}
-    for role in ("default", "universal"):
-        if role in content and (not isinstance(content[role], str) or content[role] not in entries):
-            raise ZooError(f"The zoo's index {path} has no model {content[role]!r}, which is to be the {role}.")
-    return Index(content["default"], content.get("universal"), entries, path.parent / "data")
+    default = content["default"]
+    if not isinstance(default, str) or default not in entries:
+        raise ZooError(f"The zoo's index {path} has no model {default!r}, which is to be the default.")
+    return Index(default, entries, path.parent / "data")
 
 
 def _check_structure(name: str, fields: Any) -> None:
@@ -74,6 +86,10 @@ def _check_structure(name: str, fields: Any) -> None:
 
 def _entry(name: str, fields: Any, structures: Mapping[str, Any]) -> Entry:
     check_name(name)
+    audit: Audit | None = None
+    if isinstance(fields, dict) and "audit" in fields:
+        fields = dict(fields)
+        audit = _audit(name, fields.pop("audit"))
     is_foreign = isinstance(fields, dict) and "format" in fields
     check_fields(f"The model {name!r} in the zoo's index", fields, FOREIGN if is_foreign else CHECKPOINT)
     if is_foreign:
@@ -89,7 +105,13 @@ def _entry(name: str, fields: Any, structures: Mapping[str, Any]) -> Entry:
         origin=origin,
         licences=fields["licence"],
         citation=tuple(fields["citation"]),
+        audit=audit,
     )
+
+
+def _audit(name: str, fields: Any) -> Audit:
+    check_fields(f"The audit of the model {name!r} in the zoo's index", fields, AUDIT)
+    return Audit(**fields)
 
 
 def _foreign(name: str, fields: Mapping[str, Any], structures: Mapping[str, Any]) -> Foreign:

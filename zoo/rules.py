@@ -102,6 +102,27 @@ _BYTES: Rules = {
     "sha256": ("64 lower-case hexadecimal digits", _is_sha256),
 }
 
+
+def _is_error(value: Any) -> bool:
+    return _is_number(value) and value >= 0
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+_ERROR, _COUNT = ("a number of per cent", _is_error), ("a number of crystals", _is_count)
+
+#: Of an audit, which a model may have.
+AUDIT: Rules = {
+    "elements_volume_error": _ERROR,
+    "elements_bulk_modulus_error": _ERROR,
+    "elements_no_minimum": _COUNT,
+    "elements_not_known": _COUNT,
+    "compounds_volume_error": _ERROR,
+    "compounds_no_minimum": _COUNT,
+}
+
 #: Of a model that is a checkpoint.
 CHECKPOINT: Rules = {**_COMMON, **_BYTES}
 

@@ -41,7 +41,7 @@ class Zoo:
 
     @property
     def universal(self) -> str | None:
-        """Name of the model to try where the default does not fit; None if there is none."""
+        """Name of the audited model with the least error, to try where the default does not fit; None without one."""
         return self._index.universal
 
     def names(self) -> list[str]:

@@ -121,7 +121,12 @@ def _about_default() -> str:
     zoo = registry().load("zoo", "zoo")()
     text = f"No model was named with -m, so the default was taken, {zoo.default}: {zoo.entry(zoo.default).summary}"
     if zoo.universal:
-        text += f" For anything else: halocline zoo pull {zoo.universal}, and then -m {zoo.universal}."
+        error = zoo.entry(zoo.universal).audit.elements_volume_error
+        text += (
+            f" For anything else: halocline zoo pull {zoo.universal}, and then -m {zoo.universal}: of the universal "
+            f"models that were audited it is nearest to PBE, with a median error of {error:.1f} % of the volumes of "
+            "71 elemental crystals."
+        )
     return text
 
 
