@@ -34,14 +34,17 @@ from halocline.zoo.store import Zoo
 #: A. E. Ingham, Proc. R. Soc. A 107, 636 (1925).
 A6, A12 = 14.45392, 12.13188
 
-EPSILON, SIGMA = 0.02, 1.5
+EPSILON, SIGMA = 0.02, 3.4
 
 
 @pytest.fixture
 def lennard_jones():
-    """Argon with a cutoff of 16 σ: the energy beyond it is 1e-4 of the whole."""
-    config = {"species": ["Ar"], "epsilon": [EPSILON], "sigma": [SIGMA], "cutoff": 16 * SIGMA}
-    return build_potential(Checkpoint("lennard-jones", config, {}, {"Ar": -1.0}, {}))
+    """Argon with a cutoff of 12 σ: the energy beyond it is less than 1e-3 of the whole."""
+    config = {"species": ["Ar"], "epsilon": [EPSILON], "sigma": [SIGMA], "cutoff": 12 * SIGMA}
+    checkpoint = Checkpoint(
+        backbone="lennard-jones", config=config, tensors={}, reference_energies={"Ar": -1.0}, card={}
+    )
+    return build_potential(checkpoint)
 
 
 def argon(stretch=1.0):
@@ -58,7 +61,7 @@ def test_lennard_jones_is_analytic(lennard_jones, stretch):
     assert row.outcome is Outcome.MINIMUM
     assert abs(row.volume_error) < 0.1  # per cent: the cutoff, and what a third-order fit leaves over 12 %
     assert abs(row.bulk_modulus_error) < 1.0
-    assert math.isclose(row.fit.energy, -1.0 - EPSILON * A6**2 / (2 * A12), rel_tol=1e-4)
+    assert math.isclose(row.fit.energy, -1.0 - EPSILON * A6**2 / (2 * A12), rel_tol=1e-3)
 
 
 @pytest.mark.parametrize("stretch", [0.9, 1.1])
@@ -170,7 +173,7 @@ def test_the_command(capsys, tmp_path):
     assert picture.is_file()
     assert main(["zoo", "audit", "lennard-jones-argon", "--device", "cpu"]) == 0
     printed = capsys.readouterr().out
-    assert "counts as 100 %" in printed
+    assert "counts as 100 %" in " ".join(printed.split())
     assert max(map(len, printed.splitlines())) <= 100
 
 

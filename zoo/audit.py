@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from halocline.errors import UsageError
 if TYPE_CHECKING:
     from halocline.audit import Row, Summary
 
+_WIDTH = 100
 _COLUMNS = ("crystal", "V (Å³/atom)", "PBE", "ΔV (%)", "B (GPa)", "PBE", "ΔB (%)", "E (eV/atom)")
 
 
@@ -97,16 +99,16 @@ def _document(
 
 
 def _print(title: str, rows: dict[str, list[Row]], summaries: dict[str, Summary]) -> None:
-    emit(title)
+    emit(textwrap.fill(title, _WIDTH))
     for name, each in rows.items():
         emit("")
         table("", _COLUMNS, [_cells(row) for row in each])
         emit("")
-        emit(f"{name}: {in_words(summaries[name])}")
+        emit(textwrap.fill(f"{name}: {in_words(summaries[name])}", _WIDTH))
     sources: Sequence[str] = list(dict.fromkeys(row.crystal.source for each in rows.values() for row in each))
     emit("\nReferences:")
     for source in sources:
-        emit(f"  {source}")
+        emit(textwrap.fill(source, _WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False))
 
 
 def in_words(summary: Summary) -> str:

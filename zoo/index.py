@@ -47,7 +47,7 @@ class Index:
 
     @property
     def universal(self) -> str | None:
-        """Name of the model whose audit has the least error of the volumes of elements; None if none was audited."""
+        """The model whose audit has the least error of the volumes of elements; None if none was audited."""
         audited = {name: entry.audit for name, entry in self.entries.items() if entry.audit}
         return min(audited, key=lambda name: audited[name].elements_volume_error, default=None)
 

@@ -41,7 +41,7 @@ class Zoo:
 
     @property
     def universal(self) -> str | None:
-        """Name of the audited model with the least error, to try where the default does not fit; None without one."""
+        """The audited model with the least error, to try where the default does not fit; None without one."""
         return self._index.universal
 
     def names(self) -> list[str]:

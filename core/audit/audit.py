@@ -113,7 +113,7 @@ def _row(potential: Potential, crystal: Crystal, device: str) -> Row:
 
 
 def _scaled(atoms: Atoms, factor: float) -> Atoms:
-    larger = atoms.copy()
+    larger: Atoms = atoms.copy()
     larger.set_cell(atoms.cell * factor ** (1 / 3), scale_atoms=True)
     return larger
 

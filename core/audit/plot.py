@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from ase.data import atomic_numbers
 from matplotlib.axes import Axes
@@ -68,7 +69,7 @@ def place(symbol: str) -> tuple[int, int]:
 def _draw_cell(axes: Axes, row: Row) -> None:
     group, period = place(row.crystal.name)
     colour = _colour(row)
-    text = {"ha": "center", "va": "center", "color": "white" if colour in _ON_DARK else "black"}
+    text: dict[str, Any] = {"ha": "center", "va": "center", "color": "white" if colour in _ON_DARK else "black"}
     hatch = "////" if row.outcome is Outcome.NOT_KNOWN else None
     axes.add_patch(
         Rectangle((group, period), 0.96, 0.96, facecolor=colour, edgecolor="#999999", linewidth=0.5, hatch=hatch)

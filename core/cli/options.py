@@ -123,9 +123,9 @@ def _about_default() -> str:
     if zoo.universal:
         error = zoo.entry(zoo.universal).audit.elements_volume_error
         text += (
-            f" For anything else: halocline zoo pull {zoo.universal}, and then -m {zoo.universal}: of the universal "
-            f"models that were audited it is nearest to PBE, with a median error of {error:.1f} % of the volumes of "
-            "71 elemental crystals."
+            f" For anything else: halocline zoo pull {zoo.universal}, and then -m {zoo.universal}: of the audited "
+            f"universal models it is nearest to PBE, with a median error of {error:.1f} % of the volumes of 71 "
+            "elemental crystals."
         )
     return text
 
