@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halocline.model.result import Result
+from halocline.program import Precision
 from halocline.testing import tolerances
 from halocline.testing.report import Failure
 
@@ -53,6 +54,24 @@ def require_same(what: str, found: Result, expected: Result) -> None:
     require_close(f"Forces {what} (eV/Å)", found.forces, expected.forces, force)
     virial = tolerances.VIRIAL * max(scale, float(np.abs(expected.virial).max()))
     require_close(f"Virials {what} (eV)", found.virial, expected.virial, virial)
+
+
+def require_agreement(what: str, found: Result, expected: Result, precision: Precision) -> None:
+    """Fail unless energies and forces agree to what a precision allows, and in float64 virials too.
+
+    Args:
+        what: says what was done.
+        found: computed in this precision.
+        expected: what it should be.
+        precision: of the network.
+    """
+    if precision is Precision.FLOAT64:
+        require_same(what, found, expected)
+        return
+    energy = tolerances.FLOAT32_ENERGY * energy_scale(expected)
+    require_close(f"Energies {what} (eV)", found.energies, expected.energies, energy)
+    force = tolerances.FLOAT32_FORCE * force_scale(expected) + tolerances.FLOAT32_FORCE_FLOOR
+    require_close(f"Forces {what} (eV/Å)", found.forces, expected.forces, force)
 
 
 def require_identical(what: str, found: Result, expected: Result) -> None:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from halocline.aggregation import Form
+from halocline.context import in_evaluation_context
 from halocline.evaluator.frame import forces_from_gradients, virial_from_gradients
 from halocline.graph import Graph
 from halocline.model.result import Result
@@ -33,6 +34,7 @@ def divide(graph: Graph, hops: int, owners: NDArray[np.int64] | None) -> list[Pa
     return [cut_part(owners == part, graph.edges, hops) for part in range(int(owners.max()) + 1)]
 
 
+@in_evaluation_context
 def sum_parts(
     run: Run, graph: Graph, parts: list[Part], form: Form, precision: Precision, device: str = "cpu"
 ) -> Result:

@@ -17,9 +17,9 @@ from halocline.model import Backbone
 from halocline.model.result import Result
 from halocline.program import Precision, Program, energies_and_gradients
 from halocline.spec import Spec
-from halocline.testing import tolerances
-from halocline.testing.comparison import energy_scale, force_scale, require_close, require_identical, require_same
+from halocline.testing.comparison import require_agreement, require_identical
 from halocline.testing.evaluate import Run, divide, sum_parts
+from halocline.testing.hosts import HOSTS, worst_host
 from halocline.testing.report import Failure
 from halocline.testing.stages import require_stages
 from halocline.testing.structures import graph_of
@@ -88,6 +88,25 @@ def check_stages(subject: ExecutorSubject) -> None:
         require_stages(subject.executor, subject.program(precision))
 
 
+def check_host_contexts(subject: ExecutorSubject) -> None:
+    """Prepared and first run in the worst of hosts, then outside, then in each of them, it gives the same numbers.
+
+    One session in the lowest precision serves all of this, since preparing may take minutes.
+    """
+    precision = min(subject.executor.capabilities.precisions, key=lambda each: each.torch.itemsize)
+    atoms = subject.subject.samples.crystal
+    with worst_host():
+        session = subject.session(precision)
+        first = subject.evaluate(session, precision, atoms)
+    _require_reference(subject, "prepared in a host's contexts", first, precision, atoms)
+    result = subject.evaluate(session, precision, atoms)
+    _require_reference(subject, "prepared in a host's contexts and run outside", result, precision, atoms)
+    for name, host in HOSTS.items():
+        with host():
+            result = subject.evaluate(session, precision, atoms)
+        _require_reference(subject, f"under {name}", result, precision, atoms)
+
+
 def check_devices(subject: ExecutorSubject) -> None:
     """A device that is not there is refused with UsageError; no executor falls back to another."""
     try:
@@ -123,13 +142,7 @@ def _require_reference(
     parts = divide(graph, subject.subject.backbone.hops, None)
     run = partial(energies_and_gradients, program.backbone)
     expected = sum_parts(run, graph, parts, program.form, Precision.FLOAT64)
-    if precision is Precision.FLOAT64:
-        require_same(what, result, expected)
-        return
-    energy = tolerances.FLOAT32_ENERGY * energy_scale(expected)
-    require_close(f"Energies {what} (eV)", result.energies, expected.energies, energy)
-    force = tolerances.FLOAT32_FORCE * force_scale(expected) + tolerances.FLOAT32_FORCE_FLOOR
-    require_close(f"Forces {what} (eV/Å)", result.forces, expected.forces, force)
+    require_agreement(what, result, expected, precision)
 
 
 #: All checks of an executor by name.
@@ -137,6 +150,7 @@ EXECUTOR_CHECKS = MappingProxyType(
     {
         "results": check_results,
         "stages": check_stages,
+        "host-contexts": check_host_contexts,
         "devices": check_devices,
         "diagnosis": check_diagnosis,
     }

@@ -10,6 +10,7 @@ from halocline.testing.checks.determinism import check_determinism
 from halocline.testing.checks.extensivity import check_extensivity
 from halocline.testing.checks.forces import check_forces
 from halocline.testing.checks.forms import check_float32, check_forms
+from halocline.testing.checks.hosts import check_host_contexts
 from halocline.testing.checks.invariance import (
     check_permutation,
     check_reflection,
@@ -54,6 +55,7 @@ BACKBONE_CHECKS = MappingProxyType(
         "pruning": check_pruning,
         "species": check_species,
         "determinism": check_determinism,
+        "host-contexts": check_host_contexts,
         "inputs-unchanged": check_inputs_unchanged,
         "global-state": check_global_state,
     }

@@ -1,0 +1,76 @@
+"""What a host program may have done to torch by the time it calls: none of it may change a number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import torch
+
+#: Makes a context in which the host has done something.
+Host = Callable[[], AbstractContextManager[Any]]
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """The dtype of floats that nobody gave one."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextmanager
+def deterministic_algorithms() -> Iterator[None]:
+    """Operations that have no deterministic form raise errors."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """So many threads of one operation; as many as before after the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+#: By what the host has done.
+HOSTS: MappingProxyType[str, Host] = MappingProxyType(
+    {
+        "inference mode": torch.inference_mode,
+        "no_grad": torch.no_grad,
+        "autocast to bfloat16": partial(torch.autocast, "cpu", dtype=torch.bfloat16),
+        "autocast to float16": partial(torch.autocast, "cpu", dtype=torch.float16),
+        "default dtype float16": partial(default_dtype, torch.float16),
+        "default dtype float64": partial(default_dtype, torch.float64),
+        "default device meta": partial(torch.device, "meta"),
+        "deterministic algorithms": deterministic_algorithms,
+        "one thread": partial(threads, 1),
+        "two threads": partial(threads, 2),
+    }
+)
+
+#: Those that go together: what takes minutes to prepare is prepared once, in the worst of hosts.
+TOGETHER = ("inference mode", "autocast to bfloat16", "default dtype float16", "default device meta")
+
+
+@contextmanager
+def worst_host() -> Iterator[None]:
+    """A host that has done nearly everything at once."""
+    with ExitStack() as stack:
+        for name in TOGETHER:
+            stack.enter_context(HOSTS[name]())
+        yield
