@@ -19,7 +19,7 @@ from halocline.program import Precision, Program, energies_and_gradients
 from halocline.spec import Spec
 from halocline.testing.comparison import require_agreement, require_identical
 from halocline.testing.evaluate import Run, divide, sum_parts
-from halocline.testing.hosts import HOSTS, worst_host
+from halocline.testing.hosts import BUNDLES, together
 from halocline.testing.report import Failure
 from halocline.testing.stages import require_stages
 from halocline.testing.structures import graph_of
@@ -89,22 +89,22 @@ def check_stages(subject: ExecutorSubject) -> None:
 
 
 def check_host_contexts(subject: ExecutorSubject) -> None:
-    """Prepared and first run in the worst of hosts, then outside, then in each of them, it gives the same numbers.
+    """Prepared and first run within a host's contexts, then outside, then within others: the same numbers.
 
-    One session in the lowest precision serves all of this, since preparing may take minutes.
+    One session in the lowest precision, which autocast would change, serves all of this, and hosts come in
+    bundles, since preparing may take minutes.
     """
     precision = min(subject.executor.capabilities.precisions, key=lambda each: each.torch.itemsize)
     atoms = subject.subject.samples.crystal
-    with worst_host():
+    before, after = BUNDLES
+    with together(before):
         session = subject.session(precision)
-        first = subject.evaluate(session, precision, atoms)
-    _require_reference(subject, "prepared in a host's contexts", first, precision, atoms)
-    result = subject.evaluate(session, precision, atoms)
-    _require_reference(subject, "prepared in a host's contexts and run outside", result, precision, atoms)
-    for name, host in HOSTS.items():
-        with host():
-            result = subject.evaluate(session, precision, atoms)
-        _require_reference(subject, f"under {name}", result, precision, atoms)
+        results = {f"prepared under {', '.join(before)}": subject.evaluate(session, precision, atoms)}
+    results["prepared so, and run outside"] = subject.evaluate(session, precision, atoms)
+    with together(after):
+        results[f"under {', '.join(after)}"] = subject.evaluate(session, precision, atoms)
+    for what, result in results.items():
+        _require_reference(subject, what, result, precision, atoms)
 
 
 def check_devices(subject: ExecutorSubject) -> None:

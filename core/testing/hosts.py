@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from types import MappingProxyType
@@ -63,14 +63,17 @@ HOSTS: MappingProxyType[str, Host] = MappingProxyType(
     }
 )
 
-#: Those that go together: what takes minutes to prepare is prepared once, in the worst of hosts.
-TOGETHER = ("inference mode", "autocast to bfloat16", "default dtype float16", "default device meta")
+#: Every host is in one of these bundles: what takes minutes to compile is run in bundles, not in each host.
+BUNDLES = (
+    ("inference mode", "autocast to bfloat16", "default dtype float16", "default device meta", "one thread"),
+    ("no_grad", "autocast to float16", "default dtype float64", "deterministic algorithms", "two threads"),
+)
 
 
 @contextmanager
-def worst_host() -> Iterator[None]:
-    """A host that has done nearly everything at once."""
+def together(names: Iterable[str]) -> Iterator[None]:
+    """A host that has done several of these things."""
     with ExitStack() as stack:
-        for name in TOGETHER:
+        for name in names:
             stack.enter_context(HOSTS[name]())
         yield

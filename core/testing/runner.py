@@ -11,8 +11,8 @@ import torch
 
 from halocline.context import evaluation_context
 from halocline.errors import unknown_name
-from halocline.testing.report import CheckResult, Failure, NotApplicable, Remark, Report, Status
 from halocline.testing.hosts import threads
+from halocline.testing.report import CheckResult, Failure, NotApplicable, Remark, Report, Status
 
 SubjectT = TypeVar("SubjectT")
 
