@@ -1,11 +1,11 @@
 """The one context in which Halocline builds, lowers and evaluates, whatever the host program is doing.
 
 Torch carries switches that change what its operations compute, and they reach into every call: inference mode and
-``no_grad`` take derivatives away, autocast rounds, a default device moves tensors. They belong to the thread of
-the host, and are put back as they were, also after an error. What they leave behind in a tensor stays there, so
-tensors that were made in inference mode are copied. Leave to round products of float32 to TF32 or bfloat16 belongs
-to the whole process, and yet is taken away while an evaluation runs: on an H100 it made errors of forces thirty
-times what float32 is allowed.
+``no_grad`` take derivatives away, autocast and hooks on saved tensors round, a default device moves tensors,
+transforms and function modes do as they like. They belong to the thread of the host, and are put back as they were,
+also after an error. What they leave behind in a tensor stays there, so tensors that were made in inference mode are
+copied. Leave to round products of float32 to TF32 or bfloat16 belongs to the whole process, and yet is taken away
+while an evaluation runs: on an H100 it made errors of forces thirty times what float32 is allowed.
 
 Two other switches of the process are left alone, because other threads of the host rely on them:
 the default dtype, which neither Halocline nor any stage reads, as the conformance suite checks; and the choice of
@@ -22,6 +22,8 @@ from typing import Any, ClassVar, Final, ParamSpec, TypeVar, final
 
 import torch
 from torch import Tensor
+from torch.overrides import _pop_mode, _push_mode
+
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,7 +47,9 @@ class _ExactProducts:
     @property
     def needed(self) -> bool:
         """Whether products may be rounded now, or are exact only until another thread goes."""
-        return bool(self._holders) or not _EXACT.issuperset(_allowed())
+        # torch's own names for this take ten times as long, and it is asked at every evaluation.
+        get = torch._C._get_fp32_precision_getter
+        return bool(self._holders) or get("cuda", "matmul") not in _EXACT or get("mkldnn", "matmul") not in _EXACT
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -155,9 +159,45 @@ def _ways_out() -> list[AbstractContextManager[Any]]:
     if not torch.is_grad_enabled():
         ways.append(torch.enable_grad())
     ways += [torch.autocast(kind, enabled=False) for kind in _AUTOCAST if torch.is_autocast_enabled(kind)]
-    # A default device is a mode on this stack. Asking for it outright would take longer than all the rest.
-    if torch._C._len_torch_function_stack() and torch.get_default_device().type != "cpu":
-        ways.append(torch.device("cpu"))
+    if torch._C._len_torch_function_stack():  # a default device is a mode on this stack
+        ways.append(_no_function_modes())
+        if torch.get_default_device().type != "cpu":
+            ways.append(torch.device("cpu"))
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        ways.append(_no_transforms())
+    if torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
+        ways.append(_no_hooks())
     if _exact_products.needed:
         ways.append(_exact_products.held())
     return ways
+
+
+@contextmanager
+def _no_function_modes() -> Iterator[None]:
+    modes = [_pop_mode() for _ in range(torch._C._len_torch_function_stack())]  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        for mode in reversed(modes):
+            _push_mode(mode)  # type: ignore[no-untyped-call]
+
+
+def _no_transforms() -> AbstractContextManager[Any]:
+    """Step out of ``torch.func``'s transforms; whoever uses them has loaded this module."""
+    from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
+
+    return temporarily_clear_interpreter_stack()
+
+
+@contextmanager
+def _no_hooks() -> Iterator[None]:
+    """Keep tensors for derivatives as they are."""
+    hooks = []
+    while (pair := torch._C._autograd._top_saved_tensors_default_hooks(True)) is not None:
+        hooks.append(pair)
+        torch._C._autograd._pop_saved_tensors_default_hooks()
+    try:
+        yield
+    finally:
+        for pack, unpack in reversed(hooks):
+            torch._C._autograd._push_saved_tensors_default_hooks(pack, unpack)

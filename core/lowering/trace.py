@@ -9,7 +9,7 @@ from torch import Tensor, fx
 from torch.fx.experimental import _config as symbolic_shapes
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from halocline.errors import LoweringError
+from halocline.errors import BackboneError, LoweringError
 from halocline.lowering.constants import lift_constants
 from halocline.lowering.decompositions import decompositions
 from halocline.lowering.in_place import replace_in_place
@@ -53,6 +53,8 @@ def trace(
         # Equal sizes of the examples must not be taken for the same size.
         with symbolic_shapes.patch(use_duck_shape=False):  # type: ignore[attr-defined]
             graph = record(*examples)
+    except BackboneError:  # which names the fault already
+        raise
     except Exception as error:
         raise LoweringError(
             f"The backbone {name!r} cannot be lowered: {error}. Its stages must be tensor operations that do not "

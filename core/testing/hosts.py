@@ -26,6 +26,39 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
 
 
 @contextmanager
+def default_device(device: str) -> Iterator[None]:
+    """Where tensors go that nobody gave a device."""
+    torch.set_default_device(device)
+    try:
+        yield
+    finally:
+        torch.set_default_device(None)
+
+
+@contextmanager
+def matmul_precision(precision: str) -> Iterator[None]:
+    """How products of float32 matrices may be rounded."""
+    switches: tuple[Any, Any] = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = torch.get_float32_matmul_precision(), [switch.fp32_precision for switch in switches]
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        for switch, value in zip(switches, before[1], strict=True):
+            switch.fp32_precision = value
+
+
+def half_saved() -> AbstractContextManager[Any]:
+    """Whatever autograd keeps for derivatives is kept in float16."""
+    return torch.autograd.graph.saved_tensors_hooks(_half, lambda packed: packed[0].to(packed[1]))
+
+
+def _half(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.dtype]:
+    return (tensor.half() if tensor.is_floating_point() else tensor), tensor.dtype
+
+
+@contextmanager
 def deterministic_algorithms() -> Iterator[None]:
     """Operations that have no deterministic form raise errors."""
     before = torch.are_deterministic_algorithms_enabled()
@@ -56,7 +89,10 @@ HOSTS: MappingProxyType[str, Host] = MappingProxyType(
         "autocast to float16": partial(torch.autocast, "cpu", dtype=torch.float16),
         "default dtype float16": partial(default_dtype, torch.float16),
         "default dtype float64": partial(default_dtype, torch.float64),
-        "default device meta": partial(torch.device, "meta"),
+        "default device meta": partial(default_device, "meta"),
+        "with torch.device('meta')": partial(torch.device, "meta"),
+        "float32 products in bfloat16": partial(matmul_precision, "medium"),
+        "saved tensors in float16": half_saved,
         "deterministic algorithms": deterministic_algorithms,
         "one thread": partial(threads, 1),
         "two threads": partial(threads, 2),
@@ -65,8 +101,23 @@ HOSTS: MappingProxyType[str, Host] = MappingProxyType(
 
 #: Every host is in one of these bundles: what takes minutes to compile is run in bundles, not in each host.
 BUNDLES = (
-    ("inference mode", "autocast to bfloat16", "default dtype float16", "default device meta", "one thread"),
-    ("no_grad", "autocast to float16", "default dtype float64", "deterministic algorithms", "two threads"),
+    (
+        "inference mode",
+        "autocast to bfloat16",
+        "default dtype float16",
+        "default device meta",
+        "one thread",
+        "saved tensors in float16",
+    ),
+    (
+        "no_grad",
+        "autocast to float16",
+        "default dtype float64",
+        "deterministic algorithms",
+        "two threads",
+        "with torch.device('meta')",
+        "float32 products in bfloat16",
+    ),
 )
 
 
