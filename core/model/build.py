@@ -11,6 +11,7 @@ from halocline.context import in_evaluation_context
 from halocline.errors import BackboneError
 from halocline.model.backbone import Backbone
 from halocline.plugin import registry
+from halocline.plugin.process_state import one_at_a_time
 
 
 def build_backbone(name: str, config: Mapping[str, Any], seed: int = 0) -> Backbone:
@@ -39,6 +40,11 @@ def build_with_seed(kind: type[Backbone], config: Mapping[str, Any], seed: int =
     Raises:
         BackboneError: the config does not fit.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.random.manual_seed(seed)
-        return kind.from_config(config)
+    generator = torch.default_generator  # of this process, so threads take turns; those of GPUs are not touched
+    with one_at_a_time:
+        before = generator.get_state()
+        try:
+            generator.manual_seed(seed)
+            return kind.from_config(config)
+        finally:
+            generator.set_state(before)

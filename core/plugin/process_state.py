@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from halocline.plugin.switches import SWITCHES, Switch
+
+#: Held by whoever changes the state of the process and puts it back: two at once would put back each other's.
+one_at_a_time: Final = threading.RLock()
 
 
 @contextmanager
@@ -21,17 +25,18 @@ def process_state_kept() -> Iterator[list[str]]:
         A list that is empty until the block ends and then names what had been changed.
     """
     changed: list[str] = []
-    environment = dict(os.environ)
-    before = {switch: switch.read(sys.modules[switch.module]) for switch in _loaded()}
-    try:
-        yield changed
-    finally:
-        for switch in _loaded():
-            if switch in before:
-                changed += _restore(switch, before[switch])
-            elif switch.fresh is not None:
-                changed += _restore(switch, switch.fresh(sys.modules[switch.module]))
-        changed += _restore_environment(environment)  # last: some of the others leave their traces there
+    with one_at_a_time:
+        environment = dict(os.environ)
+        before = {switch: switch.read(sys.modules[switch.module]) for switch in _loaded()}
+        try:
+            yield changed
+        finally:
+            for switch in _loaded():
+                if switch in before:
+                    changed += _restore(switch, before[switch])
+                elif switch.fresh is not None:
+                    changed += _restore(switch, switch.fresh(sys.modules[switch.module]))
+            changed += _restore_environment(environment)  # last: some of the others leave their traces there
 
 
 def _loaded() -> list[Switch]:
