@@ -24,7 +24,6 @@ import torch
 from torch import Tensor
 from torch.overrides import _pop_mode, _push_mode
 
-
 P = ParamSpec("P")
 R = TypeVar("R")
 

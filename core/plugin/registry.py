@@ -6,6 +6,7 @@ import functools
 import importlib
 import logging
 import operator
+import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -113,9 +114,12 @@ def _import_target(component: Component) -> tuple[Any, list[str]]:
     """Import what a component stands for; returns it with the names of what that changed in the process."""
     module_name, _, attribute = component.target.partition(":")
     # Ours prints nothing, and threads that do lose nothing to another stream.
-    streams = nullcontext() if component.distribution == BUILTIN else output_to_stderr()
+    ours = component.distribution == BUILTIN
+    streams = nullcontext() if ours else output_to_stderr()
+    # What is imported already runs nothing, and another thread's changes would be taken for its own.
+    kept = nullcontext(list[str]()) if ours and module_name in sys.modules else process_state_kept()
     try:
-        with process_state_kept() as changed, streams:
+        with kept as changed, streams:
             target = operator.attrgetter(attribute)(importlib.import_module(module_name))
     except KeyboardInterrupt:
         raise
