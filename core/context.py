@@ -2,10 +2,10 @@
 
 Torch carries switches that change what its operations compute, and they reach into every call: inference mode and
 ``no_grad`` take derivatives away, autocast and hooks on saved tensors round, a default device moves tensors,
-transforms and function modes do as they like. They belong to the thread of the host, and are put back as they were,
-also after an error. What they leave behind in a tensor stays there, so tensors that were made in inference mode are
-copied. Leave to round products of float32 to TF32 or bfloat16 belongs to the whole process, and yet is taken away
-while an evaluation runs: on an H100 it made errors of forces thirty times what float32 is allowed.
+transforms and function modes do as they like. They belong to the thread of the host, and are put back as they
+were, also after an error. What they leave behind in a tensor stays there, so tensors that were made in inference
+mode are copied. Leave to round products of float32 to TF32 or bfloat16 belongs to the whole process, and yet is
+taken away while an evaluation runs: on an H100 it made errors of forces thirty times what float32 is allowed.
 
 Two other switches of the process are left alone, because other threads of the host rely on them:
 the default dtype, which neither Halocline nor any stage reads, as the conformance suite checks; and the choice of

@@ -212,6 +212,12 @@ def species_written_over(module):
     return module.Embed, "forward", forward
 
 
+def default_dtype_of_the_host(module):
+    """A number that is rounded to whatever dtype the host gives to floats."""
+    right = module.Layer.weights
+    return module.Layer, "weights", lambda self, lengths: right(self, lengths) * torch.tensor(1.1).item()
+
+
 def tuple_in_config(module):
     """A config that JSON cannot hold as it is."""
     right = module.Pebble.__init__
@@ -244,6 +250,7 @@ FAULTS = {
     constant_in_float64: {"float32"},
     noise: {"config", "smoothness", "lowering", "saving", "pruning", "determinism", "global-state"},
     species_written_over: {"lowering", "inputs-unchanged"},
+    default_dtype_of_the_host: {"host-contexts"},
     tuple_in_config: {"config", "pruning"},
     pruning_that_forgets: {"pruning"},
 }
@@ -261,6 +268,15 @@ def test_fault_is_found(fault, example, monkeypatch):
     monkeypatch.setattr(*fault(example))
     results = check(example)
     assert {r.check for r in results.values() if r.status == "failed"} == FAULTS[fault]
+
+
+def test_a_lost_graph_is_found_by_name(example, monkeypatch):
+    """Without the error, energies would be right and every force zero."""
+    right = example.Layer.weights
+    monkeypatch.setattr(example.Layer, "weights", lambda self, lengths: right(self, lengths).detach())
+    backbone = example.Pebble.from_config(example.Pebble.example_config())
+    results = check_backbone(backbone, checks=["forces", "receptive-field", "host-contexts", "lowering"]).results
+    assert all(r.status == "failed" and "do not depend on the positions" in r.message for r in results)
 
 
 def test_hops_in_vain_are_a_warning(example, monkeypatch):

@@ -21,6 +21,7 @@ from parity_cases import (
 )
 
 from halocline.testing import tolerances
+from halocline.testing.hosts import BUNDLES, HOSTS, together
 
 #: Float64: of Σ|E_i|, of max(1 eV/Å, max|F|) and of max(1 eV, max|W|). Sums over a hundred edges and three layers.
 DOUBLE = 1e-10
@@ -77,6 +78,18 @@ def test_forces_and_stress_are_derivatives(model, backend, dtype):
         assert slope == pytest.approx(-np.sum(result.forces * direction), abs=tolerance * _scale(result.forces))
         slope = (energy(0.0, step) - energy(0.0, -step)) / (2 * step)
         assert slope == pytest.approx(np.sum(result.virial * strain), abs=tolerance * _scale(result.virial))
+
+
+@pytest.mark.parametrize(("model", "backend", "dtype"), MATRIX)
+def test_the_host_changes_nothing(model, backend, dtype):
+    """In every host where calls are cheap; in bundles of them where torch compiles anew for each."""
+    _require_runnable(backend, dtype)
+    runner = evaluator(model, backend, dtype)
+    hosts = BUNDLES if backend in COMPILED else [(host,) for host in HOSTS]
+    for names in hosts:
+        with together(names):
+            result = potential(model).evaluate_with(runner, structure(model, "liquid"))
+        _require_equal(result, answer(model, "liquid"), dtype, ", ".join(names))
 
 
 def test_the_reference_is_not_flat():
