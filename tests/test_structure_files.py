@@ -197,7 +197,8 @@ Ne2 Ne 0.5 0.5 0 0.3
 """
 
 
-def test_a_disordered_crystal_is_refused_by_every_command(tmp_path, capsys):
+def test_a_disordered_crystal_is_refused_by_every_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / "disorder.cif"
     path.write_text(CIF)
     for words in (["run"], ["relax"], ["md", "--steps", "2"]):
