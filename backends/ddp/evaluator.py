@@ -20,7 +20,7 @@ from halocline.backends.ddp.muster import join_ranks, start_ranks
 from halocline.errors import DistributedError, UsageError
 from halocline.evaluator import Evaluator
 from halocline.evaluator.runner import Contribution
-from halocline.graph import Graph, NeighbourList, Search, Structure
+from halocline.graph import Contacts, Graph, NeighbourList, Search, Structure
 from halocline.model.backbone import Backbone
 from halocline.model.result import Result
 from halocline.partition import Division, Domain, build_domains
@@ -203,4 +203,6 @@ def _add_up(structure: Structure, shares: Sequence[_Share], contributions: Seque
         energies[atoms[:owned]] = contribution.energies
         forces[atoms] += contribution.forces
         virial += contribution.virial
-    return Result(energies=energies, forces=forces, virial=virial, volume=structure.volume)
+    pairs = zip(shares, contributions, strict=True)
+    contacts = Contacts.merge([each.contacts.renumbered(share.atoms) for share, each in pairs])
+    return Result(energies=energies, forces=forces, virial=virial, volume=structure.volume, contacts=contacts)

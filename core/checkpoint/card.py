@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, final
@@ -49,6 +51,30 @@ def _are_licences(value: Any) -> bool:
     return _is_table_of_texts(value) and set(value) == {"code", "weights"}
 
 
+def _are_distances(value: Any) -> bool:
+    return _is_table(value) and all(
+        _PAIR.fullmatch(pair) and type(d) in (int, float) and 0.0 < d < math.inf for pair, d in value.items()
+    )
+
+
+def _are_neighbours(value: Any) -> bool:
+    return _is_table(value) and all(
+        _SYMBOL.fullmatch(symbol) and _is_range(seen) for symbol, seen in value.items()
+    )
+
+
+def _is_range(value: Any) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 2
+        and all(type(count) is int for count in value)
+        and 0 <= value[0] <= value[1]
+    )
+
+
+_SYMBOL = re.compile(r"[A-Z][a-z]?")
+_PAIR = re.compile(f"{_SYMBOL.pattern}-{_SYMBOL.pattern}")
+
 #: Every field that a card may have; all are optional, others are refused.
 CARD_FIELDS = {
     "name": CardField("a string", _is_text, "name in the zoo"),
@@ -60,6 +86,16 @@ CARD_FIELDS = {
     "errors": CardField("a table of numbers or strings", _is_table_of_values, "measured; units in the keys"),
     "recipe": CardField("a table", _is_table, "settings of the run that made the model"),
     "units": CardField("a table of strings", _is_table_of_texts, "quantity → unit"),
+    "shortest_distances": CardField(
+        "a table of pairs of elements, such as H-O, and lengths above 0",
+        _are_distances,
+        "Å, in the training data; pairs that are missing were never neighbours",
+    ),
+    "neighbours": CardField(
+        "a table of elements and two counts, the lower first",
+        _are_neighbours,
+        "fewest and most neighbours within the cutoff of any atom in the training data",
+    ),
     "notes": CardField("a string", _is_text, "known limits and anything else"),
 }
 

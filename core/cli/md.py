@@ -56,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     from halocline.cli.interruption import held_back
     from halocline.cli.output import progress, say
     from halocline.dynamics import Output, run_dynamics
+    from halocline.dynamics.guards import NEAREST
     from halocline.structures.read import read_frames
 
     settings, output = _settings(arguments), Output(Path(arguments.output))
@@ -77,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
             identity=_identity(arguments, potential),
             resume=resume,
             overwrite=arguments.overwrite,
+            minimum_distance=NEAREST if arguments.minimum_distance is None else arguments.minimum_distance,
             on_step=_shower(advance),
             interrupted=lambda: bool(interruption),
         )
@@ -117,6 +119,12 @@ def _add_length_options(group: Any) -> None:
     )
     group.add_argument(
         "--checkpoint-interval", type=int, default=500, metavar="N", help="steps between checkpoints [%(default)s]"
+    )
+    group.add_argument(
+        "--minimum-distance",
+        type=float,
+        metavar="FRACTION",
+        help="stop where atoms come nearer than this part of the shortest distance in training; 0: never [0.6]",
     )
     start = group.add_mutually_exclusive_group()
     start.add_argument("--resume", action="store_true", help="go on from PREFIX.npz, exactly")

@@ -50,6 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         HaloclineError: a file, model or option is no good.
     """
+    from contextlib import closing
+
     from halocline.cli.output import emit_json, progress, table
     from halocline.structures.read import read_frames
 
@@ -63,14 +65,15 @@ def run(arguments: argparse.Namespace) -> int:
     options = evaluation_options(arguments)
     kept, results, records = [], [], []
     complain = _complainer(arguments)
-    with progress(len(frames), "evaluating") as advance:
+    with closing(potential.evaluator(**options)) as evaluator, progress(len(frames), "evaluating") as advance:
         for name, index, atoms in frames:
             with complain(f"{name}, frame {index}"):
-                result = potential(atoms, **options)
+                result = potential.evaluate_with(evaluator, atoms)
                 records.append(_record(name, index, atoms, result))
                 kept.append(atoms)
                 results.append(result)
             advance()
+    _say_outside(records, results)
     if arguments.output and kept:
         _write(arguments.output, kept, results)
     if arguments.json:
@@ -117,6 +120,19 @@ def _complainer(arguments: argparse.Namespace) -> Callable[[str], AbstractContex
     return complain
 
 
+def _say_outside(records: list[dict[str, Any]], results: list[Result]) -> None:
+    """Say once of each way in which frames lie outside of the training, in which frame first and in how many."""
+    from halocline.cli.output import say
+
+    found: dict[str, list[str]] = {}
+    for record, result in zip(records, results, strict=True):
+        for remark in result.outside:
+            found.setdefault(remark.key, []).append(f"{record['file']}, frame {record['frame']}: {remark.warning}")
+    for first, *others in found.values():
+        more = f", and likewise in {len(others)} of the other frames" if others else ""
+        say(f"halocline: {first}{more}.")
+
+
 def _record(name: str, index: int, atoms: Atoms, result: Result) -> dict[str, Any]:
     """All numbers of a frame, in eV, eV/Å, eV/Å³ and GPa.
 
@@ -146,6 +162,7 @@ def _record(name: str, index: int, atoms: Atoms, result: Result) -> dict[str, An
         "energies": result.energies,
         "forces": result.forces,
         "stress": result.stress,
+        "outside": [remark.text for remark in result.outside],
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -15,14 +16,14 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from halocline.dynamics import integrators
-from halocline.dynamics.guards import Guards, why_failed
+from halocline.dynamics.guards import NEAREST, Guards, why_failed
 from halocline.dynamics.identity import check_same_options, structure_digest
 from halocline.dynamics.output import Output
 from halocline.dynamics.records import EMPTY, AppendedFile, frame_bytes, row_bytes
 from halocline.dynamics.sample import COLUMNS, Sample, measure
 from halocline.dynamics.settings import Settings
 from halocline.dynamics.snapshot import Snapshot, load_snapshot, save_snapshot
-from halocline.errors import DynamicsError
+from halocline.errors import DynamicsError, StructureError, UsageError
 
 _LOG = logging.getLogger(__name__)
 _LIBRARIES = ("halocline", "ase", "numpy", "scipy", "torch")
@@ -57,6 +58,7 @@ def run_dynamics(
     identity: dict[str, Any] | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    minimum_distance: float = NEAREST,
     on_step: Callable[[Sample], None] = lambda sample: None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> Outcome:
@@ -72,6 +74,8 @@ def run_dynamics(
         identity: what else must be equal when the run is resumed, such as the model's hash.
         resume: go on from the checkpoint in `output`.
         overwrite: replace a run that is in `output`.
+        minimum_distance: stop where two atoms come nearer than this fraction of the shortest distance of their
+            elements in the model's training; 0 never stops. Only calculators of `Potential` know that distance.
         on_step: called with every step that was recorded or passed over.
         interrupted: asked after every step; when true, a checkpoint is written and the run returns.
 
@@ -81,9 +85,12 @@ def run_dynamics(
         StructureError: the structure does not suit the ensemble or the calculator.
         UsageError: the files of another run are in the way.
     """
+    if not (isinstance(minimum_distance, int | float) and 0.0 <= minimum_distance <= 1.0):
+        raise UsageError(f"The minimum distance must be a fraction between 0 and 1, not {minimum_distance!r}.")
     options = settings.as_options() | (identity or {}) | {"structure": structure_digest(atoms)}
     with output.locked():
-        run = _Run(atoms, calculator, settings, output, options, resume=resume, overwrite=overwrite)
+        guards = functools.partial(Guards, nearest=minimum_distance)
+        run = _Run(atoms, calculator, settings, output, options, guards, resume=resume, overwrite=overwrite)
         return run.advance(steps, checkpoint_interval, on_step, interrupted)
 
 
@@ -97,6 +104,7 @@ class _Run:
         settings: Settings,
         output: Output,
         options: dict[str, Any],
+        guards: Callable[[Atoms, float], Guards],
         *,
         resume: bool,
         overwrite: bool,
@@ -104,11 +112,13 @@ class _Run:
         self._settings, self._output, self._options = settings, output, options
         self._rng = np.random.default_rng(settings.seed)
         self._atoms = integrators.prepare(atoms, settings, self._rng)
-        self._guards = Guards(self._atoms, max(settings.highest_temperature, self._atoms.get_temperature()))
+        self._guards = guards(self._atoms, max(settings.highest_temperature, self._atoms.get_temperature()))
         self._versions = {name: version(name) for name in _LIBRARIES}
         snapshot = self._restore() if resume else None
         self._atoms.calc = calculator
         self._atoms.get_forces()  # a structure that cannot be evaluated shows here, before any file is touched
+        if near := self._guards.too_near(self._atoms):
+            raise StructureError(f"{near}. Relax the structure first.")
         self._integrator = integrators.build(self._atoms, settings, self._rng)
         if snapshot is None:
             output.prepare(overwrite=overwrite)

@@ -15,6 +15,10 @@ from halocline.dynamics.sample import Sample, result
 EXCESS_TEMPERATURE = 10_000.0
 #: Å that an atom may travel in one step; a hydrogen atom at 10 000 K makes 0.2 Å in 1 fs.
 LONGEST_MOVE = 1.0
+#: Of the shortest distance in a model's training, below which its forces are no reason to go on. Of labelled
+#: frames that were held out of 13 data sets, 1 to 3 % usually lie below the shortest distance of the others, but
+#: hardly one below 0.6 of it.
+NEAREST = 0.6
 #: Å between an atom of a molecule or cluster and its nearest neighbour, beyond the reach of a usual potential.
 WIDEST_GAP = 10.0
 
@@ -26,16 +30,31 @@ class Guards:
     Args:
         atoms: the structure at the start of the run.
         temperature: K; of the bath, or of the start for nve.
+        nearest: of the shortest distance of two elements in training; nearer, the run is stopped.
     """
 
-    def __init__(self, atoms: Atoms, temperature: float) -> None:
+    def __init__(self, atoms: Atoms, temperature: float, nearest: float = NEAREST) -> None:
+        self._nearest = nearest
         self._hottest = temperature + EXCESS_TEMPERATURE
         self._gap = max(WIDEST_GAP, 2.0 * _widest_gap(atoms)[1])
         self._previous: NDArray[np.float64] | None = None
 
     def reason_to_stop(self, atoms: Atoms, sample: Sample) -> str | None:
         """Return why the run must stop at this step, or None."""
-        return self._not_finite(atoms, sample) or self._too_fast(atoms, sample) or self._apart(atoms)
+        return (
+            self._not_finite(atoms, sample)
+            or self.too_near(atoms)
+            or self._too_fast(atoms, sample)
+            or self._apart(atoms)
+        )
+
+    def too_near(self, atoms: Atoms) -> str | None:
+        """Return which atoms are too near for the model, or None; calculators other than ours do not know."""
+        for remark in getattr(atoms.calc, "outside", ()):
+            if remark.nearness is not None and remark.nearness < self._nearest:
+                share = f"{remark.nearness:.2g} of it, where a run stops below {self._nearest:g}"
+                return f"{remark.text}, {share} (--minimum-distance)"
+        return None
 
     def _not_finite(self, atoms: Atoms, sample: Sample) -> str | None:
         if not np.isfinite(sample.potential):

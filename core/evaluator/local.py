@@ -71,8 +71,8 @@ class LocalEvaluator(Evaluator):
         graph = self._neighbours.graph(structure)
         if self._memory is not None:
             self._division = self._bounded(graph, self._memory)
-        energies, forces, virial = self._runner.run(graph, self._owners(graph), NoLinks())
-        return Result(energies=energies, forces=forces, virial=virial, volume=structure.volume)
+        energies, forces, virial, contacts = self._runner.run(graph, self._owners(graph), NoLinks())
+        return Result(energies=energies, forces=forces, virial=virial, volume=structure.volume, contacts=contacts)
 
     def _owners(self, graph: Graph) -> NDArray[np.int64]:
         return np.zeros(len(graph.structure), np.int64) if self._division is None else self._division.owners(graph)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from halocline.evaluator.frame import forces_from_gradients, virial_from_gradients
 from halocline.evaluator.links import Links
-from halocline.graph import Graph
+from halocline.graph import Contacts, Graph
 from halocline.partition import Part
 
 
@@ -23,11 +23,13 @@ class Contribution(NamedTuple):
         energies: (n_0,) eV, of the atoms that it owns.
         forces: (n, 3) eV/Å, what its energies do to every atom that it holds; they are added up over ranks.
         virial: (3, 3) eV, likewise.
+        contacts: of the atoms that it owns.
     """
 
     energies: NDArray[np.float64]
     forces: NDArray[np.float64]
     virial: NDArray[np.float64]
+    contacts: Contacts
 
 
 class Runner(ABC):
@@ -73,4 +75,5 @@ class Tally:
 
     def contribution(self) -> Contribution:
         """The sums."""
-        return Contribution(self._energies, self._forces, self._virial)
+        contacts = Contacts.of(self._graph, len(self._energies))
+        return Contribution(self._energies, self._forces, self._virial, contacts)

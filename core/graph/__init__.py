@@ -1,5 +1,6 @@
 """Structures as neighbour graphs."""
 
+from halocline.graph.contacts import Contacts
 from halocline.graph.cut import cut_candidates
 from halocline.graph.edges import Edges
 from halocline.graph.graph import Graph
@@ -8,6 +9,7 @@ from halocline.graph.rules import Nearest, NeighbourRule, Radius
 from halocline.graph.structure import Structure
 
 __all__ = [
+    "Contacts",
     "Edges",
     "Graph",
     "Nearest",

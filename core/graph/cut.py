@@ -37,4 +37,4 @@ def cut_candidates(
     if partners is not None:
         # Opposite edges are equally long to the bit, so they are kept or left out together.
         partners = (np.cumsum(inside) - 1)[partners[inside]]
-    return Graph.build(structure, candidates[inside], partners, ids)
+    return Graph.build(structure, candidates[inside], partners, ids, vectors[inside])

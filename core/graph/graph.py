@@ -41,6 +41,7 @@ class Graph:
         edges: Edges,
         partners: NDArray[np.int64] | None = None,
         ids: NDArray[np.int64] | None = None,
+        vectors: NDArray[np.float64] | None = None,
     ) -> Graph:
         """Form the edge vectors, in float64.
 
@@ -49,11 +50,12 @@ class Graph:
             edges: between them.
             partners: see the attribute.
             ids: (N,), by which messages name the atoms; their places by default.
+            vectors: (E, 3) Å, of the edges, if they are known already.
 
         Raises:
             StructureError: two atoms sit on one point.
         """
-        vectors = edges.vectors(structure)
+        vectors = edges.vectors(structure) if vectors is None else vectors
         if len(vectors):
             shortest = int(np.argmin(np.einsum("ij,ij->i", vectors, vectors)))
             if np.linalg.norm(vectors[shortest]) < COINCIDENT:

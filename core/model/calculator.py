@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from halocline.evaluator import FollowingEvaluator
+    from halocline.model.applicability import Outside
     from halocline.model.potential import Potential
 
 #: What results depend on. Charges, magnetic moments and entries of ``atoms.info`` are not looked at.
@@ -35,6 +36,9 @@ class HaloclineCalculator(Calculator):
     Args:
         potential: the model.
         options: backend, dtype, device, partition and halo, as for `Potential.calculator`.
+
+    Attributes:
+        outside: in what the structure of the last results lies outside of the training; see `Result.outside`.
     """
 
     # Assigned, never appended to: ASE shares one list between all calculators.
@@ -45,6 +49,7 @@ class HaloclineCalculator(Calculator):
         self._in_use = threading.RLock()
         self.potential = potential
         self.options = options
+        self.outside: tuple[Outside, ...] = ()
         self._evaluator: FollowingEvaluator | None = potential.evaluator(**options)
         self._reference_energies: dict[str, float] = {}  # of the last results
 
@@ -81,6 +86,8 @@ class HaloclineCalculator(Calculator):
             self._evaluator = self.potential.evaluator(**self.options)
         self._reference_energies = dict(self.potential.reference_energies)
         result = self.potential.evaluate_with(self._evaluator, self.atoms)
+        self.potential.say_outside(result)
+        self.outside = result.outside
         self.results = {
             "energy": result.energy,
             "free_energy": result.energy,

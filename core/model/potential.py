@@ -21,6 +21,7 @@ from halocline.context import in_evaluation_context
 from halocline.errors import BackboneError, NotFiniteError, UnknownElementError, UsageError
 from halocline.evaluator import Evaluator, FollowingEvaluator, LocalEvaluator
 from halocline.graph import Radius, Structure
+from halocline.model.applicability import Applicability
 from halocline.model.backbone import Backbone
 from halocline.model.receptive_field import require_hops
 from halocline.model.result import Result
@@ -66,6 +67,7 @@ class Potential:
     _evaluators: OrderedDict[tuple[str | None, ...], FollowingEvaluator] = field(
         default_factory=OrderedDict, init=False, repr=False, compare=False
     )
+    _applicability: Applicability = field(init=False, repr=False, compare=False)
     _said: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
     _making: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False, compare=False)
 
@@ -75,6 +77,8 @@ class Potential:
                 f"Reference energies are needed for exactly the species {', '.join(self.backbone.species)}; "
                 f"they are given for {', '.join(self.reference_energies) or 'none'}."
             )
+
+        object.__setattr__(self, "_applicability", Applicability(self.card))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles are models alone; compiled programs and processes are made anew."""
@@ -123,7 +127,9 @@ class Potential:
         """
         options = (backend, dtype, device, partition, halo, memory)
         _require_texts(options)
-        return self.evaluate_with(self._kept_evaluator(*options), atoms)
+        result = self.evaluate_with(self._kept_evaluator(*options), atoms)
+        self.say_outside(result)
+        return result
 
     @in_evaluation_context
     def evaluator(
@@ -158,14 +164,18 @@ class Potential:
 
     @in_evaluation_context
     def evaluate_with(self, evaluator: Evaluator, atoms: Atoms) -> Result:
-        """Evaluate one structure with an evaluator from `evaluator`; errors as for a call."""
+        """Evaluate one structure with an evaluator from `evaluator`; errors as for a call.
+
+        Nothing is said where it lies outside of the training: `Result.outside` holds it, `say_outside` says it.
+        """
         structure = Structure.from_atoms(atoms)
         self._say_unused(atoms)
         reference = self._reference(structure)
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # no result is made of what overflows
                 result = evaluator.evaluate(structure)
-                return dataclasses.replace(result, energies=result.energies + reference)
+                outside = () if result.contacts is None else self._applicability.outside(result.contacts)
+                return dataclasses.replace(result, energies=result.energies + reference, outside=outside)
         except NotFiniteError as error:
             raise NotFiniteError(f"{atoms.get_chemical_formula()}: {error}") from error
 
@@ -198,6 +208,13 @@ class Potential:
         for each in left:  # outside of the lock, as other threads may be using them
             each.close()
         return evaluator
+
+    def say_outside(self, result: Result) -> None:
+        """Warn of a result outside of the training, once of each pair of elements and of each element."""
+        for remark in result.outside:
+            if remark.key not in self._said:
+                self._said.add(remark.key)
+                _LOG.warning("%s.", remark.warning)
 
     def _say_unused(self, atoms: Atoms) -> None:
         """Say once of each charge, spin or field that it changes nothing."""

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halocline.errors import NotFiniteError
+from halocline.graph import Contacts
+from halocline.model.applicability import Outside
 
 
 @final
@@ -24,6 +26,8 @@ class Result:
         forces: (N, 3), eV/Å, minus the gradient of the energy.
         virial: (3, 3), eV, derivative of the energy by a uniform strain. Symmetric.
         volume: Å³ if the structure is periodic in all three directions, else None.
+        contacts: how near its atoms come, and how many neighbours they have; None if the evaluator does not say.
+        outside: in what the structure lies outside of what the model was made from; empty if in nothing.
 
     Raises:
         NotFiniteError: a number is infinite or none; the first such atom and quantity are named.
@@ -33,6 +37,8 @@ class Result:
     forces: NDArray[np.float64]
     virial: NDArray[np.float64]
     volume: float | None
+    contacts: Contacts | None = None
+    outside: tuple[Outside, ...] = ()
 
     def __post_init__(self) -> None:
         _refuse_atoms("energy", self.energies, "eV")

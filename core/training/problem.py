@@ -12,7 +12,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from halocline.errors import TrainingError
-from halocline.graph import Graph, NeighbourList, Structure
+from halocline.graph import Contacts, Graph, NeighbourList, Structure
 from halocline.model import Backbone
 from halocline.model.build import build_backbone
 from halocline.training.duplicates import refuse_shared
@@ -51,6 +51,11 @@ class Problem:
     reference_energies: dict[str, float]
     references_determined: bool
     digest: str
+
+    @property
+    def contacts(self) -> Contacts:
+        """How near atoms come in the training frames, and how many neighbours they have."""
+        return Contacts.merge([Contacts.of(self.graphs[i]) for i in self.split.train])
 
     def reference(self, frame: int) -> float:
         """Sum of the reference energies of a frame's atoms, eV."""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 import halocline
+from halocline.model.applicability import describe
 from halocline.model.build import build_backbone
 from halocline.model.potential import Potential
 from halocline.training.errors import Errors, measure
@@ -57,8 +58,9 @@ def test_errors(potential: Potential, problem: Problem, device: str) -> Errors:
 
 
 def make_card(problem: Problem, errors: Errors | None) -> dict[str, Any]:
-    """The recipe's card, completed by what the run knows: errors, recipe, split, and what energies mean."""
+    """The recipe's card, completed by what is known: errors, recipe, split, distances, what energies mean."""
     card = dict(problem.recipe.card)
+    card |= describe(problem.contacts, problem.backbone.neighbours)
     card["units"] = {"energy": "eV", "length": "Å", "forces": "eV/Å"}
     if errors is not None:
         card["errors"] = {name: value for name, value in _named_errors(errors).items() if value is not None}

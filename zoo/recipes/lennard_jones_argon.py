@@ -18,6 +18,8 @@ WELL_DEPTH = 120.0
 SIGMA = 3.4
 #: Å; the usual 2.5 σ. Rahman used 2.25 σ.
 CUTOFF = 8.5
+#: Of σ: nearer than atoms of liquid or solid come, where 1/r¹² is steeper than argon is. A pair has 43 ε there.
+NEAREST = 0.8
 #: Boltzmann's constant, eV/K: exact since the SI of 2019.
 BOLTZMANN = 1.380649e-23 / 1.602176634e-19
 
@@ -34,7 +36,9 @@ ARGON = Checkpoint(
         "citation": ["A. Rahman, Phys. Rev. 136, A405 (1964), doi:10.1103/PhysRev.136.A405"],
         "licence": {"code": "Apache-2.0", "weights": "Apache-2.0"},
         "units": {"length": "Å", "energy": "eV"},
-        "notes": "Cut off smoothly at 8.5 Å; Rahman truncated the energy at 7.65 Å.",
+        "shortest_distances": {"Ar-Ar": round(NEAREST * SIGMA, 4)},
+        "notes": "Cut off smoothly at 8.5 Å; Rahman truncated the energy at 7.65 Å. There was no training: the "
+        "shortest distance is 0.8 σ.",
     },
 )
 
