@@ -130,7 +130,9 @@ def test_explosion_is_status_one_and_keeps_frames(folder, argon, capsys):
     atoms = argon.crystal()
     atoms.positions[1] = atoms.positions[0] + (1.0, 0.0, 0.0)
     write("overlap.extxyz", atoms)
-    assert main(["md", "overlap.extxyz", *MODEL, "--steps", "50", "--interval", "1"]) == 1
+    assert (
+        main(["md", "overlap.extxyz", *MODEL, "--steps", "50", "--interval", "1", "--minimum-distance", "0"]) == 1
+    )
     assert "halocline: The run stopped near step" in capsys.readouterr().err
     assert all(np.isfinite(frame.positions).all() for frame in read("md.extxyz", ":"))
 
