@@ -17,6 +17,7 @@ from halocline.backends.onnx.operators import RULES
 from halocline.backends.onnx.translation import Translation
 from halocline.errors import LoweringError
 from halocline.lowering import Lowered, Value
+from halocline.lowering.origins import origin
 
 #: Version of the operator set; ONNX Runtime knows it since 1.14.
 OPSET: Final = 18
@@ -65,6 +66,11 @@ def to_onnx(lowered: Lowered) -> ModelProto:
 
 def _translate(graph: fx.GraphModule, builder: GraphBuilder) -> list[str]:
     """Emit all nodes; return the names of the results."""
+    if missing := untranslated(graph):
+        raise LoweringError(
+            f"The ONNX backend cannot translate {', '.join(missing)}; write the stage with other operations, "
+            "or use another backend."
+        )
     translation = Translation(builder)
     results: Sequence[Any] = ()
     for node in graph.graph.nodes:
@@ -74,20 +80,16 @@ def _translate(graph: fx.GraphModule, builder: GraphBuilder) -> list[str]:
             tensor: torch.Tensor = getattr(graph, node.target)
             translation.names[node] = builder.constant(tensor.detach().cpu().numpy())
         elif node.op == "call_function":
-            translation.names[node] = _apply_rule(translation, node)
+            translation.names[node] = RULES[node.target](translation, node, *node.args, **node.kwargs)
         else:
             (results,) = node.args
     return [translation.tensor(result) for result in results]
 
 
-def _apply_rule(translation: Translation, node: fx.Node) -> str:
-    rule = RULES.get(node.target)
-    if rule is None:
-        raise LoweringError(
-            f"The ONNX backend cannot translate {node.target}; write the stage with other operations, "
-            "or use another backend."
-        )
-    return rule(translation, node, *node.args, **node.kwargs)
+def untranslated(graph: fx.GraphModule) -> tuple[str, ...]:
+    """Operations without a rule, each with the line of the model that made it, once."""
+    calls = (node for node in graph.graph.nodes if node.op == "call_function")
+    return tuple(dict.fromkeys(origin(node) for node in calls if node.target not in RULES))
 
 
 def _describe(value: Value) -> ValueInfoProto:

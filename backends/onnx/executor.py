@@ -12,6 +12,7 @@ from halocline.backends.onnx.packages import problem, require, runtime
 from halocline.backends.onnx.target import PROVIDERS, choose_target
 from halocline.errors import UsageError
 from halocline.executor import Capabilities, Diagnosis, Executor, Session, StageSession
+from halocline.lowering import Lowered
 from halocline.program import Precision, Program
 
 _PACKAGES = ("onnx", "onnxruntime")
@@ -59,6 +60,13 @@ class OnnxExecutor(Executor):
             devices=("cpu", *(f"cuda:{index}" for index in range(gpus))),
             details={"providers": ", ".join(here), "threads": "all cores, unless threads=N"},
         )
+
+    @classmethod
+    def untranslated(cls, lowered: Lowered) -> tuple[str, ...]:
+        """See `Executor.untranslated`."""
+        from halocline.backends.onnx.convert import untranslated
+
+        return untranslated(lowered.graph)
 
     def prepare(self, program: Program) -> Session:
         """Lower the program, translate it, compile it, and see that it still computes the same."""

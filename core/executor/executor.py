@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import TYPE_CHECKING, ClassVar, final
 
 from halocline.aggregation import Form
 from halocline.context import InContext
@@ -12,6 +12,9 @@ from halocline.errors import UsageError
 from halocline.executor.diagnosis import Diagnosis
 from halocline.executor.stage_session import StageSession
 from halocline.program import Precision, Program, ProgramInputs, ProgramOutputs
+
+if TYPE_CHECKING:
+    from halocline.lowering import Lowered
 
 
 @final
@@ -76,6 +79,19 @@ class Executor(InContext, ABC):
         A package that is missing or broken is a reason, not an exception; nothing is compiled and no device is
         kept.
         """
+
+    @classmethod
+    def untranslated(cls, lowered: Lowered) -> tuple[str, ...]:
+        """Operations of a lowered program that the backend has no translation of; by default it needs none.
+
+        Args:
+            lowered: in table form, with free sizes, in float64.
+
+        Returns:
+            Each operation with the line of the model that made it, once.
+        """
+        del lowered
+        return ()
 
     @abstractmethod
     def prepare(self, program: Program) -> Session:

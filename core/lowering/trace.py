@@ -13,6 +13,7 @@ from halocline.errors import BackboneError, LoweringError
 from halocline.lowering.constants import lift_constants
 from halocline.lowering.decompositions import decompositions
 from halocline.lowering.in_place import replace_in_place
+from halocline.lowering.origins import RecordOrigins
 from halocline.lowering.rules import check_rules
 from halocline.program import Precision, Program
 
@@ -41,8 +42,13 @@ def trace(
     Raises:
         LoweringError: the backbone looks at values or sizes, or uses operations that no compiler can take.
     """
+
+    def located(*tensors: Tensor) -> tuple[Tensor, ...]:
+        with RecordOrigins():
+            return function(*tensors)
+
     record = make_fx(
-        function,
+        located,
         decomposition_table=decompositions(),
         tracing_mode="symbolic" if free else "fake",
         _allow_non_fake_inputs=True,  # the weights

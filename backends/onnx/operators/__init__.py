@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from torch._ops import OpOverload
+
 from halocline.backends.onnx.operators import (
     elementwise,
     functions,
@@ -31,3 +33,9 @@ RULES: Final[Mapping[Any, Rule]] = (
     | shapes.RULES
     | sizes.RULES
 )
+
+
+def supported() -> list[str]:
+    """The names of the ATen operations that are translated, as documented; overloads of one share it."""
+    names = {rule._schema.name.removeprefix("aten::") for rule in RULES if isinstance(rule, OpOverload)}
+    return sorted(name for name in names if not name.startswith("sym_"))

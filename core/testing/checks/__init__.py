@@ -18,6 +18,7 @@ from halocline.testing.checks.invariance import (
     check_translation,
 )
 from halocline.testing.checks.lowering import check_lowering
+from halocline.testing.checks.operations import check_operations
 from halocline.testing.checks.parts import check_parts
 from halocline.testing.checks.pruning import check_pruning
 from halocline.testing.checks.purity import check_global_state, check_inputs_unchanged
@@ -47,6 +48,7 @@ BACKBONE_CHECKS = MappingProxyType(
         "receptive-field": check_receptive_field,
         "forms": check_forms,
         "lowering": check_lowering,
+        "operations": check_operations,
         "parts": check_parts,
         "float32": check_float32,
         "training": check_training,

@@ -1,0 +1,24 @@
+"""Every backend has a word for every operation of the model; otherwise they are found one at a time, by users."""
+
+from __future__ import annotations
+
+from halocline.aggregation import Form
+from halocline.lowering import lower
+from halocline.plugin import registry
+from halocline.program import Precision, Program
+from halocline.testing.report import Failure, NotApplicable
+from halocline.testing.subject import Subject
+
+
+def check_operations(subject: Subject) -> None:
+    """The backends that are installed translate all operations, derivatives included."""
+    if Form.TABLE not in subject.forms:
+        raise NotApplicable("Backends other than PyTorch run the table form, which it does not declare.")
+    lowered = lower(Program.freeze(subject.backbone, Precision.FLOAT64, Form.TABLE))
+    missing = []
+    for component in registry().components("executor"):
+        executor = registry().load("executor", component.qualified_name)
+        if executor.diagnose().usable and (operations := executor.untranslated(lowered)):
+            missing.append(f"{component.name} has no translation of {', '.join(operations)}")
+    if missing:
+        raise Failure(f"{'; '.join(missing)}. Write these lines with other operations.")
