@@ -1,13 +1,16 @@
 """Ranks that are processes, started by the command or by torchrun, and what becomes of them if one is lost."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
+from ddp_setups import wait_until
 
 from halocline.training.device import make_fabric
 from halocline.training.problem import prepare
@@ -169,3 +172,25 @@ def test_torchrun_starts_the_ranks_anew_and_the_run_goes_on(long, start):
     assert process.returncode == 0, said
     assert "Resuming after epoch" in said
     assert state_of(long, "joined").epoch == 20
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.3, 1.0, 3.0])
+def test_no_rank_outlives_who_is_killed_while_starting_them(long, start, delay):
+    """Before they know of anything but how to end."""
+    process = start("orphaned", "--ranks", "2")
+    wait_until(lambda: ranks_in(long))
+    time.sleep(delay)
+    process.kill()
+    process.communicate()
+    wait_until(lambda: ranks_in(long) == {})
+
+
+@pytest.mark.skipif(shutil.which("ss") is None, reason="ss of iproute2 is not installed")
+def test_nobody_listens_to_the_network(long, start):
+    process = start("private", "--ranks", "2")
+    wait_for_epoch(process, 2)
+    ours = {f"pid={pid}," for pid in (process.pid, *ranks_in(long).values())}
+    lines = subprocess.run(["ss", "-ltnpH"], capture_output=True, text=True, check=True).stdout.splitlines()
+    addresses = [line.split()[3] for line in lines if any(pid in line for pid in ours)]
+    assert addresses  # of gloo
+    assert all(address.startswith(("127.0.0.1:", "[::1]:")) for address in addresses), addresses
