@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from halocline.doctor.examination import SelfTest
+from halocline.errors import NotFiniteError
 from halocline.evaluator import LocalEvaluator
 from halocline.executor import Executor
 from halocline.graph import Structure
@@ -59,10 +60,10 @@ def _test(executor: Executor, subject: Subject, precision: Precision) -> SelfTes
     structures = [Structure.from_atoms(atoms) for atoms in samples]
     start = time.perf_counter()
     evaluator = LocalEvaluator(subject.backbone, executor, precision)
-    rounds = [[evaluator.evaluate(structure) for structure in structures]]
+    rounds = [[_evaluate(evaluator, structure) for structure in structures]]
     started = time.perf_counter()
     while time.perf_counter() - started < SECONDS:
-        rounds.append([evaluator.evaluate(structure) for structure in structures])
+        rounds.append([_evaluate(evaluator, structure) for structure in structures])
     expected = [subject.evaluate(atoms) for atoms in samples]
     pairs = [pair for results in rounds for pair in zip(results, expected, strict=True)]
     energy = max((_energy_error(*pair, precision) for pair in pairs), key=_severity)
@@ -78,20 +79,29 @@ def _test(executor: Executor, subject: Subject, precision: Precision) -> SelfTes
     )
 
 
-def _energy_error(found: Result, expected: Result, precision: Precision) -> tuple[float, float]:
+def _evaluate(evaluator: LocalEvaluator, structure: Structure) -> Result | None:
+    """The result, or None if it is not finite: that is an answer, and it is wrong."""
+    try:
+        return evaluator.evaluate(structure)
+    except NotFiniteError:
+        return None
+
+
+def _energy_error(found: Result | None, expected: Result, precision: Precision) -> tuple[float, float]:
     """Largest error of an atom's energy with its tolerance, eV."""
     double = precision is Precision.FLOAT64
     tolerance = tolerances.ENERGY if double else tolerances.FLOAT32_ENERGY
-    return _largest(found.energies - expected.energies), tolerance * energy_scale(expected)
+    error = np.inf if found is None else _largest(found.energies - expected.energies)
+    return error, tolerance * energy_scale(expected)
 
 
-def _force_error(found: Result, expected: Result, precision: Precision) -> tuple[float, float]:
+def _force_error(found: Result | None, expected: Result, precision: Precision) -> tuple[float, float]:
     """Largest error of a force component with its tolerance, eV/Å."""
     if precision is Precision.FLOAT64:
         tolerance = tolerances.FORCE * force_scale(expected)
     else:
         tolerance = tolerances.FLOAT32_FORCE * force_scale(expected) + tolerances.FLOAT32_FORCE_FLOOR
-    return _largest(found.forces - expected.forces), tolerance
+    return np.inf if found is None else _largest(found.forces - expected.forces), tolerance
 
 
 def _severity(error: tuple[float, float]) -> float:
@@ -99,9 +109,8 @@ def _severity(error: tuple[float, float]) -> float:
 
 
 def _largest(difference: np.ndarray) -> float:
-    """The largest magnitude; infinite if something is not finite."""
-    largest = float(np.abs(difference).max())
-    return largest if np.isfinite(largest) else np.inf
+    """The largest magnitude."""
+    return float(np.abs(difference).max())
 
 
 def _finite(error: float) -> float | None:
