@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 from collections.abc import Mapping
 from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -10,6 +11,9 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from halocline.errors import UsageError, unknown_name
 
 TableT = TypeVar("TableT")
+
+#: Whole numbers from here on, of either sign, have more than 64 bits.
+_TOO_LARGE = 2**63
 
 _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", dict: "a table"}
 
@@ -30,7 +34,7 @@ def read_table(kind: type[TableT], values: Any, where: str) -> TableT:
     """
     assert dataclasses.is_dataclass(kind)
     if not isinstance(values, Mapping):
-        raise UsageError(f"[{where}] must be a table, not {values!r}.")
+        raise UsageError(f"[{where}] must be a table, not {_shown(values)}.")
     fields = {field.name: field for field in dataclasses.fields(kind)}
     for name in values:
         if name not in fields:
@@ -84,16 +88,26 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
         return _choose(get_args(hint), value, key)
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise UsageError(f"{key} must be a list, not {value!r}.")
+            raise UsageError(f"{key} must be a list, not {_shown(value)}.")
         return tuple(_convert(get_args(hint)[0], item, f"{key}[{i}]") for i, item in enumerate(value))
+    if type(value) is int and origin in (int, float) and abs(value) >= _TOO_LARGE:
+        raise UsageError(f"{key} is a whole number of more than 64 bits, which no setting is.")
     if origin is float and type(value) is int:
         return float(value)
     if type(value) is not origin:
-        raise UsageError(f"{key} must be {_WORDS[origin]}, not {value!r}.")
+        raise UsageError(f"{key} must be {_WORDS[origin]}, not {_shown(value)}.")
     return value
 
 
+def _shown(value: Any) -> str:
+    """A value for a message: short, and without its digits where Python refuses to write so many."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+
+
 def _choose(choices: tuple[str, ...], value: Any, key: str) -> Any:
-    if value not in choices:
-        raise UsageError(f"{key} must be {' or '.join(map(repr, choices))}, not {value!r}.")
+    if not isinstance(value, str) or value not in choices:
+        raise UsageError(f"{key} must be {' or '.join(map(repr, choices))}, not {_shown(value)}.")
     return value

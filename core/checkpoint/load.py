@@ -17,17 +17,18 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         CheckpointError: the file cannot be read, is damaged, is of another version, or its weights are not finite.
     """
     # Here rather than above: they import torch, which reading a header does without.
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
     from halocline.checkpoint.weights import check_finite
 
     header, data = read_verified(path)
-    tensors = load(data)
     try:
+        tensors = load(data)
         for name, tensor in tensors.items():
             check_finite(name, tensor)
-    except CheckpointError as error:
-        raise CheckpointError(f"{os.fspath(path)} cannot be used: {error}.") from error
+    except (CheckpointError, SafetensorError) as error:
+        raise CheckpointError(f"{os.fspath(path)} cannot be used: {str(error).rstrip('.')}.") from error
     return Checkpoint(
         backbone=header.backbone,
         config=header.config,

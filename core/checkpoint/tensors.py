@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -19,6 +20,9 @@ DTYPE_SIZES = {
 }  # fmt: skip
 
 _NAME = re.compile(r"[A-Za-z0-9_.]+")
+#: More dimensions than any weight has, and fewer than torch refuses.
+MOST_DIMENSIONS = 16
+
 _FIELDS = {"dtype", "shape", "data_offsets"}
 
 
@@ -81,6 +85,9 @@ def _read_entry(name: str, fields: Any) -> TensorEntry:
         raise CheckpointError(f"the tensor {name!r} has the unknown dtype {dtype!r}")
     if not _are_sizes(shape) or not _are_sizes(offsets) or len(offsets) != 2:
         raise CheckpointError(f"the shape or the offsets of tensor {name!r} are not non-negative integers")
+    # Without its zeros, as libraries multiply the others into strides of 64 bits.
+    if len(shape) > MOST_DIMENSIONS or math.prod(max(1, length) for length in shape) * DTYPE_SIZES[dtype] >= 2**63:
+        raise CheckpointError(f"the tensor {name!r} has the shape {reprlib.repr(shape)}, which no memory holds")
     size = math.prod(shape) * DTYPE_SIZES[dtype]
     taken = offsets[1] - offsets[0]
     if taken != size:

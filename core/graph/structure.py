@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 import numpy as np
+from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from halocline.errors import StructureError
@@ -43,8 +44,8 @@ class Structure:
         """Copy what matters out of an ASE object and check it.
 
         Raises:
-            StructureError: no atoms; positions or cell not finite, or beyond `LONGEST`; periodic vectors that span
-                no volume; sites that are occupied in part.
+            StructureError: no atoms; an atomic number of no element; positions or cell not finite, or beyond
+                `LONGEST`; periodic vectors that span no volume; sites that are occupied in part.
         """
         refuse_partial(atoms)
         structure = cls(
@@ -71,6 +72,11 @@ class Structure:
     def _check(self) -> None:
         if len(self) == 0:
             raise StructureError("The structure has no atoms; nothing can be evaluated.")
+        odd = np.flatnonzero((self.numbers < 0) | (self.numbers >= len(chemical_symbols)))
+        if len(odd):
+            raise StructureError(
+                f"Atom {odd[0]} has the atomic number {self.numbers[odd[0]]}, which no element has; correct it."
+            )
         bad = np.flatnonzero(~np.isfinite(self.positions).all(axis=1))
         if len(bad):
             raise StructureError(f"The positions of atoms {_some(bad)} are not finite; repair the structure.")

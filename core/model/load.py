@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from halocline.checkpoint import Checkpoint, load_checkpoint
 from halocline.context import in_evaluation_context
-from halocline.errors import CheckpointError, unknown_name
+from halocline.errors import CheckpointError, HaloclineError, unknown_name
+from halocline.model.backbone import Backbone
+from halocline.model.bounded import bounded_by
 from halocline.model.build import build_backbone
 from halocline.model.potential import Potential
 from halocline.model.prune import pruned
@@ -55,9 +61,8 @@ def build_potential(
         CheckpointError: the weights do not fit the config.
         PluginError: the plugin that brings the backbone cannot be imported.
     """
-    backbone = build_backbone(checkpoint.backbone, checkpoint.config)
-    expected = {name: tuple(t.shape) for name, t in backbone.state_dict().items()}
-    found = {name: tuple(t.shape) for name, t in checkpoint.tensors.items()}
+    backbone = _build(checkpoint, where)
+    expected, found = _layout(backbone.state_dict()), _layout(checkpoint.tensors)
     if expected != found:
         odd = sorted(name for name in expected | found if expected.get(name) != found.get(name))
         raise CheckpointError(f"The weights {where} do not fit its config: {', '.join(odd[:5])} differ.")
@@ -65,6 +70,33 @@ def build_potential(
     if prune is not None:
         backbone = pruned(backbone, prune)
     return Potential(backbone.eval(), dict(checkpoint.reference_energies), dict(checkpoint.card))
+
+
+def _build(checkpoint: Checkpoint, where: str) -> Backbone:
+    """Build what the config asks for, no larger than the weights justify."""
+    try:
+        with bounded_by(checkpoint.tensors, where):
+            return build_backbone(checkpoint.backbone, checkpoint.config)
+    except (HaloclineError, MemoryError):
+        raise
+    except (
+        Exception
+    ) as error:  # a config out of a file can ask for anything, also for what its author did not foresee
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise CheckpointError(
+            f"{checkpoint.backbone!r} cannot be built from the config {where}: {reason}."
+        ) from error
+
+
+def _layout(tensors: Mapping[str, Tensor]) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and kind of numbers by name. Floats may be stored in any precision, but whole numbers are none."""
+    return {name: (tuple(t.shape), _kind(t.dtype)) for name, t in tensors.items()}
+
+
+def _kind(dtype: torch.dtype) -> str:
+    if dtype is torch.bool:
+        return "truth values"
+    return "floats" if dtype.is_floating_point else "whole numbers"
 
 
 def find(name_or_path: str | os.PathLike[str]) -> Path:

@@ -72,6 +72,8 @@ class Potential:
     _making: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if len(set(self.backbone.species)) < len(self.backbone.species):
+            raise BackboneError("The model names one of its species twice; each may be named once.")
         if set(self.reference_energies) != set(self.backbone.species):
             raise BackboneError(
                 f"Reference energies are needed for exactly the species {', '.join(self.backbone.species)}; "

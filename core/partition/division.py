@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self, final
@@ -22,6 +23,9 @@ UNDIVIDED = "none"
 
 #: Divides where the user says how much memory there is, or how many ranks, and not how to divide.
 DEFAULT_PARTITIONER = "rcb"
+
+#: Of a number of parts; a thousand million parts are more than any machine has memory for.
+_DIGITS = 9
 
 
 @final
@@ -68,8 +72,10 @@ class Division:
         if not colon and name == UNDIVIDED:
             number = "1"
         partitioner = _partitioner(name, options)
-        if not number.isascii() or not number.isdigit() or int(number) < 1:
-            raise UsageError(f"A partition is a name and a number of parts, such as {name}:4, not {text!r}.")
+        if not number.isascii() or not number.isdigit() or len(number) > _DIGITS or int(number) < 1:
+            raise UsageError(
+                f"A partition is a name and a number of parts, such as {name}:4, not {reprlib.repr(text)}."
+            )
         return cls(name, partitioner, int(number))
 
     @property

@@ -27,7 +27,13 @@ class Rule(NamedTuple):
     kept: bool = True
 
 
-COUNT = Rule("a positive whole number", lambda value: type(value) is int and value > 0)
+#: Far more than any model has layers or channels; products of a few such numbers fit into 64 bits.
+_LARGEST_COUNT = 65_536
+
+COUNT = Rule(
+    f"a positive whole number of at most {_LARGEST_COUNT}",
+    lambda value: type(value) is int and 0 < value <= _LARGEST_COUNT,
+)
 LENGTH = Rule("a positive length in Å", lambda value: _is_number(value) and value > 0)
 FLAG = Rule("true or false", lambda value: type(value) is bool)
 UNUSED = Rule("anything", lambda value: True, required=False, kept=False)
@@ -65,4 +71,4 @@ def read_hyperparameters(path: Path, given: Any, rules: Mapping[str, Rule]) -> d
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    return type(value) in (int, float) and abs(value) < math.inf and abs(value) < 2**63

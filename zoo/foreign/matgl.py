@@ -14,7 +14,7 @@ from halocline.zoo.cache import digest
 from halocline.zoo.foreign.constants import MATGL_NORMS, MATGL_ROOTS
 from halocline.zoo.foreign.hyperparameters import COUNT, FLAG, LENGTH, UNUSED, Rule, only, read_hyperparameters
 from halocline.zoo.foreign.matgl_layout import matgl_layout
-from halocline.zoo.foreign.model import ForeignModel, check_tensors, show
+from halocline.zoo.foreign.model import ForeignModel, check_blocks, check_tensors, show
 from halocline.zoo.foreign.unpickle import read_torch_file
 
 _LARGEST_JSON = 2**20  # bytes; real ones have some kilobytes
@@ -114,6 +114,7 @@ def _read_state(path: Path, config: dict[str, Any]) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path} is not a state of a model: it must hold tensors by name.")
     state.pop("element_refs.onehot", None)  # a unit matrix in files of older releases
+    check_blocks(path, state, config["nblocks"])
     check_tensors(path, state, matgl_layout(config))
     for name in ("model.bond_expansion.rbf.cutoff", "model.basis_expansion.sbf.cutoff"):
         if float(state[name]) != config["cutoff"]:

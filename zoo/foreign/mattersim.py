@@ -11,7 +11,7 @@ from halocline.zoo.cache import digest
 from halocline.zoo.foreign.constants import mattersim_coefficients
 from halocline.zoo.foreign.hyperparameters import COUNT, LENGTH, UNUSED, only, read_hyperparameters
 from halocline.zoo.foreign.mattersim_layout import mattersim_layout
-from halocline.zoo.foreign.model import ForeignModel, check_tensors, show
+from halocline.zoo.foreign.model import ForeignModel, check_blocks, check_tensors, show
 from halocline.zoo.foreign.unpickle import read_torch_file
 
 _M3GNET = {
@@ -50,6 +50,7 @@ def read_mattersim(path: Path) -> ForeignModel:
     if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise CheckpointError(f"The part 'model' of {path} must hold tensors by name.")
     tensors.setdefault("sbf.coef", mattersim_coefficients())
+    check_blocks(path, tensors, config["num_blocks"])
     check_tensors(path, tensors, mattersim_layout(config))
     if float(tensors["rbf.r_max"]) != config["cutoff"]:
         raise CheckpointError(f"rbf.r_max in {path} is {float(tensors['rbf.r_max'])} Å, not {config['cutoff']} Å.")

@@ -33,6 +33,18 @@ class ForeignModel:
     facts: dict[str, Any]
 
 
+def check_blocks(path: Path, tensors: Mapping[str, Tensor], blocks: int) -> None:
+    """Check that there can be so many blocks, before anything is listed for each.
+
+    Raises:
+        CheckpointError: the file has fewer tensors than blocks.
+    """
+    if blocks > len(tensors):
+        raise CheckpointError(
+            f"The hyper-parameters ask for {blocks} blocks, but {path} has only {len(tensors)} tensors."
+        )
+
+
 def check_tensors(path: Path, tensors: Mapping[str, Tensor], layout: Mapping[str, tuple[int, ...]]) -> None:
     """Check that a file has the tensors that its hyper-parameters ask for, and no others.
 

@@ -14,6 +14,9 @@ from halocline.plugins.backbones.m3gnet.harmonics import HIGHEST_DEGREE
 #: Rows of the embedding and of the scales: one for each atomic number up to that of plutonium; row 0 is unused.
 ROWS = 95
 
+#: Radial functions of each degree. Their roots are searched one by one; published models have three or four.
+MOST_RADIAL = 64
+
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,8 @@ class M3GNetConfig:
             raise BackboneError("M3GNet needs one feature, unit, layer, degree and radial function at least.")
         if self.max_l > HIGHEST_DEGREE + 1:
             raise BackboneError(f"M3GNet's max_l is at most {HIGHEST_DEGREE + 1} here, not {self.max_l}.")
+        if self.max_n > MOST_RADIAL:
+            raise BackboneError(f"M3GNet's max_n is at most {MOST_RADIAL} here, not {self.max_n}.")
         if not 0.0 < self.threebody_cutoff <= self.cutoff:
             raise BackboneError(
                 f"M3GNet's three-body cutoff, {self.threebody_cutoff!r} Å, must be positive and at most that of "
