@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,33 +29,54 @@ class Frame:
         atoms: with whatever labels the file holds.
         file: where it comes from.
         number: its place in that file, from 0.
+        source: the file as the recipe calls it, before variables in it are expanded.
+        sha256: digest of the file when it was read.
     """
 
     atoms: Atoms
     file: Path
     number: int
+    source: str
+    sha256: str
 
     def __str__(self) -> str:
         return f"frame {self.number} of {self.file.name}"
 
 
-def read_frames(files: Sequence[Path]) -> list[Frame]:
+def read_frames(files: Sequence[tuple[str, Path]]) -> list[Frame]:
     """Read all frames of all files, in order.
 
+    Args:
+        files: what the recipe calls each file, and where it is.
+
     Raises:
-        TrainingError: a file is missing, empty, damaged, or ends in the middle of a frame.
+        TrainingError: a file is missing, empty, damaged, ends in the middle of a frame, or changes while it is
+            read.
     """
-    return [frame for file in files for frame in _read(file)]
+    return [frame for source, file in files for frame in _read(source, file)]
 
 
-def _read(file: Path) -> list[Frame]:
+def _read(source: str, file: Path) -> list[Frame]:
     if not file.exists():
         raise TrainingError(f"There is no data file {file}.")
     try:
+        sha256 = _digest(file)
         frames = structures.read_frames(str(file), structures.EXTENDED_XYZ)
+        # The reader opens the file itself. Equal digests around it mean that these are the bytes that it saw.
+        if _digest(file) != sha256:
+            raise TrainingError(
+                f"The data file {file} changed while it was read; start again once it is complete."
+            )
     except StructureError as error:
         raise TrainingError(f"Data that cannot be used: {error}") from error
+    except OSError as error:
+        raise TrainingError(f"Cannot read the data file {file}: {error.strerror}.") from error
     states = {name: text for atoms in frames for name, text in unused_states(atoms).items()}
     if states:
         _LOG.warning("%s: %s", file, about_states(states))
-    return [Frame(atoms, file, number) for number, atoms in enumerate(frames)]
+    return [Frame(atoms, file, number, source, sha256) for number, atoms in enumerate(frames)]
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
@@ -15,6 +15,9 @@ from halocline.training.frames import Frame
 
 if TYPE_CHECKING:
     from ase import Atoms
+
+#: eV or eV/Å. A million atoms of oganesson, all electrons counted, have a thousandth of it.
+LARGEST = 1e15
 
 
 @final
@@ -43,7 +46,10 @@ class LabelCount:
 
 
 def read_labels(
-    frames: Sequence[Frame], energy_key: str | None, forces_key: str | None
+    frames: Sequence[Frame],
+    energy_key: str | None,
+    forces_key: str | None,
+    needed: Collection[str] = ("energy", "forces"),
 ) -> tuple[list[Labels], list[LabelCount]]:
     """Read the labels of all frames.
 
@@ -54,12 +60,14 @@ def read_labels(
         frames: at least one.
         energy_key: by default ``REF_energy`` if any frame has it, else ``energy``.
         forces_key: by default ``REF_forces`` if any frame has it, else ``forces``.
+        needed: labels that must be on one frame at least.
 
     Raises:
-        TrainingError: a label is in no frame, is not a number or has the wrong shape, or is not finite.
+        TrainingError: a needed label is in no frame, or one is not a number, has the wrong shape, is not finite,
+            or is larger than `LARGEST`.
     """
-    energies, energy_count = _find("energy", frames, energy_key)
-    forces, forces_count = _find("forces", frames, forces_key)
+    energies, energy_count = _find("energy", frames, energy_key, "energy" in needed)
+    forces, forces_count = _find("forces", frames, forces_key, "forces" in needed)
     labels = [
         Labels(
             energy=None if energy is None else float(_numbers(energy, (), frame, energy_count.key)),
@@ -70,7 +78,7 @@ def read_labels(
     return labels, [energy_count, forces_count]
 
 
-def _find(label: str, frames: Sequence[Frame], wanted: str | None) -> tuple[list[Any], LabelCount]:
+def _find(label: str, frames: Sequence[Frame], wanted: str | None, needed: bool) -> tuple[list[Any], LabelCount]:
     """Raw values of one label, None where a frame has none."""
     keys = [wanted] if wanted else [f"REF_{label}", label]
     for key in keys:
@@ -78,6 +86,8 @@ def _find(label: str, frames: Sequence[Frame], wanted: str | None) -> tuple[list
         found = sum(value is not None for value in values)
         if found:
             return values, LabelCount(label, key, found, len(frames))
+    if not needed:
+        return values, LabelCount(label, key, 0, len(frames))
     seen = Counter(key for frame in frames for key in _values(frame.atoms))
     listed = ", ".join(f"{key} ({count})" for key, count in sorted(seen.items())) or "nothing"
     raise TrainingError(
@@ -95,12 +105,20 @@ def _values(atoms: Atoms) -> dict[str, Any]:
 
 def _numbers(value: Any, shape: tuple[int, ...], frame: Frame, key: str) -> NDArray[np.float64]:
     """The value as finite numbers of the expected shape."""
+    if np.asarray(value).dtype == np.bool_:
+        raise TrainingError(f"{key} of {frame} is true or false, not a number; correct its label.")
     try:
         numbers = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise TrainingError(f"{key} of {frame} is not numeric: {str(value)[:40]!r}.") from None
     if numbers.shape != shape:
         raise TrainingError(f"{key} of {frame} has shape {numbers.shape}, not {shape}.")
     if not np.isfinite(numbers).all():
         raise TrainingError(f"{key} of {frame} is not finite; remove the frame or repair its label.")
+    if np.abs(numbers).max(initial=0.0) > LARGEST:
+        largest = numbers.flat[np.abs(numbers).argmax()]
+        raise TrainingError(
+            f"{key} of {frame} has the value {largest:g}, which no energy in eV and no force in eV/Å has; "
+            "remove the frame or repair its label."
+        )
     return numbers

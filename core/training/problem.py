@@ -76,7 +76,13 @@ def prepare(recipe: Recipe, folder: Path) -> Problem:
         BackboneError: its config does not fit.
     """
     frames, split = _read_split(recipe.data, folder)
-    labels, counts = read_labels(frames, recipe.data.energy_key, recipe.data.forces_key)
+    weights = {"energy": recipe.training.energy_weight, "forces": recipe.training.forces_weight}
+    labels, counts = read_labels(
+        frames,
+        recipe.data.energy_key,
+        recipe.data.forces_key,
+        needed={label for label, weight in weights.items() if weight > 0.0},
+    )
     species = _species(recipe, frames, split)
     backbone = build_backbone(
         recipe.model.backbone, {**recipe.model.config, "species": species}, seed=recipe.training.seed
@@ -105,10 +111,10 @@ def prepare(recipe: Recipe, folder: Path) -> Problem:
 def _read_split(data: DataSettings, folder: Path) -> tuple[list[Frame], Split]:
     """Read the files and say which frame serves which purpose."""
     if data.split is not None:
-        frames = read_frames([resolve(file, folder) for file in data.files])
+        frames = read_frames([(file, resolve(file, folder)) for file in data.files])
         return frames, draw_split(len(frames), data.split)
     parts = [
-        read_frames([resolve(file, folder) for file in files])
+        read_frames([(file, resolve(file, folder)) for file in files])
         for files in (data.train_files, data.validation_files, data.test_files)
     ]
     return [frame for part in parts for frame in part], consecutive_split(*map(len, parts))

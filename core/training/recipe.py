@@ -174,9 +174,14 @@ def resolve(file: str, folder: Path) -> Path:
     """Where a data file of a recipe in ``folder`` is.
 
     Raises:
-        UsageError: it names an environment variable that is not set.
+        UsageError: it names an environment variable that is not set, or a home folder that is not known.
     """
     expanded = os.path.expandvars(file)
     if "$" in expanded:
         raise UsageError(f"The data file {file!r} names an environment variable that is not set.")
-    return folder / Path(expanded).expanduser()
+    try:
+        return folder / Path(expanded).expanduser()
+    except RuntimeError as error:
+        raise UsageError(
+            f"The data file {file!r} is in a home folder that is not known here; write its whole path."
+        ) from error

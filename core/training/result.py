@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -86,11 +86,25 @@ def _named_errors(errors: Errors) -> dict[str, float | int | None]:
 
 def _reproduction(problem: Problem) -> dict[str, Any]:
     """Everything needed to train the model again, as plain JSON values."""
-    files = dict.fromkeys(frame.file for frame in problem.frames)
+    digests = {frame.source: frame.sha256 for frame in problem.frames}
+    names = _public_names(list(digests))
     table = {name: values for name, values in problem.recipe.as_table().items() if name != "card"} | {
         "frames": problem.split.purposes(),
-        "files_sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
+        "files_sha256": {names[source]: sha256 for source, sha256 in digests.items()},
         "versions": {"halocline": halocline.__version__, "torch": str(torch.__version__)},
+    }
+    table["data"] |= {
+        key: [names[file] for file in table["data"][key]] for key in table["data"] if key.endswith("files")
     }
     plain: dict[str, Any] = json.loads(json.dumps(table))
     return plain
+
+
+def _public_names(sources: list[str]) -> dict[str, str]:
+    """Data files as a card may call them: as the recipe does, but without folders of the machine that trained."""
+    names: dict[str, str] = {}
+    for source in sources:
+        name = Path(source).name if source.startswith("~") or Path(source).is_absolute() else source
+        repeats = sum(each == name or each.startswith(f"{name} (") for each in names.values())
+        names[source] = f"{name} ({repeats + 1})" if repeats else name
+    return names

@@ -1,16 +1,24 @@
 """Labels are read loudly: from known keys, with counts, and never from half a file."""
 
+import hashlib
+import json
+
 import ase.io
 import numpy as np
 import pytest
 from ase.constraints import FixAtoms
 
-from halocline.errors import TrainingError
-from halocline.training.frames import read_frames
+from halocline.errors import TrainingError, UsageError
+from halocline.training import frames as frames_of_files
 from halocline.training.labels import read_labels
 from halocline.training.problem import prepare
 from halocline.training.recipe import read_recipe
 from halocline.training.reference import fit_reference_energies
+from halocline.training.result import make_card
+
+
+def read_frames(files):
+    return frames_of_files.read_frames([(str(file), file) for file in files])
 
 
 def written(folder, frames):
@@ -139,3 +147,74 @@ def test_reference_energies_of_one_composition_have_the_smallest_norm():
     found, determined = fit_reference_energies(["H", "O"], [np.array([1, 1, 8])] * 2, [9.0, 11.0])
     assert not determined
     assert found == pytest.approx({"H": 4.0, "O": 2.0}, abs=1e-12)  # the mean, along (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(True, "true or false"), (np.bool_(False), "true or false"), (1e300, r"value 1e\+300"), (-1e16, "-1e")],
+)
+def test_what_is_no_energy_is_refused_before_anything_is_fitted(tmp_path, argon, value, words):
+    for atoms in argon:
+        atoms.info["REF_energy"] = 1.0
+    argon[2].info["REF_energy"] = value
+    with pytest.raises(TrainingError, match=f"REF_energy of frame 2.*{words}"):
+        read_labels(read_frames([written(tmp_path, argon)]), None, None)
+
+
+@pytest.mark.parametrize("label", ["energy", "forces"])
+def test_a_label_that_weighs_nothing_need_not_be_there(folder, argon, edit_recipe, label):
+    for atoms in argon:
+        del atoms.calc.results[label]
+        atoms.calc.results.pop("free_energy", None)
+    ase.io.write(folder / "argon.extxyz", argon)
+    with pytest.raises(TrainingError, match=f"carries {label}"):
+        prepare(read_recipe(folder / "recipe.toml"), folder)
+    edit_recipe("warmup_steps = 3", f"{label}_weight = 0.0")
+    problem = prepare(read_recipe(folder / "recipe.toml"), folder)
+    assert [count.frames for count in problem.counts if count.label == label] == [0]
+
+
+def test_files_of_one_name_have_digests_of_their_own_as_they_were_read(folder, argon, edit_recipe, monkeypatch):
+    """The card says what was trained on, even if the files are replaced or removed meanwhile, and not where."""
+    monkeypatch.setenv("OTHER_DATA", str(folder / "b"))
+    for name, frames in (("a", argon[:7]), ("b", argon[7:])):
+        (folder / name).mkdir()
+        ase.io.write(folder / name / "t.extxyz", frames)
+    digests = [hashlib.sha256((folder / name / "t.extxyz").read_bytes()).hexdigest() for name in ("a", "b")]
+    edit_recipe('files = ["argon.extxyz"]', 'files = ["a/t.extxyz", "${OTHER_DATA}/t.extxyz"]')
+    problem = prepare(read_recipe(folder / "recipe.toml"), folder)
+    (folder / "a" / "t.extxyz").unlink()
+    (folder / "b" / "t.extxyz").write_text("another file")
+    recipe = make_card(problem, None)["recipe"]
+    assert recipe["files_sha256"] == dict(zip(["a/t.extxyz", "${OTHER_DATA}/t.extxyz"], digests, strict=True))
+    assert str(folder) not in json.dumps(recipe)
+
+
+def test_no_folder_of_this_machine_enters_a_card(folder, argon, edit_recipe):
+    for name, frames in (("a", argon[:7]), ("b", argon[7:])):
+        (folder / name).mkdir()
+        ase.io.write(folder / name / "t.extxyz", frames)
+    edit_recipe('files = ["argon.extxyz"]', f'files = ["{folder}/a/t.extxyz", "{folder}/b/t.extxyz"]')
+    recipe = make_card(prepare(read_recipe(folder / "recipe.toml"), folder), None)["recipe"]
+    assert list(recipe["files_sha256"]) == recipe["data"]["files"] == ["t.extxyz", "t.extxyz (2)"]
+    assert str(folder) not in json.dumps(recipe)
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, argon, monkeypatch):
+    path = written(tmp_path, argon)
+    read = frames_of_files.structures.read_frames
+
+    def slowly(name, form):
+        frames = read(name, form)
+        ase.io.write(path, argon[:3])
+        return frames
+
+    monkeypatch.setattr(frames_of_files.structures, "read_frames", slowly)
+    with pytest.raises(TrainingError, match="changed while it was read"):
+        read_frames([path])
+
+
+def test_the_home_of_nobody_is_named(folder, edit_recipe):
+    edit_recipe('files = ["argon.extxyz"]', 'files = ["~nosuchuser/t.extxyz"]')
+    with pytest.raises(UsageError, match="nosuchuser"):
+        prepare(read_recipe(folder / "recipe.toml"), folder)
