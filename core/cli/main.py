@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 from halocline.allocation import keep_memory
-from halocline.cli.output import say
+from halocline.cli.output import HarmlessFormatter, say
 from halocline.cli.parser import chosen_word, command_parser, top_parser
 from halocline.cli.signals import Terminated, terminated_on_sigterm
 from halocline.cli.streams import abandon_output, secure_streams
@@ -33,7 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         secure_streams()
     arguments, debug = _split_debug(sys.argv[1:] if argv is None else argv)
-    logging.basicConfig(format="halocline: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(HarmlessFormatter("halocline: %(message)s"))
+    logging.basicConfig(handlers=[handler])
     logging.getLogger("halocline").setLevel(logging.DEBUG if debug else logging.WARNING)
     try:
         with terminated_on_sigterm():
@@ -49,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _INTERRUPTED
     except Exception as error:
         if debug:
-            sys.excepthook(type(error), error, error.__traceback__)
+            say("".join(traceback.format_exception(error)).rstrip())
         status = _report(error)
         _flush_if_possible()
         return status

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import PurePath
-from typing import Any, Protocol
+from typing import Any, Protocol, final
 
 # Wide enough that a pipe never sees a cell cut or wrapped.
 _PIPE_WIDTH = 1000
@@ -20,16 +22,38 @@ class Advance(Protocol):
         """Say that so many more steps are done."""
 
 
+def harmless(text: str) -> str:
+    """Spell out, as in a string of Python, what would command a terminal instead of being shown.
+
+    Texts of plugins, cards and files are theirs. Line breaks and tabs stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char in "\n\t" or char.isprintable() or unicodedata.category(char) == "Zs" else _spelled(char)
+        for char in text
+    )
+
+
+@final
+class HarmlessFormatter(logging.Formatter):
+    """Formats what is logged as `say` would write it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See `logging.Formatter.format`."""
+        return harmless(super().format(record))
+
+
 def say(message: str) -> None:
     """Write a message for the user to standard error; if that has gone, nobody is there to be told."""
     with suppress(OSError):
-        sys.stderr.write(f"{message}\n")
+        sys.stderr.write(f"{harmless(message)}\n")
         sys.stderr.flush()
 
 
 def emit(text: str) -> None:
     """Write data to standard output."""
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(f"{harmless(text)}\n")
 
 
 def emit_json(value: Any) -> None:
@@ -50,12 +74,12 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False)
+    grid = Table(title=harmless(title) or None, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False)
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
-        grid.add_column(column, justify="right" if numeric else "left")
+        grid.add_column(harmless(column), justify="right" if numeric else "left")
     for row in rows:
-        grid.add_row(*(Text(str(cell)) for cell in row))
+        grid.add_row(*(Text(harmless(str(cell))) for cell in row))
     width = None if sys.stdout.isatty() else _PIPE_WIDTH
     Console(file=sys.stdout, width=width).print(grid)
 
@@ -85,6 +109,10 @@ def progress(total: int, description: str) -> Iterator[Advance]:
             bar.advance(task, steps)
 
         yield advance
+
+
+def _spelled(char: str) -> str:
+    return char.encode("unicode_escape").decode()
 
 
 def _advance_unseen(steps: int = 1) -> None:

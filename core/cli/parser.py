@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from halocline import __version__
+from halocline.cli.output import harmless
 from halocline.errors import UsageError
 from halocline.plugin import Component
 
@@ -27,6 +28,10 @@ class Parser(argparse.ArgumentParser):
             UsageError: Always.
         """
         raise UsageError(f"{message} (see '{self.prog} --help').")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Write help, in which plugins have texts of their own."""
+        super()._print_message(harmless(message), file)
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """Leave after ``--help`` or ``--version``; a closed pipe shows here, not at exit."""

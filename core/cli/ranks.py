@@ -6,7 +6,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -15,6 +14,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import IO, Any, Self, final
 
+from halocline.cli.output import say
 from halocline.errors import DistributedError
 from halocline.lifeline import TiedProcess
 from halocline.meeting import PrivateStore
@@ -165,5 +165,5 @@ class _Ranks:
         words = said.read().decode(errors="replace").strip()
         if not words:
             raise DistributedError(f"Rank {rank} ended with status {status}; all were stopped. {_ADVICE}")
-        sys.stderr.write(f"{words}\n")
+        say(words)
         return status
