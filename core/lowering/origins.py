@@ -26,14 +26,14 @@ _RUNNING: Final = (
 
 
 @final
-class RecordOrigins(TorchDispatchMode):
+class RecordOrigins(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While a graph is recorded, mark its nodes with the lines that made them, as ``model.py, line 12``.
 
     Autograd numbers what it records, so that a derivative leads back to the operation that it is of.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._lines: dict[int, str] = {}
 
     def __torch_dispatch__(
@@ -58,7 +58,7 @@ class RecordOrigins(TorchDispatchMode):
         if derivative is not None:
             return self._lines.get(derivative._sequence_nr(), "")
         line = _line_of_model()
-        self._lines[torch.autograd._get_sequence_nr() - 1] = line  # type: ignore[attr-defined]
+        self._lines[torch.autograd._get_sequence_nr() - 1] = line
         return line
 
 
