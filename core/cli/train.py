@@ -106,7 +106,17 @@ def _folder(arguments: argparse.Namespace) -> Path:
 
 
 def _fit(arguments: argparse.Namespace, recipe: Recipe, place: Place | None) -> int:
-    """Train as the only rank, or as one of several."""
+    """Train as the only rank, or as one of several, of which the first writes and keeps others off the folder."""
+    from contextlib import nullcontext
+
+    from halocline.training.folder import claimed
+
+    writes = place is None or place.rank == 0
+    with claimed(_folder(arguments)) if writes else nullcontext():
+        return _fit_in_folder(arguments, recipe, place)
+
+
+def _fit_in_folder(arguments: argparse.Namespace, recipe: Recipe, place: Place | None) -> int:
     import torch
 
     from halocline.training.device import make_fabric
@@ -152,10 +162,11 @@ def _train(run: Run, team: Team) -> None:
 
 def _finish(run: Run, device: str, as_json: bool) -> int:
     """Measure and write the model."""
+    from halocline.training.folder import MODEL_FILE
     from halocline.training.result import finish
 
     potential, errors = finish(run, device)
-    path = run.folder / "model.safetensors"
+    path = run.folder / MODEL_FILE
     potential.save(path)
     say(f"Wrote {path}.")
     if as_json:

@@ -18,6 +18,7 @@ from halocline.errors import TrainingError, UsageError
 from halocline.files import write_atomically
 from halocline.program import Precision
 from halocline.training.agreement import refuse_disagreement
+from halocline.training.folder import METRICS_FILE
 from halocline.training.problem import Problem
 from halocline.training.samples import Sample
 from halocline.training.state import STATE_FILE, TrainingState, digest, has_state, load_state, save_state
@@ -182,7 +183,7 @@ class Run:
         writer = csv.DictWriter(text, [field.name for field in fields(EpochRecord)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(records)
-        write_atomically(self.folder / "metrics.csv", text.getvalue().encode())
+        write_atomically(self.folder / METRICS_FILE, text.getvalue().encode())
 
 
 def _differences(key: str, before: Any, after: Any) -> list[str]:

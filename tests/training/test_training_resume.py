@@ -175,6 +175,7 @@ def test_a_killed_process_resumes_bit_by_bit(folder, edit_recipe, number, status
     assert f"Resuming after epoch {done}." in said
     assert_same_weights(straight.state_file, folder / "killed" / "state.safetensors")
     assert {entry.name for entry in os.scandir(folder / "killed")} == {
+        ".training.lock",
         "metrics.csv",
         "model.safetensors",
         "state.safetensors",
