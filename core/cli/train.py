@@ -121,6 +121,7 @@ def _fit_in_folder(arguments: argparse.Namespace, recipe: Recipe, place: Place |
 
     from halocline.training.device import make_fabric
     from halocline.training.problem import prepare
+    from halocline.training.result import refuse_unwritable
     from halocline.training.run import Run
     from halocline.training.state import STATE_FILE, has_state
     from halocline.training.team import make_team
@@ -134,6 +135,7 @@ def _fit_in_folder(arguments: argparse.Namespace, recipe: Recipe, place: Place |
     restarted = place is not None and place.restarts > 0 and has_state(folder / STATE_FILE)
     if team.is_first:
         _say_data(problem)
+        refuse_unwritable(problem)
     run = Run(problem, folder, fabric, resume=arguments.resume or restarted, team=team)
     if team.is_first and (arguments.resume or restarted):
         say(f"Resuming after epoch {len(run.history)}.")

@@ -10,6 +10,9 @@ from typing import Any
 import torch
 
 import halocline
+from halocline.checkpoint import Checkpoint
+from halocline.checkpoint.save import serialise
+from halocline.errors import CheckpointError, TrainingError
 from halocline.model.applicability import describe
 from halocline.model.build import build_backbone
 from halocline.model.potential import Potential
@@ -40,6 +43,27 @@ def finish(run: Run, device: str) -> tuple[Potential, Errors | None]:
     potential = Potential(backbone.eval(), problem.reference_energies, {})
     errors = test_errors(potential, problem, device) if problem.split.test else None
     return dataclasses.replace(potential, card=make_card(problem, errors)), errors
+
+
+def refuse_unwritable(problem: Problem) -> None:
+    """Find out before the first epoch whether the file of a model with this card could be written after the last.
+
+    Raises:
+        TrainingError: it could not, because its card is too large, say.
+    """
+    backbone = problem.backbone
+    try:
+        serialise(
+            Checkpoint(
+                backbone=backbone.name,
+                config=backbone.config,
+                tensors=backbone.state_dict(),
+                reference_energies=problem.reference_energies,
+                card=make_card(problem, None),
+            )
+        )
+    except CheckpointError as error:
+        raise TrainingError(f"The model could not be written once it is trained: {error}.") from error
 
 
 def test_errors(potential: Potential, problem: Problem, device: str) -> Errors:

@@ -45,3 +45,10 @@ def test_a_folder_that_cannot_be_made_is_named(train, folder, capsys):
     (folder / "out").write_text("a file")
     assert train() == 1
     assert "Cannot write into" in capsys.readouterr().err
+
+
+def test_a_card_that_is_too_large_is_refused_before_the_first_epoch(train, folder, edit_recipe, capsys):
+    edit_recipe('name = "argon"', f'name = "argon"\nnotes = "{"long " * 300_000}"')
+    assert train() == 1
+    assert "config and card take" in capsys.readouterr().err
+    assert not files_of(folder / "out")
