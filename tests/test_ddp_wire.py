@@ -42,7 +42,7 @@ from halocline.backends.ddp.service import serve
 from halocline.backends.ddp.wire import MAX_BODY, MAX_HEADER, ForeignMessageError, decode, encode
 from halocline.errors import BackboneError, DistributedError, HaloclineError, UsageError
 from halocline.evaluator.runner import Contribution
-from halocline.graph import NeighbourList
+from halocline.graph import Contacts, NeighbourList
 from halocline.partition import Division, build_domains
 from halocline.partition.speeds import Speeds
 from halocline.place import Place
@@ -83,7 +83,7 @@ def messages():
     yield Step(np.empty((0, 3)), None, None)
     yield Measured(Speeds(1e-300, inf, 0.1 + 0.2))
     yield Measured(refusal="no")
-    yield Contribution(np.array([np.nan, -0.0, inf]), np.ones((4, 3)).T[:, :3], np.eye(3))
+    yield Contribution(np.array([np.nan, -0.0, inf]), np.ones((4, 3)).T[:, :3], np.eye(3), Contacts.of(graph))
     yield Failure.of(UsageError("x"))
 
 

@@ -113,7 +113,7 @@ NUMERICS = {
         lambda: changed(call("add.Tensor", output(1), ref("vectors"), alpha=0.1, to=("bad",)), gradients="bad"),
     ),
     "energies that are not numbers": (
-        {"float64", "forces", "rotation", "permutation", "packing"},
+        {"float64", "forces", "sum of forces", "rotation", "permutation", "packing"},
         lambda: changed(call("mul.Scalar", output(0), {"float": "nan"}, to=("bad",)), energies="bad"),
     ),
 }

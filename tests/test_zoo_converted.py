@@ -202,7 +202,7 @@ def test_other_species_are_refused(tmp_path, cache, fields):
         ({"arguments": MATGL_ARGUMENTS | {"temperature": 300}}, "'temperature', whose meaning is not known"),
         ({"arguments": MATGL_ARGUMENTS | {"use_phi": True}}, "'use_phi'"),
         ({"model": "TensorNet"}, "TensorNet"),
-        ({"tensors": {}}, "has no tensor"),
+        ({"tensors": {}}, "has only 0 tensors"),
     ],
 )
 def test_models_that_are_not_known_are_refused(tmp_path, cache, changes, named):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -14,8 +15,16 @@ from halocline.plugin import registry
 from halocline.plugin.process_state import one_at_a_time
 
 
-def build_backbone(name: str, config: Mapping[str, Any], seed: int = 0) -> Backbone:
+def build_backbone(
+    name: str, config: Mapping[str, Any], seed: int = 0, within: AbstractContextManager[None] | None = None
+) -> Backbone:
     """Find the backbone among the plugins and build it with weights that follow from ``seed``.
+
+    Args:
+        name: among the plugins.
+        config: of the backbone.
+        seed: of its weights.
+        within: to be entered around its construction and nothing else.
 
     Raises:
         UsageError: no plugin brings a backbone of this name.
@@ -30,18 +39,29 @@ def build_backbone(name: str, config: Mapping[str, Any], seed: int = 0) -> Backb
             f"The backbone registered as {name!r} calls itself {kind.name!r}; its checkpoints would be lost. "
             "Let its plugin register it under its own name."
         )
-    return build_with_seed(kind, config, seed)
+    return build_with_seed(kind, config, seed, within)
 
 
 @in_evaluation_context
-def build_with_seed(kind: type[Backbone], config: Mapping[str, Any], seed: int = 0) -> Backbone:
+def build_with_seed(
+    kind: type[Backbone],
+    config: Mapping[str, Any],
+    seed: int = 0,
+    within: AbstractContextManager[None] | None = None,
+) -> Backbone:
     """Build a backbone class with weights that follow from ``seed``; the caller's random state is put back.
+
+    Args:
+        kind: the class.
+        config: of the backbone.
+        seed: of its weights.
+        within: entered inside the evaluation context, which leaves everything that was entered before it.
 
     Raises:
         BackboneError: the config does not fit.
     """
     generator = torch.default_generator  # of this process, so threads take turns; those of GPUs are not touched
-    with one_at_a_time:
+    with one_at_a_time, within or nullcontext():
         before = generator.get_state()
         try:
             generator.manual_seed(seed)

@@ -75,8 +75,8 @@ def build_potential(
 def _build(checkpoint: Checkpoint, where: str) -> Backbone:
     """Build what the config asks for, no larger than the weights justify."""
     try:
-        with bounded_by(checkpoint.tensors, where):
-            return build_backbone(checkpoint.backbone, checkpoint.config)
+        bound = bounded_by(checkpoint.tensors, where)
+        return build_backbone(checkpoint.backbone, checkpoint.config, within=bound)
     except (HaloclineError, MemoryError):
         raise
     except (

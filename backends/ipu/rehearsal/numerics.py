@@ -11,6 +11,7 @@ import numpy as np
 from halocline.backends.ipu.check.violation import Violation
 from halocline.backends.ipu.joining import join_tables, split_outputs
 from halocline.backends.ipu.rehearsal.subject import Subject
+from halocline.errors import NotFiniteError
 from halocline.graph import NeighbourList
 from halocline.model.result import Result
 from halocline.testing.comparison import energy_scale, force_scale, require_close
@@ -33,7 +34,7 @@ def rehearse_numerics(subject: Subject) -> Iterator[Violation]:
     for name, check in _CHECKS.items():
         try:
             check(subject)
-        except Failure as failure:
+        except (Failure, NotFiniteError) as failure:
             yield Violation("numerics", name, str(failure))
 
 
