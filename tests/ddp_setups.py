@@ -91,9 +91,10 @@ def rank_processes(parent):
             command = (folder / "cmdline").read_text()
         except OSError:  # it has just ended
             continue
-        if int(ppid) == parent and state != "Z" and "ddp" in command:
-            (rank,) = (int(each[5:]) for each in variables if each.startswith("RANK="))
-            found[int(folder.name)] = rank
+        ranks = [int(each[5:]) for each in variables if each.startswith("RANK=")]
+        # Just forked, it is still a copy of its starter: it has that one's command and no rank.
+        if int(ppid) == parent and state != "Z" and "ddp" in command and ranks:
+            found[int(folder.name)] = ranks[0]
     return found
 
 

@@ -97,7 +97,7 @@ def test_two_processes_are_as_good_as_one(long, start):
     for name, tensor in one.tensors.items():
         torch.testing.assert_close(tensor, two.tensors[name], rtol=ROUNDING, atol=ROUNDING, msg=name)
     assert (two.ranks, two.threads) == (2, 1)
-    kept = {"metrics.csv", "model.safetensors", "state.safetensors", "state_prev.safetensors"}
+    kept = {".training.lock", "metrics.csv", "model.safetensors", "state.safetensors", "state_prev.safetensors"}
     assert {entry.name for entry in os.scandir(long / "two")} == kept
 
 
