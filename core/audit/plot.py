@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ase.data import atomic_numbers
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from halocline.audit.audit import Outcome, Row
 from halocline.audit.summary import LARGE, Summary
-from halocline.errors import HaloclineError
-from halocline.files import write_atomically
+from halocline.figures import save_figure
 
 #: Errors of the volume up to each bound, per cent, and the colours; the last is for what is beyond.
 _CLASSES = ((0.5, "#2166ac"), (1.0, "#67a9cf"), (2.0, "#d1e5f0"), (LARGE, "#fddbc7"), (float("inf"), "#ef8a62"))
 _NO_MINIMUM, _NOT_KNOWN = "#b2182b", "#f2f2f2"
 _ON_DARK = {"#2166ac", _NO_MINIMUM}
 _NOBLE_GASES = (2, 10, 18, 36, 54, 86)
-_RESOLUTION = 150  # dots per inch
 
 
 def plot_audit(rows: Sequence[Row], summary: Summary, picture: Path, *, title: str) -> None:
@@ -52,7 +48,7 @@ def plot_audit(rows: Sequence[Row], summary: Summary, picture: Path, *, title: s
         fontsize="large",
     )
     axes.legend(handles=list(_legend()), loc="upper center", bbox_to_anchor=(0.39, 0.97), ncols=2, frameon=False)
-    _save(figure, picture)
+    save_figure(figure, picture)
 
 
 def place(symbol: str) -> tuple[int, int]:
@@ -99,12 +95,3 @@ def _legend() -> Iterator[Patch]:
         lower = bound
     yield Patch(facecolor=_NO_MINIMUM, edgecolor="#999999", label="no minimum within ±6 %, or not evaluated")
     yield Patch(facecolor=_NOT_KNOWN, edgecolor="#999999", hatch="////", label="element not known to the model")
-
-
-def _save(figure: Figure, picture: Path) -> None:
-    data = io.BytesIO()
-    FigureCanvasAgg(figure).print_figure(data, format="png", dpi=_RESOLUTION)
-    try:
-        write_atomically(picture, data.getvalue())
-    except OSError as error:
-        raise HaloclineError(f"Cannot write the figure {picture}: {error.strerror or error}.") from error

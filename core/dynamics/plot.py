@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -16,9 +14,8 @@ from halocline.dynamics.records import read_log
 from halocline.dynamics.relaxation import RELAXATION_COLUMNS, Goal
 from halocline.dynamics.settings import Settings
 from halocline.errors import DynamicsError
-from halocline.files import write_atomically
+from halocline.figures import save_figure
 
-_RESOLUTION = 150  # dots per inch
 _ROW_HEIGHT = 2.2  # inches
 _WIDTH = 8.0
 _BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#555555"  # told apart by everyone (Okabe and Ito)
@@ -50,7 +47,7 @@ def plot_log(log: Path, picture: Path, settings: Settings, *, title: str = "") -
             _draw_target(axes[1], time, [settings.pressure for _ in time], "barostat")
     _draw_energies(axes[-2:], time, columns)
     axes[-1].set_xlabel("time (ps)")
-    _save(figure, picture)
+    save_figure(figure, picture, DynamicsError)
 
 
 def plot_relaxation(log: Path, picture: Path, goal: Goal, *, title: str = "") -> None:
@@ -76,7 +73,7 @@ def plot_relaxation(log: Path, picture: Path, goal: Goal, *, title: str = "") ->
         _draw_steps(axes[3], steps, columns["volume_A3"], "volume (Å³)")
     axes[-1].set_xlabel("step")
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
-    _save(figure, picture)
+    save_figure(figure, picture, DynamicsError)
 
 
 def _draw_steps(
@@ -126,17 +123,3 @@ def _stack(rows: int, title: str) -> tuple[Figure, list[Axes]]:
         panel.ticklabel_format(axis="y", useOffset=False)
         panel.grid(color="#dddddd", linewidth=0.5)
     return figure, axes
-
-
-def _save(figure: Figure, picture: Path) -> None:
-    """Write a figure as PNG, whole or not at all.
-
-    Raises:
-        DynamicsError: the file cannot be written.
-    """
-    data = io.BytesIO()
-    FigureCanvasAgg(figure).print_figure(data, format="png", dpi=_RESOLUTION)
-    try:
-        write_atomically(picture, data.getvalue())
-    except OSError as error:
-        raise DynamicsError(f"Cannot write the figure {picture}: {error.strerror or error}.") from error

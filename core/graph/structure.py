@@ -10,7 +10,7 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from halocline.errors import StructureError
-from halocline.structures.occupancies import refuse_partial
+from halocline.graph.occupancies import refuse_partial
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -1,0 +1,38 @@
+"""Figures as files."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from halocline.errors import HaloclineError
+from halocline.files import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Dots per inch.
+_RESOLUTION: Final = 150
+
+
+def save_figure(figure: Figure, picture: Path, error_class: type[HaloclineError] = HaloclineError) -> None:
+    """Write a figure as PNG, whole or not at all.
+
+    Args:
+        figure: made without touching matplotlib's global state.
+        picture: the file.
+        error_class: of the error that says that it cannot be written.
+
+    Raises:
+        HaloclineError: the file cannot be written; of the class that was asked for.
+    """
+    # Here rather than above: matplotlib makes a cache folder of its own when it is imported.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    data = io.BytesIO()
+    FigureCanvasAgg(figure).print_figure(data, format="png", dpi=_RESOLUTION)
+    try:
+        write_atomically(picture, data.getvalue())
+    except OSError as error:
+        raise error_class(f"Cannot write the figure {picture}: {error.strerror or error}.") from error
