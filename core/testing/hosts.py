@@ -15,24 +15,24 @@ Host = Callable[[], AbstractContextManager[Any]]
 
 
 @contextmanager
-def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+def _set(change: Callable[[Any], Any], to: Any, before: Callable[[], Any]) -> Iterator[None]:
+    """One of torch's switches of the process, set and put back."""
+    back = before()
+    change(to)
+    try:
+        yield
+    finally:
+        change(back)
+
+
+def default_dtype(dtype: torch.dtype) -> AbstractContextManager[None]:
     """The dtype of floats that nobody gave one."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
+    return _set(torch.set_default_dtype, dtype, torch.get_default_dtype)
 
 
-@contextmanager
-def default_device(device: str) -> Iterator[None]:
+def default_device(device: str) -> AbstractContextManager[None]:
     """Where tensors go that nobody gave a device."""
-    torch.set_default_device(device)
-    try:
-        yield
-    finally:
-        torch.set_default_device(None)
+    return _set(torch.set_default_device, device, lambda: None)
 
 
 @contextmanager
@@ -58,26 +58,14 @@ def _half(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.dtype]:
     return (tensor.half() if tensor.is_floating_point() else tensor), tensor.dtype
 
 
-@contextmanager
-def deterministic_algorithms() -> Iterator[None]:
+def deterministic_algorithms() -> AbstractContextManager[None]:
     """Operations that have no deterministic form raise errors."""
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
+    return _set(torch.use_deterministic_algorithms, True, torch.are_deterministic_algorithms_enabled)
 
 
-@contextmanager
-def threads(number: int) -> Iterator[None]:
+def threads(number: int) -> AbstractContextManager[None]:
     """So many threads of one operation; as many as before after the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    return _set(torch.set_num_threads, number, torch.get_num_threads)
 
 
 #: By what the host has done.
