@@ -20,7 +20,8 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -41,6 +42,7 @@ from halocline.model.result import Result
 from halocline.plugin import registry
 from halocline.spec import Spec
 from halocline.testing import check_executor
+from halocline.testing.hosts import HOSTS, Host
 from halocline.testing.structures import Samples
 from halocline.testing.tolerances import (
     ENERGY,
@@ -235,32 +237,14 @@ class Checks:
         }
 
 
-def hosts(device: str) -> dict[str, Callable[[], AbstractContextManager[Any]]]:
-    """Host programs' settings, each as a context to enter."""
-    kind = device.partition(":")[0]
-    found: dict[str, Callable[[], AbstractContextManager[Any]]] = {
-        "nothing": nullcontext,
-        "inference mode": torch.inference_mode,
-        "no grad": torch.no_grad,
-        "autocast to bfloat16": lambda: torch.autocast(kind, torch.bfloat16),
-        "autocast to float16": lambda: torch.autocast(kind, torch.float16),
-        "default dtype float64": lambda: _set(torch.set_default_dtype, torch.float64, torch.get_default_dtype()),
-        "default device": lambda: torch.device(kind),
-        "deterministic algorithms": lambda: _set(torch.use_deterministic_algorithms, True, False),
-    }
-    if kind == "cuda":
-        matmul = torch.backends.cuda.matmul
-        found["TF32 allowed"] = lambda: _set(lambda to: setattr(matmul, "allow_tf32", to), True, matmul.allow_tf32)
+def hosts(device: str) -> dict[str, Host]:
+    """What a host program may have done: the hosts of the conformance suite, and on a GPU those that name it."""
+    found: dict[str, Host] = {"nothing": nullcontext, **HOSTS}
+    if device.startswith("cuda"):
+        found["autocast on the GPU to bfloat16"] = partial(torch.autocast, "cuda", torch.bfloat16)
+        found["autocast on the GPU to float16"] = partial(torch.autocast, "cuda", torch.float16)
+        found["with torch.device('cuda')"] = partial(torch.device, "cuda")
     return found
-
-
-@contextmanager
-def _set(change: Callable[[Any], Any], to: Any, back: Any) -> Iterator[None]:
-    change(to)
-    try:
-        yield
-    finally:
-        change(back)
 
 
 def machine(device: str) -> Record:
