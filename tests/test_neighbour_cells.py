@@ -21,6 +21,7 @@ from halocline.graph import Nearest, NeighbourList, Radius, Structure
 from halocline.graph.lattice import reduced_lattice
 from halocline.graph.nearest import nearest_edges
 from halocline.graph.radius import radius_edges
+from halocline.graph.structure import LONGEST
 
 #: Pairs nearer to the cutoff than this many roundings of the longest coordinate may go either way.
 ROUNDINGS = 64
@@ -87,6 +88,7 @@ def structures(draw):
     away = draw(st.sampled_from([0, 1, 1000]))
     atoms.positions += np.where(atoms.pbc, rng.integers(-away, away + 1, (6, 3)), 0) @ cell
     atoms.positions += draw(st.sampled_from([0.0, 1e7])) * rng.normal(size=3)
+    assume(np.abs(atoms.positions).max() < LONGEST)  # farther ones are refused
     return atoms
 
 
@@ -108,6 +110,7 @@ def test_another_choice_of_lattice_vectors_changes_nothing_but_shifts(atoms, cha
     skewed.set_cell(transform @ atoms.cell.array)
     heights = np.linalg.det(skewed.cell.array) / np.prod(np.linalg.norm(skewed.cell.array, axis=1))
     assume(abs(heights) > 1e-5)  # flatter cells are refused
+    assume(np.abs(skewed.cell.array).max() < LONGEST)  # and longer ones
     # The same to the bit needs lattice vectors that are: distances near the cutoff may differ by rounding.
     longest = np.abs(skewed.cell.array).max() + np.abs(atoms.positions).max()
     distances = np.linalg.norm(brute_force_pairs(atoms, 5.1)[1], axis=1)
@@ -128,6 +131,15 @@ def test_reduced_lattices_are_upright_and_the_same_lattice(count, seed, scales):
     assert round(abs(np.linalg.det(lattice.transform.astype(float)))) == 1
     np.testing.assert_array_equal(lattice.transform @ vectors, lattice.vectors)
     assert (lattice.heights >= LEAST_HEIGHT * np.linalg.norm(lattice.vectors, axis=1)).all()
+
+
+def test_atoms_many_cells_away_along_a_long_vector_stay_in_the_cell():
+    """A short vector beside one ten million times longer: no rounding of the inverse may lose an atom's image."""
+    cell = [[27.298, -75.481, -59.644], [-75313675.5, 55516849.7, 35294895.9], [-3.676, 8.741, 3.176]]
+    for seed in range(20):
+        atoms = gas(6, cell, seed=seed)
+        atoms.positions += np.random.default_rng(seed).integers(-700, 700, (6, 3)) @ atoms.cell.array
+        assert_complete(atoms, 5.0)
 
 
 def test_a_strongly_skewed_cell_is_not_taken_for_a_small_one():

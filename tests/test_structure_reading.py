@@ -70,7 +70,11 @@ def test_marks_and_ends_of_lines_change_nothing(crystal, text, tmp_path, monkeyp
     path = tmp_path / "ar.extxyz"
     path.write_bytes(data)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
-    for frames in (read_frames(str(path)), read_frames("-"), [f.atoms for f in read_training_frames([path])]):
+    for frames in (
+        read_frames(str(path)),
+        read_frames("-"),
+        [f.atoms for f in read_training_frames([(path.name, path)])],
+    ):
         assert len(frames) == 2
         for atoms in frames:
             same(atoms, crystal)
@@ -197,7 +201,7 @@ def test_frames_that_would_be_passed_over_are_refused(tmp_path, content, message
     with pytest.raises(StructureError, match=message):
         read_frames(str(path))
     with pytest.raises(TrainingError, match=message):
-        read_training_frames([path])
+        read_training_frames([(path.name, path)])
 
 
 def test_columns_that_nobody_declared_are_named(tmp_path, caplog):
@@ -369,5 +373,5 @@ def test_states_of_training_frames_are_named(tmp_path, caplog):
     atoms = Atoms("Ar2", positions=[(0, 0, 0), (0, 0, 4)], info={"charge": -1})
     write(tmp_path / "a.extxyz", [atoms] * 3)
     with caplog.at_level(logging.WARNING):
-        assert len(read_training_frames([tmp_path / "a.extxyz"])) == 3
+        assert len(read_training_frames([("a.extxyz", tmp_path / "a.extxyz")])) == 3
     assert caplog.text.count("charge = -1") == 1

@@ -49,7 +49,10 @@ def reduced_lattice(vectors: NDArray[np.float64]) -> Lattice:
 
 def _lattice(vectors: NDArray[np.float64], transform: NDArray[np.int64]) -> Lattice:
     short = transform @ vectors
-    return Lattice(short, transform, np.asarray(np.linalg.pinv(short), dtype=np.float64))
+    lengths = np.linalg.norm(short, axis=1)
+    # Of vectors of one length: beside one a billion times longer, a short one would lose its inverse in rounding.
+    inverse = np.linalg.pinv(short / lengths[:, None]) / lengths
+    return Lattice(short, transform, np.asarray(inverse, dtype=np.float64))
 
 
 def _reduction(vectors: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -30,8 +30,9 @@ FREE_EDGES = 50_000_000
 #: Searched a little wider than asked (relative), then cut exactly, so that rounding in the search decides nothing.
 MARGIN = 1e-6
 
-#: Wider still by this many roundings of the longest length: wrapping and images are off by a few of them.
-ROUNDINGS = 32
+#: Wider still by this many roundings of the longest length: wrapping and images are off by up to 130 of them, as
+#: measured on 20 000 cells of aspects up to 1e8.
+ROUNDINGS = 256
 
 #: Atoms whose neighbours are found at once. Arrays of a few thousand atoms' pairs stay near the processor, and
 #: beside the edges themselves little memory is needed.
@@ -119,8 +120,9 @@ def _images(
     atoms, home = np.arange(len(points)), np.ones(len(points), dtype=np.bool_)
     for axis, (vector, height) in enumerate(zip(lattice.vectors, lattice.heights, strict=True)):
         place = points @ lattice.inverse[:, axis]
-        lowest = np.ceil(-reach / height - place).astype(np.int64)
-        counts = np.floor(1.0 + reach / height - place).astype(np.int64) - lowest + 1
+        # Rounding may put an atom just outside of the cell; it is there all the same.
+        lowest = np.minimum(np.ceil(-reach / height - place).astype(np.int64), 0)
+        counts = np.maximum(np.floor(1.0 + reach / height - place).astype(np.int64), 0) - lowest + 1
         source = np.repeat(np.arange(len(points)), counts)
         step = np.arange(len(source)) - np.repeat(np.cumsum(counts) - counts - lowest, counts)
         points = points[source] + step[:, None] * vector
