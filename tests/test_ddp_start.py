@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -191,20 +192,31 @@ def test_a_tied_process_imports_nothing_before_it_is_tied():
     assert not heavy
 
 
+def pipes_of(process):
+    """Names of the pipes that a process holds; what it opens and closes meanwhile is left out."""
+    found = set()
+    for each in Path(f"/proc/{process}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.add(str(each.readlink()))
+    return {name for name in found if name.startswith("pipe:")}
+
+
 def test_pipes_are_not_passed_to_other_processes():
     """One rank that held the pipe of another would keep it alive."""
-    ours_before = {str(each.readlink()) for each in Path("/proc/self/fd").iterdir() if each.is_symlink()}
+    ours_before = pipes_of("self")
     processes = [
         TiedProcess("timeit", ["-n1", "-r1", "import time; time.sleep(60)"], stdout=subprocess.DEVNULL)
         for _ in range(2)
     ]
-    wait_until(lambda: all(b"tied.py" in Path(f"/proc/{p.pid}/cmdline").read_bytes() for p in processes))
-    one, other = ({str(each.readlink()) for each in Path(f"/proc/{p.pid}/fd").iterdir()} for p in processes)
-    assert [name for name in one - other if name.startswith("pipe:")]
-    assert not [name for name in one & other if name.startswith("pipe:") and name not in ours_before]
-    for process in processes:
-        process.end()
-        assert process.returncode == -signal.SIGKILL
+    try:
+        wait_until(lambda: all(b"tied.py" in Path(f"/proc/{p.pid}/cmdline").read_bytes() for p in processes))
+        one, other = (pipes_of(process.pid) for process in processes)
+        assert one - other
+        assert not (one & other) - ours_before
+    finally:
+        for process in processes:
+            process.end()
+    assert [process.returncode for process in processes] == 2 * [-signal.SIGKILL]
 
 
 def test_crowds_are_refused_before_anything_starts(monkeypatch):
