@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 
+import pytest
 import torch
 
 # The tests compute on small arrays, on machines with few and busy cores: there, a second thread mostly waits.
@@ -11,3 +13,9 @@ torch.set_num_threads(1)
 
 # A shell lets its background jobs ignore SIGINT, and so would the processes that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def no_ranks_of_before():
+    """Calculators that other tests have forgotten refer to themselves, and keep their ranks until collected."""
+    gc.collect()

@@ -18,7 +18,10 @@ from halocline.backends.ddp import spawning
 from halocline.errors import BackboneError, DistributedError, StructureError, UsageError
 from halocline.graph import Structure
 
-pytestmark = pytest.mark.slow  # each starts processes of its own, which import torch
+pytestmark = [
+    pytest.mark.slow,  # each starts processes of its own, which import torch
+    pytest.mark.usefixtures("no_ranks_of_before"),
+]
 
 #: Seconds of silence; the tests wait for them.
 TIMEOUT = 5.0

@@ -26,6 +26,8 @@ from halocline.place import Place
 from halocline.plugin import registry
 from halocline.program import Precision
 
+pytestmark = pytest.mark.usefixtures("no_ranks_of_before")
+
 RANKS = 4
 
 
