@@ -124,13 +124,13 @@ def test_https_is_never_left(monkeypatch):
     """No https server is at hand, so its answers are put in."""
     asked: list[str] = []
 
-    def answer(url, headers):
+    def answer(url, named, headers, pace):
         asked.append(url)
         return "http://127.0.0.1/a"
 
     monkeypatch.setattr(transport, "_ask", answer)
-    with pytest.raises(ZooError, match="not https"):
-        transport.request("https://example.org/a", {})
+    with pytest.raises(ZooError, match="not https"), transport.request("https://example.org/a", {}):
+        pass
     assert asked == ["https://example.org/a"]
 
 
@@ -152,7 +152,7 @@ def test_a_transfer_that_cannot_go_on_starts_again(pull, cache, path):
 
 
 def test_another_range_than_asked_for_is_refused(pull, cache):
-    for named in ("ended after", "another range"):
+    for named in ("ended after", "status 206, though all of it was asked for"):
         with pytest.raises(ZooError, match=named):
             pull("wrong-range")
     assert (cache / PART).read_bytes() == CONTENT[:HALF]
@@ -170,7 +170,7 @@ def test_a_partial_file_that_was_damaged_is_thrown_away(pull, cache):
 
 def test_no_server(tmp_path, cache, server):
     index = write_index(tmp_path, source="http://127.0.0.1:1/a")  # port 1 is nobody's
-    with pytest.raises(ZooError, match=r"Cannot reach 127\.0\.0\.1"):
+    with pytest.raises(ZooError, match=r"Cannot fetch http://127\.0\.0\.1:1/a: Connection refused"):
         Zoo(index).pull("model")
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import http.client
+import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from halocline.errors import ZooError
 from halocline.files import write_atomically
 from halocline.ownership import is_own_plain, open_plain
 from halocline.zoo.entry import Pinned
-from halocline.zoo.transport import Response, request
+from halocline.zoo.transport import NOT_SATISFIABLE, PARTIAL, Answer, request, shown
 
 #: Called with the number of bytes that came in since the last call.
 Progress = Callable[[int], None]
@@ -22,8 +23,12 @@ Progress = Callable[[int], None]
 MODEL_MODE = 0o644
 
 _CHUNK = 2**18
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
-_PARTIAL = 206
+
+#: What a server said of a file may be sent back to it: an ETag or a date is short, and a header has one line.
+_LONGEST: Final = 1024
+_VALIDATOR: Final = re.compile(rb"[ -~]{1,%d}" % _LONGEST)
+
+_logger = logging.getLogger(__name__)
 
 
 def download(pinned: Pinned, url: str, part: Path, progress: Progress) -> None:
@@ -39,22 +44,18 @@ def download(pinned: Pinned, url: str, part: Path, progress: Progress) -> None:
         progress: told of every piece.
 
     Raises:
-        ZooError: the transfer broke off, or what comes is not the file.
+        ZooError: the transfer broke off or was too slow, or what comes is not the file.
         OSError: the partial file cannot be written.
     """
     validator = validator_path(part)
-    held = _resumable_size(part, validator, pinned.size)
-    with request(url, _headers(held, validator)) as response:
-        resumed = response.status == _PARTIAL
-        start = held if resumed else 0
-        _check_response(pinned, url, response, start)
-        if not resumed:
+    with _ask(pinned, url, part, validator) as (answer, start):
+        if not start:
             part.unlink(missing_ok=True)
-            write_atomically(validator, _validator_of(response).encode("ascii", "ignore"))
+            write_atomically(validator, _validator_of(answer))
         progress(start)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         with os.fdopen(open_plain(part, flags, MODEL_MODE), "ab") as file:
-            _copy(pinned, url, response, file, progress)
+            _copy(pinned, url, answer, file, progress)
 
 
 def validator_path(part: Path) -> Path:
@@ -62,65 +63,101 @@ def validator_path(part: Path) -> Path:
     return part.with_suffix(".validator")
 
 
-def _resumable_size(part: Path, validator: Path, size: int) -> int:
-    """How much of the partial file can be kept; nothing unless the server can be asked whether it is the same."""
-    for path in (part, validator):
-        if not is_own_plain(path):  # a link, say, or another name of a file that is no part of a model
-            path.unlink(missing_ok=True)
-            return 0
-    if not validator.read_text(encoding="ascii"):
-        return 0
+@contextmanager
+def _ask(pinned: Pinned, url: str, part: Path, validator: Path) -> Iterator[tuple[Answer, int]]:
+    """Ask for what is missing, or for all if a server does not give that; with where the answer begins."""
+    with ExitStack() as stack:
+        held, said = _resumable(part, validator, pinned.size)
+        headers = {"User-Agent": "halocline", "Accept-Encoding": "identity"}
+        if held:
+            answer = stack.enter_context(request(url, headers | {"Range": f"bytes={held}-", "If-Range": said}))
+            if answer.status not in (PARTIAL, NOT_SATISFIABLE):  # another file, or a server that knows no ranges
+                held = 0
+            elif not _is_rest(answer, held, pinned.size):
+                _logger.warning("%s does not go on after %d bytes; it is fetched anew.", url, held)
+                stack.close()
+                held = 0
+                answer = stack.enter_context(request(url, headers))
+        else:
+            answer = stack.enter_context(request(url, headers))
+        _check_answer(pinned, url, answer, held)
+        yield answer, held
+
+
+def _resumable(part: Path, validator: Path, size: int) -> tuple[int, str]:
+    """How much of the partial file can be kept, and by what the server is asked whether it is the same."""
+    if not is_own_plain(part):  # a link, say, or another name of a file that is no part of a model
+        part.unlink(missing_ok=True)
+        return 0, ""
+    said = _read_validator(validator)
+    if not said:
+        _logger.warning("Nothing says of which file %s is a part; it is fetched anew.", part)
     held = part.stat().st_size
-    return held if held < size else 0
+    return (held, said) if said and held < size else (0, "")
 
 
-def _headers(held: int, validator: Path) -> dict[str, str]:
-    headers = {"User-Agent": "halocline", "Accept-Encoding": "identity"}
-    if held:
-        headers |= {"Range": f"bytes={held}-", "If-Range": validator.read_text(encoding="ascii")}
-    return headers
+def _read_validator(path: Path) -> str:
+    """What a server said of the file; nothing if it said nothing, or that is damaged."""
+    if not is_own_plain(path):
+        path.unlink(missing_ok=True)
+        return ""
+    with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
+        data = file.read(_LONGEST + 1)
+    return data.decode("ascii") if _VALIDATOR.fullmatch(data) else ""
 
 
-def _validator_of(response: Response) -> str:
+def _validator_of(answer: Answer) -> bytes:
     """Only strong ones compare bytes (RFC 9110, section 8.8.1)."""
-    tag: str = response.headers.get("ETag", "")
-    return tag if tag.startswith('"') and tag.isascii() else response.headers.get("Last-Modified", "")
+    tag: str = answer.headers.get("ETag", "")
+    said = tag if tag.startswith('"') else answer.headers.get("Last-Modified", "")
+    data = said.encode("utf-8", "replace")
+    return data if _VALIDATOR.fullmatch(data) else b""
 
 
-def _check_response(pinned: Pinned, url: str, response: Response, start: int) -> None:
-    if response.headers.get_content_type() == "text/html":
+def _is_rest(answer: Answer, held: int, size: int) -> bool:
+    """Whether an answer is exactly what is missing."""
+    said = answer.headers.get_all("Content-Range", [])
+    return answer.status == PARTIAL and [each.lower() for each in said] == [f"bytes {held}-{size - 1}/{size}"]
+
+
+def _check_answer(pinned: Pinned, url: str, answer: Answer, start: int) -> None:
+    if not start and answer.status in (PARTIAL, NOT_SATISFIABLE):
+        raise ZooError(f"{url} was answered with status {answer.status}, though all of it was asked for.")
+    if answer.headers.get_content_type() == "text/html":
         raise ZooError(f"{url} was answered with a web page (HTML), not with the file of {pinned.name}.")
-    if response.headers.get("Content-Encoding", "identity") != "identity":
+    if any(each.strip().lower() != "identity" for each in answer.headers.get_all("Content-Encoding", [])):
         raise ZooError(f"{url} was answered in compressed form, which was not asked for.")
-    if response.status == _PARTIAL:
-        found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        if not found or [int(value) for value in found.groups()] != [start, pinned.size - 1, pinned.size]:
-            raise ZooError(f"{url} was answered with another range than the missing {pinned.size - start} bytes.")
-    length = response.headers.get("Content-Length")
-    if length is not None and length != str(pinned.size - start):
-        raise ZooError(f"{url} has the wrong size: {length} bytes were offered, {pinned.size - start} expected.")
+    for length in answer.headers.get_all("Content-Length", []):
+        if length.strip() != str(pinned.size - start):
+            raise ZooError(
+                f"{url} has the wrong size: {shown(length)} bytes were offered, {pinned.size - start} expected."
+            )
 
 
-def _copy(pinned: Pinned, url: str, response: Response, file: BinaryIO, progress: Progress) -> None:
+def _copy(pinned: Pinned, url: str, answer: Answer, file: BinaryIO, progress: Progress) -> None:
     """Append what comes, and never more than belongs there."""
-    while file.tell() <= pinned.size:
+    held = file.tell()
+    while True:
         try:
-            chunk = response.read(min(_CHUNK, pinned.size + 1 - file.tell()))
-        except (OSError, http.client.HTTPException) as error:
-            raise _cut(pinned, url, file.tell()) from error
+            chunk = answer.read(min(_CHUNK, pinned.size + 1 - held))
+        except ZooError as error:
+            if held == pinned.size:  # all is there, and whatever else may have come does not matter
+                break
+            raise _cut(pinned, url, held, str(error)) from error
         if not chunk:
             break
+        if held + len(chunk) > pinned.size:
+            file.truncate(0)
+            raise ZooError(f"{url} has the wrong size: more came than the {pinned.size} bytes of {pinned.name}.")
         file.write(chunk)
+        held += len(chunk)
         progress(len(chunk))
-    if file.tell() > pinned.size:
-        file.truncate(0)
-        raise ZooError(f"{url} has the wrong size: more came than the {pinned.size} bytes of {pinned.name}.")
-    if file.tell() < pinned.size:
-        raise _cut(pinned, url, file.tell())
+    if held < pinned.size:
+        raise _cut(pinned, url, held, "no more came")
 
 
-def _cut(pinned: Pinned, url: str, held: int) -> ZooError:
+def _cut(pinned: Pinned, url: str, held: int, reason: str) -> ZooError:
     return ZooError(
-        f"The connection to {url} ended after {held} of {pinned.size} bytes; "
-        f"go on with: halocline zoo pull {pinned.name}"
+        f"The transfer from {url} ended after {held} of {pinned.size} bytes: {reason}. Go on with: "
+        f"halocline zoo pull {pinned.name}; or, with a file from elsewhere, --from PATH"
     )

@@ -68,9 +68,15 @@ def locked(target: Path, name: str, size: int) -> Iterator[None]:
             yield
     except OSError as error:
         raise ZooError(
-            f"Cannot store {name} ({size} bytes) in {target.parent}: {error.strerror or error}. "
+            f"Cannot store {name} ({size} bytes) in {target.parent}: {_reason(error)}. "
             "HALOCLINE_CACHE_DIR names another folder."
         ) from error
+
+
+def _reason(error: OSError) -> str:
+    """What went wrong, and with which file where the system says it."""
+    reason, file = error.strerror or str(error), error.filename2 or error.filename
+    return f"{file}: {reason}" if file else reason
 
 
 def is_offline() -> bool:
@@ -87,22 +93,22 @@ def _fetch_locked(pinned: Pinned, source: Local | Remote, target: Path, progress
         check_file(pinned, source.path)
         with replacement(target, MODEL_MODE) as temporary:
             shutil.copyfile(source.path, temporary)
-            _check_fetched(pinned, temporary)
+            _check_fetched(pinned, temporary, str(source.path))
         progress(pinned.size)
         return
     part = target.with_suffix(".part")
     download(pinned, source.url, part, progress)
     validator_path(part).unlink(missing_ok=True)
     try:
-        _check_fetched(pinned, part)
+        _check_fetched(pinned, part, source.url)
     except ZooError:
         part.unlink()
         raise
     publish(part, target)
 
 
-def _check_fetched(pinned: Pinned, path: Path) -> None:
+def _check_fetched(pinned: Pinned, path: Path, address: str) -> None:
     try:
         check_file(pinned, path)
     except ZooError as error:
-        raise ZooError(f"What was fetched for {pinned.name} was thrown away: {error}") from error
+        raise ZooError(f"What was fetched from {address} was thrown away: {error}") from error
