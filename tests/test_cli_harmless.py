@@ -11,8 +11,9 @@ from ase.io import write
 
 from halocline.checkpoint import load_checkpoint, save_checkpoint
 from halocline.cli.main import main
-from halocline.cli.output import HarmlessFormatter, emit, harmless, say, table
+from halocline.cli.output import HarmlessFormatter, emit, harmless, say
 from halocline.cli.parser import Parser
+from halocline.cli.tables import table
 from halocline.plugin import registry
 
 #: Set the title of a window, erase a line, the same in eight-bit form, turn the direction of writing, ring.

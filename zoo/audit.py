@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from halocline.cli.options import add_device
-from halocline.cli.output import emit, emit_json, progress, table
+from halocline.cli.output import emit, emit_json, progress
+from halocline.cli.tables import page_width, table
 from halocline.errors import UsageError
 
 if TYPE_CHECKING:
     from halocline.audit import Row, Summary
 
-_WIDTH = 100
 _COLUMNS = ("crystal", "V (Å³/atom)", "PBE", "ΔV (%)", "B (GPa)", "PBE", "ΔB (%)", "E (eV/atom)")
 
 
@@ -99,16 +99,20 @@ def _document(
 
 
 def _print(title: str, rows: dict[str, list[Row]], summaries: dict[str, Summary]) -> None:
-    emit(textwrap.fill(title, _WIDTH))
+    emit(textwrap.fill(title, page_width()))
     for name, each in rows.items():
         emit("")
         table("", _COLUMNS, [_cells(row) for row in each])
         emit("")
-        emit(textwrap.fill(f"{name}: {in_words(summaries[name])}", _WIDTH))
+        emit(textwrap.fill(f"{name}: {in_words(summaries[name])}", page_width()))
     sources: Sequence[str] = list(dict.fromkeys(row.crystal.source for each in rows.values() for row in each))
     emit("\nReferences:")
     for source in sources:
-        emit(textwrap.fill(source, _WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False))
+        emit(
+            textwrap.fill(
+                source, page_width(), initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
+            )
+        )
 
 
 def in_words(summary: Summary) -> str:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from halocline.checkpoint import read_header
-from halocline.cli.output import emit, emit_json, progress, say, table
+from halocline.cli.output import emit, emit_json, progress, say
+from halocline.cli.tables import facts, table
 from halocline.zoo import audit
 from halocline.zoo.cache import digest
 from halocline.zoo.entry import Entry, Foreign, Pinned
+from halocline.zoo.shown import shown
 from halocline.zoo.store import Zoo
 
 
@@ -44,11 +46,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _add_audit(verbs: Any) -> None:
     summary = "compare the crystals of a model with those of PBE"
-    audit.configure(verbs.add_parser("audit", help=summary, description=f"{summary.capitalize()}."))
+    audit.configure(verbs.add_parser("audit", help=summary, description=f"{summary[:1].upper()}{summary[1:]}."))
 
 
 def _add_verb(verbs: Any, name: str, summary: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = verbs.add_parser(name, help=summary, description=f"{summary.capitalize()}.")
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name, help=summary, description=f"{summary[:1].upper()}{summary[1:]}."
+    )
     parser.add_argument("name", metavar="NAME", help="a name that `halocline zoo list` shows")
     return parser
 
@@ -97,7 +101,7 @@ def _show(arguments: argparse.Namespace) -> int:
     if arguments.json:
         emit_json(model)
     else:
-        table(entry.name, ("field", "value"), [(key, value) for key, value in _flatten(model) if key != "name"])
+        facts("", shown(model))
     return 0
 
 
@@ -163,15 +167,3 @@ def _files(entry: Entry) -> dict[str, Any]:
             return {"format": form, "sha256": {name: file.sha256 for name, file in files.items()}}
         case _:
             return {"format": "halocline", "sha256": None}
-
-
-def _flatten(value: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Rows of a table, with dotted names for what is nested."""
-    rows: list[tuple[str, str]] = []
-    for key, item in value.items():
-        if isinstance(item, dict):
-            rows += _flatten(item, f"{prefix}{key}.")
-        else:
-            text = ", ".join(map(str, item)) if isinstance(item, list) else str(item)
-            rows.append((prefix + key, text))
-    return rows

@@ -151,7 +151,7 @@ def _write(output: str, request: Request, rows: list[Row]) -> None:
 
 
 def _show(rows: list[Row]) -> None:
-    from halocline.cli.output import table
+    from halocline.cli.tables import table
 
     table("", _COLUMNS, [_cells(row.backend, row.measurement) for row in rows if row.measurement])
 

@@ -66,12 +66,15 @@ def _examine_all(variants: bool, limit: float) -> list[Examination]:
 
 
 def _show(machine: dict[str, str], examinations: list[Examination]) -> None:
-    from halocline.cli.output import emit, table
+    from halocline.cli.output import emit
+    from halocline.cli.tables import facts, table
 
-    table("", ("machine", ""), list(machine.items()))
+    facts("", machine)
+    emit("")
     table("", ("backend", "status", "devices", "versions"), [_row(each) for each in examinations])
     tests = [_test_row(each.backend, test) for each in examinations for test in each.tests]
     if tests:
+        emit("")
         columns = ("backend", "dtype", "energy error (eV)", "force error (eV/Å)", "start (s)", "repeats")
         table("Self-test against eager float64, tolerances in brackets", columns, tests)
     details = [
@@ -81,10 +84,12 @@ def _show(machine: dict[str, str], examinations: list[Examination]) -> None:
         for name, value in each.diagnosis.get("details", {}).items()
     ]
     if details:
+        emit("")
         table("", ("backend", "detail", ""), details)
-    for each in examinations:
-        if each.reason:
-            emit(f"{each.backend}: {each.reason}")
+    reasons = {each.backend: each.reason for each in examinations if each.reason}
+    if reasons:
+        emit("")
+        facts("", reasons)
 
 
 def _row(examination: Examination) -> tuple[str, ...]:

@@ -66,7 +66,8 @@ def _check_output(output: Path, suffix: str, overwrite: bool) -> None:
 
 def _show(manifest: Manifest) -> None:
     """Print the signature of what was written, and where it comes from."""
-    from halocline.cli.output import table
+    from halocline.cli.output import emit
+    from halocline.cli.tables import facts, table
 
     columns = ("", "name", "dtype", "shape", "unit", "meaning")
     sides = (("input", manifest.inputs), ("output", manifest.outputs))
@@ -76,20 +77,21 @@ def _show(manifest: Manifest) -> None:
         for value in values
     ]
     table("", columns, rows)
-    table("", ("property", "value"), _properties(manifest))
+    emit("")
+    facts("", _properties(manifest))
 
 
-def _properties(manifest: Manifest) -> list[tuple[str, str]]:
-    return [
-        ("kind", manifest.kind),
-        ("backbone", manifest.backbone),
-        ("species", " ".join(manifest.species)),
-        ("precision", manifest.precision),
-        ("neighbours", _pairs(manifest.neighbours or {})),
-        ("reference energies (eV)", _pairs(manifest.reference_energies) or "not contained"),
-        ("weights (SHA-256)", manifest.weights),
-        ("versions", _pairs(manifest.versions)),
-    ]
+def _properties(manifest: Manifest) -> dict[str, str]:
+    return {
+        "kind": manifest.kind,
+        "backbone": manifest.backbone,
+        "species": " ".join(manifest.species),
+        "precision": manifest.precision,
+        "neighbours": _pairs(manifest.neighbours or {}),
+        "reference energies (eV)": _pairs(manifest.reference_energies) or "not contained",
+        "weights (SHA-256)": manifest.weights,
+        "versions": _pairs(manifest.versions),
+    }
 
 
 def _pairs(values: dict[str, Any]) -> str:

@@ -221,7 +221,8 @@ def _identity(arguments: argparse.Namespace, potential: Potential) -> dict[str, 
 def _report(
     arguments: argparse.Namespace, output: Output, outcome: Outcome, atoms: int, settings: Settings
 ) -> None:
-    from halocline.cli.output import emit_json, table
+    from halocline.cli.output import emit_json
+    from halocline.cli.tables import facts
     from halocline.dynamics.plot import plot_log
     from halocline.dynamics.summary import summarise
 
@@ -234,7 +235,7 @@ def _report(
     if arguments.json:
         emit_json(summary | files)
     else:
-        table("", ("quantity", "value"), [*_rows(summary), *files.items()])
+        facts("", {**dict(_rows(summary)), **files})
 
 
 def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:

@@ -6,13 +6,10 @@ import json
 import logging
 import sys
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import PurePath
 from typing import Any, Protocol, final
-
-# Wide enough that a pipe never sees a cell cut or wrapped.
-_PIPE_WIDTH = 1000
 
 
 class Advance(Protocol):
@@ -65,23 +62,6 @@ def emit_json(value: Any) -> None:
         ValueError: A number is not finite: JSON has no word for it.
     """
     emit(json.dumps(value, indent=2, allow_nan=False, default=_plain))
-
-
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Write a table to standard output; columns of numbers are aligned to the right."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    grid = Table(title=harmless(title) or None, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False)
-    for index, column in enumerate(columns):
-        numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
-        grid.add_column(harmless(column), justify="right" if numeric else "left")
-    for row in rows:
-        grid.add_row(*(Text(harmless(str(cell))) for cell in row))
-    width = None if sys.stdout.isatty() else _PIPE_WIDTH
-    Console(file=sys.stdout, width=width).print(grid)
 
 
 @contextmanager

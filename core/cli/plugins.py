@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from halocline.cli.output import emit, emit_json, say, table
+from halocline.cli.output import emit, emit_json, say
+from halocline.cli.tables import table, wrapped
 from halocline.errors import UsageError
 from halocline.plugin import Component, Plugin, Registry
 from halocline.plugin.discovery import discover
@@ -44,7 +45,7 @@ def _list(arguments: argparse.Namespace) -> int:
     cells = [["–" if row[key] in (None, "") else str(row[key]) for key in _TITLES] for row in rows]
     table("", list(_TITLES.values()), cells)
     for remark in dict.fromkeys(_remark(row) for row in rows if row["reason"]):
-        emit(remark)
+        emit("\n" + wrapped(remark))
     return 0
 
 

@@ -115,7 +115,8 @@ def _files(structure: Path, *, overwrite: bool) -> dict[str, Path]:
 
 
 def _report(arguments: argparse.Namespace, files: dict[str, Path], goal: Goal, last: Progress) -> None:
-    from halocline.cli.output import emit_json, table
+    from halocline.cli.output import emit_json
+    from halocline.cli.tables import facts
     from halocline.dynamics.plot import plot_relaxation
 
     shown = {name: path for name, path in files.items() if name != "plot"}
@@ -133,9 +134,7 @@ def _report(arguments: argparse.Namespace, files: dict[str, Path], goal: Goal, l
     if arguments.json:
         emit_json(numbers | shown)
     else:
-        table(
-            "", ("quantity", "value"), [*((name, _cell(value)) for name, value in numbers.items()), *shown.items()]
-        )
+        facts("", {**{name: _cell(value) for name, value in numbers.items()}, **shown})
 
 
 def _cell(value: object) -> str:

@@ -52,7 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from contextlib import closing
 
-    from halocline.cli.output import emit_json, progress, table
+    from halocline.cli.output import emit_json, progress
+    from halocline.cli.tables import table
     from halocline.structures.read import read_frames
 
     _check_output(arguments)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from halocline.cli.interruption import held_back
-from halocline.cli.output import emit_json, say, table
+from halocline.cli.output import emit_json, say
+from halocline.cli.tables import table
 from halocline.errors import UsageError
 
 if TYPE_CHECKING:
