@@ -6,14 +6,29 @@ import hashlib
 import os
 from pathlib import Path
 
-from halocline.cache import cache_folder
+from halocline.cache import cache_folder, find_cache
 from halocline.errors import ZooError
+from halocline.home import expanded
 from halocline.zoo.entry import Pinned
 
 
 def cached_path(pinned: Pinned) -> Path:
     """Where a model is stored after it was fetched: under its digest, so that versions never mix."""
     return cache_folder() / file_name(pinned)
+
+
+def find_cached(name: str) -> Path | None:
+    """A file of the cache, if it is there."""
+    folder = find_cache()
+    return folder / name if folder and is_file(folder / name) else None
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file that can be seen: in a folder that is closed to the user there is none."""
+    try:
+        return path.is_file()
+    except PermissionError:
+        return False
 
 
 def file_name(pinned: Pinned) -> str:
@@ -23,7 +38,8 @@ def file_name(pinned: Pinned) -> str:
 
 def shared_stores() -> list[Path]:
     """The read-only stores of ``HALOCLINE_MODEL_PATH``."""
-    return [Path(folder) for folder in os.environ.get("HALOCLINE_MODEL_PATH", "").split(os.pathsep) if folder]
+    folders = os.environ.get("HALOCLINE_MODEL_PATH", "").split(os.pathsep)
+    return [expanded(folder, "The folder in HALOCLINE_MODEL_PATH") for folder in folders if folder]
 
 
 def shared_path(pinned: Pinned) -> Path | None:
@@ -54,7 +70,7 @@ def is_pinned(pinned: Pinned, path: Path) -> bool:
 
 def has_size(path: Path, size: int) -> bool:
     """Whether there is a file of this size."""
-    return path.is_file() and path.stat().st_size == size
+    return is_file(path) and path.stat().st_size == size
 
 
 def digest(path: Path) -> str:
@@ -76,7 +92,7 @@ def check_file(pinned: Pinned, path: Path) -> None:
     Raises:
         ZooError: there is no such file, or it is not the one that the index pins.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise ZooError(f"There is no file {path}.")
     size = path.stat().st_size
     if size != pinned.size:

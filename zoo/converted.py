@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from halocline.cache import cache_folder
+from halocline.cache import cache_folder, find_cache
 from halocline.checkpoint import read_header
 from halocline.checkpoint.canonical import to_canonical_json
 from halocline.errors import CheckpointError, HaloclineError, ZooError
-from halocline.zoo.cache import shared_stores
+from halocline.zoo.cache import find_cached, is_file, shared_stores
 from halocline.zoo.conversion import VERSION, check_references, read, store
 from halocline.zoo.download import Progress
 from halocline.zoo.entry import Entry, Foreign
@@ -40,10 +40,10 @@ def find_converted(origin: Foreign) -> Path | None:
 
     The first that is as it must be; if none is, the first.
     """
-    cached = cache_folder() / file_name(origin)
+    cached = find_cached(file_name(origin))
     shared = (folder / file_name(origin) for folder in shared_stores())
-    found = [path for path in (cached,) if path.is_file()]
-    found += [path for path in shared if path.is_file() and seal_path(path).is_file()]
+    found = [cached] if cached else []
+    found += [path for path in shared if is_file(path) and is_file(seal_path(path))]
     return next((path for path in found if _is_intact(origin, path)), found[0] if found else None)
 
 
@@ -53,7 +53,7 @@ def check_converted(origin: Foreign, path: Path) -> None:
     Raises:
         ZooError: it is not, or does not.
     """
-    check_sealed(path, store=path.parent != cache_folder())
+    check_sealed(path, store=path.parent != find_cache())
     try:
         recipe = read_header(path).card.get("recipe")
     except CheckpointError as error:
@@ -89,7 +89,7 @@ def pull_converted(entry: Entry, origin: Foreign, source: Path | None, progress:
         return found
     target = cache_folder() / file_name(origin)
     with locked(target, entry.name, entry.size):
-        if not (target.is_file() and _is_intact(origin, target)):
+        if not (is_file(target) and _is_intact(origin, target)):
             folder = target.with_suffix(".originals")
             _fetch_all(origin, source, folder, progress)
             try:

@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from halocline.cache import cache_folder
+from halocline.cache import cache_folder, find_cache
 from halocline.checkpoint import read_header
 from halocline.errors import CheckpointError
 from halocline.ownership import require_trusted
@@ -21,17 +21,27 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _NOT_STATED = "not stated"
+_SUFFIX = ".safetensors"
 
 
-def import_folder() -> Path:
-    """Where imported models lie."""
-    return cache_folder() / "imported"
+#: Of the folder in the cache where imported models lie.
+_FOLDER = "imported"
+
+
+def imported_path(name: str) -> Path:
+    """Where the file of an imported model is, or is to be.
+
+    Raises:
+        UsageError: there is no place to keep files.
+    """
+    return cache_folder() / _FOLDER / f"{name}{_SUFFIX}"
 
 
 def imported_names() -> list[str]:
     """Names of all imported models. What only looks like one, a dangling link or a pipe say, is passed over."""
+    cache = find_cache()
     names = []
-    for path in sorted(import_folder().glob("[!.]*.safetensors")):
+    for path in _files(cache / _FOLDER) if cache else []:
         try:
             require_trusted(path)
         except OSError as error:
@@ -41,9 +51,20 @@ def imported_names() -> list[str]:
     return names
 
 
+def _files(folder: Path) -> list[Path]:
+    try:
+        found = sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        _warn_once(f"{folder}: {error.strerror}; imported models are not seen.")
+        return []
+    return [path for path in found if path.suffix == _SUFFIX and not path.name.startswith(".")]
+
+
 def imported_entry(name: str) -> Entry:
     """What is known of an imported model; of one that cannot be read, that much."""
-    path = import_folder() / f"{name}.safetensors"
+    path = imported_path(name)
     try:
         header = read_header(path)
     except CheckpointError:
@@ -75,7 +96,7 @@ def import_model(source: Path, name: str) -> Path:
     """
     form = format_of(source)
     model = read(form, source)
-    target = import_folder() / f"{name}.safetensors"
+    target = imported_path(name)
     card = {
         "name": name,
         "summary": f"Imported from {source.name}.",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import final
 
 from halocline.errors import UsageError, ZooError, unknown_name
-from halocline.zoo.cache import cached_path, check_file, digest, is_pinned, shared_path
+from halocline.zoo.cache import cached_path, check_file, digest, file_name, find_cached, is_pinned, shared_path
 from halocline.zoo.converted import Say, check_converted, find_converted, pull_converted
 from halocline.zoo.download import Progress
 from halocline.zoo.entry import Entry, Foreign, Imported, Pinned
@@ -155,12 +155,12 @@ class Zoo:
             case Pinned(source=Shipped(file=file)):
                 return self._index.data / file
             case pinned:
-                cached = cached_path(pinned)
-                if is_pinned(pinned, cached):
+                cached = find_cached(file_name(pinned))
+                if cached and is_pinned(pinned, cached):
                     return cached
                 shared = shared_path(pinned)
                 # Of two that are damaged, the user can repair the one in the cache.
-                return cached if cached.is_file() and not (shared and is_pinned(pinned, shared)) else shared
+                return cached if cached and not (shared and is_pinned(pinned, shared)) else shared
 
 
 def _pull_pinned(pinned: Pinned, source: Path | None, progress: Progress) -> Path:

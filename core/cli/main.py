@@ -14,6 +14,7 @@ from halocline.cli.parser import chosen_word, command_parser, top_parser
 from halocline.cli.signals import Terminated, terminated_on_sigterm
 from halocline.cli.streams import abandon_output, secure_streams
 from halocline.errors import HaloclineError
+from halocline.home import require_home
 from halocline.plugin import Registry, registry
 
 _INTERRUPTED, _PIPE_CLOSED, _TERMINATED = 128 + 2, 128 + 13, 128 + 15  # as shells count signals
@@ -33,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is None:
         secure_streams()
+        require_home(os.environ)
     arguments, debug = _split_debug(sys.argv[1:] if argv is None else argv)
     handler = logging.StreamHandler()
     handler.setFormatter(HarmlessFormatter("halocline: %(message)s"))

@@ -19,7 +19,7 @@ from halocline.plugin.source import source_digest
 _logger = logging.getLogger(__name__)
 
 #: Those found in this process, by file and key: nothing is examined twice in one, even if nothing can be kept.
-_found: dict[tuple[Path, str], Plugin] = {}
+_found: dict[tuple[Path | None, str], Plugin] = {}
 
 
 def verdict(
@@ -39,19 +39,21 @@ def verdict(
     path, key = _place(plugin), _key(entry_point, plugin)
     if (path, key) in _found:
         return _found[path, key]
-    kept = _read(path, key)
+    kept = _read(path, key) if path else None
     if kept is not None and not (anew and kept.is_faulty):
         return kept
     _found[path, key] = examine(entry_point, plugin)
-    _write(path, key, _found[path, key])
+    if path:
+        _write(path, key, _found[path, key])
     return _found[path, key]
 
 
-def _place(plugin: Plugin) -> Path:
-    from halocline.cache import cache_folder  # not needed, and not imported, while there are no strangers
+def _place(plugin: Plugin) -> Path | None:
+    from halocline.cache import find_cache  # not needed, and not imported, while there are no strangers
 
     who = _digest([sys.prefix, plugin.distribution, plugin.entry_point])
-    return cache_folder() / "plugins" / f"{who}.json"
+    folder = find_cache()
+    return folder / "plugins" / f"{who}.json" if folder else None
 
 
 def _key(entry_point: EntryPoint, plugin: Plugin) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Literal, final
 
 from halocline.checkpoint.card import check_card
 from halocline.errors import UsageError
+from halocline.home import expanded
 from halocline.typed_table import read_table
 
 #: What the force error of an atom costs: the mean square of its components, or its length.
@@ -176,12 +177,7 @@ def resolve(file: str, folder: Path) -> Path:
     Raises:
         UsageError: it names an environment variable that is not set, or a home folder that is not known.
     """
-    expanded = os.path.expandvars(file)
-    if "$" in expanded:
+    path = os.path.expandvars(file)
+    if "$" in path:
         raise UsageError(f"The data file {file!r} names an environment variable that is not set.")
-    try:
-        return folder / Path(expanded).expanduser()
-    except RuntimeError as error:
-        raise UsageError(
-            f"The data file {file!r} is in a home folder that is not known here; write its whole path."
-        ) from error
+    return folder / expanded(path, "The data file")
