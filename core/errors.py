@@ -7,7 +7,8 @@ The command line prints it without a traceback and leaves with ``exit_status``.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -69,6 +70,16 @@ class TrainingError(HaloclineError):
 
 class DynamicsError(HaloclineError):
     """A dynamics or relaxation run had to stop."""
+
+
+@contextmanager
+def within(place: str) -> Iterator[None]:
+    """Begin the message of every error of the block with the file or the key that it is about."""
+    try:
+        yield
+    except HaloclineError as error:
+        error.args = (f"{place}: {error}",)
+        raise
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> UsageError:

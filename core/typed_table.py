@@ -34,9 +34,11 @@ def read_table(kind: type[TableT], values: Any, where: str) -> TableT:
     """
     assert dataclasses.is_dataclass(kind)
     if not isinstance(values, Mapping):
-        raise UsageError(f"[{where}] must be a table, not {_shown(values)}.")
+        raise UsageError(f"[{where}] must be a table, not {shown(values)}.")
     fields = {field.name: field for field in dataclasses.fields(kind)}
     for name in values:
+        if not isinstance(name, str):
+            raise UsageError(f"Keys are text; [{where}] has {shown(name)}.")
         if name not in fields:
             raise unknown_name(f"key in [{where}]" if where else "table in the configuration", name, fields)
     for name, field in fields.items():
@@ -47,7 +49,7 @@ def read_table(kind: type[TableT], values: Any, where: str) -> TableT:
     return kind(**{name: _convert(hints[name], value, _key(where, name)) for name, value in values.items()})
 
 
-def settle_fields(instance: Any) -> None:
+def settle_fields(instance: Any, table: str = "") -> None:
     """Hold the fields of a frozen dataclass to their annotations, for its ``__post_init__``.
 
     A whole number will do for a float, and numbers of NumPy become Python's: nothing else is converted, so that
@@ -55,6 +57,7 @@ def settle_fields(instance: Any) -> None:
 
     Args:
         instance: a dataclass whose fields have types that `read_table` takes.
+        table: its name in a file, for messages; without one, fields are called by their words.
 
     Raises:
         UsageError: a value is of another type.
@@ -64,7 +67,7 @@ def settle_fields(instance: Any) -> None:
         value = plain_number(getattr(instance, field.name))
         hint = hints[field.name]
         if value is not None or type(None) not in get_args(hint):
-            value = _convert(hint, value, field.name.replace("_", " "))
+            value = _convert(hint, value, _key(table, field.name) if table else field.name.replace("_", " "))
         object.__setattr__(instance, field.name, value)
 
 
@@ -80,26 +83,30 @@ def _key(where: str, name: str) -> str:
 def _convert(hint: Any, value: Any, key: str) -> Any:
     """Check one value against its annotation."""
     if get_origin(hint) is UnionType:
+        if value is None:
+            return None
         (hint,) = (choice for choice in get_args(hint) if choice is not type(None))
     origin = get_origin(hint) or hint
-    if dataclasses.is_dataclass(hint):
-        return read_table(hint, value, key)  # type: ignore[arg-type]
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if type(value) is hint:  # settled when it was made
+            return value
+        return read_table(hint, value, key)
     if origin is Literal:
         return _choose(get_args(hint), value, key)
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise UsageError(f"{key} must be a list, not {_shown(value)}.")
+            raise UsageError(f"{key} must be a list, not {shown(value)}.")
         return tuple(_convert(get_args(hint)[0], item, f"{key}[{i}]") for i, item in enumerate(value))
     if type(value) is int and origin in (int, float) and abs(value) >= _TOO_LARGE:
         raise UsageError(f"{key} is a whole number of more than 64 bits, which no setting is.")
     if origin is float and type(value) is int:
         return float(value)
     if type(value) is not origin:
-        raise UsageError(f"{key} must be {_WORDS[origin]}, not {_shown(value)}.")
+        raise UsageError(f"{key} must be {_WORDS[origin]}, not {shown(value)}.")
     return value
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value for a message: short, and without its digits where Python refuses to write so many."""
     try:
         return reprlib.repr(value)
@@ -109,5 +116,5 @@ def _shown(value: Any) -> str:
 
 def _choose(choices: tuple[str, ...], value: Any, key: str) -> Any:
     if not isinstance(value, str) or value not in choices:
-        raise UsageError(f"{key} must be {' or '.join(map(repr, choices))}, not {_shown(value)}.")
+        raise UsageError(f"{key} must be {' or '.join(map(repr, choices))}, not {shown(value)}.")
     return value

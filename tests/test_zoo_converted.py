@@ -273,3 +273,19 @@ def test_what_is_known_before_it_is_fetched(tmp_path, fields):
     entry = zoo_of(tmp_path, fields).entry("model")
     assert entry.size == sum(file["size"] for file in fields["files"])
     assert json.dumps(fields["energies"]) == json.dumps({r.name: r.energy for r in entry.origin.references})
+
+
+def test_files_are_found_in_the_only_folder_below(tmp_path, origin, fields):
+    parent = tmp_path / "parent"
+    shutil.copytree(origin, parent / "some" / "where")
+    (parent / "some" / "model.json").write_text("of another model, without its weights")
+    (parent / "round").symlink_to(parent)
+    assert zoo_of(tmp_path, fields).pull("model", parent).is_file()
+
+
+def test_of_several_folders_below_none_is_taken(tmp_path, origin, fields):
+    parent = tmp_path / "parent"
+    for name in ("one", "two"):
+        shutil.copytree(origin, parent / name)
+    with pytest.raises(ZooError, match=rf"2 folders below.*name one of them: {parent}/one, {parent}/two"):
+        zoo_of(tmp_path, fields).pull("model", parent)

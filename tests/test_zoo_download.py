@@ -206,3 +206,22 @@ def test_a_killed_transfer_leaves_no_model_and_goes_on(tmp_path, cache, server, 
     assert Zoo(write_index(tmp_path, source=server.url("slow"))).pull("model").read_bytes() == CONTENT
     assert server.ranges == [None, f"bytes={held}-"]
     assert files(cache) == {STORED}
+
+
+@pytest.mark.parametrize("below", ["", "a/b"])
+@pytest.mark.parametrize("name", ["model.safetensors", "published.safetensors"])
+def test_a_checkpoint_is_found_in_a_folder_or_below_it(tmp_path, cache, below, name):
+    folder = tmp_path / "parent" / below
+    folder.mkdir(parents=True)
+    (folder / name).write_bytes(CONTENT)
+    index = write_index(tmp_path, source="https://example.org/published.safetensors")
+    assert Zoo(index).pull("model", tmp_path / "parent").read_bytes() == CONTENT
+
+
+def test_of_several_checkpoints_below_none_is_taken(tmp_path, cache):
+    for name in ("one", "two"):
+        (tmp_path / "parent" / name).mkdir(parents=True)
+        (tmp_path / "parent" / name / "model.safetensors").write_bytes(CONTENT)
+    index = write_index(tmp_path, source="https://example.org/published.safetensors")
+    with pytest.raises(ZooError, match="name one of them"):
+        Zoo(index).pull("model", tmp_path / "parent")

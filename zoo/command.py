@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         dest="source",
         type=Path,
         metavar="PATH",
-        help="the file, or the folder of several, to take instead",
+        help="the file to take instead, or a folder with the files in or below it",
     )
     pull.set_defaults(run=_pull)
     _add_verb(verbs, "verify", "compare a model on this machine with its SHA-256").set_defaults(run=_verify)

@@ -13,6 +13,7 @@ from halocline.cache import cache_folder, find_cache
 from halocline.checkpoint import read_header
 from halocline.checkpoint.canonical import to_canonical_json
 from halocline.errors import CheckpointError, HaloclineError, ZooError
+from halocline.zoo.below import folder_with
 from halocline.zoo.cache import find_cached, is_file, shared_stores
 from halocline.zoo.conversion import VERSION, check_references, read, store
 from halocline.zoo.download import Progress
@@ -77,7 +78,8 @@ def pull_converted(entry: Entry, origin: Foreign, source: Path | None, progress:
     Args:
         entry: the model.
         origin: its files.
-        source: a folder that holds the files, or the file if it is one; the index's source if None.
+        source: a folder that holds the files or has one below it that does, or the file if it is one; the index's
+            source if None.
         progress: told of every piece.
         say: told what was done.
 
@@ -105,6 +107,8 @@ def pull_converted(entry: Entry, origin: Foreign, source: Path | None, progress:
 
 
 def _fetch_all(origin: Foreign, source: Path | None, folder: Path, progress: Progress) -> None:
+    if source is not None and source.is_dir():
+        source = folder_with(source, origin.files)
     for name, pinned in origin.files.items():
         place = pinned.source if source is None else Local(_within(source, name, len(origin.files)))
         assert not isinstance(place, Shipped)  # the index takes folders only

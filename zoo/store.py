@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import final
+from urllib.parse import urlsplit
 
 from halocline.errors import UsageError, ZooError, unknown_name
+from halocline.zoo.below import folder_with
 from halocline.zoo.cache import cached_path, check_file, digest, file_name, find_cached, is_pinned, shared_path
 from halocline.zoo.converted import Say, check_converted, find_converted, pull_converted
 from halocline.zoo.download import Progress
@@ -86,8 +88,8 @@ class Zoo:
 
         Args:
             name: a name of the index.
-            source: a file to take instead of the index's source, or the folder that holds several; the same
-                to the byte.
+            source: a file to take instead of the index's source, or the folder that holds it, or them, itself or
+                in one folder below it; the same to the byte.
             progress: called with the numbers of bytes that came in.
             say: called with what was done, where that is more than a transfer.
 
@@ -168,9 +170,36 @@ def _pull_pinned(pinned: Pinned, source: Path | None, progress: Progress) -> Pat
     shared = shared_path(pinned)
     if source is None and shared and digest(shared) == pinned.sha256:
         return shared
+    if source is not None and source.is_dir():
+        source = _file_in(source, pinned)
     origin = Local(source) if source else pinned.source
     assert not isinstance(origin, Shipped)
     return fetch(pinned, origin, cached_path(pinned), progress)
+
+
+def _file_in(folder: Path, pinned: Pinned) -> Path:
+    """A checkpoint in a folder or below it, by the names that the zoo itself and its source have for it."""
+    names = dict.fromkeys([f"{pinned.name}.safetensors", file_name(pinned), _last_part(pinned.source)])
+    there = next((name for name in names if (folder / name).is_file()), None)
+    if there:
+        return folder / there
+    failures = []
+    for name in names:
+        try:
+            return folder_with(folder, [name]) / name
+        except ZooError as error:
+            failures.append(error)
+    raise next((each for each in failures if "name one of them" in str(each)), failures[0])
+
+
+def _last_part(source: Local | Remote | Shipped) -> str:
+    match source:
+        case Local(path=path):
+            return path.name
+        case Remote(url=url):
+            return Path(urlsplit(url).path).name
+        case Shipped(file=file):
+            return file
 
 
 def _remedy(entry: Entry) -> str:

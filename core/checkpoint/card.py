@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from halocline.errors import CheckpointError, unknown_name
+from halocline.typed_table import shown
 
 
 @final
@@ -53,13 +54,14 @@ def _are_licences(value: Any) -> bool:
 
 def _are_distances(value: Any) -> bool:
     return _is_table(value) and all(
-        _PAIR.fullmatch(pair) and type(d) in (int, float) and 0.0 < d < math.inf for pair, d in value.items()
+        _is_text(pair) and _PAIR.fullmatch(pair) and type(d) in (int, float) and 0.0 < d < math.inf
+        for pair, d in value.items()
     )
 
 
 def _are_neighbours(value: Any) -> bool:
     return _is_table(value) and all(
-        _SYMBOL.fullmatch(symbol) and _is_range(seen) for symbol, seen in value.items()
+        _is_text(symbol) and _SYMBOL.fullmatch(symbol) and _is_range(seen) for symbol, seen in value.items()
     )
 
 
@@ -110,4 +112,4 @@ def check_card(card: dict[str, Any]) -> None:
         if name not in CARD_FIELDS:
             raise CheckpointError(str(unknown_name("field of a model card", name, CARD_FIELDS)))
         if not CARD_FIELDS[name].accepts(value):
-            raise CheckpointError(f"The card field {name!r} is {CARD_FIELDS[name].kind}, not {value!r}.")
+            raise CheckpointError(f"The card field {name!r} is {CARD_FIELDS[name].kind}, not {shown(value)}.")

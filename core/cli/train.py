@@ -120,6 +120,7 @@ def _fit(arguments: argparse.Namespace, recipe: Recipe, place: Place | None) -> 
 def _fit_in_folder(arguments: argparse.Namespace, recipe: Recipe, place: Place | None) -> int:
     import torch
 
+    from halocline.errors import within
     from halocline.training.device import make_fabric
     from halocline.training.problem import prepare
     from halocline.training.result import refuse_unwritable
@@ -131,7 +132,8 @@ def _fit_in_folder(arguments: argparse.Namespace, recipe: Recipe, place: Place |
         torch.set_num_threads(arguments.threads)
     fabric = make_fabric(arguments.device, recipe.training.precision, place)
     team = make_team(place, fabric.device, arguments.timeout)
-    problem = prepare(recipe, arguments.recipe.parent)
+    with within(str(arguments.recipe)):
+        problem = prepare(recipe, arguments.recipe.parent)
     folder = _folder(arguments)
     restarted = place is not None and place.restarts > 0 and has_state(folder / STATE_FILE)
     if team.is_first:
@@ -186,6 +188,10 @@ def _say_data(problem: Problem) -> None:
         say(f"{count.label:<8} from key {count.key!r}: {count.frames} of {count.total} frames")
     sets = ", ".join(f"{len(frames)} {name}" for name, frames in problem.split.purposes().items())
     say(f"frames   {sets}; {sum(len(graph.edges) for graph in problem.graphs.values())} edges")
+    if problem.duplicates:
+        say(f"frames   {sum(map(len, problem.duplicates))} are duplicates, in {len(problem.duplicates)} groups")
+    if not problem.split.validation:
+        say("frames   nothing is validated: the losses shown are those of the frames that are fitted")
     references = ", ".join(f"{symbol} {energy:.4f}" for symbol, energy in problem.reference_energies.items())
     note = "" if problem.references_determined else " (not determined by these compositions)"
     say(f"reference energies, eV: {references}{note}")
@@ -198,14 +204,19 @@ class _Reporter:
 
     def __init__(self, run: Run) -> None:
         self._first, self._epochs = len(run.history), run.problem.recipe.training.epochs
+        self._validated = bool(run.problem.split.validation)
         self._seconds = 0.0
 
     def __call__(self, record: EpochRecord) -> None:
         self._seconds += record.seconds
         left = self._seconds / (record.epoch - self._first) * (self._epochs - record.epoch)
+        validation = (
+            f"validation: energy {_number(record.energy_mae)} meV/atom, forces {_number(record.forces_mae)} meV/Å"
+            if self._validated
+            else "not validated"
+        )
         say(
-            f"epoch {record.epoch}/{self._epochs}  loss {record.loss:.5f}  validation: "
-            f"energy {_number(record.energy_mae)} meV/atom, forces {_number(record.forces_mae)} meV/Å  "
+            f"epoch {record.epoch}/{self._epochs}  loss {record.loss:.5f}  {validation}  "
             f"{record.seconds:.1f} s, {_duration(left)} left"
         )
 

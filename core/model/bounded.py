@@ -23,7 +23,7 @@ from torch.nn.modules.module import (
 )
 from torch.overrides import TorchFunctionMode
 
-from halocline.errors import CheckpointError
+from halocline.errors import BackboneError, CheckpointError, HaloclineError
 
 #: What is built may be this many times what the file holds, as weights can be tied and initial values thrown away.
 SLACK = 4
@@ -36,6 +36,9 @@ FREE_TENSORS, FREE_MODULES = 1000, 10_000
 
 #: Modules for each tensor: containers and activations have none of their own.
 MODULES_PER_TENSOR = 20
+
+#: What a model that is to be trained may have. Potentials have at most some 1e8 weights.
+TRAINABLE_ELEMENTS, TRAINABLE_TENSORS, TRAINABLE_MODULES = 2**28, 20_000, 100_000
 
 #: Functions that make tensors of a given size; and those whose arguments say it in another way.
 _SIZED = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn}
@@ -69,8 +72,45 @@ def bounded_by(tensors: Mapping[str, Tensor], where: str) -> Iterator[None]:
         elements=FREE_ELEMENTS + SLACK * elements,
         tensors=FREE_TENSORS + SLACK * len(tensors),
         modules=FREE_MODULES + MODULES_PER_TENSOR * len(tensors),
-        where=f"{where}: {len(tensors)} tensors with {elements} elements",
+        refusal=CheckpointError(
+            f"The config asks for far more than the weights {where}: {len(tensors)} tensors with {elements} "
+            "elements."
+        ),
     )
+    with _under(bound):
+        yield
+
+
+@contextmanager
+def trainable(config: Mapping[str, Any]) -> Iterator[None]:
+    """Let a model be built in this block that is no larger than one that could be trained.
+
+    Args:
+        config: of the model, for the message.
+
+    Raises:
+        BackboneError: the model would be larger.
+    """
+    bound = _Bound(
+        elements=TRAINABLE_ELEMENTS,
+        tensors=TRAINABLE_TENSORS,
+        modules=TRAINABLE_MODULES,
+        refusal=BackboneError(
+            f"The config ({_numbers(config)}) asks for a model of more than {TRAINABLE_ELEMENTS} weights or "
+            f"{TRAINABLE_TENSORS} tensors; make it smaller."
+        ),
+    )
+    with _under(bound):
+        yield
+
+
+def _numbers(config: Mapping[str, Any]) -> str:
+    """The whole numbers of a config: one of them is the size that is wrong."""
+    return ", ".join(f"{name} = {value}" for name, value in config.items() if type(value) is int)
+
+
+@contextmanager
+def _under(bound: _Bound) -> Iterator[None]:
     with ExitStack() as stack:
         for register, hook in (
             (register_module_parameter_registration_hook, bound.tensor),
@@ -90,7 +130,7 @@ class _Bound:
     elements: int
     tensors: int
     modules: int
-    where: str
+    refusal: HaloclineError
 
     def tensor(self, tensor: Tensor | None) -> None:
         self.tensors -= 1
@@ -105,7 +145,7 @@ class _Bound:
             self.refuse()
 
     def refuse(self) -> None:
-        raise CheckpointError(f"The config asks for far more than the weights {self.where}.")
+        raise self.refusal
 
 
 @final

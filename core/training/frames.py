@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, final
 
 from halocline.errors import StructureError, TrainingError
 from halocline.structures import read as structures
+from halocline.structures.source import size_of
 from halocline.structures.unused import about_states, unused_states
 
 if TYPE_CHECKING:
@@ -57,11 +58,11 @@ def read_frames(files: Sequence[tuple[str, Path]]) -> list[Frame]:
 
 
 def _read(source: str, file: Path) -> list[Frame]:
-    if not file.exists():
-        raise TrainingError(f"There is no data file {file}.")
+    place = str(file.absolute())  # nothing that could stand for standard input
     try:
+        size_of(place)  # which refuses pipes: they would be waited for
         sha256 = _digest(file)
-        frames = structures.read_frames(str(file), structures.EXTENDED_XYZ)
+        frames = structures.read_frames(place, structures.EXTENDED_XYZ)
         # The reader opens the file itself. Equal digests around it mean that these are the bytes that it saw.
         if _digest(file) != sha256:
             raise TrainingError(
@@ -69,6 +70,8 @@ def _read(source: str, file: Path) -> list[Frame]:
             )
     except StructureError as error:
         raise TrainingError(f"Data that cannot be used: {error}") from error
+    except FileNotFoundError as error:
+        raise TrainingError(f"There is no data file {file}.") from error
     except OSError as error:
         raise TrainingError(f"Cannot read the data file {file}: {error.strerror}.") from error
     states = {name: text for atoms in frames for name, text in unused_states(atoms).items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from halocline.training.frames import Frame
 
 if TYPE_CHECKING:
     from ase import Atoms
+
+_LOG = logging.getLogger(__name__)
 
 #: eV or eV/Å. A million atoms of oganesson, all electrons counted, have a thousandth of it.
 LARGEST = 1e15
@@ -85,6 +88,7 @@ def _find(label: str, frames: Sequence[Frame], wanted: str | None, needed: bool)
         values = [_values(frame.atoms).get(key) for frame in frames]
         found = sum(value is not None for value in values)
         if found:
+            _warn_of_others(label, key, values, frames)
             return values, LabelCount(label, key, found, len(frames))
     if not needed:
         return values, LabelCount(label, key, 0, len(frames))
@@ -92,8 +96,43 @@ def _find(label: str, frames: Sequence[Frame], wanted: str | None, needed: bool)
     listed = ", ".join(f"{key} ({count})" for key, count in sorted(seen.items())) or "nothing"
     raise TrainingError(
         f"None of the {len(frames)} frames carries {label} under {' or '.join(keys)}. "
-        f"They carry (number of frames): {listed}. Set data.{label}_key to one of these."
+        f"They carry (number of frames): {listed}. {_hint(label, frames)}"
     )
+
+
+def _warn_of_others(label: str, key: str, values: Sequence[Any], frames: Sequence[Frame]) -> None:
+    """Say if frames count as unlabelled only because their label has another name than those of others."""
+    others = [name for name in (f"REF_{label}", label) if name != key]
+    missing = [frame for frame, value in zip(frames, values, strict=True) if value is None]
+    for other in others:
+        count = sum(other in _values(frame.atoms) for frame in missing)
+        if count:
+            _LOG.warning(
+                "%d of %d frames carry %s but not %s, so they have no %s here; give all frames one name for it, "
+                "or choose with data.%s_key.",
+                *(count, len(frames), other, key, label, label),
+            )
+
+
+def _hint(label: str, frames: Sequence[Frame]) -> str:
+    """What to write into the recipe: the names under which there is something of the right shape."""
+    fitting = sorted(
+        {
+            name
+            for frame in frames
+            for name, value in _values(frame.atoms).items()
+            if _could_be(value, () if label == "energy" else (len(frame.atoms), 3))
+        }
+    )
+    if not fitting:
+        return f"None of these can be the {label}; add it to the file."
+    choices = " or ".join(f'{label}_key = "{name}"' for name in fitting)
+    return f"If one of them is the {label}, set in [data]: {choices}."
+
+
+def _could_be(value: Any, shape: tuple[int, ...]) -> bool:
+    array = np.asarray(value)
+    return array.shape == shape and array.dtype.kind in "if"
 
 
 def _values(atoms: Atoms) -> dict[str, Any]:

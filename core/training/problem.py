@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -11,11 +11,12 @@ from typing import final
 import numpy as np
 from ase.data import chemical_symbols
 
-from halocline.errors import TrainingError
+from halocline.errors import BackboneError, HaloclineError, TrainingError, within
 from halocline.graph import Contacts, Graph, NeighbourList, Structure
 from halocline.model import Backbone
+from halocline.model.bounded import trainable
 from halocline.model.build import build_backbone
-from halocline.training.duplicates import refuse_shared
+from halocline.training.duplicates import duplicate_groups, refuse_shared
 from halocline.training.frames import Frame, read_frames
 from halocline.training.labels import LabelCount, Labels, read_labels
 from halocline.training.recipe import DataSettings, Recipe, TrainingSettings, resolve
@@ -37,6 +38,8 @@ class Problem:
         backbone: with its initial weights.
         graphs: of the frames that the split uses, by their number.
         reference_energies: chemical symbol → eV, from the training frames.
+        duplicates: groups of frames of the same structure that the split keeps together; none if it may not be in
+            two sets anyway.
         references_determined: whether those frames determine each of them.
         digest: SHA-256 of structures and labels, in order.
     """
@@ -50,6 +53,7 @@ class Problem:
     graphs: dict[int, Graph]
     reference_energies: dict[str, float]
     references_determined: bool
+    duplicates: list[tuple[int, ...]]
     digest: str
 
     @property
@@ -75,7 +79,7 @@ def prepare(recipe: Recipe, folder: Path) -> Problem:
         UsageError: an unknown backbone.
         BackboneError: its config does not fit.
     """
-    frames, split = _read_split(recipe.data, folder)
+    frames, given = _read_frames(recipe.data, folder)
     weights = {"energy": recipe.training.energy_weight, "forces": recipe.training.forces_weight}
     labels, counts = read_labels(
         frames,
@@ -83,12 +87,13 @@ def prepare(recipe: Recipe, folder: Path) -> Problem:
         recipe.data.forces_key,
         needed={label for label, weight in weights.items() if weight > 0.0},
     )
+    groups = _groups(recipe, frames)
+    split = given or _draw(recipe.data, len(frames), groups)
     species = _species(recipe, frames, split)
-    backbone = build_backbone(
-        recipe.model.backbone, {**recipe.model.config, "species": species}, seed=recipe.training.seed
-    )
-    graphs = _graphs(backbone, frames, split)
-    refuse_shared(graphs, split, [str(frame) for frame in frames])
+    backbone = _build(recipe, species)
+    graphs = _graphs(backbone, frames, sorted((*split.train, *split.validation, *split.test)))
+    remedy = "" if given else 'Or set data.split.duplicates = "group", which draws all frames of one into one set.'
+    refuse_shared(duplicate_groups(graphs), split, [str(frame) for frame in frames], remedy)
     _refuse_unlabelled(recipe.training, [labels[i] for i in split.train])
     energies = {i: e for i in split.train if (e := labels[i].energy) is not None}
     references, determined = fit_reference_energies(
@@ -104,20 +109,53 @@ def prepare(recipe: Recipe, folder: Path) -> Problem:
         graphs=graphs,
         reference_energies=references,
         references_determined=determined,
+        duplicates=groups,
         digest=_digest(frames, labels),
     )
 
 
-def _read_split(data: DataSettings, folder: Path) -> tuple[list[Frame], Split]:
-    """Read the files and say which frame serves which purpose."""
+def _read_frames(data: DataSettings, folder: Path) -> tuple[list[Frame], Split | None]:
+    """Read the files, in the order of training, validation and test if they are given by purpose."""
+
+    def read(key: str) -> list[Frame]:
+        frames = []
+        for i, file in enumerate(getattr(data, key)):
+            with within(f"data.{key}[{i}]"):
+                frames += read_frames([(file, resolve(file, folder))])
+        return frames
+
     if data.split is not None:
-        frames = read_frames([(file, resolve(file, folder)) for file in data.files])
-        return frames, draw_split(len(frames), data.split)
-    parts = [
-        read_frames([(file, resolve(file, folder)) for file in files])
-        for files in (data.train_files, data.validation_files, data.test_files)
-    ]
+        return read("files"), None
+    parts = [read(key) for key in ("train_files", "validation_files", "test_files")]
     return [frame for part in parts for frame in part], consecutive_split(*map(len, parts))
+
+
+def _groups(recipe: Recipe, frames: Sequence[Frame]) -> list[tuple[int, ...]]:
+    """Duplicates that the split is to keep together: as the model sees structures, if it knew all elements."""
+    split = recipe.data.split
+    if split is None or split.duplicates != "group":
+        return []
+    every = range(len(frames))
+    backbone = _build(recipe, recipe.model.config.get("species") or _elements(frames, every))
+    return duplicate_groups(_graphs(backbone, frames, every))
+
+
+def _draw(data: DataSettings, frames: int, groups: Sequence[Sequence[int]]) -> Split:
+    assert data.split is not None
+    with within("data.split"):
+        return draw_split(frames, data.split, groups)
+
+
+def _build(recipe: Recipe, species: Sequence[str]) -> Backbone:
+    name, config = recipe.model.backbone, {**recipe.model.config, "species": list(species)}
+    with within("model"):
+        try:
+            return build_backbone(name, config, seed=recipe.training.seed, within=trainable(config))
+        except HaloclineError:
+            raise
+        except Exception as error:  # whatever a stranger's constructor raises
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise BackboneError(f"The backbone {name!r} cannot be built from model.config: {reason}.") from error
 
 
 def _refuse_unlabelled(training: TrainingSettings, labels: Sequence[Labels]) -> None:
@@ -136,8 +174,7 @@ def _refuse_unlabelled(training: TrainingSettings, labels: Sequence[Labels]) -> 
 def _species(recipe: Recipe, frames: Sequence[Frame], split: Split) -> list[str]:
     """The model's elements: those of the recipe, else those of the training frames, by atomic number."""
     given: list[str] | None = recipe.model.config.get("species")
-    trained = sorted({int(z) for i in split.train for z in frames[i].atoms.numbers})
-    species = given or [chemical_symbols[z] for z in trained]
+    species = given or _elements(frames, split.train)
     for i in sorted((*split.train, *split.validation, *split.test)):
         strange = sorted(set(frames[i].atoms.get_chemical_symbols()) - set(species))
         if strange:
@@ -148,11 +185,18 @@ def _species(recipe: Recipe, frames: Sequence[Frame], split: Split) -> list[str]
     return list(species)
 
 
-def _graphs(backbone: Backbone, frames: Sequence[Frame], split: Split) -> dict[int, Graph]:
+def _elements(frames: Sequence[Frame], numbers: Iterable[int]) -> list[str]:
+    return [chemical_symbols[z] for z in sorted({int(z) for i in numbers for z in frames[i].atoms.numbers})]
+
+
+def _graphs(backbone: Backbone, frames: Sequence[Frame], numbers: Iterable[int]) -> dict[int, Graph]:
     """Exact graphs; each structure is searched once, so no skin is needed."""
     neighbours = NeighbourList(backbone.neighbours, skin=0.0)
-    used = sorted((*split.train, *split.validation, *split.test))
-    return {i: neighbours.graph(Structure.from_atoms(frames[i].atoms)) for i in used}
+    graphs = {}
+    for i in numbers:
+        with within(f"{frames[i]}, neighbours by {backbone.neighbours}"):
+            graphs[i] = neighbours.graph(Structure.from_atoms(frames[i].atoms))
+    return graphs
 
 
 def _digest(frames: Sequence[Frame], labels: Sequence[Labels]) -> str:

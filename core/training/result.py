@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,8 @@ _UNDETERMINED = (
     "The compositions of the training frames do not determine a reference energy for each element: only energy "
     "differences at the stoichiometry of those frames have a meaning."
 )
+
+_NOT_VALIDATED = "Nothing was validated during the fit: all frames were for training{}."
 
 
 def finish(run: Run, device: str) -> tuple[Potential, Errors | None]:
@@ -89,8 +90,12 @@ def make_card(problem: Problem, errors: Errors | None) -> dict[str, Any]:
     if errors is not None:
         card["errors"] = {name: value for name, value in _named_errors(errors).items() if value is not None}
     card["recipe"] = _reproduction(problem)
-    if not problem.references_determined:
-        card["notes"] = f"{card.get('notes', '')} {_UNDETERMINED}".strip()
+    remarks = [] if problem.references_determined else [_UNDETERMINED]
+    if not problem.split.validation:
+        unseen = " or the test at the end" if problem.split.test else "; errors on unseen structures are not known"
+        remarks.append(_NOT_VALIDATED.format(unseen))
+    if remarks:
+        card["notes"] = " ".join([card.get("notes", ""), *remarks]).strip()
     return card
 
 
@@ -113,15 +118,24 @@ def _reproduction(problem: Problem) -> dict[str, Any]:
     digests = {frame.source: frame.sha256 for frame in problem.frames}
     names = _public_names(list(digests))
     table = {name: values for name, values in problem.recipe.as_table().items() if name != "card"} | {
-        "frames": problem.split.purposes(),
+        "frames": {name: list(frames) for name, frames in problem.split.purposes().items()},
         "files_sha256": {names[source]: sha256 for source, sha256 in digests.items()},
+        **_grouped(problem),
         "versions": {"halocline": halocline.__version__, "torch": str(torch.__version__)},
     }
     table["data"] |= {
         key: [names[file] for file in table["data"][key]] for key in table["data"] if key.endswith("files")
     }
-    plain: dict[str, Any] = json.loads(json.dumps(table))
-    return plain
+    return table
+
+
+def _grouped(problem: Problem) -> dict[str, Any]:
+    """How many frames were kept together because they show the same structure."""
+    split = problem.recipe.data.split
+    if split is None or split.duplicates != "group":
+        return {}
+    groups = problem.duplicates
+    return {"duplicates": {"groups": len(groups), "frames": sum(map(len, groups)), "each_group_in_one_set": True}}
 
 
 def _public_names(sources: list[str]) -> dict[str, str]:

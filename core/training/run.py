@@ -20,6 +20,7 @@ from halocline.program import Precision
 from halocline.training.agreement import refuse_disagreement
 from halocline.training.folder import METRICS_FILE
 from halocline.training.problem import Problem
+from halocline.training.recipe import make_recipe
 from halocline.training.samples import Sample
 from halocline.training.state import STATE_FILE, TrainingState, digest, has_state, load_state, save_state
 from halocline.training.team import Team
@@ -40,8 +41,8 @@ class EpochRecord:
     Attributes:
         epoch: its number, from 1.
         loss: mean over the training steps.
-        energy_mae: meV/atom, validation; None without energies.
-        forces_mae: meV/Å, validation; None without forces.
+        energy_mae: meV/atom, validation; None without validation frames that have energies.
+        forces_mae: meV/Å, validation; None without validation frames that have forces.
         seconds: time of the epoch, validation included.
     """
 
@@ -135,8 +136,9 @@ class Run:
                 )
             return None
         state = load_state(self.state_file)
+        earlier = make_recipe(state.recipe | {"card": {}}).as_table()  # keys that are newer have their defaults
         # The card only describes: it may be improved after the fit.
-        changed = _differences("", state.recipe | {"card": {}}, self.problem.recipe.as_table() | {"card": {}})
+        changed = _differences("", earlier, self.problem.recipe.as_table() | {"card": {}})
         if changed:
             raise UsageError(
                 f"The run in {self.folder} was started with another recipe: {'; '.join(changed)}. "
@@ -180,14 +182,16 @@ class Run:
         )
         save_state(self.state_file, state)
         text = io.StringIO()
-        writer = csv.DictWriter(text, [field.name for field in fields(EpochRecord)], lineterminator="\n")
+        columns = [*(field.name for field in fields(EpochRecord)), "validation_frames"]
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(records)
+        validated = len(self.problem.split.validation)
+        writer.writerows(record | {"validation_frames": validated} for record in records)
         write_atomically(self.folder / METRICS_FILE, text.getvalue().encode())
 
 
 def _differences(key: str, before: Any, after: Any) -> list[str]:
-    """The keys whose values differ, with both values. Tuples and lists are the same to JSON."""
+    """The keys whose values differ, with both values."""
     if isinstance(before, dict) and isinstance(after, dict):
         names = sorted(before.keys() | after.keys())
         return [
@@ -195,5 +199,4 @@ def _differences(key: str, before: Any, after: Any) -> list[str]:
             for name in names
             for line in _differences(f"{key}.{name}" if key else name, before.get(name), after.get(name))
         ]
-    plain = list(after) if isinstance(after, tuple) else after
-    return [] if before == plain else [f"{key} was {before!r}, now it is {plain!r}"]
+    return [] if before == after else [f"{key} was {before!r}, now it is {after!r}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import final
@@ -26,19 +27,49 @@ class Split:
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
 
-def draw_split(frames: int, settings: SplitSettings) -> Split:
+def draw_split(frames: int, settings: SplitSettings, groups: Sequence[Sequence[int]] = ()) -> Split:
     """Draw disjoint sets at random.
 
+    Args:
+        frames: how many there are.
+        settings: how many go where.
+        groups: frames that must not be torn apart: each group goes to one set, or to none.
+
     Raises:
-        TrainingError: there are fewer frames than asked for.
+        TrainingError: there are fewer frames than asked for, or a group has no room.
     """
     wanted = settings.train + settings.validation + settings.test
     if wanted > frames:
-        raise TrainingError(f"The split asks for {wanted} frames, but the files hold {frames}.")
+        asked = f"train = {settings.train}, validation = {settings.validation}, test = {settings.test}"
+        raise TrainingError(f"The split asks for {wanted} frames, but the files hold {frames} ({asked}).")
+    if groups:
+        return _draw_grouped(frames, settings, groups)
     drawn = np.random.default_rng(settings.seed).permutation(frames)[:wanted]
     parts = np.split(drawn, [settings.test, settings.test + settings.validation])
     test, validation, train = (tuple(sorted(int(i) for i in part)) for part in parts)
     return Split(train, validation, test)
+
+
+def _draw_grouped(frames: int, settings: SplitSettings, groups: Sequence[Sequence[int]]) -> Split:
+    """Place whole groups, the largest first, each into a set drawn by the room that is left where it fits."""
+    sizes = (settings.train, settings.validation, settings.test)
+    room = np.array([*sizes, frames - sum(sizes)])  # the last are used for nothing
+    single = set(range(frames)).difference(*groups)
+    pieces = [*map(tuple, groups), *((i,) for i in sorted(single))]
+    generator = np.random.default_rng(settings.seed)
+    order = [pieces[i] for i in generator.permutation(len(pieces))]
+    parts: list[list[int]] = [[], [], [], []]
+    for piece in sorted(order, key=len, reverse=True):  # which keeps the drawn order among equals
+        fits = np.where(room >= len(piece), room, 0)
+        if not fits.any():
+            raise TrainingError(
+                f"{len(piece)} frames show the same structure, and no set of data.split has room for all of them. "
+                "Change the numbers of frames, so that some are used for nothing, or try another data.split.seed."
+            )
+        chosen = int(generator.choice(len(parts), p=fits / fits.sum()))
+        parts[chosen] += piece
+        room[chosen] -= len(piece)
+    return Split(*(tuple(sorted(part)) for part in parts[:3]))
 
 
 def consecutive_split(train: int, validation: int, test: int) -> Split:

@@ -34,7 +34,9 @@ class Validation:
         self._mine = deal([sample.cost for sample in samples], team.size)[team.rank]
 
     def measure(self, backbone: Backbone) -> Errors:
-        """Errors over all frames, the same on every rank."""
+        """Errors over all frames, the same on every rank; of no frames, none."""
+        if not self._samples:
+            return Errors(frames=0)
         device = self._samples[0].forces.device
         sizes = [len(sample.forces) for sample in self._samples]
         results = [torch.zeros(1 + 3 * size, dtype=torch.float64, device=device) for size in sizes]

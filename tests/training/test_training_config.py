@@ -24,8 +24,8 @@ from halocline.training.split import draw_split
         ("warmup_steps = 3", "energy_weight = 0\nforces_weight = 0", "training.energy_weight must be positive"),
         ('files = ["argon.extxyz"]', 'files = "argon.extxyz"', "data.files must be a list"),
         ('files = ["argon.extxyz"]', "files = [1]", "data.files"),
-        ('files = ["argon.extxyz"]', 'train_files = ["argon.extxyz"]', "either files"),
-        ("validation = 2", "validation = 0", "frames to train and to validate"),
+        ('files = ["argon.extxyz"]', 'train_files = ["argon.extxyz"]', "either data.files"),
+        ("validation = 2", "validation = -1", "data.split.validation must be at least 0"),
         ("[data]", "[data", "is not TOML"),
     ],
 )

@@ -92,7 +92,7 @@ def test_validation_errors_are_those_of_the_average(folder, argon):
 def test_metrics_have_one_line_for_each_epoch(folder):
     run = train(folder / "recipe.toml")
     lines = (folder / "run" / "metrics.csv").read_text().splitlines()
-    assert lines[0] == "epoch,loss,energy_mae,forces_mae,seconds"
+    assert lines[0] == "epoch,loss,energy_mae,forces_mae,seconds,validation_frames"
     assert [line.split(",")[0] for line in lines[1:]] == ["1", "2", "3", "4"]
     assert float(lines[-1].split(",")[1]) == run.history[-1].loss
 

@@ -42,8 +42,11 @@ class SchNetConfig:
         unknown = [s for s in self.species if not 0 < atomic_numbers.get(s, 0) < EMBEDDING_ROWS]
         if unknown or not self.species:
             raise BackboneError(f"SchNet needs species as chemical symbols up to Es, not {list(self.species)}.")
-        if min(self.features, self.layers, self.nearest_count) < 1 or self.features % 2 or self.gaussians < 2:
-            raise BackboneError("SchNet needs an even number of features, two Gaussians and one layer at least.")
+        for name, least in (("features", 2), ("gaussians", 2), ("layers", 1), ("nearest_count", 1)):
+            if getattr(self, name) < least:
+                raise BackboneError(f"SchNet's {name} must be at least {least}, not {getattr(self, name)}.")
+        if self.features % 2:
+            raise BackboneError(f"SchNet's features must be an even number, not {self.features}.")
         if self.neighbours not in ("radius", "nearest"):
             raise BackboneError(f"SchNet's neighbours are 'radius' or 'nearest', not {self.neighbours!r}.")
 
