@@ -15,6 +15,7 @@ from halocline.backends.ipu.interpreter import VARIABLE, Interpreter
 from halocline.backends.ipu.process import RunnerProcess
 from halocline.backends.ipu.program_file import IpuProgram
 from halocline.backends.ipu.translate import from_lowered
+from halocline.durations import announced
 from halocline.errors import UsageError, unknown_name
 from halocline.executor import Capabilities, Diagnosis, Executor, Session
 from halocline.lowering import flatten, lower
@@ -99,9 +100,10 @@ def compile_program(program: Program, capacity: Capacity) -> IpuProgram:
     Raises:
         LoweringError: it cannot be lowered, or PopTorch would refuse it or compute something else.
     """
-    compiled = from_lowered(lower(program, capacity=capacity), dict(program.backbone.named_parameters()))
-    require_conformance(compiled)
-    return compiled
+    with announced(f"Lowering {program.backbone.name!r} for IPUs (room for {capacity.levels[-1]} atoms)"):
+        compiled = from_lowered(lower(program, capacity=capacity), dict(program.backbone.named_parameters()))
+        require_conformance(compiled)
+        return compiled
 
 
 @final

@@ -7,6 +7,7 @@ from typing import final
 
 from halocline.aggregation import Form
 from halocline.backends.onnx.packages import require
+from halocline.durations import announced
 from halocline.exporter import Exporter
 from halocline.files import replacement
 from halocline.lowering import Manifest, lower_structure
@@ -33,7 +34,8 @@ class OnnxExporter(Exporter):
         from halocline.backends.onnx.model_file import open_model
 
         program = Program.freeze(potential.backbone, precision, Form.TABLE)
-        lowered = lower_structure(program, potential.reference_energies)
-        with replacement(path) as temporary:
+        what = f"Translating {potential.backbone.name!r} to ONNX ({precision})"
+        with announced(what), replacement(path) as temporary:
+            lowered = lower_structure(program, potential.reference_energies)
             temporary.write_bytes(to_onnx(lowered).SerializeToString())
             return open_model(temporary).manifest

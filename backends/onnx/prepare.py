@@ -14,6 +14,7 @@ from halocline.backends.onnx.reproduction import require_reproduction
 from halocline.backends.onnx.session import OnnxSession
 from halocline.backends.onnx.stages import OnnxStage
 from halocline.backends.onnx.target import Target
+from halocline.durations import announced
 from halocline.lowering import Lowered, flatten, lower, lower_stage
 from halocline.lowering.example import example_inputs
 from halocline.lowering.stage_example import stage_inputs
@@ -27,7 +28,8 @@ _WRITTEN: Final = "out."
 def prepare_program(program: Program, target: Target, threads: int) -> OnnxSession:
     """Prepare a whole program; raises as `OnnxExecutor.prepare` does."""
     example = example_inputs(program.backbone, program.form, program.precision)
-    return OnnxSession(_compile(lower(program), flatten(example), target, threads))
+    with announced(f"Compiling {program.backbone.name!r} for ONNX Runtime ({program.precision})"):
+        return OnnxSession(_compile(lower(program), flatten(example), target, threads))
 
 
 def prepare_stage(program: Program, name: str, target: Target, threads: int) -> OnnxStage:

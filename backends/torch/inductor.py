@@ -16,6 +16,7 @@ from halocline.backends.torch.compiler import (
     torch_warns_itself,
 )
 from halocline.backends.torch.graph import compilable
+from halocline.durations import announced
 from halocline.lowering import Lowered, Manifest
 
 
@@ -48,7 +49,9 @@ def compile_now(lowered: Lowered, device: str) -> Callable[..., Sequence[Tensor]
             outputs = graph(*inputs) if empty else compiled(*inputs)
         return outputs
 
-    with torch_warns_itself():
+    manifest = lowered.manifest
+    what = f"Compiling {manifest.backbone!r} with Inductor ({manifest.precision}, {device})"
+    with announced(what), torch_warns_itself():  # torch compiles at the first call
         require_agreement(lowered, run, device)
     return run
 

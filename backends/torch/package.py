@@ -25,6 +25,7 @@ from halocline.backends.torch.compiler import (
 )
 from halocline.backends.torch.graph import compilable
 from halocline.backends.torch.samples import samples
+from halocline.durations import announced
 from halocline.errors import ArtefactError
 from halocline.lowering import Lowered, Manifest
 from halocline.program import Program
@@ -100,7 +101,8 @@ def build_package(lowered: Lowered, device: str, path: Path) -> None:
         {place: torch.export.Dim.DYNAMIC for place, size in enumerate(value.shape) if isinstance(size, str)}
         for value in manifest.inputs
     )
-    with free_sizes(), torch_warns_itself():
+    what = f"Compiling {manifest.backbone!r} with AOTInductor ({manifest.kind}, {manifest.precision}, {device})"
+    with announced(what), free_sizes(), torch_warns_itself():
         try:
             exported = torch.export.export(
                 compilable(lowered, device),

@@ -40,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     handler.setFormatter(HarmlessFormatter("halocline: %(message)s"))
     logging.basicConfig(handlers=[handler])
     logging.getLogger("halocline").setLevel(logging.DEBUG if debug else logging.WARNING)
+    logging.getLogger("halocline.durations").setLevel(logging.INFO)  # what takes long says so
     try:
         with terminated_on_sigterm():
             status = _dispatch(arguments, ours=argv is None)
