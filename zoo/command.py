@@ -12,7 +12,7 @@ from halocline.cli.output import emit, emit_json, progress, say
 from halocline.cli.tables import facts, table
 from halocline.zoo import audit
 from halocline.zoo.cache import digest
-from halocline.zoo.entry import Entry, Foreign, Pinned
+from halocline.zoo.entry import Entry, Foreign, Imported, Pinned
 from halocline.zoo.shown import shown
 from halocline.zoo.store import Zoo
 
@@ -40,6 +40,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     addition.add_argument("source", type=Path, metavar="PATH", help="a folder of MatGL or a file of MatterSim")
     addition.add_argument("--name", required=True, help="what to call it")
     addition.set_defaults(run=_import)
+    own = verbs.add_parser("add", help="find a checkpoint of yours by a name")
+    own.add_argument("source", type=Path, metavar="FILE", help="a checkpoint, such as `halocline train` writes")
+    own.add_argument("--name", help="what to call it [as its card does, or the file]")
+    own.add_argument("--replace", action="store_true", help="in the place of an earlier one of yours")
+    own.set_defaults(run=_add)
     _add_audit(verbs)
     _add_verb(verbs, "path", "print where a model lies, after fetching it if need be").set_defaults(run=_path)
 
@@ -65,7 +70,7 @@ def _list(arguments: argparse.Namespace) -> int:
         return 0
     rows = [
         (
-            model["name"] + (" (default)" if model["default"] else ""),
+            model["name"] + (" (default)" if model["default"] else " (yours)" if model["own"] else ""),
             model["backbone"],
             _species(model["species"]),
             f"{model['size'] / 1e6:.3f} MB",
@@ -122,6 +127,13 @@ def _import(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _add(arguments: argparse.Namespace) -> int:
+    path = Zoo().add_checkpoint(arguments.source, arguments.name, replace=arguments.replace)
+    say(f"{path.stem}: verified and copied; use it with -m {path.stem}")
+    emit(str(path))
+    return 0
+
+
 def _verify(arguments: argparse.Namespace) -> int:
     zoo = Zoo()
     path = zoo.verify(arguments.name)
@@ -138,6 +150,7 @@ def _describe(zoo: Zoo, entry: Entry) -> dict[str, Any]:
     return {
         "name": entry.name,
         "default": entry.name == zoo.default,
+        "own": isinstance(entry.origin, Imported),
         "summary": entry.summary,
         "backbone": entry.backbone,
         "species": list(entry.species),

@@ -61,12 +61,29 @@ def store(model: ForeignModel, card: dict[str, Any], path: Path, check: Callable
         HaloclineError: the model cannot be converted, or is not what it must be.
         OSError: the result cannot be written.
     """
-    from halocline.model.load import build_potential, load  # here, because they import torch
+    from halocline.model.load import build_potential  # here, because they import torch
     from halocline.model.potential import Potential
 
     potential = build_potential(_convert(model))
+    keep(Potential(potential.backbone, potential.reference_energies, card).save, path, check)
+
+
+def keep(write: Callable[[Path], None], path: Path, check: Callable[[Potential], None]) -> None:
+    """Keep a checkpoint with its digest, or leave everything as it is.
+
+    Args:
+        write: writes the checkpoint to the path that it is given.
+        path: of the result, in a folder that exists.
+        check: called with the potential as it comes from the result; whatever it raises ends the attempt.
+
+    Raises:
+        HaloclineError: what was written is no checkpoint that can be loaded.
+        OSError: the result cannot be written.
+    """
+    from halocline.model.load import load  # here, because it imports torch
+
     with replacement(path, MODEL_MODE) as temporary:
-        Potential(potential.backbone, potential.reference_energies, card).save(temporary)
+        write(temporary)
         check(load(temporary))
         seal(temporary, path)
 

@@ -1,17 +1,19 @@
-"""Models that a user converts from files of their own; the zoo finds them by the names that they were given."""
+"""Models that users bring, as checkpoints or in files of other packages; the zoo finds them by their new names."""
 
 from __future__ import annotations
 
 import functools
 import logging
+import os
+import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from halocline.cache import cache_folder, find_cache
 from halocline.checkpoint import read_header
-from halocline.errors import CheckpointError
+from halocline.errors import CheckpointError, UsageError
 from halocline.ownership import require_trusted
-from halocline.zoo.conversion import format_of, read, store
+from halocline.zoo.conversion import format_of, keep, read, store
 from halocline.zoo.entry import Entry, Imported
 from halocline.zoo.fetch import locked
 
@@ -65,22 +67,23 @@ def _files(folder: Path) -> list[Path]:
 def imported_entry(name: str) -> Entry:
     """What is known of an imported model; of one that cannot be read, that much."""
     path = imported_path(name)
+    card: dict[str, Any]
     try:
         header = read_header(path)
     except CheckpointError:
-        summary, backbone, symbols = "Damaged; import it again.", _NOT_STATED, []
+        backbone, symbols, card = _NOT_STATED, [], {"summary": "Damaged; import or add it again."}
     else:
-        summary = header.card.get("summary", _NOT_STATED)
-        backbone, symbols = header.backbone, list(header.reference_energies)
+        backbone, symbols, card = header.backbone, list(header.reference_energies), header.card
+    licence = card.get("licence", {})
     return Entry(
         name=name,
-        summary=summary,
+        summary=card.get("summary", _NOT_STATED),
         backbone=backbone,
         species=tuple(symbols),
         address=str(path),
         origin=Imported(path),
-        licences={"code": _NOT_STATED, "weights": _NOT_STATED},
-        citation=(),
+        licences={key: str(licence.get(key, _NOT_STATED)) for key in ("code", "weights")},
+        citation=tuple(card.get("citation", ())),
     )
 
 
@@ -105,6 +108,29 @@ def import_model(source: Path, name: str) -> Path:
     }
     with locked(target, name, sum(tensor.nbytes for tensor in model.tensors.values())):
         store(model, card, target, _unchecked)
+    return target
+
+
+def add_checkpoint(source: Path, name: str, *, replace: bool) -> Path:
+    """Keep a checkpoint under a name, as it is to the byte.
+
+    Args:
+        source: its file.
+        name: by which the zoo finds it.
+        replace: whether an earlier model of this name may go.
+
+    Raises:
+        UsageError: there is a model of this name.
+        HaloclineError: it is no checkpoint, is damaged, cannot be loaded, or cannot be stored.
+    """
+    from halocline.model.load import load  # here, because it imports torch
+
+    load(source.absolute())  # so that a bare name is no name of the zoo
+    target = imported_path(name)
+    with locked(target, name, source.stat().st_size):
+        if os.path.lexists(target) and not replace:
+            raise UsageError(f"There is a model {name} of yours; choose another --name, or say --replace.")
+        keep(functools.partial(shutil.copyfile, source), target, _unchecked)
     return target
 
 

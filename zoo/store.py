@@ -6,14 +6,24 @@ from pathlib import Path
 from typing import final
 from urllib.parse import urlsplit
 
+from halocline.checkpoint import read_header
 from halocline.errors import UsageError, ZooError, unknown_name
 from halocline.zoo.below import folder_with
-from halocline.zoo.cache import cached_path, check_file, digest, file_name, find_cached, is_pinned, shared_path
+from halocline.zoo.cache import (
+    cached_path,
+    check_file,
+    digest,
+    file_name,
+    find_cached,
+    is_file,
+    is_pinned,
+    shared_path,
+)
 from halocline.zoo.converted import Say, check_converted, find_converted, pull_converted
 from halocline.zoo.download import Progress
 from halocline.zoo.entry import Entry, Foreign, Imported, Pinned
 from halocline.zoo.fetch import fetch
-from halocline.zoo.imported import import_model, imported_entry, imported_names
+from halocline.zoo.imported import add_checkpoint, import_model, imported_entry, imported_names
 from halocline.zoo.index import SHIPPED_INDEX, read_index
 from halocline.zoo.rules import check_name
 from halocline.zoo.sealed import check_sealed
@@ -117,13 +127,35 @@ class Zoo:
             UsageError: the name is not free, or cannot be one.
             HaloclineError: the model cannot be converted or stored.
         """
+        self._require_free(name)
+        return import_model(path, name)
+
+    def add_checkpoint(self, path: Path, name: str | None = None, *, replace: bool = False) -> Path:
+        """Keep a checkpoint of the user's own, so that its name finds it.
+
+        Args:
+            path: of the file, which is copied.
+            name: none of the index; by default the one on the model's card, or that of the file.
+            replace: whether an earlier model of the user with this name may go.
+
+        Raises:
+            UsageError: the name is not free, or cannot be one.
+            HaloclineError: the file is no checkpoint, is damaged, or cannot be stored.
+        """
+        if not is_file(path):  # a pipe, say
+            raise ZooError(f"There is no file {path}.")
+        if name is None:
+            name = read_header(path).card.get("name") or path.stem
+        self._require_free(name)
+        return add_checkpoint(path, name, replace=replace)
+
+    def _require_free(self, name: str) -> None:
         if name in self._index.entries:
-            raise UsageError(f"{name} is a model of the zoo; import yours under another name.")
+            raise UsageError(f"{name} is a model of the zoo; keep yours under another name, with --name.")
         try:
             check_name(name)
         except ZooError as error:
-            raise UsageError(str(error)) from error
-        return import_model(path, name)
+            raise UsageError(f"{str(error).rstrip('.')}, with --name.") from error
 
     def verify(self, name: str) -> Path:
         """Compare a model on this machine with its digest: that in the index, or that of when it was stored.
@@ -205,7 +237,8 @@ def _last_part(source: Local | Remote | Shipped) -> str:
 def _remedy(entry: Entry) -> str:
     match entry.origin:
         case Imported():
-            return f"halocline zoo import PATH --name {entry.name}"
+            name = entry.name
+            return f"halocline zoo import PATH --name {name}, or halocline zoo add FILE --name {name} --replace"
         case Pinned(source=Shipped()):
             return "install Halocline anew"
         case _:
