@@ -2,10 +2,9 @@
 
 Torch carries switches that change what its operations compute, and they reach into every call: inference mode and
 ``no_grad`` take derivatives away, autocast and hooks on saved tensors round, a default device moves tensors,
-transforms and function modes do as they like. They belong to the thread of the host, and are put back as they
+transforms, tracers and modes do as they like. They belong to the thread of the host, and are put back as they
 were, also after an error. What they leave behind in a tensor stays there, so tensors that were made in inference
-mode are copied. Leave to round products of float32 to TF32 or bfloat16 belongs to the whole process, and yet is
-taken away while an evaluation runs: on an H100 it made errors of forces thirty times what float32 is allowed.
+mode are copied. Those of the whole process that change numbers are taken away as well: see `neutral_process`.
 
 Two other switches of the process are left alone, because other threads of the host rely on them:
 the default dtype, which neither Halocline nor any stage reads, as the conformance suite checks; and the choice of
@@ -18,11 +17,17 @@ import functools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any, ClassVar, Final, ParamSpec, TypeVar, final
+from typing import Any, ClassVar, Final, ParamSpec, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx, nn
+from torch._C._dynamo import eval_frame as _compiler
 from torch.overrides import _pop_mode, _push_mode
+from torch.utils._python_dispatch import _disable_current_modes
+
+from halocline import forks
+from halocline.errors import UsageError
+from halocline.neutral_process import neutral_process
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,69 +36,14 @@ R = TypeVar("R")
 _AUTOCAST = ("cpu", "cuda")
 
 
-@final
-class _ExactProducts:
-    """Products of float32 matrices computed in float32, by all threads that ask for it.
+#: How modules are called while nothing traces them.
+_CALL: Final = nn.Module.__call__
 
-    The first of them to come takes away what the host allows, and the last to go gives it back.
-    """
+#: Of each thread: whether it is in the evaluation context. Modes that it meets there are our own.
+_thread: Final = threading.local()
 
-    def __init__(self) -> None:
-        self._lock, self._holders = threading.Lock(), 0
-        self._general: str | None = None
-        self._allowed = ("", "")
-
-    @property
-    def needed(self) -> bool:
-        """Whether products may be rounded now, or are exact only until another thread goes."""
-        # torch's own names for this take ten times as long, and it is asked at every evaluation.
-        get = torch._C._get_fp32_precision_getter
-        return bool(self._holders) or get("cuda", "matmul") not in _EXACT or get("mkldnn", "matmul") not in _EXACT
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Within this block no product is rounded."""
-        with self._lock:
-            if not self._holders:
-                self._general, self._allowed = _general(), _allowed()
-                torch.set_float32_matmul_precision("highest")
-            self._holders += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._holders -= 1
-                if not self._holders:
-                    if self._general is not None:
-                        torch.set_float32_matmul_precision(self._general)
-                    # What the one switch for both does not say.
-                    for products, before, now in zip(_products(), self._allowed, _allowed(), strict=True):
-                        if before != now:
-                            products.fp32_precision = before
-
-
-def _products() -> tuple[Any, Any]:
-    """Torch's switches of products on GPUs and on CPUs."""
-    return torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-
-
-def _general() -> str | None:
-    """Torch's older switch, for both; None where the newer ones contradict it, which torch calls an error."""
-    try:
-        return torch.get_float32_matmul_precision()
-    except RuntimeError:
-        return None
-
-
-def _allowed() -> tuple[str, str]:
-    gpu, cpu = _products()
-    return gpu.fp32_precision, cpu.fp32_precision
-
-
-#: Values of those switches that allow no rounding.
-_EXACT: Final = frozenset(("none", "ieee"))
-
-_exact_products: Final = _ExactProducts()
+#: Neither a function nor what it calls is compiled.
+_UNCOMPILED: Final = _compiler._FrameExecStrategy(_compiler._FrameAction.SKIP, _compiler._FrameAction.SKIP)
 
 
 @contextmanager
@@ -107,14 +57,19 @@ def evaluation_context() -> Iterator[None]:
         ...     torch.ones(1).is_inference()
         False
     """
-    leaving = _ways_out()
-    if not leaving:
-        yield
-        return
-    with ExitStack() as stack:
-        for way in leaving:
-            stack.enter_context(way)
-        yield
+    nested = getattr(_thread, "nested", False)
+    leaving = _ways_out(nested)
+    _thread.nested = True
+    try:
+        if not leaving:
+            yield
+            return
+        with ExitStack() as stack:
+            for way in leaving:
+                stack.enter_context(way)
+            yield
+    finally:
+        _thread.nested = nested
 
 
 def in_evaluation_context(function: Callable[P, R]) -> Callable[P, R]:
@@ -125,6 +80,10 @@ def in_evaluation_context(function: Callable[P, R]) -> Callable[P, R]:
         with evaluation_context():
             return function(*args, **kwargs)
 
+    # torch.compile leaves the function to Python, with all that it calls, rather than compile the host's
+    # evaluations into its own graph. Its decorator for this would import the compiler, for seconds.
+    wrapped._torchdynamo_disable = True  # type: ignore[attr-defined]
+    _compiler.set_code_exec_strategy(wrapped.__code__, _UNCOMPILED)  # type: ignore[attr-defined]
     return wrapped
 
 
@@ -150,9 +109,19 @@ def usable(tensor: Tensor) -> Tensor:
     return tensor.clone() if tensor.is_inference() else tensor
 
 
-def _ways_out() -> list[AbstractContextManager[Any]]:
-    """How to leave each of the host's contexts that is in force; most often there is none."""
+def _ways_out(nested: bool) -> list[AbstractContextManager[Any]]:
+    """How to leave each of the host's contexts that is in force; most often there is none.
+
+    Args:
+        nested: the evaluation context was entered before, so that modes and tracers may be our own.
+    """
     ways: list[AbstractContextManager[Any]] = []
+    if not nested:
+        _refuse_symbolic_tracing()
+        if torch._C._len_torch_dispatch_stack():
+            ways.append(_disable_current_modes())
+    if torch._C._get_tracing_state() is not None:
+        ways.append(_no_tracing())
     if torch.is_inference_mode_enabled():
         ways.append(torch.inference_mode(False))
     if not torch.is_grad_enabled():
@@ -166,8 +135,10 @@ def _ways_out() -> list[AbstractContextManager[Any]]:
         ways.append(_no_transforms())
     if torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
         ways.append(_no_hooks())
-    if _exact_products.needed:
-        ways.append(_exact_products.held())
+    if forks.forked and torch.get_num_threads() > 1:
+        ways.append(_one_thread())
+    if neutral_process.needed:
+        ways.append(neutral_process.held())
     return ways
 
 
@@ -179,6 +150,48 @@ def _no_function_modes() -> Iterator[None]:
     finally:
         for mode in reversed(modes):
             _push_mode(mode)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """OpenMP's threads are not in a fork, and whoever gives them work waits for ever."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _refuse_symbolic_tracing() -> None:
+    """``torch.fx`` replaces the call of every module in the process, and would make a node of each of ours.
+
+    Raises:
+        UsageError: it is doing so.
+    """
+    call: Any = nn.Module.__call__
+    if call is _CALL:
+        return
+    from torch.fx.experimental.proxy_tensor import PythonKeyTracer
+
+    tracers = [cell.cell_contents for cell in call.__closure__ or () if isinstance(cell.cell_contents, fx.Tracer)]
+    if any(not isinstance(tracer, PythonKeyTracer) for tracer in tracers):  # which only listens to operations
+        raise UsageError(
+            "A model cannot be evaluated while torch.fx traces modules symbolically; evaluate it before, and let "
+            "the traced module use the result."
+        )
+
+
+@contextmanager
+def _no_tracing() -> Iterator[None]:
+    """Step out of ``torch.jit.trace``."""
+    state = torch._C._get_tracing_state()
+    leave: Callable[[object], None] = torch._C._set_tracing_state  # type: ignore[attr-defined]
+    leave(None)
+    try:
+        yield
+    finally:
+        leave(state)
 
 
 def _no_transforms() -> AbstractContextManager[Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -157,3 +159,31 @@ def test_what_has_been_evaluated_is_pickled_without_it(backend, structures):
     again = pickle.loads(pickle.dumps(calculator))
     again.reset()
     assert again.get_potential_energy(structures[0]) == energy
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_fork_evaluates_while_its_parent_did():
+    """The lock is another thread's, which is not in the fork; nor are the threads of OpenMP."""
+    atoms, potential = random_structure(4, pbc=True, atoms=200), network()
+    expected = numbers(potential(atoms, device="cpu"))
+    held, go_on = threading.Event(), threading.Event()
+
+    def hold():
+        with potential._making, potential._kept_evaluator("torch", "float32", "cpu", "none", "auto", None)._turn:
+            held.set()
+            assert go_on.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(60)
+    child = os.fork()
+    if not child:
+        signal.alarm(60)  # a fork that waits for ever is killed
+        forces = potential(atoms, device="cpu").forces
+        os._exit(not np.allclose(forces, np.frombuffer(expected[1600:6400]).reshape(200, 3), atol=1e-5))
+    _, status = os.waitpid(child, 0)
+    go_on.set()
+    thread.join()
+    assert status == 0
+    assert numbers(potential(atoms, device="cpu")) == expected

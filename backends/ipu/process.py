@@ -88,7 +88,7 @@ class RunnerProcess:
         assert self._process.stdout is not None
         self._requests, self._replies = self._process.stdin.fileno(), self._process.stdout.fileno()
         os.set_blocking(self._requests, False)
-        self.close = weakref.finalize(self, _close, self._process, self._printed)
+        self.close = weakref.finalize(self, _close, self._process, self._printed, os.getpid())
         ready = self._receive(time.monotonic() + START)[0]
         self.versions: dict[str, str] = ready["versions"]
         self.inputs = tuple(str(each["name"]) for each in ready["inputs"])
@@ -176,8 +176,10 @@ class RunnerProcess:
         )
 
 
-def _close(process: subprocess.Popen[bytes], printed: IO[bytes]) -> None:
+def _close(process: subprocess.Popen[bytes], printed: IO[bytes], owner: int) -> None:
     """Let the process end by itself, so that it gives its IPUs back; kill it if it does not."""
+    if os.getpid() != owner:
+        return  # a fork of the host, whose process this is not
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             pipe.close()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from halocline.context import InContext
+from halocline.forks import lock
 from halocline.graph import Structure
 from halocline.model.result import Result
 
@@ -43,8 +44,7 @@ class Evaluator(InContext, ABC):
     def __new__(cls, *_: Any, **__: Any) -> Self:
         """Here rather than in ``__init__``, which subclasses need not call."""
         self = super().__new__(cls)
-        # One thread may come in twice, from a signal handler; it would wait for itself.
-        self._turn = threading.RLock()
+        self._turn = lock()
         return self
 
     @abstractmethod

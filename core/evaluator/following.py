@@ -7,9 +7,10 @@ keeps the potential and its calculators, and must never be told the numbers of b
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from itertools import chain
-from typing import Any, Self, final
+from typing import Any, Final, Self, final
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,9 @@ _OF_ALL_MODULES = frozenset(vars(nn.Module()))
 
 #: Those of them that hold what a module computes with.
 _CONTENTS = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks")
+
+#: Evaluators of processes that this one is a fork of. They are kept: to collect one might end what its owner uses.
+_of_parents: Final[list[Evaluator | None]] = []
 
 
 @final
@@ -44,6 +48,7 @@ class FollowingEvaluator(Evaluator):
         # Taken first, and again with each evaluator: a change in between is seen at the next structure.
         self._state = BackboneState.of(backbone)
         self._evaluator: Evaluator | None = make()
+        self._process = os.getpid()
         self.restarted = self._evaluator.restarted
 
     @property
@@ -53,6 +58,8 @@ class FollowingEvaluator(Evaluator):
 
     def evaluate(self, structure: Structure) -> Result:
         """See `Evaluator.evaluate`."""
+        if os.getpid() != self._process:
+            self._leave_to_parent()
         if not self.is_current:
             _logger.info("The weights of %r have changed; their evaluator is made anew.", self._backbone.name)
             self.close()
@@ -63,9 +70,16 @@ class FollowingEvaluator(Evaluator):
 
     def close(self) -> None:
         """See `Evaluator.close`."""
+        if os.getpid() != self._process:
+            self._leave_to_parent()
         evaluator, self._evaluator = self._evaluator, None
         if evaluator is not None:
             evaluator.close()
+
+    def _leave_to_parent(self) -> None:
+        """In a fork: what was made before has the processes, thread pools and devices of the process before."""
+        _of_parents.append(self._evaluator)
+        self._evaluator, self._process = None, os.getpid()
 
 
 @final

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, final
@@ -13,6 +12,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from halocline.errors import UsageError
 from halocline.evaluator.following import BackboneState
+from halocline.forks import lock
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -46,7 +46,7 @@ class HaloclineCalculator(Calculator):
 
     def __init__(self, potential: Potential, options: dict[str, str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._in_use = threading.RLock()
+        self._in_use = lock()
         self.potential = potential
         self.options = options
         self.outside: tuple[Outside, ...] = ()
@@ -136,7 +136,7 @@ class HaloclineCalculator(Calculator):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Begin without an evaluator."""
-        vars(self).update(state, _evaluator=None, _in_use=threading.RLock())
+        vars(self).update(state, _evaluator=None, _in_use=lock())
         self._copied_with = BackboneState.of(self.potential.backbone)
 
     def _is_current(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import logging
 import os
@@ -10,7 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast, final
+from typing import TYPE_CHECKING, Any, Final, Self, cast, final
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from halocline.checkpoint import Checkpoint, save_checkpoint
 from halocline.context import in_evaluation_context
 from halocline.errors import BackboneError, NotFiniteError, UnknownElementError, UsageError
 from halocline.evaluator import Evaluator, FollowingEvaluator, LocalEvaluator
+from halocline.forks import lock
 from halocline.graph import Radius, Structure
 from halocline.model.applicability import Applicability
 from halocline.model.backbone import Backbone
@@ -69,7 +71,7 @@ class Potential:
     )
     _applicability: Applicability = field(init=False, repr=False, compare=False)
     _said: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
-    _making: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False, compare=False)
+    _making: threading.RLock = field(default_factory=lock, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if len(set(self.backbone.species)) < len(self.backbone.species):
@@ -86,6 +88,13 @@ class Potential:
         """Copies and pickles are models alone; compiled programs and processes are made anew."""
         return Potential, (self.backbone, self.reference_energies, self.card)
 
+    @in_evaluation_context
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Weights are copied as they are, whatever the host does to tensors meanwhile."""
+        kind, contents = self.__reduce__()
+        copied: Self = kind(*copy.deepcopy(contents, memo))
+        return copied
+
     @property
     def species(self) -> tuple[str, ...]:
         """Chemical symbols that the model knows."""
@@ -97,6 +106,7 @@ class Potential:
         rule = self.backbone.neighbours
         return rule.cutoff if isinstance(rule, Radius) else None
 
+    @in_evaluation_context
     def __call__(
         self,
         atoms: Atoms,

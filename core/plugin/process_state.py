@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from halocline.forks import lock
 from halocline.plugin.switches import SWITCHES, Switch
 
 #: Held by whoever changes the state of the process and puts it back: two at once would put back each other's.
-one_at_a_time: Final = threading.RLock()
+one_at_a_time: Final = lock()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Self, final
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 
 from halocline.aggregation import Form
 from halocline.context import in_evaluation_context
@@ -48,8 +49,14 @@ class Program:
         """Copy the backbone and cast it; the original stays as it is.
 
         Raises:
-            BackboneError: a stage cannot work in this form, or needs something no evaluator provides yet.
+            BackboneError: a stage cannot work in this form, or needs something no evaluator provides yet; or
+                weights have no values.
         """
+        for name, tensor in backbone.state_dict(keep_vars=True).items():
+            if tensor.is_meta or isinstance(tensor, FakeTensor):
+                raise BackboneError(
+                    f"{name!r} of {backbone.name!r} has a shape and no values (device meta): load its weights."
+                )
         for name, stage in backbone.stages():
             if form not in stage.spec.forms:
                 raise BackboneError(f"Stage {name!r} of {backbone.name!r} cannot work on the form {form.value!r}.")

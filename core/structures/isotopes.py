@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 from ase.data import atomic_masses, atomic_numbers, chemical_symbols
+
+from halocline.forks import lock
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 MASSES = {"D": 2.01410178, "T": 3.01604928}
 #: The last two elements stand for them while a reader works, which knows only what is in ASE's table.
 _STAND_INS = {"D": 118, "T": 117}
-_LOCK = threading.Lock()
+_LOCK = lock()
 
 
 @contextmanager

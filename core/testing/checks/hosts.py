@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from halocline.context import evaluation_context
 from halocline.model.build import build_with_seed
 from halocline.program import Precision
 from halocline.testing.comparison import require_agreement
@@ -30,5 +31,6 @@ def check_host_contexts(subject: Subject) -> None:
 def _rebuilt(subject: Subject) -> Subject:
     """The same model, built anew."""
     backbone = build_with_seed(type(subject.backbone), subject.backbone.config)
-    backbone.load_state_dict(subject.backbone.state_dict())
+    with evaluation_context():
+        backbone.load_state_dict(subject.backbone.state_dict())
     return Subject(backbone)
