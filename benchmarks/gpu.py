@@ -36,10 +36,10 @@ from halocline.bench.memory import peak_memory
 from halocline.bench.structures import Motion, disordered_box
 from halocline.dynamics import Output, Settings, run_dynamics
 from halocline.errors import HaloclineError
+from halocline.evaluator.result import Result
 from halocline.model.build import build_backbone
-from halocline.model.potential import Potential
-from halocline.model.result import Result
 from halocline.plugin import registry
+from halocline.potential.potential import Potential
 from halocline.spec import Spec
 from halocline.testing import check_executor
 from halocline.testing.hosts import HOSTS, Host

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from halocline.model.load import build_potential
-from halocline.model.potential import Potential
 from halocline.plugin import registry
+from halocline.potential.load import build_potential
+from halocline.potential.potential import Potential
 from halocline.zoo.foreign import read_matgl
 
 

@@ -21,7 +21,7 @@ from ase.io import read
 from m3gnet_converted import converted
 from numpy.typing import NDArray
 
-from halocline.model.potential import Potential
+from halocline.potential.potential import Potential
 
 #: CCSD(T) energies and forces of ethanol are in kcal/mol.
 KCAL = units.kcal / units.mol

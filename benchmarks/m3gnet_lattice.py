@@ -20,7 +20,7 @@ from oracles.m3gnet.lattice_table import Row, read_table
 
 from halocline.dynamics.relaxation import Goal, relax
 from halocline.dynamics.sample import static_pressure
-from halocline.model.calculator import HaloclineCalculator
+from halocline.potential.calculator import HaloclineCalculator
 
 #: Å, a deviation that is named.
 BOUND = 1e-3

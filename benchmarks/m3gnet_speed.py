@@ -27,9 +27,9 @@ from m3gnet_shares import KINDS, prepared, shares
 
 from halocline.bench.structures import Motion, repeated
 from halocline.graph import Structure
-from halocline.model.potential import Potential
+from halocline.memory.live_bytes import peak_bytes
+from halocline.potential.potential import Potential
 from halocline.program import energies_and_gradients
-from halocline.program.live_bytes import peak_bytes
 
 #: Steps before the clock counts.
 WARM_UP = 2

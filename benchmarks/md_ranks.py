@@ -28,9 +28,9 @@ from halocline.backends.ddp.evaluator import DdpEvaluator
 from halocline.bench.memory import peak_memory
 from halocline.bench.structures import repeated
 from halocline.evaluator import Evaluator
-from halocline.model.potential import Potential
 from halocline.partition import Division
 from halocline.partition.size import format_size
+from halocline.potential.potential import Potential
 from halocline.program import Precision
 
 WATER = Path(__file__).parents[1] / "examples" / "water.extxyz"

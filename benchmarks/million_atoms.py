@@ -24,8 +24,8 @@ from halocline.bench.structures import repeated
 from halocline.evaluator import NoLinks, make_runner
 from halocline.evaluator.runner import Contribution
 from halocline.graph import NeighbourList, Structure
+from halocline.memory.memory_model import MemoryModel
 from halocline.model import Backbone
-from halocline.partition.memory import MemoryModel
 from halocline.partition.size import format_size, parse_size
 from halocline.plugin import registry
 from halocline.program import Precision

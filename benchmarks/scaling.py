@@ -21,8 +21,8 @@ import scaling_published as published
 from scaling_measured import driver_seconds, strong_and_weak
 
 import halocline
-from halocline.partition.profile import Profile
-from halocline.partition.speeds import Speeds
+from halocline.cost.profile import Profile
+from halocline.cost.speeds import Speeds
 from halocline.program import Precision
 
 MODEL = "water-revpbe0d3-schnet"

@@ -11,8 +11,8 @@ import numpy as np
 
 from halocline.bench.structures import Motion, disordered_box
 from halocline.graph import Graph, NeighbourList, Structure
-from halocline.model.potential import Potential
 from halocline.partition import Division, Domain, build_domains
+from halocline.potential.potential import Potential
 
 #: Steps before the clock counts.
 WARM_UP = 2

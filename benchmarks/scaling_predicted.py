@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
-from halocline.partition.costs import Cost, cost_of_exchange, cost_of_recompute
-from halocline.partition.geometry import predict_loads
-from halocline.partition.profile import Profile
-from halocline.partition.speeds import Speeds
+from halocline.cost.costs import Cost, cost_of_exchange, cost_of_recompute
+from halocline.cost.loads import predict_loads
+from halocline.cost.profile import Profile
+from halocline.cost.speeds import Speeds
 
 DEVICES = (1, 8, 64, 512)
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import nnls
 
-from halocline.partition.geometry import predict_loads
-from halocline.partition.profile import Profile
+from halocline.cost.loads import predict_loads
+from halocline.cost.profile import Profile
 
 #: Milliseconds of a step of 1 fs at 1 ns/day.
 MILLISECONDS = 86.4

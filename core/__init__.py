@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from halocline.errors import HaloclineError
-    from halocline.model.load import load
-    from halocline.model.potential import Potential
-    from halocline.model.result import Result
+    from halocline.evaluator.result import Result
+    from halocline.potential.load import load
+    from halocline.potential.potential import Potential
 
 __version__ = "0.1.0"
 __all__ = ["HaloclineError", "Potential", "Result", "load"]
@@ -17,9 +17,9 @@ __all__ = ["HaloclineError", "Potential", "Result", "load"]
 # Resolved on first use, so that importing halocline stays light.
 _HOME = {
     "HaloclineError": "halocline.errors",
-    "Potential": "halocline.model.potential",
-    "Result": "halocline.model.result",
-    "load": "halocline.model.load",
+    "Potential": "halocline.potential.potential",
+    "Result": "halocline.evaluator.result",
+    "load": "halocline.potential.load",
 }
 
 

@@ -14,8 +14,8 @@ from numpy_reference.schnet import NumpySchNet, forces_and_virial
 from structures import random_structure
 
 from halocline.model.build import build_backbone
-from halocline.model.potential import Potential
 from halocline.plugin import registry
+from halocline.potential.potential import Potential
 from halocline.spec import Spec
 
 #: Every backend that comes in the box, as it is called; those that compile for every shape or with a C++ compiler

@@ -16,12 +16,12 @@ from real_data import real_data
 from structures import random_structure
 
 import halocline
+from halocline.applicability import COVALENT_FRACTION, Applicability, describe
 from halocline.checkpoint.card import check_card
 from halocline.cli.main import main
 from halocline.dynamics import Output, Settings, run_dynamics
 from halocline.errors import CheckpointError, DynamicsError, StructureError, UsageError
 from halocline.graph import Contacts, Nearest, NeighbourList, Radius, Structure
-from halocline.model.applicability import COVALENT_FRACTION, Applicability, describe
 
 WATER = "water-revpbe0d3-schnet"
 EXAMPLE = "examples/water.extxyz"

@@ -26,7 +26,7 @@ from halocline.audit.plot import place, plot_audit
 from halocline.checkpoint import Checkpoint
 from halocline.cli.main import main
 from halocline.errors import HaloclineError, StructureError
-from halocline.model.load import build_potential
+from halocline.potential.load import build_potential
 from halocline.zoo.index import read_index
 from halocline.zoo.store import Zoo
 

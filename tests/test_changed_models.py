@@ -14,10 +14,10 @@ from structures import random_structure
 
 from halocline.evaluator import Evaluator, FollowingEvaluator
 from halocline.evaluator.following import BackboneState
-from halocline.model import potential as potentials
+from halocline.evaluator.result import Result
 from halocline.model.build import build_backbone
-from halocline.model.potential import Potential
-from halocline.model.result import Result
+from halocline.potential import potential as potentials
+from halocline.potential.potential import Potential
 
 CONFIG = {"species": ["H", "O"], "features": 8, "gaussians": 8, "layers": 2, "cutoff": 3.5}
 

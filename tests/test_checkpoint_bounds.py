@@ -22,9 +22,9 @@ from halocline.errors import CheckpointError, HaloclineError, StructureError, Us
 from halocline.graph import Structure
 from halocline.model.bounded import bounded_by
 from halocline.model.build import build_backbone
-from halocline.model.load import build_potential
 from halocline.partition import Division
 from halocline.plugin import registry
+from halocline.potential.load import build_potential
 
 BACKBONES = ("lennard-jones", "m3gnet", "schnet")
 

@@ -12,18 +12,18 @@ from test_partitioned import MODELS, backbone
 
 from halocline.backends.torch.executor import TorchExecutor
 from halocline.bench.structures import disordered_box
+from halocline.cost.costs import choose_halo, cost_of_exchange, cost_of_recompute
+from halocline.cost.loads import count_loads, predict_loads
+from halocline.cost.profile import Profile
+from halocline.cost.speeds import Speeds
 from halocline.evaluator import Links
 from halocline.evaluator.exchange import ExchangeRunner
 from halocline.graph import Edges, NeighbourList, Radius, Structure
 from halocline.model.build import build_backbone
-from halocline.model.chain import chain
 from halocline.partition import Cutter, build_domains
-from halocline.partition.costs import choose_halo, cost_of_exchange, cost_of_recompute
-from halocline.partition.geometry import block_grid, expected_levels, growth, hop_length, predict_loads
-from halocline.partition.load import count_loads
-from halocline.partition.profile import Profile
-from halocline.partition.speeds import Speeds
+from halocline.partition.geometry import block_grid, expected_levels, growth, hop_length
 from halocline.plugin import registry
+from halocline.probes.chain import chain
 from halocline.program import Precision
 from halocline.testing.structures import graph_of
 

@@ -26,9 +26,9 @@ from halocline.backends.ddp.device import device_of_rank
 from halocline.backends.ddp.messages import hello
 from halocline.backends.ddp.muster import check
 from halocline.errors import DistributedError, UsageError
-from halocline.model.potential import Potential
 from halocline.place import Place
 from halocline.plugin import registry
+from halocline.potential.potential import Potential
 
 PARTS = 5  # of two ranks
 

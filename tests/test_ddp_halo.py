@@ -16,12 +16,12 @@ from halocline.backends.ddp.model import PortableModel
 from halocline.backends.ddp.worker import Worker
 from halocline.backends.torch.executor import TorchExecutor
 from halocline.bench.structures import disordered_box
+from halocline.cost.costs import STATELESS
+from halocline.cost.profile import Profile
+from halocline.cost.speeds import Speeds
 from halocline.errors import UsageError
 from halocline.executor import Executor
 from halocline.graph import NeighbourList, Structure
-from halocline.partition.costs import STATELESS
-from halocline.partition.profile import Profile
-from halocline.partition.speeds import Speeds
 from halocline.place import Place
 from halocline.plugin import registry
 from halocline.program import Precision

@@ -40,11 +40,11 @@ from halocline.backends.ddp.messages import (
 from halocline.backends.ddp.model import PortableModel
 from halocline.backends.ddp.service import serve
 from halocline.backends.ddp.wire import MAX_BODY, MAX_HEADER, ForeignMessageError, decode, encode
+from halocline.cost.speeds import Speeds
 from halocline.errors import BackboneError, DistributedError, HaloclineError, UsageError
 from halocline.evaluator.runner import Contribution
 from halocline.graph import Contacts, NeighbourList
 from halocline.partition import Division, build_domains
-from halocline.partition.speeds import Speeds
 from halocline.place import Place
 from halocline.program import Precision
 

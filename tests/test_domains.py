@@ -12,8 +12,8 @@ from test_partitioned import MODELS, backbone, evaluator, require_equal, structu
 
 from halocline.backends.torch.executor import TorchExecutor
 from halocline.evaluator import Links, domain_graph, make_runner
+from halocline.evaluator.result import Result
 from halocline.graph import NeighbourList, Structure
-from halocline.model.result import Result
 from halocline.partition import build_domains
 from halocline.program import Precision
 

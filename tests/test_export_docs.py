@@ -10,8 +10,8 @@ import torch
 from halocline.aggregation import Form
 from halocline.lowering import lower_structure
 from halocline.model.build import build_backbone
-from halocline.model.potential import Potential
 from halocline.plugin import registry
+from halocline.potential.potential import Potential
 from halocline.program import Precision, Program
 from halocline.testing.structures import Samples
 

@@ -23,10 +23,10 @@ from halocline.graph import Structure
 from halocline.lowering import flatten, lower, lower_stage
 from halocline.model import Stage, StageSpec, State
 from halocline.model.build import build_backbone
-from halocline.model.chain import chain
-from halocline.model.potential import Potential
 from halocline.partition import whole
 from halocline.plugin import registry
+from halocline.potential.potential import Potential
+from halocline.probes.chain import chain
 from halocline.program import Precision, Program, energies_and_gradients
 from halocline.program.layout import lay_out
 from halocline.spec import Spec

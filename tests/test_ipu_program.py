@@ -25,7 +25,7 @@ from halocline.backends.ipu.translate import from_lowered
 from halocline.errors import LoweringError, UsageError
 from halocline.lowering import Lowered, flatten, lower
 from halocline.lowering.example import whole_inputs
-from halocline.model.potential import Potential
+from halocline.potential.potential import Potential
 from halocline.program import Precision, Program
 from halocline.program.capacity import pad
 

@@ -19,8 +19,8 @@ from halocline.backends.ipu.rehearsal.padding import littered, rehearse_padding
 from halocline.backends.ipu.rehearsal.subject import Subject
 from halocline.backends.ipu.runner import Objective
 from halocline.errors import LoweringError, UsageError
-from halocline.model.chain import chain
-from halocline.model.potential import Potential
+from halocline.potential.potential import Potential
+from halocline.probes.chain import chain
 from halocline.program import Precision
 from halocline.program.capacity import Capacity, pad
 

@@ -30,7 +30,7 @@ from halocline.cli.main import main
 from halocline.errors import UsageError
 from halocline.evaluator import LocalEvaluator
 from halocline.graph import Structure
-from halocline.model.potential import Potential
+from halocline.potential.potential import Potential
 from halocline.program import Precision
 from halocline.testing import tolerances
 

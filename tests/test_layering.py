@@ -59,3 +59,60 @@ def test_the_line_is_held(folder, source):
 
 def test_every_folder_has_files():
     assert {path.parts[0] for path in FILES} == set(MAY_NOT_IMPORT)
+
+
+#: Core's rooms, a row above the other: each may look into rows below its own, so there are no circles.
+ROOMS = (
+    "aggregation allocation errors files forks lifeline locks ownership tied",
+    "figures graph home isolation neutral_process place spec typed_table",
+    "applicability cache checkpoint context meeting structures",
+    "durations plugin",
+    "model partition",
+    "program",
+    "probes",
+    "lowering memory",
+    "artefacts executor",
+    "evaluator",
+    "cost potential",
+    "__init__ audit dynamics exporter training",
+    "testing",
+    "doctor",
+    "bench",
+    "cli",
+    "__main__",
+)
+HEIGHT = {room: height for height, row in enumerate(ROOMS) for room in row.split()}
+
+
+def room_of(path: Path) -> str:
+    """The room of a file in core: a folder, or a file that is a room of its own."""
+    return path.parts[1].removesuffix(".py")
+
+
+def climbs(room: str, source: str) -> list[str]:
+    """The imports by which a file of a room looks into its own row or above."""
+    others = [name for name in imported(ast.parse(source)) if name.startswith("halocline.")]
+    seen = [(name, name.split(".")[1]) for name in others]
+    return [name for name, other in seen if other != room and HEIGHT.get(other, -1) >= HEIGHT[room]]
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.parts[0] == "core"], ids=str)
+def test_rooms_of_core_stand_above_each_other(path):
+    assert climbs(room_of(path), (ROOT / path).read_text(encoding="utf-8")) == []
+
+
+def test_every_room_of_core_has_its_height():
+    assert {room_of(path) for path in FILES if path.parts[0] == "core"} == set(HEIGHT)
+
+
+@pytest.mark.parametrize(
+    ("room", "source"),
+    [
+        ("model", "from halocline.program import Precision"),
+        ("model", "from halocline.partition import Part"),
+        ("partition", "def late():\n    from halocline.evaluator import Runner"),
+        ("evaluator", "target = 'halocline.potential.load:load'"),
+    ],
+)
+def test_the_order_of_rooms_is_held(room, source):
+    assert climbs(room, source)

@@ -24,9 +24,9 @@ from halocline.lowering.in_place import replace_in_place
 from halocline.lowering.rules import SCATTERS
 from halocline.model import Backbone, Stage, StageSpec, State
 from halocline.model.build import build_backbone
-from halocline.model.potential import Potential
 from halocline.partition import cut_part, whole
 from halocline.plugin import registry
+from halocline.potential.potential import Potential
 from halocline.program import Precision, Program, ProgramOutputs, energies_and_gradients
 from halocline.program.capacity import Capacity, crop, pad
 from halocline.program.layout import lay_out

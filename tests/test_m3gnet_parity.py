@@ -13,8 +13,8 @@ from oracles.m3gnet.seeded_weights import seeded_weights
 from real_data import real_data
 
 from halocline.graph import Structure
-from halocline.model.load import build_potential
 from halocline.plugin import registry
+from halocline.potential.load import build_potential
 from halocline.zoo.foreign import read_matgl
 from halocline.zoo.foreign.mattersim_layout import mattersim_layout
 

@@ -18,9 +18,9 @@ from halocline.dynamics.engine import run_dynamics
 from halocline.dynamics.output import Output
 from halocline.dynamics.settings import Settings
 from halocline.errors import StructureError
-from halocline.model.load import build_potential
-from halocline.model.potential import Potential
 from halocline.plugin import registry
+from halocline.potential.load import build_potential
+from halocline.potential.potential import Potential
 from halocline.testing import tolerances
 from halocline.testing.differences import difference
 from halocline.zoo.foreign import read_matgl

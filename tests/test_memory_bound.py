@@ -13,15 +13,15 @@ from halocline.aggregation import Form
 from halocline.bench.structures import disordered_box
 from halocline.errors import UsageError
 from halocline.graph import NeighbourList, Structure
+from halocline.memory.live_bytes import peak_bytes
+from halocline.memory.memory_model import MemoryModel, expected_candidates
 from halocline.model.build import build_backbone
-from halocline.model.potential import Potential
 from halocline.partition import cut_part
-from halocline.partition.memory import MemoryModel, expected_candidates
 from halocline.partition.size import format_size, parse_size
 from halocline.plugin import registry
+from halocline.potential.potential import Potential
 from halocline.program import Precision, Program, energies_and_gradients
 from halocline.program.layout import lay_out
-from halocline.program.live_bytes import peak_bytes
 
 #: Predicted bytes of parts are off the tracked ones by at most this; in tables transposed ones are not counted,
 #: which shows where a model keeps little else.
@@ -130,9 +130,9 @@ from halocline.bench.structures import disordered_box
 from halocline.evaluator import LocalEvaluator
 from halocline.graph import NeighbourList, Structure
 from halocline.model.build import build_backbone
-from halocline.model.potential import Potential
+from halocline.potential.potential import Potential
 from halocline.partition import Division
-from halocline.partition.memory import MemoryModel, expected_candidates
+from halocline.memory.memory_model import MemoryModel, expected_candidates
 from halocline.plugin import registry
 from halocline.program import Precision
 

@@ -14,9 +14,9 @@ from ase.io import read, write
 import halocline
 from halocline.cli.main import main
 from halocline.errors import NotFiniteError
+from halocline.evaluator.result import Result
 from halocline.model.build import build_backbone
-from halocline.model.potential import Potential
-from halocline.model.result import Result
+from halocline.potential.potential import Potential
 
 ARGON = "lennard-jones-argon"
 #: Far enough for a number, and so near that 1/r¹² has none in float32.

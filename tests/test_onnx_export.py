@@ -19,7 +19,7 @@ from structures import random_structure
 
 from halocline.backends.onnx.exporter import OnnxExporter
 from halocline.backends.onnx.model_file import open_model
-from halocline.model.potential import Potential
+from halocline.potential.potential import Potential
 from halocline.program import Precision
 
 #: Of the largest value: the same program, compiled by others.

@@ -13,9 +13,9 @@ from halocline.errors import PluginError, UsageError
 from halocline.evaluator import LocalEvaluator
 from halocline.graph import Structure
 from halocline.model.build import build_backbone
-from halocline.model.potential import Potential
 from halocline.partition import Cutter, Division, Partitioner
 from halocline.plugin import Component, Plugin, Registry, registry
+from halocline.potential.potential import Potential
 from halocline.program import Precision
 
 #: Of Σ|E_i|, of max(1 eV/Å, max|F|) and of max(1 eV, max|W|), in float64: parts only change the order of sums.

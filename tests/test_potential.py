@@ -16,7 +16,7 @@ from structures import random_structure
 import halocline
 from halocline.errors import BackboneError, HaloclineError, StructureError, UsageError
 from halocline.model.build import build_backbone
-from halocline.model.potential import Potential
+from halocline.potential.potential import Potential
 
 #: Forces of float32 networks, relative to the largest, plus an absolute part in eV/Å.
 FLOAT32_FORCES, FLOAT32_FORCES_ABSOLUTE = 1e-5, 1e-6

@@ -16,10 +16,10 @@ from halocline.evaluator.frame import forces_from_gradients
 from halocline.graph import NeighbourList, Structure
 from halocline.model import StageSpec, State
 from halocline.model.build import build_backbone
-from halocline.model.receptive_field import measure_hops, require_hops
 from halocline.partition import cut_part
 from halocline.plugin import registry
 from halocline.plugins.backbones.schnet.stages import Interaction
+from halocline.probes.receptive_field import measure_hops, require_hops
 from halocline.program import Precision, Program, energies_and_gradients
 from halocline.program.layout import lay_out
 

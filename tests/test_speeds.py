@@ -10,12 +10,13 @@ from test_costs import water
 from test_partitioned import backbone
 
 from halocline.backends.torch.executor import TorchExecutor
+from halocline.cost import speeds
+from halocline.cost.speeds import excerpt, measure_compute, measure_link
 from halocline.errors import StructureError
 from halocline.evaluator import make_runner
 from halocline.graph import Radius
-from halocline.model.chain import chain
-from halocline.partition import cut_part, speeds
-from halocline.partition.speeds import excerpt, measure_compute, measure_link
+from halocline.partition import cut_part
+from halocline.probes.chain import chain
 from halocline.program import Precision
 from halocline.testing.structures import graph_of
 

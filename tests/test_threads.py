@@ -15,10 +15,10 @@ from structures import random_structure
 
 from halocline.errors import UsageError
 from halocline.evaluator import Evaluator
+from halocline.evaluator.result import Result
 from halocline.graph import NeighbourList, Radius, Structure
 from halocline.model.build import build_backbone
-from halocline.model.potential import Potential
-from halocline.model.result import Result
+from halocline.potential.potential import Potential
 
 CONFIG = {"species": ["H", "O"], "features": 16, "gaussians": 12, "layers": 2, "cutoff": 3.5}
 THREADS = 4

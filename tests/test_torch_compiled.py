@@ -25,9 +25,9 @@ from halocline.backends.torch.samples import arguments
 from halocline.errors import ArtefactError, LoweringError, UsageError
 from halocline.lowering import lower
 from halocline.model.build import build_backbone
-from halocline.model.potential import Potential
 from halocline.plugin import registry
 from halocline.plugins.pruners.depth import DepthPruner
+from halocline.potential.potential import Potential
 from halocline.program import Precision, Program
 from halocline.testing import tolerances
 from halocline.testing.comparison import energy_scale, force_scale, require_same

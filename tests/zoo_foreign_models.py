@@ -6,8 +6,8 @@ from pathlib import Path
 from ase import Atoms
 from zoo_models import ENTRY, toml
 
-from halocline.model.load import build_potential
 from halocline.plugin import registry
+from halocline.potential.load import build_potential
 from halocline.zoo.conversion import read
 
 #: Two molecules, one of them periodic and with atoms inside the three-body cutoff.

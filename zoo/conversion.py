@@ -14,7 +14,7 @@ from halocline.zoo.download import MODEL_MODE
 from halocline.zoo.sealed import seal
 
 if TYPE_CHECKING:
-    from halocline.model.potential import Potential
+    from halocline.potential.potential import Potential
     from halocline.zoo.entry import Reference
     from halocline.zoo.foreign import ForeignModel
 
@@ -61,8 +61,8 @@ def store(model: ForeignModel, card: dict[str, Any], path: Path, check: Callable
         HaloclineError: the model cannot be converted, or is not what it must be.
         OSError: the result cannot be written.
     """
-    from halocline.model.load import build_potential  # here, because they import torch
-    from halocline.model.potential import Potential
+    from halocline.potential.load import build_potential  # here, because they import torch
+    from halocline.potential.potential import Potential
 
     potential = build_potential(_convert(model))
     keep(Potential(potential.backbone, potential.reference_energies, card).save, path, check)
@@ -80,7 +80,7 @@ def keep(write: Callable[[Path], None], path: Path, check: Callable[[Potential],
         HaloclineError: what was written is no checkpoint that can be loaded.
         OSError: the result cannot be written.
     """
-    from halocline.model.load import load  # here, because it imports torch
+    from halocline.potential.load import load  # here, because it imports torch
 
     with replacement(path, MODEL_MODE) as temporary:
         write(temporary)

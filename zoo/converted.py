@@ -23,7 +23,7 @@ from halocline.zoo.sealed import check_sealed, seal_path
 from halocline.zoo.source import Local, Shipped
 
 if TYPE_CHECKING:
-    from halocline.model.potential import Potential
+    from halocline.potential.potential import Potential
 
 #: Called with a sentence that says what was done.
 Say = Callable[[str], None]

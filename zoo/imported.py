@@ -18,7 +18,7 @@ from halocline.zoo.entry import Entry, Imported
 from halocline.zoo.fetch import locked
 
 if TYPE_CHECKING:
-    from halocline.model.potential import Potential
+    from halocline.potential.potential import Potential
 
 _logger = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ def add_checkpoint(source: Path, name: str, *, replace: bool) -> Path:
         UsageError: there is a model of this name.
         HaloclineError: it is no checkpoint, is damaged, cannot be loaded, or cannot be stored.
     """
-    from halocline.model.load import load  # here, because it imports torch
+    from halocline.potential.load import load  # here, because it imports torch
 
     load(source.absolute())  # so that a bare name is no name of the zoo
     target = imported_path(name)

@@ -17,15 +17,15 @@ from halocline.backends.ddp.joining import serve_driver
 from halocline.backends.ddp.messages import Assignment, Plan, Step
 from halocline.backends.ddp.model import PortableModel
 from halocline.backends.ddp.muster import join_ranks, start_ranks
+from halocline.cost.profile import Profile
 from halocline.errors import DistributedError, UsageError
 from halocline.evaluator import Evaluator
+from halocline.evaluator.result import Result
 from halocline.evaluator.runner import Contribution
 from halocline.graph import Contacts, Graph, NeighbourList, Search, Structure
 from halocline.model.backbone import Backbone
-from halocline.model.result import Result
 from halocline.partition import Division, Domain, build_domains
 from halocline.partition.division import DEFAULT_PARTITIONER
-from halocline.partition.profile import Profile
 from halocline.place import Place, refuse_crowd
 from halocline.program import Precision
 

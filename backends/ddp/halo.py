@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from halocline.backends.ddp.crew import Crew
 from halocline.backends.ddp.messages import Measured, Trial
+from halocline.cost.costs import STATELESS, choose_halo
+from halocline.cost.loads import count_loads
+from halocline.cost.profile import Profile
+from halocline.cost.speeds import EXCERPT, excerpt
 from halocline.graph import Graph
 from halocline.model.backbone import Backbone
-from halocline.partition.costs import STATELESS, choose_halo
-from halocline.partition.load import count_loads
-from halocline.partition.profile import Profile
-from halocline.partition.speeds import EXCERPT, excerpt
 from halocline.program import Precision
 
 #: What a user of the library may want to read stands under its name.

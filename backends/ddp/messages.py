@@ -17,11 +17,11 @@ import halocline
 from halocline import errors
 from halocline.backends.ddp.links import LostPeerError
 from halocline.backends.ddp.model import PortableModel
+from halocline.cost.speeds import Speeds
 from halocline.errors import DistributedError, HaloclineError
 from halocline.evaluator.runner import Contribution
 from halocline.graph import Graph
 from halocline.partition import Domain
-from halocline.partition.speeds import Speeds
 from halocline.plugin import API_VERSION
 from halocline.program import Precision
 

@@ -8,7 +8,7 @@ from torch.distributed import ProcessGroup
 
 from halocline.backends.ddp.group import join_group, leave_group
 from halocline.backends.ddp.links import DistributedLinks
-from halocline.partition.speeds import measure_link
+from halocline.cost.speeds import measure_link
 from halocline.place import Place
 
 

@@ -13,12 +13,12 @@ from halocline.backends.ddp.group import join_group, leave_group
 from halocline.backends.ddp.links import DistributedLinks
 from halocline.backends.ddp.messages import Assignment, Measured, Plan, Step, Trial
 from halocline.backends.ddp.trial import time_link
+from halocline.cost.speeds import Speeds, measure_compute
 from halocline.errors import UsageError
 from halocline.evaluator.domain_graph import domain_graph
 from halocline.evaluator.links import Links, NoLinks
 from halocline.evaluator.make import make_runner
 from halocline.evaluator.runner import Contribution, Runner
-from halocline.partition.speeds import Speeds, measure_compute
 from halocline.place import Place
 from halocline.plugin import registry
 from halocline.spec import Spec

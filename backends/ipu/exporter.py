@@ -11,7 +11,7 @@ from halocline.backends.ipu.rehearsal import require_rehearsal
 from halocline.errors import UsageError
 from halocline.exporter import Exporter
 from halocline.lowering import Manifest
-from halocline.model.potential import Potential
+from halocline.potential.potential import Potential
 from halocline.program import Precision, Program
 
 

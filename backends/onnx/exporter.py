@@ -11,7 +11,7 @@ from halocline.durations import announced
 from halocline.exporter import Exporter
 from halocline.files import replacement
 from halocline.lowering import Manifest, lower_structure
-from halocline.model.potential import Potential
+from halocline.potential.potential import Potential
 from halocline.program import Precision, Program
 
 

@@ -12,7 +12,7 @@ from halocline.backends.torch.package import SUFFIX, build_package, open_package
 from halocline.exporter import Exporter
 from halocline.files import replacement
 from halocline.lowering import Manifest, lower_structure
-from halocline.model.potential import Potential
+from halocline.potential.potential import Potential
 from halocline.program import Precision, Program
 
 

@@ -17,7 +17,7 @@ from halocline.errors import HaloclineError, UsageError
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from halocline.model.potential import Potential
+    from halocline.potential.potential import Potential
 
 #: Volumes reach from 94 % to 106 % of those of the crystals as they are listed, in equal steps.
 RANGE, POINTS = 0.06, 7

@@ -23,7 +23,7 @@ from halocline.structures.read import read_frames
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from halocline.model.potential import Potential
+    from halocline.potential.potential import Potential
 
 #: What ratios refer to.
 REFERENCE = "torch"

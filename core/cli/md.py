@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from halocline.cli.output import Advance
     from halocline.dynamics import Outcome, Output, Sample, Settings
-    from halocline.model.calculator import HaloclineCalculator
-    from halocline.model.potential import Potential
+    from halocline.potential.calculator import HaloclineCalculator
+    from halocline.potential.potential import Potential
 
 #: Options that mean something in some ensembles only.
 _MEANT_FOR = {

@@ -12,7 +12,7 @@ from halocline.errors import StructureError, UnknownElementError
 from halocline.plugin import Kind, registry
 
 if TYPE_CHECKING:
-    from halocline.model.potential import Potential
+    from halocline.potential.potential import Potential
 
 _EVALUATION = ("backend", "dtype", "device", "partition", "halo", "memory")
 

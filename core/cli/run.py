@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
-    from halocline.model.result import Result
+    from halocline.evaluator.result import Result
 
 _COLUMNS = ("file", "frame", "formula", "atoms", "E (eV)", "E/atom (eV)", "max |F| (eV/Å)", "p (GPa)")
 

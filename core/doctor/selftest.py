@@ -12,11 +12,11 @@ import numpy as np
 from halocline.doctor.examination import SelfTest
 from halocline.errors import NotFiniteError
 from halocline.evaluator import LocalEvaluator
+from halocline.evaluator.result import Result
 from halocline.executor import Executor
 from halocline.graph import Structure
 from halocline.model import Backbone
 from halocline.model.build import build_backbone
-from halocline.model.result import Result
 from halocline.plugin import registry
 from halocline.program import Precision
 from halocline.spec import Spec

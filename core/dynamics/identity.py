@@ -12,7 +12,7 @@ from ase import Atoms
 from halocline.errors import DynamicsError
 
 if TYPE_CHECKING:
-    from halocline.model.potential import Potential
+    from halocline.potential.potential import Potential
 
 
 def structure_digest(atoms: Atoms) -> str:

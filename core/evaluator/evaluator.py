@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from halocline.context import InContext
+from halocline.evaluator.result import Result
 from halocline.forks import lock
 from halocline.graph import Structure
-from halocline.model.result import Result
 
 E = TypeVar("E", bound="Evaluator")
 P = ParamSpec("P")

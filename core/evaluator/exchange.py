@@ -15,10 +15,10 @@ from halocline.evaluator.runner import Contribution, Runner, Tally
 from halocline.executor import Executor, StageSession
 from halocline.graph import Graph
 from halocline.model.backbone import Backbone
-from halocline.model.chain import chain
 from halocline.model.stage import OF_EDGES
 from halocline.partition import Part, whole
 from halocline.partition.division import divide
+from halocline.probes.chain import chain
 from halocline.program import Precision, Program, ProgramInputs, energies_and_gradients
 from halocline.program.layout import gather_edges, lay_out
 

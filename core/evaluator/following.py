@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from halocline.evaluator.evaluator import Evaluator
+from halocline.evaluator.result import Result
 from halocline.graph import Structure
 from halocline.model.backbone import Backbone
-from halocline.model.result import Result
 
 _logger = logging.getLogger(__name__)
 

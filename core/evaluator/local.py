@@ -13,12 +13,12 @@ from halocline.errors import UsageError
 from halocline.evaluator.evaluator import Evaluator
 from halocline.evaluator.links import NoLinks
 from halocline.evaluator.make import make_runner
+from halocline.evaluator.result import Result
 from halocline.executor import Executor
 from halocline.graph import Graph, NeighbourList, Structure
+from halocline.memory.memory_model import MemoryModel, expected_candidates
 from halocline.model.backbone import Backbone
-from halocline.model.result import Result
 from halocline.partition import Division
-from halocline.partition.memory import MemoryModel, expected_candidates
 from halocline.program import Precision
 
 logger = logging.getLogger(__name__)

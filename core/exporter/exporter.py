@@ -10,7 +10,7 @@ from halocline.context import InContext
 
 if TYPE_CHECKING:
     from halocline.lowering import Manifest
-    from halocline.model.potential import Potential
+    from halocline.potential.potential import Potential
     from halocline.program import Precision
 
 

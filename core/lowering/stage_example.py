@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from halocline.model.backbone import Backbone
-from halocline.model.chain import chain
 from halocline.model.stage import Stage, State
 from halocline.partition import Part, cut_part, whole
+from halocline.probes.chain import chain
 from halocline.program import Program, ProgramInputs, TableInputs
 from halocline.program.layout import edge_slots, gather_edges, lay_out
 

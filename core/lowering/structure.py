@@ -18,8 +18,8 @@ from halocline.lowering.check import require_equal
 from halocline.lowering.lowered import Lowered
 from halocline.lowering.manifest import Manifest, Value
 from halocline.lowering.trace import trace
-from halocline.model.chain import chain
 from halocline.partition import whole
+from halocline.probes.chain import chain
 from halocline.program import Program, TableInputs, energies_and_gradients
 from halocline.program.layout import lay_out
 

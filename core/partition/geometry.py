@@ -16,36 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halocline.graph import Graph
-from halocline.partition.load import Load, Loads
-from halocline.partition.profile import Profile
 
 #: Midpoints of the intervals that each direction is divided into: volumes are right to a few parts in a thousand.
 MIDPOINTS: Final = (np.arange(48) + 0.5) / 48
 
 
-def predict_loads(atoms: float, density: float, cutoff: float, ranks: int, profile: Profile) -> Loads:
-    """The loads of a uniform periodic cube whose ranks own one block each.
+def growth(atoms: float, density: float, cutoff: float, ranks: int, hops: int) -> list[float]:
+    """Atoms within 0, 1, ..., ``hops`` hops of a block, over those in it.
 
     Args:
         atoms: of the whole cube.
         density: atoms/Å³.
         cutoff: Å.
-        ranks: how many.
-        profile: of the model.
+        ranks: as many blocks, of equal sizes.
+        hops: how far.
     """
-    owned, neighbours = atoms / ranks, density * 4.0 / 3.0 * pi * cutoff**3
-    reached = [ratio * owned for ratio in growth(atoms, density, cutoff, ranks, profile.reach)]
-    recomputed = neighbours * sum(reached[level] for level in profile.levels)
-    exchanged = neighbours * sum(reached[level] for hops in profile.hops for level in range(hops))
-    near = reached[profile.exchanged_reach]
-    return Loads(
-        recompute=Load(ranks, atoms, recomputed, 0.0, ranks * reached[profile.reach]),
-        exchange=Load(ranks, atoms, exchanged, near - owned if profile.rounds else 0.0, ranks * near),
-    )
-
-
-def growth(atoms: float, density: float, cutoff: float, ranks: int, hops: int) -> list[float]:
-    """Atoms within 0, 1, ..., ``hops`` hops of a block, over those in it; arguments as for `predict_loads`."""
     edge = (atoms / density) ** (1 / 3)
     return _growth([edge / blocks for blocks in block_grid(ranks)], edge, hop_length(density, cutoff), hops)
 

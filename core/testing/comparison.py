@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from halocline.model.result import Result
+from halocline.evaluator.result import Result
 from halocline.program import Precision
 from halocline.testing import tolerances
 from halocline.testing.report import Failure

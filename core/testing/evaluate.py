@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from halocline.aggregation import Form
 from halocline.context import in_evaluation_context
 from halocline.evaluator.frame import forces_from_gradients, virial_from_gradients
+from halocline.evaluator.result import Result
 from halocline.graph import Graph
-from halocline.model.result import Result
 from halocline.partition import Part, cut_part, whole
 from halocline.program import Precision, ProgramInputs, ProgramOutputs
 from halocline.program.layout import gather_edges, lay_out

@@ -12,9 +12,9 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from halocline.errors import UsageError
+from halocline.evaluator.result import Result
 from halocline.executor import Diagnosis, Executor, Session
 from halocline.model import Backbone
-from halocline.model.result import Result
 from halocline.program import Precision, Program, energies_and_gradients
 from halocline.spec import Spec
 from halocline.testing.comparison import require_agreement, require_identical

@@ -14,9 +14,9 @@ from halocline.errors import UsageError
 from halocline.executor import Executor
 from halocline.lowering.stage_example import stage_inputs
 from halocline.lowering.stage_function import COTANGENT, StageFunction
-from halocline.model.chain import chain
 from halocline.model.stage import State
 from halocline.partition import cut_part
+from halocline.probes.chain import chain
 from halocline.program import Precision, Program, ProgramInputs
 from halocline.program.layout import lay_out
 from halocline.testing import tolerances

@@ -10,10 +10,10 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from halocline.aggregation import Form
+from halocline.evaluator.result import Result
 from halocline.graph import Graph
 from halocline.model import Backbone
-from halocline.model.potential import Potential
-from halocline.model.result import Result
+from halocline.potential.potential import Potential
 from halocline.program import Precision, Program, energies_and_gradients
 from halocline.testing.evaluate import divide, sum_parts
 from halocline.testing.structures import Samples, graph_of

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 import halocline
+from halocline.applicability import describe
 from halocline.checkpoint import Checkpoint
 from halocline.checkpoint.save import serialise
 from halocline.errors import CheckpointError, TrainingError
-from halocline.model.applicability import describe
 from halocline.model.build import build_backbone
-from halocline.model.potential import Potential
+from halocline.potential.potential import Potential
 from halocline.training.errors import Errors, measure
 from halocline.training.problem import Problem
 from halocline.training.run import Run

@@ -12,8 +12,8 @@ from halocline.backends.ipu.check.violation import Violation
 from halocline.backends.ipu.joining import join_tables, split_outputs
 from halocline.backends.ipu.rehearsal.subject import Subject
 from halocline.errors import NotFiniteError
+from halocline.evaluator.result import Result
 from halocline.graph import NeighbourList
-from halocline.model.result import Result
 from halocline.testing.comparison import energy_scale, force_scale, require_close
 from halocline.testing.report import Failure
 from halocline.testing.tolerances import FLOAT32_ENERGY, FLOAT32_FORCE, FLOAT32_FORCE_FLOOR

@@ -17,12 +17,12 @@ from halocline.aggregation import Form
 from halocline.backends.ipu.program_file import IpuProgram
 from halocline.backends.ipu.runner import Replay, read_program, require_inputs
 from halocline.errors import LoweringError
+from halocline.evaluator.result import Result
 from halocline.graph import Graph, NeighbourList, Structure
 from halocline.lowering import flatten
 from halocline.model.backbone import Backbone
-from halocline.model.chain import chain
-from halocline.model.result import Result
 from halocline.partition import Part, whole
+from halocline.probes.chain import chain
 from halocline.program import (
     Precision,
     Program,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from halocline.evaluator.result import Result
 from halocline.graph import Radius
-from halocline.model.result import Result
 from halocline.testing.comparison import require_same
 from halocline.testing.report import NotApplicable
 from halocline.testing.subject import Subject

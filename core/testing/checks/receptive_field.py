@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from halocline.model.receptive_field import measure_hops
+from halocline.probes.receptive_field import measure_hops
 from halocline.testing.report import Failure, Remark
 from halocline.testing.subject import Subject
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms
 
+from halocline.evaluator.result import Result
 from halocline.graph import Radius
-from halocline.model.result import Result
 from halocline.testing import tolerances
 from halocline.testing.comparison import require_close
 from halocline.testing.report import Failure, NotApplicable

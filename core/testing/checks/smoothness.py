@@ -10,8 +10,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from halocline.evaluator.result import Result
 from halocline.graph import Radius
-from halocline.model.result import Result
 from halocline.testing import tolerances
 from halocline.testing.comparison import energy_scale, force_scale, require_close
 from halocline.testing.report import Failure, NotApplicable

@@ -21,8 +21,8 @@ from halocline.context import in_evaluation_context
 from halocline.errors import BackboneError
 from halocline.graph import Graph
 from halocline.model.backbone import Backbone
-from halocline.model.chain import SPACING, chain
 from halocline.partition import Part, whole
+from halocline.probes.chain import SPACING, chain
 from halocline.program import Precision, Program, ProgramInputs, atom_energies, energies_and_gradients
 from halocline.program.layout import gather_edges, lay_out
 

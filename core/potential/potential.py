@@ -17,18 +17,18 @@ import numpy as np
 import torch
 from ase.data import atomic_numbers, chemical_symbols
 
+from halocline.applicability import Applicability
 from halocline.checkpoint import Checkpoint, save_checkpoint
 from halocline.context import in_evaluation_context
 from halocline.errors import BackboneError, NotFiniteError, UnknownElementError, UsageError
 from halocline.evaluator import Evaluator, FollowingEvaluator, LocalEvaluator
+from halocline.evaluator.result import Result
 from halocline.forks import lock
 from halocline.graph import Radius, Structure
-from halocline.model.applicability import Applicability
 from halocline.model.backbone import Backbone
-from halocline.model.receptive_field import require_hops
-from halocline.model.result import Result
 from halocline.partition import Division
 from halocline.plugin import registry
+from halocline.probes.receptive_field import require_hops
 from halocline.program import Precision
 from halocline.spec import Spec
 from halocline.structures.unused import about_states, unused_states
@@ -36,7 +36,7 @@ from halocline.structures.unused import about_states, unused_states
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from halocline.model.calculator import HaloclineCalculator
+    from halocline.potential.calculator import HaloclineCalculator
 
 _LOG = logging.getLogger(__name__)
 
@@ -169,7 +169,7 @@ class Potential:
         memory: str | None = None,
     ) -> HaloclineCalculator:
         """Make an ASE calculator; arguments as for a call."""
-        from halocline.model.calculator import HaloclineCalculator
+        from halocline.potential.calculator import HaloclineCalculator
 
         options = {"backend": backend, "dtype": dtype, "device": device, "partition": partition, "halo": halo}
         return HaloclineCalculator(self, options if memory is None else options | {"memory": memory})

@@ -20,15 +20,15 @@ from halocline.aggregation import Form
 from halocline.context import in_evaluation_context
 from halocline.errors import UsageError
 from halocline.graph import Graph, Nearest, NeighbourRule
+from halocline.memory.live_bytes import peak_bytes
 from halocline.model.backbone import Backbone
-from halocline.model.chain import chain
 from halocline.partition.geometry import expected_levels
 from halocline.partition.part import Cutter, Part, cut_part
 from halocline.partition.partitioner import Partitioner
 from halocline.partition.size import format_size
+from halocline.probes.chain import chain
 from halocline.program import Precision, Program, energies_and_gradients
 from halocline.program.layout import lay_out
-from halocline.program.live_bytes import peak_bytes
 
 #: Bytes of a process that has loaded PyTorch and a model and evaluated a few atoms.
 PROCESS: Final = 400 * 1024**2

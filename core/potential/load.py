@@ -16,9 +16,9 @@ from halocline.errors import CheckpointError, HaloclineError, unknown_name
 from halocline.model.backbone import Backbone
 from halocline.model.bounded import bounded_by
 from halocline.model.build import build_backbone
-from halocline.model.potential import Potential
 from halocline.model.prune import pruned
 from halocline.plugin import registry
+from halocline.potential.potential import Potential
 
 
 @in_evaluation_context

@@ -10,9 +10,9 @@ from torch import Tensor
 from halocline.aggregation import Form
 from halocline.context import in_evaluation_context
 from halocline.model.backbone import Backbone
-from halocline.model.chain import chain
 from halocline.model.stage import Stage, State
 from halocline.partition.part import whole
+from halocline.probes.chain import chain
 from halocline.program import Precision, Program
 from halocline.program.layout import lay_out
 

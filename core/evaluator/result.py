@@ -8,9 +8,9 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from halocline.applicability import Outside
 from halocline.errors import NotFiniteError
 from halocline.graph import Contacts
-from halocline.model.applicability import Outside
 
 
 @final

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final, Literal, final
 
-from halocline.partition.load import Load, Loads
-from halocline.partition.profile import Profile
-from halocline.partition.speeds import Speeds
+from halocline.cost.loads import Load, Loads
+from halocline.cost.profile import Profile
+from halocline.cost.speeds import Speeds
 
 #: Bytes to and from the driver: position and force of each atom that a rank holds, energy of each that it owns.
 HELD_BYTES: Final = 48

@@ -1,16 +1,18 @@
-"""What one step asks of ranks, counted on real edges."""
+"""What one step asks of ranks: counted on real edges, or predicted for a uniform cube."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import pi
 from typing import NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from halocline.cost.profile import Profile
 from halocline.graph import Edges
+from halocline.partition.geometry import growth
 from halocline.partition.part import Cutter
-from halocline.partition.profile import Profile
 
 
 @final
@@ -65,6 +67,27 @@ def count_loads(edges: Edges, owners: NDArray[np.int64], *, parts: int, ranks: i
     return Loads(
         recompute=Load(ranks, atoms, recomputed, 0, far),
         exchange=Load(ranks, atoms, exchanged, busiest if profile.rounds else 0, near),
+    )
+
+
+def predict_loads(atoms: float, density: float, cutoff: float, ranks: int, profile: Profile) -> Loads:
+    """The loads of a uniform periodic cube whose ranks own one block each.
+
+    Args:
+        atoms: of the whole cube.
+        density: atoms/Å³.
+        cutoff: Å.
+        ranks: how many.
+        profile: of the model.
+    """
+    owned, neighbours = atoms / ranks, density * 4.0 / 3.0 * pi * cutoff**3
+    reached = [ratio * owned for ratio in growth(atoms, density, cutoff, ranks, profile.reach)]
+    recomputed = neighbours * sum(reached[level] for level in profile.levels)
+    exchanged = neighbours * sum(reached[level] for hops in profile.hops for level in range(hops))
+    near = reached[profile.exchanged_reach]
+    return Loads(
+        recompute=Load(ranks, atoms, recomputed, 0.0, ranks * reached[profile.reach]),
+        exchange=Load(ranks, atoms, exchanged, near - owned if profile.rounds else 0.0, ranks * near),
     )
 
 

@@ -17,9 +17,9 @@ from halocline.forks import lock
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from halocline.applicability import Outside
     from halocline.evaluator import FollowingEvaluator
-    from halocline.model.applicability import Outside
-    from halocline.model.potential import Potential
+    from halocline.potential.potential import Potential
 
 #: What results depend on. Charges, magnetic moments and entries of ``atoms.info`` are not looked at.
 _INPUTS = ("numbers", "positions", "cell", "pbc")

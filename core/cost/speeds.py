@@ -5,15 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, final
+from typing import Final, final
 
 import numpy as np
 
 from halocline.errors import StructureError
+from halocline.evaluator import NoLinks, Runner
 from halocline.graph import Graph, Structure
-
-if TYPE_CHECKING:
-    from halocline.evaluator import Runner
 
 #: What a stage's value takes of a whole evaluation, value and derivatives. Exchanging ranks compute it once more.
 #: Measured for SchNet of three layers in eager torch on a CPU: 0.29 and 0.36.
@@ -60,8 +58,6 @@ def measure_compute(runner: Runner, graph: Graph, hops: int) -> float:
     Raises:
         StructureError: the graph has no edges.
     """
-    from halocline.evaluator import NoLinks
-
     if not len(graph.edges):
         raise StructureError("Atoms without neighbours say nothing about speed; choose halo=recompute.")
     parts = np.zeros(len(graph.structure), np.int64)

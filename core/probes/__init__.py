@@ -1,0 +1,1 @@
+"""What is found out of a backbone by trying it on structures made for that."""
