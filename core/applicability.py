@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from halocline.errors import CheckpointError
 from halocline.graph import Contacts, NeighbourRule, Radius
+from halocline.shares import timed
 
 #: Of the sum of two covalent radii (Cordero et al., Dalton Trans. 2832 (2008), as in ASE): below this, atoms are
 #: nearer than labelled structures usually go. In 16 data sets of molecules, crystals and melts (5000 frames), the
@@ -73,6 +74,7 @@ class Applicability:
         neighbours = card.get("neighbours") or {}
         self._neighbours = {_number(symbol): (low, high) for symbol, (low, high) in neighbours.items()}
 
+    @timed("result")
     def outside(self, contacts: Contacts) -> tuple[Outside, ...]:
         """In what a structure lies outside, distances first."""
         return (*self._distances(contacts), *self._crowds(contacts))

@@ -24,6 +24,7 @@ from halocline.dynamics.sample import COLUMNS, Sample, measure
 from halocline.dynamics.settings import Settings
 from halocline.dynamics.snapshot import Snapshot, load_snapshot, save_snapshot
 from halocline.errors import DynamicsError, StructureError, UsageError
+from halocline.shares import timed
 
 _LOG = logging.getLogger(__name__)
 _LIBRARIES = ("halocline", "ase", "numpy", "scipy", "torch")
@@ -163,12 +164,12 @@ class _Run:
 
     def _samples(self, steps: int) -> Iterator[Sample]:
         """Step through the run, this step included; raise where it must not go on."""
-        walk = self._integrator.irun(steps)
+        advance = timed("integrator")(self._integrator.irun(steps).__next__)
         while True:
             self._heat()
             try:
                 with np.errstate(all="ignore"):  # what overflows is for the guards, who say it better
-                    next(walk)
+                    advance()
                     sample = measure(self._atoms, self._integrator.nsteps, self._settings.timestep)
             except StopIteration:
                 return
@@ -185,6 +186,7 @@ class _Run:
             kelvin = self._settings.bath_temperature(self._integrator.nsteps)
             integrators.set_bath_temperature(self._integrator, kelvin)
 
+    @timed("output")
     def _record(self, sample: Sample) -> None:
         if sample.step == 0:
             self._log.append(row_bytes(COLUMNS))
@@ -194,6 +196,7 @@ class _Run:
             self._trajectory.append(frame_bytes(self._atoms, step=sample.step, time_fs=sample.time))
             self._recorded = sample.step
 
+    @timed("output")
     def _save(self) -> None:
         marks = {"trajectory": self._trajectory.mark(), "log": self._log.mark()}
         save_snapshot(self._output.checkpoint, self._snapshot(marks))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from halocline.dynamics.sample import Sample, result
+from halocline.shares import timed
 
 #: K above the temperature of the bath (nve: of the start). MLIPAudit judges stability by the same bound.
 EXCESS_TEMPERATURE = 10_000.0
@@ -39,6 +40,7 @@ class Guards:
         self._gap = max(WIDEST_GAP, 2.0 * _widest_gap(atoms)[1])
         self._previous: NDArray[np.float64] | None = None
 
+    @timed("guards")
     def reason_to_stop(self, atoms: Atoms, sample: Sample) -> str | None:
         """Return why the run must stop at this step, or None."""
         return (

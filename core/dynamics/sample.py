@@ -8,6 +8,8 @@ from typing import Any, final
 import numpy as np
 from ase import Atoms, units
 
+from halocline.shares import timed
+
 #: The columns of the log, in order; the last two are empty unless the structure is periodic in 3 directions.
 COLUMNS = (
     "step",
@@ -51,6 +53,7 @@ class Sample:
         return [str(self.step)] + ["" if value is None else repr(float(value)) for value in values]
 
 
+@timed("guards")
 def measure(atoms: Atoms, step: int, timestep: float) -> Sample:
     """Read the numbers of a step; the calculator has its results already, nothing is computed anew.
 

@@ -12,6 +12,7 @@ from halocline.context import InContext
 from halocline.evaluator.result import Result
 from halocline.forks import lock
 from halocline.graph import Structure
+from halocline.shares import count_methods
 
 E = TypeVar("E", bound="Evaluator")
 P = ParamSpec("P")
@@ -40,6 +41,7 @@ class Evaluator(InContext, ABC):
         for name in ("evaluate", "close"):
             if name in vars(cls):
                 setattr(cls, name, _in_turn(vars(cls)[name]))
+        count_methods(cls, "evaluator", ("evaluate",))
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
         """Here rather than in ``__init__``, which subclasses need not call."""

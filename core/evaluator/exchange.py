@@ -21,6 +21,7 @@ from halocline.partition.division import divide
 from halocline.probes.chain import chain
 from halocline.program import Precision, Program, ProgramInputs, energies_and_gradients
 from halocline.program.layout import gather_edges, lay_out
+from halocline.shares import timed
 
 #: Atoms of a chain that has edges, whatever the model.
 _CHAIN: Final = 4
@@ -48,6 +49,7 @@ class ExchangeRunner(Runner):
         self._path = ["embed", *(f"layers.{layer}" for layer in range(len(backbone.layers)))]
         self._readouts = {depth: f"readouts.{depth}" for depth in backbone.readouts}
 
+    @timed("layout")  # whatever is neither a session nor the sums
     def run(self, graph: Graph, parts: NDArray[np.int64], links: Links) -> Contribution:
         """See `Runner.run`."""
         rows = _Rows(graph, parts, links, self._lay_out(graph, parts))

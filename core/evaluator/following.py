@@ -19,6 +19,7 @@ from halocline.evaluator.evaluator import Evaluator
 from halocline.evaluator.result import Result
 from halocline.graph import Structure
 from halocline.model.backbone import Backbone
+from halocline.shares import timed
 
 _logger = logging.getLogger(__name__)
 
@@ -109,6 +110,7 @@ class BackboneState:
         """The state of a backbone now."""
         return cls(backbone)
 
+    @timed("following")
     def is_of(self, backbone: Backbone) -> bool:
         """Whether a backbone is still in this state, to the bit."""
         return (

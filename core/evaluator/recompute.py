@@ -15,6 +15,7 @@ from halocline.model.backbone import Backbone
 from halocline.partition.division import divide
 from halocline.program import Precision, Program
 from halocline.program.layout import gather_edges, lay_out
+from halocline.shares import timed
 
 
 @final
@@ -32,6 +33,7 @@ class RecomputeRunner(Runner):
         self._session = executor.prepare(Program.freeze(backbone, precision, self._form))
         self._hops = backbone.hops
 
+    @timed("layout")  # whatever is neither the session nor the sums
     def run(self, graph: Graph, parts: NDArray[np.int64], links: Links) -> Contribution:
         """See `Runner.run`."""
         tally = Tally(graph, len(parts))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from halocline.applicability import Outside
 from halocline.errors import NotFiniteError
 from halocline.graph import Contacts
+from halocline.shares import timed
 
 
 @final
@@ -40,6 +41,7 @@ class Result:
     contacts: Contacts | None = None
     outside: tuple[Outside, ...] = ()
 
+    @timed("result")
     def __post_init__(self) -> None:
         _refuse_atoms("energy", self.energies, "eV")
         _refuse_atoms("force", self.forces, "eV/Å")

@@ -14,6 +14,7 @@ from halocline.evaluator.frame import forces_from_gradients, virial_from_gradien
 from halocline.evaluator.links import Links
 from halocline.graph import Contacts, Graph
 from halocline.partition import Part
+from halocline.shares import timed
 
 
 class Contribution(NamedTuple):
@@ -61,10 +62,12 @@ class Tally:
         self._forces = np.zeros((len(graph.structure), 3))
         self._virial = np.zeros((3, 3))
 
+    @timed("sums")
     def add_energies(self, atoms: NDArray[np.int64], energies: Tensor) -> None:
         """Add energies (a,) in eV to atoms (a,)."""
         self._energies[atoms] += energies.double().cpu().numpy()
 
+    @timed("sums")
     def add_gradients(self, part: Part, gradients: Tensor) -> None:
         """Add what the gradients (E, 3) by a part's edges, in eV/Å, mean for forces and virial."""
         pulls = gradients.cpu()

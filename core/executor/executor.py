@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from halocline.aggregation import Form
 from halocline.context import InContext
@@ -12,6 +12,7 @@ from halocline.errors import UsageError
 from halocline.executor.diagnosis import Diagnosis
 from halocline.executor.stage_session import StageSession
 from halocline.program import Precision, Program, ProgramInputs, ProgramOutputs
+from halocline.shares import count_methods
 
 if TYPE_CHECKING:
     from halocline.lowering import Lowered
@@ -37,6 +38,11 @@ class Session(InContext, ABC):
     """A prepared program. Calling it changes nothing but its own buffers."""
 
     in_context = ("__call__",)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Count what the program takes; see `InContext` for the rest."""
+        super().__init_subclass__(**options)
+        count_methods(cls, "network", cls.in_context)
 
     @abstractmethod
     def __call__(self, inputs: ProgramInputs) -> ProgramOutputs:

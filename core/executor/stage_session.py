@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
 from halocline.context import InContext
 from halocline.program import ProgramInputs
+from halocline.shares import count_methods
 
 
 class StageSession(InContext, ABC):
@@ -19,6 +21,11 @@ class StageSession(InContext, ABC):
     """
 
     in_context = ("value", "product")
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Count what stages take; see `InContext` for the rest."""
+        super().__init_subclass__(**options)
+        count_methods(cls, "network", cls.in_context)
 
     @abstractmethod
     def value(self, state: Mapping[str, Tensor], inputs: ProgramInputs | None) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halocline.graph.graph import Graph
+from halocline.shares import timed
 
 #: Neighbours of an element of which there is no atom: any number is fewer, or more.
 _NO_ATOM = (np.iinfo(np.int64).max, -1)
@@ -36,6 +37,7 @@ class Contacts:
     most: NDArray[np.int64]
 
     @classmethod
+    @timed("result")
     def of(cls, graph: Graph, owned: int | None = None) -> Contacts:
         """Measure the edges of a graph; nothing is searched.
 

@@ -9,8 +9,10 @@ from halocline.graph.edges import Edges
 from halocline.graph.graph import Graph
 from halocline.graph.rules import NeighbourRule, Radius
 from halocline.graph.structure import Structure
+from halocline.shares import timed
 
 
+@timed("cut")
 def cut_candidates(
     rule: NeighbourRule,
     candidates: Edges,

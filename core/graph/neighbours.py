@@ -15,6 +15,7 @@ from halocline.graph.nearest import nearest_edges
 from halocline.graph.radius import radius_edges
 from halocline.graph.rules import NeighbourRule, Radius
 from halocline.graph.structure import Structure
+from halocline.shares import timed
 
 #: Candidates are kept up to this far beyond the cutoff (Å). Water at 300 K then rebuilds about every 20 fs.
 DEFAULT_SKIN = 0.5
@@ -105,6 +106,7 @@ class NeighbourList:
         """The opposite of each candidate, (E,) int64; None where the rule is not symmetric."""
         return None if self._latest is None else self._latest.partners
 
+    @timed("search")
     def _search(self, structure: Structure) -> Search:
         # A copy, as whoever owns the arrays may move atoms in place.
         own = structure.copy()
@@ -113,6 +115,7 @@ class NeighbourList:
             return Search(own, candidates, candidates.partners())
         return Search(own, nearest_edges(own, self.rule.count), None)
 
+    @timed("list")
     def _covers(self, search: Search, structure: Structure) -> bool:
         """Whether no pair outside the candidates can have come within the cutoff.
 

@@ -13,6 +13,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from halocline.errors import UsageError
 from halocline.evaluator.following import BackboneState
 from halocline.forks import lock
+from halocline.shares import timed
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -53,6 +54,7 @@ class HaloclineCalculator(Calculator):
         self._evaluator: FollowingEvaluator | None = potential.evaluator(**options)
         self._reference_energies: dict[str, float] = {}  # of the last results
 
+    @timed("calculator")
     def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
         """What ASE asks for.
 

@@ -1,0 +1,115 @@
+"""``halocline profile``: where the time of a step goes."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from halocline.cli.options import (
+    add_format,
+    add_model_options,
+    default_explained,
+    evaluation_options,
+    load_potential,
+    located,
+    model_name,
+)
+
+if TYPE_CHECKING:
+    from halocline.bench.step_shares import StepShares
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument(
+        "--md",
+        metavar="FILE",
+        required=True,
+        help="profile dynamics that start from its last frame: nvt at 300 K, recorded as halocline md records",
+    )
+    add_format(parser)
+    add_model_options(parser)
+    parser.add_argument("--steps", type=int, default=100, metavar="N", help="to count [%(default)s]")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run dynamics, and print what each section of a step takes.
+
+    Raises:
+        HaloclineError: an input is no good, or the run had to stop.
+    """
+    from contextlib import closing
+
+    from halocline.bench.step_shares import step_shares
+    from halocline.cli.output import emit_json
+    from halocline.dynamics import Settings
+    from halocline.errors import UsageError
+    from halocline.structures.read import read_frames
+
+    if arguments.steps < 1:
+        raise UsageError(f"--steps must be at least 1, not {arguments.steps}.")
+    atoms = read_frames(arguments.md, arguments.format)[-1]
+    settings = Settings(timestep=0.5)
+    calculator = load_potential(arguments).calculator(**evaluation_options(arguments))
+    with closing(calculator), default_explained(arguments), located(arguments.md):
+        shares = step_shares(atoms, calculator, settings, arguments.steps)
+    if arguments.json:
+        emit_json(_report(arguments, shares, len(atoms)) | {"settings": settings.as_options()})
+    else:
+        _show(shares, len(atoms))
+    return 0
+
+
+def _report(arguments: argparse.Namespace, shares: StepShares, atoms: int) -> dict[str, Any]:
+    """Everything, and what it has to be read with."""
+    from importlib.metadata import version
+
+    import torch
+
+    from halocline.doctor import describe_machine
+
+    return {
+        "machine": describe_machine(),
+        "versions": {name: version(name) for name in ("torch", "numpy", "ase")},
+        "threads": torch.get_num_threads(),
+        "model": model_name(arguments),
+        "prune": arguments.prune,
+        "evaluation": evaluation_options(arguments),
+        "structure": arguments.md,
+        "atoms": atoms,
+        "steps": shares.steps,
+        "searches": shares.searches,
+        "step": shares.of_step(atoms),
+        "sections": shares.by_section(atoms),
+    }
+
+
+def _show(shares: StepShares, atoms: int) -> None:
+    """The sections that took any time, in the order of a step, and the whole."""
+    from halocline.cli.output import emit
+    from halocline.cli.tables import table
+    from halocline.shares import OTHER, SECTIONS
+
+    meaning = SECTIONS | {OTHER: "what is in none of them"}
+    sections = shares.by_section(atoms)
+    rows = [
+        (name, f"{100 * row['share']:.1f}", *_numbers(row), meaning[name])
+        for name, row in sections.items()
+        if shares.shares.calls[name] or name == OTHER
+    ]
+    rows.append(
+        (
+            "step",
+            f"{100 * sum(row['share'] for row in sections.values()):.1f}",
+            *_numbers(shares.of_step(atoms)),
+            "",
+        )
+    )
+    table("", ("section", "%", "ms", "CPU ms", "µs/atom", "what it is"), rows)
+    emit(f"\n{atoms} atoms; means of {shares.steps} steps, with {shares.searches} searches for neighbours.")
+
+
+def _numbers(row: dict[str, float]) -> tuple[str, str, str]:
+    return f"{row['ms']:.4f}", f"{row['cpu_ms']:.4f}", f"{row['us_per_atom']:.3f}"
