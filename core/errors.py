@@ -7,6 +7,7 @@ The command line prints it without a traceback and leaves with ``exit_status``.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import ClassVar
@@ -85,7 +86,11 @@ def within(place: str) -> Iterator[None]:
 def unknown_name(what: str, name: str, known: Iterable[str]) -> UsageError:
     """Build the error for a name that is not known, with the nearest names or the whole list."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    # Long names are seldom written out: one of their words, misspelt, is enough.
+    words = {word: full for full in reversed(names) for word in re.split("[-_/ ]", full)}
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or list(
+        dict.fromkeys(words[word] for word in difflib.get_close_matches(name, words, n=3, cutoff=0.7))
+    )
     if near:
         hint = "did you mean " + " or ".join(repr(n) for n in near) + "?"
     elif names:

@@ -53,6 +53,8 @@ def test_the_default_is_a_model_that_ships():
 def test_an_unknown_name_brings_the_nearest():
     with pytest.raises(UsageError, match=ARGON):
         Zoo().path("lennard-jones-aragon")
+    with pytest.raises(UsageError, match=f"did you mean '{ARGON}'"):
+        Zoo().path("arogn")  # one of the words is enough
 
 
 def test_a_local_source_is_copied_into_the_cache(local, cache):

@@ -36,6 +36,12 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+#: What to do instead, by kind.
+_HINTS = {
+    "a folder": "; name one of its files",
+    "a pipe": "; pass what it yields to standard input, and - as the name",
+}
+
 #: Controls, and signs of Unicode in UTF-8, that only some readers take for ends of lines.
 _CONTROLS = bytes.maketrans(b"\x0b\x0c\x1c\x1d\x1e", b"     ")
 _SEPARATORS = ("\u2028".encode(), "\u2029".encode(), "\x85".encode())
@@ -53,8 +59,7 @@ def size_of(source: str) -> int:
     status = Path(source).stat()
     for is_kind, kind in _KINDS:
         if is_kind(status.st_mode):
-            hint = "; pass what it yields to standard input, and - as the name" if kind == "a pipe" else ""
-            raise StructureError(f"{source} is {kind}, not a file of structures{hint}.")
+            raise StructureError(f"{source} is {kind}, not a file of structures{_HINTS.get(kind, '')}.")
     return status.st_size
 
 
