@@ -80,11 +80,13 @@ class Applicability:
         return (*self._distances(contacts), *self._crowds(contacts))
 
     def _distances(self, contacts: Contacts) -> Iterator[Outside]:
-        square = np.ix_(contacts.elements, contacts.elements)
+        square = (contacts.elements[:, None], contacts.elements)
         known = self._shortest[square]
         strange = contacts.shortest < known
         if self._known:
             strange |= np.isfinite(contacts.shortest) & ~self._seen[square]
+        if not strange.any():  # most often: every frame of many is looked at
+            return
         for first, second in np.argwhere(np.triu(strange)):
             pair = contacts.elements[[first, second]]
             yield self._near(pair, float(contacts.shortest[first, second]), contacts.pairs[first, second])

@@ -30,7 +30,7 @@ class TorchExecutor(Executor):
         UsageError: there is no such device or way to compile.
     """
 
-    capabilities = Capabilities(devices=KINDS, precisions=tuple(Precision), form=Form.EDGES)
+    capabilities = Capabilities(devices=KINDS, precisions=tuple(Precision), form=Form.EDGES, many_structures=True)
     variants = ("", "compile=inductor", "compile=aot")
 
     def __init__(self, device: str = "auto", compile: str = "none") -> None:

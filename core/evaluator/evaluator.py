@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from halocline.context import InContext
+from halocline.errors import HaloclineError, StructureError
 from halocline.evaluator.result import Result
 from halocline.forks import lock
 from halocline.graph import Structure
@@ -26,19 +27,21 @@ class Evaluator(InContext, ABC):
     Threads that share an evaluator take turns, whatever a subclass does in `evaluate` and `close`.
 
     Attributes:
+        together: whether `evaluate_many` computes several structures at a time.
         restarted: whether its processes, this one among them, were all started anew after a failure.
     """
 
+    together: bool = False
     restarted: bool = False
 
-    in_context = ("evaluate",)
+    in_context = ("evaluate", "evaluate_many")
 
     _turn: threading.RLock
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Let threads take turns; see `InContext` for the rest."""
         super().__init_subclass__(**options)
-        for name in ("evaluate", "close"):
+        for name in ("evaluate", "evaluate_many", "close"):
             if name in vars(cls):
                 setattr(cls, name, _in_turn(vars(cls)[name]))
         count_methods(cls, "evaluator", ("evaluate",))
@@ -52,6 +55,20 @@ class Evaluator(InContext, ABC):
     @abstractmethod
     def evaluate(self, structure: Structure) -> Result:
         """Energy, forces and stress, without reference energies."""
+
+    def evaluate_many(self, structures: Sequence[Structure]) -> list[Result | HaloclineError]:
+        """Results of several structures, in their order; one after another unless a subclass knows better.
+
+        Returns:
+            For each structure its result, or what is wrong with it: that of one is no matter of the others.
+        """
+        return [self._outcome(structure) for structure in structures]
+
+    def _outcome(self, structure: Structure) -> Result | HaloclineError:
+        try:
+            return self.evaluate(structure)
+        except StructureError as error:
+            return error
 
     def close(self) -> None:  # most hold nothing that outlives them
         """End what would live until this object is collected, such as processes. It is not used again."""

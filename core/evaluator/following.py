@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, Final, Self, final
 
 import torch
 from torch import Tensor, nn
 
+from halocline.errors import HaloclineError
 from halocline.evaluator.evaluator import Evaluator
 from halocline.evaluator.result import Result
 from halocline.graph import Structure
@@ -50,7 +51,7 @@ class FollowingEvaluator(Evaluator):
         self._state = BackboneState.of(backbone)
         self._evaluator: Evaluator | None = make()
         self._process = os.getpid()
-        self.restarted = self._evaluator.restarted
+        self.together, self.restarted = self._evaluator.together, self._evaluator.restarted
 
     @property
     def is_current(self) -> bool:
@@ -59,6 +60,14 @@ class FollowingEvaluator(Evaluator):
 
     def evaluate(self, structure: Structure) -> Result:
         """See `Evaluator.evaluate`."""
+        return self._current().evaluate(structure)
+
+    def evaluate_many(self, structures: Sequence[Structure]) -> list[Result | HaloclineError]:
+        """See `Evaluator.evaluate_many`."""
+        return self._current().evaluate_many(structures)
+
+    def _current(self) -> Evaluator:
+        """An evaluator of the backbone as it is."""
         if os.getpid() != self._process:
             self._leave_to_parent()
         if not self.is_current:
@@ -67,7 +76,7 @@ class FollowingEvaluator(Evaluator):
         if self._evaluator is None:
             self._state = BackboneState.of(self._backbone)
             self._evaluator = self._make()
-        return self._evaluator.evaluate(structure)
+        return self._evaluator
 
     def close(self) -> None:
         """See `Evaluator.close`."""

@@ -1,7 +1,8 @@
-"""From edge gradients to forces and virial: one sum each."""
+"""From edge gradients to forces and virials: one sum each."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -32,3 +33,17 @@ def virial_from_gradients(gradients: Tensor, vectors: Tensor) -> Tensor:
     """
     product = vectors.double().T @ gradients.double()
     return 0.5 * (product + product.T)
+
+
+def virials_from_gradients(gradients: Tensor, vectors: Tensor, structures: Tensor, count: int) -> Tensor:
+    """The virials (S, 3, 3) of several structures, in eV; see `virial_from_gradients`.
+
+    Args:
+        gradients: (E, 3), eV/Å.
+        vectors: (E, 3), Å.
+        structures: (E,) int64, the structure of each edge.
+        count: S.
+    """
+    products = torch.einsum("ei,ej->eij", vectors.double(), gradients.double())
+    sums = products.new_zeros((count, 3, 3)).index_add(0, structures, products)
+    return 0.5 * (sums + sums.transpose(1, 2))

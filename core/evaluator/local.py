@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from halocline.errors import UsageError
+from halocline.errors import HaloclineError, NotFiniteError, StructureError, UsageError
+from halocline.evaluator.batches import Batches
 from halocline.evaluator.evaluator import Evaluator
 from halocline.evaluator.links import NoLinks
 from halocline.evaluator.make import make_runner
+from halocline.evaluator.recompute import RecomputeRunner
 from halocline.evaluator.result import Result
+from halocline.evaluator.runner import Contribution
 from halocline.executor import Executor
-from halocline.graph import Graph, NeighbourList, Structure
+from halocline.graph import Graph, JointGraph, NeighbourList, Structure, joint_graph
 from halocline.memory.memory_model import MemoryModel, expected_candidates
 from halocline.model.backbone import Backbone
 from halocline.partition import Division
@@ -57,6 +62,11 @@ class LocalEvaluator(Evaluator):
         self._runner = make_runner(backbone, executor, precision, exchange=exchange)
         self._neighbours, self._hops = NeighbourList(backbone.neighbours), backbone.hops
         self._division, self._memory = division, None
+        self._batches: Batches | None = None
+        whole = division is None or division.parts == 1  # a bound on memory divides only what exceeds it
+        if whole and executor.capabilities.many_structures and isinstance(self._runner, RecomputeRunner):
+            self._batches = Batches(self._runner)
+        self.together = self._batches is not None
         if division is not None and division.memory is not None:
             if exchange:
                 raise UsageError("Exchanging keeps the state of all atoms; choose halo=recompute to bound memory.")
@@ -71,8 +81,42 @@ class LocalEvaluator(Evaluator):
         graph = self._neighbours.graph(structure)
         if self._memory is not None:
             self._division = self._bounded(graph, self._memory)
-        energies, forces, virial, contacts = self._runner.run(graph, self._owners(graph), NoLinks())
-        return Result(energies=energies, forces=forces, virial=virial, volume=structure.volume, contacts=contacts)
+        return _result(structure, self._runner.run(graph, self._owners(graph), NoLinks()))
+
+    def evaluate_many(self, structures: Sequence[Structure]) -> list[Result | HaloclineError]:
+        """See `Evaluator.evaluate_many`: in batches, if the executor takes several structures in one call.
+
+        A structure that exceeds the bound on memory is divided, as alone.
+        """
+        if self._batches is None:
+            return super().evaluate_many(structures)
+        joint, failures = joint_graph(self._neighbours.rule, structures)
+        found = iter(self._together(joint, self._batches))
+        return [failures[place] if place in failures else next(found) for place in range(len(structures))]
+
+    def _together(self, joint: JointGraph, batches: Batches) -> list[Result | HaloclineError]:
+        if self._memory is None:
+            return [_outcome(*each) for each in zip(joint.structures, batches.run(joint), strict=True)]
+        assert self._division is not None
+        assert self._division.memory is not None
+        needs = self._memory.wholes(np.diff(joint.atoms), np.diff(joint.edges), self._hops)
+        room = self._memory.room(joint.graph, self._candidates(joint.graph), self._division.memory)
+        found: list[Result | HaloclineError] = []
+        for large, run in groupby(range(len(joint)), lambda place: bool(needs[place] > room)):
+            places = list(run)
+            if large:
+                found += [self._divided(joint.structures[place]) for place in places]
+            else:
+                some = joint.some(places[0], places[-1] + 1)
+                contributions = batches.run(some, needs[places], room)
+                found += [_outcome(*each) for each in zip(some.structures, contributions, strict=True)]
+        return found
+
+    def _divided(self, structure: Structure) -> Result | HaloclineError:
+        try:
+            return self.evaluate(structure)
+        except (StructureError, UsageError) as error:  # the latter if the bound is too low for this structure
+            return error
 
     def _owners(self, graph: Graph) -> NDArray[np.int64]:
         return np.zeros(len(graph.structure), np.int64) if self._division is None else self._division.owners(graph)
@@ -83,10 +127,30 @@ class LocalEvaluator(Evaluator):
         They are counted at every evaluation, and from the graph alone: candidates are those of some structure
         before, and sums over other parts differ in their last bits, which a restart has to meet.
         """
-        division, neighbours = self._division, self._neighbours
+        division = self._division
         assert division is not None
         assert division.memory is not None
-        candidates = expected_candidates(len(graph.edges), neighbours.rule, neighbours.skin)
-        parts = memory.parts(graph, candidates, self._hops, division.partitioner, division.memory)
+        parts = memory.parts(graph, self._candidates(graph), self._hops, division.partitioner, division.memory)
         logger.debug("%d parts keep the evaluation of %d atoms within the bound.", parts, len(graph.structure))
         return replace(division, parts=parts)
+
+    def _candidates(self, graph: Graph) -> int:
+        """How many candidates a graph was probably cut from."""
+        return expected_candidates(len(graph.edges), self._neighbours.rule, self._neighbours.skin)
+
+
+def _result(structure: Structure, contribution: Contribution) -> Result:
+    energies, forces, virial, contacts = contribution
+    return Result(energies=energies, forces=forces, virial=virial, volume=structure.volume, contacts=contacts)
+
+
+def _outcome(structure: Structure, contribution: Contribution | None) -> Result | HaloclineError:
+    if contribution is None:
+        return StructureError(
+            f"Its {len(structure)} atoms and their neighbours do not fit into memory; evaluate it in parts, with "
+            "a partition such as rcb:8 or, on the CPU, a bound on memory such as 8GiB."
+        )
+    try:
+        return _result(structure, contribution)
+    except NotFiniteError as error:
+        return error

@@ -27,11 +27,15 @@ class Capabilities:
         devices: kinds of device it can run on, such as ``cpu`` and ``cuda``.
         precisions: floating-point types it computes in.
         form: layout of edges that it wants its inputs in.
+        many_structures: whether one call of a whole program may be given several structures side by side, with no
+            edge from one to another. Sizes must be free for that, and it is for edges only. Those that do not say
+            so are given one structure after another.
     """
 
     devices: tuple[str, ...]
     precisions: tuple[Precision, ...]
     form: Form
+    many_structures: bool = False
 
 
 class Session(InContext, ABC):

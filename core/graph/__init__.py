@@ -4,6 +4,7 @@ from halocline.graph.contacts import Contacts
 from halocline.graph.cut import cut_candidates
 from halocline.graph.edges import Edges
 from halocline.graph.graph import Graph
+from halocline.graph.joint import JointGraph, joint_graph
 from halocline.graph.neighbours import NeighbourList, Search
 from halocline.graph.rules import Nearest, NeighbourRule, Radius
 from halocline.graph.structure import Structure
@@ -12,6 +13,7 @@ __all__ = [
     "Contacts",
     "Edges",
     "Graph",
+    "JointGraph",
     "Nearest",
     "NeighbourList",
     "NeighbourRule",
@@ -19,4 +21,5 @@ __all__ = [
     "Search",
     "Structure",
     "cut_candidates",
+    "joint_graph",
 ]

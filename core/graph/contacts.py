@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halocline.graph.graph import Graph
+from halocline.graph.joint import JointGraph
 from halocline.shares import timed
 
 #: Neighbours of an element of which there is no atom: any number is fewer, or more.
@@ -45,23 +46,13 @@ class Contacts:
             graph: of a structure, or of the atoms that a rank holds.
             owned: the first so many of those atoms have all their neighbours; only these are counted.
         """
-        edges, counted = graph.edges, graph.structure.numbers[:owned]
-        elements, kinds = np.unique(graph.structure.numbers, return_inverse=True)
-        size = len(elements)
-        kinds = kinds.astype(np.min_scalar_type(size**2))
-        codes = kinds[edges.receivers] * kinds.dtype.type(size) + kinds[edges.senders]
-        squares = np.einsum("ij,ij->i", graph.vectors, graph.vectors)
-        nearest = np.full(size**2, np.inf)
-        np.minimum.at(nearest, codes, squares)
-        found = np.flatnonzero(squares == nearest[codes])[::-1]  # reversed: of equals, the first is written last
-        pairs = np.full((size**2, 2), -1, np.int64)
-        pairs[codes[found]] = np.sort(np.column_stack((edges.receivers[found], edges.senders[found])))
-        starts = np.searchsorted(edges.receivers, np.arange(len(counted) + 1))
-        fewest, most = (np.full(size, start, np.int64) for start in _NO_ATOM)
-        np.minimum.at(fewest, kinds[: len(counted)], np.diff(starts))
-        np.maximum.at(most, kinds[: len(counted)], np.diff(starts))
-        shape = (size, size)
-        return _symmetric(cls(elements, np.sqrt(nearest).reshape(shape), pairs.reshape(*shape, 2), fewest, most))
+        (contacts,) = _of_each(graph, np.zeros(len(graph.structure), np.int64), np.zeros(1, np.int64), owned)
+        return contacts
+
+    @classmethod
+    def of_each(cls, joint: JointGraph) -> list[Contacts]:
+        """Of each of several structures, with the numbers that its atoms have in it."""
+        return _of_each(joint.graph, joint.of_atoms, joint.atoms[:-1])
 
     @classmethod
     def merge(cls, several: Sequence[Contacts]) -> Contacts:
@@ -86,9 +77,64 @@ class Contacts:
         return replace(self, pairs=pairs)
 
 
-def _symmetric(contacts: Contacts) -> Contacts:
+def _of_each(
+    graph: Graph, of_atoms: NDArray[np.int64], starts: NDArray[np.int64], owned: int | None = None
+) -> list[Contacts]:
+    """Contacts of S structures, whose atoms follow each other.
+
+    Args:
+        graph: of all N atoms.
+        of_atoms: (N,), the structure of each.
+        starts: (S,), the first atom of each structure, from which `Contacts.pairs` count.
+        owned: as for `Contacts.of`.
+    """
+    edges, counted = graph.edges, graph.structure.numbers[:owned]
+    elements, kinds = np.unique(graph.structure.numbers, return_inverse=True)
+    count, size = len(starts), len(elements)
+    whole = np.min_scalar_type(count * size**2)  # codes are as short as they may be: there are as many as edges
+    kinds = (of_atoms * size + kinds).astype(whole)  # S times size of them
+    element = kinds % whole.type(size) if count > 1 else kinds
+    codes = kinds[edges.receivers] * whole.type(size) + element[edges.senders]
+    squares = np.einsum("ij,ij->i", graph.vectors, graph.vectors)
+    nearest = np.full(count * size**2, np.inf)
+    np.minimum.at(nearest, codes, squares)
+    found = np.flatnonzero(squares == nearest[codes])[::-1]  # reversed: of equals, the first is written last
+    pairs = np.full((count * size**2, 2), -1, np.int64)
+    pairs[codes[found]] = np.sort(np.column_stack((edges.receivers[found], edges.senders[found])))
+    ends = pairs.reshape(count, size, size, 2)
+    ends = np.where(ends < 0, -1, ends - starts[:, None, None, None])
+    rows = np.searchsorted(edges.receivers, np.arange(len(counted) + 1))
+    fewest, most = (np.full(count * size, start, np.int64) for start in _NO_ATOM)
+    np.minimum.at(fewest, kinds[: len(counted)], np.diff(rows))
+    np.maximum.at(most, kinds[: len(counted)], np.diff(rows))
+    there = np.zeros(count * size, np.bool_)
+    there[kinds] = True
+    shortest, ends = _symmetric(np.sqrt(nearest).reshape(count, size, size), ends)
+    columns = (shortest, ends, fewest.reshape(count, size), most.reshape(count, size))
+    return [
+        _reduced(elements, has, *each) for has, *each in zip(there.reshape(count, size), *columns, strict=True)
+    ]
+
+
+def _reduced(
+    elements: NDArray[np.int64],
+    there: NDArray[np.bool_],
+    shortest: NDArray[np.float64],
+    pairs: NDArray[np.int64],
+    fewest: NDArray[np.int64],
+    most: NDArray[np.int64],
+) -> Contacts:
+    """Without the elements that are only in other structures."""
+    if there.all():
+        return Contacts(elements, shortest, pairs, fewest, most)
+    square = np.ix_(there, there)
+    return Contacts(elements[there], shortest[square], pairs[square], fewest[there], most[there])
+
+
+def _symmetric(
+    shortest: NDArray[np.float64], pairs: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Where a neighbour need not see its receiver, the two directions differ; the shorter one counts for both."""
-    shortest, pairs = contacts.shortest, contacts.pairs
-    other = shortest > shortest.T
-    pairs = np.where(other[..., None], pairs.swapaxes(0, 1), pairs)
-    return replace(contacts, shortest=np.minimum(shortest, shortest.T), pairs=pairs)
+    turned = shortest.swapaxes(1, 2)
+    other = shortest > turned
+    return np.minimum(shortest, turned), np.where(other[..., None], pairs.swapaxes(1, 2), pairs)

@@ -77,27 +77,32 @@ class Structure:
             raise StructureError(
                 f"Atom {odd[0]} has the atomic number {self.numbers[odd[0]]}, which no element has; correct it."
             )
-        bad = np.flatnonzero(~np.isfinite(self.positions).all(axis=1))
-        if len(bad):
-            raise StructureError(f"The positions of atoms {_some(bad)} are not finite; repair the structure.")
-        far = np.flatnonzero((np.abs(self.positions) >= LONGEST).any(axis=1))
-        if len(far):
-            raise StructureError(
-                f"The positions of atoms {_some(far)} lie {LONGEST:.0e} Å or more from the origin, where "
-                "distances between atoms are lost in rounding; move or repair the structure."
-            )
+        if not (np.abs(self.positions) < LONGEST).all():
+            self._refuse_positions()
         vectors = self.cell[self.pbc]
+        if not len(vectors):
+            return
         if not np.isfinite(vectors).all():
             raise StructureError("The cell is not finite; repair the structure.")
         if (np.abs(vectors) >= LONGEST).any():
             raise StructureError(f"The cell is {LONGEST:.0e} Å long or more; check it and its unit (Å).")
         lengths = np.linalg.norm(vectors, axis=1)
-        span = np.sqrt(max(0.0, float(np.linalg.det(vectors @ vectors.T)))) if len(vectors) else 1.0
+        span = np.sqrt(max(0.0, float(np.linalg.det(vectors @ vectors.T))))
         if span <= FLAT_CELL * np.prod(lengths):
             raise StructureError(
                 "The periodic cell has no volume: its vectors are zero or parallel. "
                 "Set a proper cell, or pbc=False for a molecule."
             )
+
+    def _refuse_positions(self) -> None:
+        bad = np.flatnonzero(~np.isfinite(self.positions).all(axis=1))
+        if len(bad):
+            raise StructureError(f"The positions of atoms {_some(bad)} are not finite; repair the structure.")
+        far = np.flatnonzero((np.abs(self.positions) >= LONGEST).any(axis=1))
+        raise StructureError(
+            f"The positions of atoms {_some(far)} lie {LONGEST:.0e} Å or more from the origin, where "
+            "distances between atoms are lost in rounding; move or repair the structure."
+        )
 
 
 def _some(indices: NDArray[np.int64], most: int = 5) -> str:

@@ -97,6 +97,27 @@ class MemoryModel:
         edges, atoms = _counts(part, self.form)
         return self.per_edge * edges + self.per_atom * atoms
 
+    def wholes(self, atoms: NDArray[np.int64], edges: NDArray[np.int64], hops: int) -> NDArray[np.float64]:
+        """Bytes (S,) that the network takes on each of several whole structures, with a margin.
+
+        Args:
+            atoms: (S,), of each structure.
+            edges: (S,), likewise.
+            hops: receptive field of the model.
+        """
+        network = self.per_edge * hops * edges + self.per_atom * (hops + 1) * atoms
+        return np.asarray(MARGIN * (network + PART_EDGE * edges))
+
+    def room(self, graph: Graph, candidates: int, bound: int) -> int:
+        """Bytes that a bound leaves for the network beside the structure and its neighbours; below 0 if none.
+
+        Args:
+            graph: of one structure, or of several.
+            candidates: edges of the neighbour lists that it was cut from.
+            bound: bytes, of the whole process.
+        """
+        return bound - max(_resident(graph, candidates))
+
     def parts(self, graph: Graph, candidates: int, hops: int, partitioner: Partitioner, bound: int) -> int:
         """The number of parts that keeps an evaluation in turn within so many bytes.
 
@@ -128,9 +149,8 @@ class MemoryModel:
         Raises:
             UsageError: more than the bound.
         """
-        fixed = PROCESS + ATOM * len(graph.structure)
-        kept = fixed + CANDIDATE * candidates + EDGE * len(graph.edges)
-        needed = max(kept, fixed + SEARCH * candidates)
+        kept, searching = _resident(graph, candidates)
+        needed = max(kept, searching)
         if needed > bound:
             raise UsageError(
                 f"The neighbour list of {len(graph.structure)} atoms alone needs {format_size(needed)}, more than "
@@ -184,6 +204,12 @@ def expected_candidates(edges: int, rule: NeighbourRule, skin: float) -> int:
         skin: of the list, Å.
     """
     return edges if isinstance(rule, Nearest) else round(edges * (1.0 + skin / rule.cutoff) ** 3)
+
+
+def _resident(graph: Graph, candidates: int) -> tuple[int, int]:
+    """Bytes that stay taken whatever is evaluated, and those while neighbours are searched."""
+    fixed = PROCESS + ATOM * len(graph.structure)
+    return fixed + CANDIDATE * candidates + EDGE * len(graph.edges), fixed + SEARCH * candidates
 
 
 def _counts(part: Part, form: Form) -> tuple[int, int]:

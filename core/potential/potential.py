@@ -8,19 +8,34 @@ import logging
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, cast, final
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Literal,
+    NamedTuple,
+    Self,
+    TypedDict,
+    Unpack,
+    cast,
+    final,
+    overload,
+)
 
 import numpy as np
 import torch
 from ase.data import atomic_numbers, chemical_symbols
+from ase.symbols import Symbols
+from numpy.typing import NDArray
 
 from halocline.applicability import Applicability
 from halocline.checkpoint import Checkpoint, save_checkpoint
 from halocline.context import in_evaluation_context
-from halocline.errors import BackboneError, NotFiniteError, UnknownElementError, UsageError
+from halocline.errors import BackboneError, HaloclineError, NotFiniteError, UnknownElementError, UsageError
 from halocline.evaluator import Evaluator, FollowingEvaluator, LocalEvaluator
 from halocline.evaluator.result import Result
 from halocline.forks import lock
@@ -28,6 +43,7 @@ from halocline.graph import Radius, Structure
 from halocline.model.backbone import Backbone
 from halocline.partition import Division
 from halocline.plugin import registry
+from halocline.potential.many import evaluate_stream, is_list
 from halocline.probes.receptive_field import require_hops
 from halocline.program import Precision
 from halocline.spec import Spec
@@ -46,6 +62,17 @@ KEPT_EVALUATORS: Final = 8
 
 #: Energies in float32 are good to a µeV per atom once reference energies stay outside; most users want the speed.
 DEFAULT_DTYPE = Precision.FLOAT32
+
+
+class Options(TypedDict, total=False):
+    """Options of a call; see `Potential.__call__`."""
+
+    backend: str
+    dtype: str
+    device: str
+    partition: str
+    halo: str
+    memory: str | None
 
 
 @final
@@ -106,10 +133,16 @@ class Potential:
         rule = self.backbone.neighbours
         return rule.cutoff if isinstance(rule, Radius) else None
 
+    @overload
+    def __call__(self, atoms: Atoms, **options: Unpack[Options]) -> Result: ...
+
+    @overload
+    def __call__(self, atoms: Sequence[Atoms], **options: Unpack[Options]) -> list[Result]: ...
+
     @in_evaluation_context
     def __call__(
         self,
-        atoms: Atoms,
+        atoms: Atoms | Sequence[Atoms],
         *,
         backend: str = "torch",
         dtype: str = DEFAULT_DTYPE,
@@ -117,11 +150,13 @@ class Potential:
         partition: str = "none",
         halo: str = "auto",
         memory: str | None = None,
-    ) -> Result:
-        """Evaluate one structure.
+    ) -> Result | list[Result]:
+        """Evaluate one structure, or a list of them, many at a time.
 
         Args:
-            atoms: any ASE structure; attached calculators and constraints are not looked at.
+            atoms: any ASE structure; attached calculators and constraints are not looked at. Or a list of such, of
+                any sizes and periodicities: each has the result that it has alone, but for rounding as
+                `many.AGREEMENT` says.
             backend: executor and its options, such as ``torch``.
             dtype: ``float32`` or ``float64``, of the network; geometry and sums are always float64.
             device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
@@ -133,13 +168,17 @@ class Potential:
             memory: such as ``8GiB``, what this process may take on the CPU; it chooses the number of parts.
 
         Raises:
-            StructureError: not finite, no volume, coincident atoms, or elements the model does not know.
+            StructureError: not finite, no volume, coincident atoms, or elements the model does not know. Of a list
+                it is the first such structure, counted from 0; `map` can keep the others.
             NotFiniteError: the model's energy, a force or the stress is not finite; it is a StructureError, too.
             UsageError: a backend, device, dtype or partition that is not there.
         """
         options = (backend, dtype, device, partition, halo, memory)
         _require_texts(options)
-        result = self.evaluate_with(self._kept_evaluator(*options), atoms)
+        evaluator = self._kept_evaluator(*options)
+        if is_list(atoms):
+            return list(cast("Iterator[Result]", evaluate_stream(self, evaluator, atoms, keep_errors=False)))
+        result = self.evaluate_with(evaluator, cast("Atoms", atoms))
         self.say_outside(result)
         return result
 
@@ -174,22 +213,97 @@ class Potential:
         options = {"backend": backend, "dtype": dtype, "device": device, "partition": partition, "halo": halo}
         return HaloclineCalculator(self, options if memory is None else options | {"memory": memory})
 
+    def map(
+        self,
+        structures: Iterable[Atoms],
+        *,
+        errors: Literal["raise", "yield"] = "raise",
+        backend: str = "torch",
+        dtype: str = DEFAULT_DTYPE,
+        device: str = "auto",
+        partition: str = "none",
+        halo: str = "auto",
+        memory: str | None = None,
+    ) -> Generator[Result | HaloclineError]:
+        """Evaluate structures as they come, many at a time, and yield their results in the same order.
+
+        At most `many.WINDOW_STRUCTURES` structures are read ahead, so any number takes bounded memory; that many
+        are waited for, too. Results are those of single calls but for rounding, as `many.AGREEMENT` says.
+
+        Args:
+            structures: read when results are asked for; objects may be changed and used again by whoever yields
+                them.
+            errors: ``raise`` ends with the first structure that cannot be evaluated, after the results of those
+                before it; ``yield`` gives its error in its place and goes on.
+            backend: as for a call, and so are all that follow.
+            dtype: see ``backend``.
+            device: see ``backend``.
+            partition: see ``backend``. Divided structures are evaluated one after another.
+            halo: see ``backend``.
+            memory: such as ``2GiB``, what this process may take on the CPU: as many structures as fit are
+                evaluated together, and one that does not fit is divided.
+
+        Raises:
+            StructureError: as for a call, and says which structure it is, counted from 0.
+            UsageError: one of them is no structure, or an option is wrong.
+
+        Example:
+            >>> import halocline
+            >>> from ase import Atoms
+            >>> pairs = (Atoms("Ar2", [(0, 0, 0), (0, 0, z)]) for z in (3.7, 3.8, 3.9))
+            >>> [round(r.energy, 4) for r in halocline.load("lennard-jones-argon").map(pairs)]
+            [-0.0103, -0.0103, -0.0094]
+        """
+        options = (backend, dtype, device, partition, halo, memory)
+        _require_texts(options)
+        if errors not in ("raise", "yield"):
+            raise UsageError(f"What is done with errors must be raise or yield, not {errors!r}.")
+        return evaluate_stream(self, self._kept_evaluator(*options), structures, keep_errors=errors == "yield")
+
     @in_evaluation_context
     def evaluate_with(self, evaluator: Evaluator, atoms: Atoms) -> Result:
         """Evaluate one structure with an evaluator from `evaluator`; errors as for a call.
 
         Nothing is said where it lies outside of the training: `Result.outside` holds it, `say_outside` says it.
         """
-        structure = Structure.from_atoms(atoms)
-        self._say_unused(atoms)
-        reference = self._reference(structure)
+        prepared = self.prepare(atoms)
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # no result is made of what overflows
-                result = evaluator.evaluate(structure)
-                outside = () if result.contacts is None else self._applicability.outside(result.contacts)
-                return dataclasses.replace(result, energies=result.energies + reference, outside=outside)
+                return self._completed(evaluator.evaluate(prepared.structure), prepared)
         except NotFiniteError as error:
-            raise NotFiniteError(f"{atoms.get_chemical_formula()}: {error}") from error
+            raise _of_formula(error, prepared) from error
+
+    @in_evaluation_context
+    def evaluate_many_with(
+        self, evaluator: Evaluator, several: Sequence[Prepared]
+    ) -> list[Result | HaloclineError]:
+        """Evaluate several structures from `prepare`: for each its result, or what is wrong with it."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = evaluator.evaluate_many([each.structure for each in several])
+            return [self._outcome(*each) for each in zip(found, several, strict=True)]
+
+    def _outcome(self, found: Result | HaloclineError, prepared: Prepared) -> Result | HaloclineError:
+        try:
+            if isinstance(found, Result):
+                return self._completed(found, prepared)
+        except NotFiniteError as error:
+            found = error
+        return _of_formula(found, prepared) if isinstance(found, NotFiniteError) else found
+
+    def _completed(self, result: Result, prepared: Prepared) -> Result:
+        """With reference energies, and what lies outside of the training."""
+        outside = () if result.contacts is None else self._applicability.outside(result.contacts)
+        return dataclasses.replace(result, energies=result.energies + prepared.reference, outside=outside)
+
+    def prepare(self, atoms: Atoms) -> Prepared:
+        """Copy and check a structure.
+
+        Raises:
+            StructureError: it cannot be evaluated, whatever its neighbours.
+        """
+        structure = Structure.from_atoms(atoms)
+        self._say_unused(atoms)
+        return Prepared(structure, self._reference(structure))
 
     @in_evaluation_context
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -245,6 +359,17 @@ class Potential:
         if len(unknown):
             raise UnknownElementError(_unknown_elements(structure, unknown, self.species))
         return reference
+
+
+class Prepared(NamedTuple):
+    """A structure of N atoms that was checked, with the reference energy of each, (N,) in eV."""
+
+    structure: Structure
+    reference: NDArray[np.float64]
+
+
+def _of_formula(error: NotFiniteError, prepared: Prepared) -> NotFiniteError:
+    return NotFiniteError(f"{Symbols(prepared.structure.numbers).get_chemical_formula()}: {error}")
 
 
 def _make_evaluator(

@@ -1,0 +1,181 @@
+"""The graphs of several structures as one graph, without an edge from one structure to another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halocline.errors import StructureError
+from halocline.graph.edges import Edges
+from halocline.graph.graph import COINCIDENT, Graph
+from halocline.graph.nearest import nearest_edges
+from halocline.graph.radius import radius_edges
+from halocline.graph.rules import NeighbourRule, Radius
+from halocline.graph.structure import Structure
+
+#: Structures of up to so many atoms that are not periodic are searched together, by looking at every pair. At 64
+#: atoms this takes as long as one search in a tree for each, of several molecules; at 3 a thirtieth.
+SMALL = 64
+
+#: Pairs nearer than this many times `COINCIDENT` are looked at one by one; rounding decides nothing.
+_SUSPECT = 2.0
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class JointGraph:
+    """The graphs of S structures; what each has here is to the bit, and in the order, what it has alone.
+
+    Attributes:
+        structures: S of them, of any periodicity each.
+        graph: of all their atoms. Atoms and edges of each structure follow those of the one before.
+        atoms: (S + 1,) int64, where the atoms of each begin, and where the last ones end.
+        edges: (S + 1,) int64, likewise.
+    """
+
+    structures: tuple[Structure, ...]
+    graph: Graph
+    atoms: NDArray[np.int64]
+    edges: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.structures)
+
+    @property
+    def of_atoms(self) -> NDArray[np.int64]:
+        """The structure of each atom, (N,) int64."""
+        return np.repeat(np.arange(len(self)), np.diff(self.atoms))
+
+    def some(self, first: int, last: int) -> JointGraph:
+        """Those from the first to before the last."""
+        if first == 0 and last == len(self):
+            return self
+        atoms, edges = self.atoms[first : last + 1], self.edges[first : last + 1]
+        here, there = slice(atoms[0], atoms[-1]), slice(edges[0], edges[-1])
+        graph, old = self.graph, self.graph.edges
+        part = Graph(
+            structure=_side_by_side(graph.structure.numbers[here], graph.structure.positions[here]),
+            edges=Edges(old.receivers[there] - atoms[0], old.senders[there] - atoms[0], old.shifts[there]),
+            vectors=graph.vectors[there],
+            partners=None if graph.partners is None else graph.partners[there] - edges[0],
+        )
+        return JointGraph(self.structures[first:last], part, atoms - atoms[0], edges - edges[0])
+
+
+def joint_graph(
+    rule: NeighbourRule, structures: Sequence[Structure]
+) -> tuple[JointGraph, dict[int, StructureError]]:
+    """Search the neighbours of several structures.
+
+    Args:
+        rule: of the model.
+        structures: any number.
+
+    Returns:
+        The graph of those that have one, in their order; and for each of the others, by its place, what is wrong:
+        coincident atoms, or an absurdly small cell.
+    """
+    found, failures = _search(rule, structures)
+    if not failures:
+        joint = _join(rule, structures, found)
+        failures = _coincident(joint)
+        if not failures:
+            return joint, {}
+    good = [place for place in range(len(structures)) if place not in failures]
+    joint, others = joint_graph(rule, [structures[place] for place in good])
+    return joint, failures | {good[place]: error for place, error in others.items()}
+
+
+def _search(
+    rule: NeighbourRule, structures: Sequence[Structure]
+) -> tuple[dict[int, Edges], dict[int, StructureError]]:
+    """Edges of each structure that is not small, and the errors of those searches."""
+    found: dict[int, Edges] = {}
+    failures: dict[int, StructureError] = {}
+    for place, structure in enumerate(structures):
+        try:
+            if not isinstance(rule, Radius):
+                found[place] = nearest_edges(structure, rule.count)
+            elif not _is_small(structure):
+                found[place] = radius_edges(structure, rule.cutoff)
+        except StructureError as error:
+            failures[place] = error
+    return found, failures
+
+
+def _is_small(structure: Structure) -> bool:
+    return len(structure) <= SMALL and not structure.pbc.any()
+
+
+def _join(rule: NeighbourRule, structures: Sequence[Structure], found: dict[int, Edges]) -> JointGraph:
+    """Number atoms on from structure to structure, and cut all edges at the cutoff at once."""
+    sizes = np.array([len(structure) for structure in structures], dtype=np.int64)
+    starts = np.concatenate(([0], np.cumsum(sizes)))
+    small = np.array([place for place in range(len(structures)) if place not in found], dtype=np.int64)
+    edges = Edges.joined(
+        [_all_pairs(starts[small], sizes[small]), *(_moved(edges, starts[at]) for at, edges in found.items())]
+    )
+    if found and len(small):
+        edges = edges[np.argsort(edges.receivers, kind="stable")]
+    everything = _side_by_side(
+        np.concatenate([np.empty(0, np.int64), *(each.numbers for each in structures)]),
+        np.concatenate([np.empty((0, 3)), *(each.positions for each in structures)]),
+    )
+    vectors = _vectors(edges, everything, structures, np.repeat(np.arange(len(sizes)), sizes))
+    partners = None
+    if isinstance(rule, Radius):
+        inside = np.einsum("ij,ij->i", vectors, vectors) < rule.cutoff**2
+        edges, vectors = edges[inside], vectors[inside]
+        partners = edges.partners()
+    graph = Graph(everything, edges, vectors, partners)
+    return JointGraph(tuple(structures), graph, starts, np.searchsorted(edges.receivers, starts))
+
+
+def _all_pairs(starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> Edges:
+    """Every ordered pair of different atoms of each structure, in canonical order."""
+    first, lengths = np.repeat(starts, sizes), np.repeat(sizes, sizes)
+    before = np.repeat(np.cumsum(sizes) - sizes, sizes)
+    atoms = first + np.arange(len(first)) - before
+    receivers = np.repeat(atoms, lengths)
+    senders = np.repeat(first - (np.cumsum(lengths) - lengths), lengths) + np.arange(len(receivers))
+    other = receivers != senders
+    receivers, senders = receivers[other], senders[other]
+    return Edges(receivers, senders, np.zeros((len(receivers), 3), np.int64))
+
+
+def _moved(edges: Edges, start: np.int64) -> Edges:
+    return Edges(edges.receivers + start, edges.senders + start, edges.shifts)
+
+
+def _side_by_side(numbers: NDArray[np.int64], positions: NDArray[np.float64]) -> Structure:
+    """Atoms of several structures; their cells are in the edge vectors already."""
+    return Structure(numbers, positions, np.zeros((3, 3)), np.zeros(3, np.bool_))
+
+
+def _vectors(
+    edges: Edges, everything: Structure, structures: Sequence[Structure], of_atoms: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """As `Edges.vectors` forms them, each with the cell of its structure; to the bit the same."""
+    vectors = edges.vectors(everything)
+    periodic = [axis for axis in range(3) if any(structure.pbc[axis] for structure in structures)]
+    for axis in periodic:
+        cells = np.array([each.cell[axis] if each.pbc[axis] else np.zeros(3) for each in structures])
+        vectors += edges.shifts[:, axis, None] * cells[of_atoms[edges.receivers]]
+    return vectors
+
+
+def _coincident(joint: JointGraph) -> dict[int, StructureError]:
+    """The structures in which two atoms sit on one point."""
+    graph, failures = joint.graph, {}
+    near = np.einsum("ij,ij->i", graph.vectors, graph.vectors) < (_SUSPECT * COINCIDENT) ** 2
+    for place in np.unique(joint.of_atoms[graph.edges.receivers[near]]).tolist():
+        alone = joint.some(place, place + 1).graph
+        try:
+            Graph.build(alone.structure, alone.edges, vectors=alone.vectors)
+        except StructureError as error:
+            failures[place] = error
+    return failures
