@@ -143,7 +143,8 @@ def test_numbers_that_only_the_table_derives_are_refused_alike(tmp_path, capsys,
         ({"forces": np.full((3, 3), 1e200)}, "greatest force"),
         ({"virial": np.eye(3) * 3e307}, ""),
     ):
-        monkeypatch.setattr(Potential, "evaluate_with", lambda *_, broken=broken, **__: replace(WHOLE, **broken))
+        found = [replace(WHOLE, **broken)]
+        monkeypatch.setattr(Potential, "evaluate_many_with", lambda *_, found=found: found)
         assert main(["run", str(tmp_path / "ar.extxyz"), "-m", ARGON, "--json"]) == 1
         printed = capsys.readouterr()
         assert json.loads(printed.out) == []

@@ -42,7 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Evaluate every frame of every file; those that cannot be evaluated are named, the others kept.
+    """Evaluate all frames of all files, many at a time; those that cannot be evaluated are named, the others kept.
 
     Returns:
         0, or 1 if there were such frames.
@@ -54,6 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     from halocline.cli.output import emit_json, progress
     from halocline.cli.tables import table
+    from halocline.errors import HaloclineError
+    from halocline.potential.many import outcomes
     from halocline.structures.read import read_frames
 
     _check_output(arguments)
@@ -67,9 +69,11 @@ def run(arguments: argparse.Namespace) -> int:
     kept, results, records = [], [], []
     complain = _complainer(arguments)
     with closing(potential.evaluator(**options)) as evaluator, progress(len(frames), "evaluating") as advance:
-        for name, index, atoms in frames:
+        found = outcomes(potential, evaluator, [atoms for _, _, atoms in frames])
+        for (name, index, atoms), result in zip(frames, found, strict=True):
             with complain(f"{name}, frame {index}"):
-                result = potential.evaluate_with(evaluator, atoms)
+                if isinstance(result, HaloclineError):
+                    raise result
                 records.append(_record(name, index, atoms, result))
                 kept.append(atoms)
                 results.append(result)

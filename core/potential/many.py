@@ -48,17 +48,26 @@ def evaluate_stream(
         structures: read when results are asked for.
         keep_errors: yield the error of a structure in its place, instead of raising it.
     """
-    read, count = _Reader(potential, structures, together=evaluator.together), 0
+    for place, outcome in enumerate(outcomes(potential, evaluator, structures)):
+        if isinstance(outcome, Result):
+            potential.say_outside(outcome)
+        else:
+            outcome.args = (f"Structure {place}: {outcome}",)
+            if not keep_errors:
+                raise outcome
+        yield outcome
+
+
+def outcomes(
+    potential: Potential, evaluator: Evaluator, structures: Iterable[Atoms]
+) -> Generator[Result | HaloclineError]:
+    """What became of each structure, in their order; arguments as for `evaluate_stream`.
+
+    Nothing is said where structures lie outside of the training, and errors do not name their structure.
+    """
+    read = _Reader(potential, structures, together=evaluator.together)
     while window := read.window():
-        for outcome in _evaluated(potential, evaluator, window):
-            if isinstance(outcome, Result):
-                potential.say_outside(outcome)
-            else:
-                outcome.args = (f"Structure {count}: {outcome}",)
-                if not keep_errors:
-                    raise outcome
-            count += 1
-            yield outcome
+        yield from _evaluated(potential, evaluator, window)
     if read.failure is not None:
         raise read.failure
 
