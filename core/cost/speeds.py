@@ -110,6 +110,7 @@ def _among(graph: Graph, atoms: np.ndarray) -> Graph:
         structure=Structure(structure.numbers[atoms], structure.positions[atoms], structure.cell, structure.pbc),
         edges=type(few)(place[few.receivers], place[few.senders], few.shifts),
         vectors=graph.vectors[kept],
+        squares=graph.squares[kept],
         partners=None if graph.partners is None else (np.cumsum(kept) - 1)[graph.partners[kept]],
     )
 

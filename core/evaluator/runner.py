@@ -70,11 +70,15 @@ class Tally:
     @timed("sums")
     def add_gradients(self, part: Part, gradients: Tensor) -> None:
         """Add what the gradients (E, 3) by a part's edges, in eV/Å, mean for forces and virial."""
-        pulls = gradients.cpu()
+        pulls = gradients.cpu().double()
         receivers, senders = map(torch.from_numpy, (part.receivers, part.senders))
         # Halo atoms feel this part as well: what they feel is added up over parts.
-        self._forces[part.atoms] += forces_from_gradients(pulls, receivers, senders, len(part.atoms)).numpy()
-        self._virial += virial_from_gradients(pulls, torch.from_numpy(self._graph.vectors[part.edges])).numpy()
+        forces = forces_from_gradients(pulls, receivers, senders, len(part.atoms)).numpy()
+        if part.is_whole:
+            self._forces += forces
+        else:
+            self._forces[part.atoms] += forces
+        self._virial += virial_from_gradients(pulls, torch.from_numpy(part.of_edges(self._graph.vectors))).numpy()
 
     def contribution(self) -> Contribution:
         """The sums."""

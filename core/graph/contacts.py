@@ -94,11 +94,11 @@ def _of_each(
     whole = np.min_scalar_type(count * size**2)  # codes are as short as they may be: there are as many as edges
     kinds = (of_atoms * size + kinds).astype(whole)  # S times size of them
     element = kinds % whole.type(size) if count > 1 else kinds
-    codes = kinds[edges.receivers] * whole.type(size) + element[edges.senders]
-    squares = np.einsum("ij,ij->i", graph.vectors, graph.vectors)
+    codes = (kinds * whole.type(size)).take(edges.receivers) + element.take(edges.senders)
     nearest = np.full(count * size**2, np.inf)
-    np.minimum.at(nearest, codes, squares)
-    found = np.flatnonzero(squares == nearest[codes])[::-1]  # reversed: of equals, the first is written last
+    np.minimum.at(nearest, codes, graph.squares)
+    # Reversed: of equals, the first is written last.
+    found = np.flatnonzero(graph.squares == nearest.take(codes))[::-1]
     pairs = np.full((count * size**2, 2), -1, np.int64)
     pairs[codes[found]] = np.sort(np.column_stack((edges.receivers[found], edges.senders[found])))
     ends = pairs.reshape(count, size, size, 2)

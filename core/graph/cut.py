@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple, final
+
 import numpy as np
 from numpy.typing import NDArray
 
 from halocline.graph.edges import Edges
-from halocline.graph.graph import Graph
+from halocline.graph.graph import Graph, squared_lengths
 from halocline.graph.rules import NeighbourRule, Radius
 from halocline.graph.structure import Structure
 from halocline.shares import timed
 
 
-@timed("cut")
+@final
+class Kept(NamedTuple):
+    """Which candidates a cut has kept. Small systems keep the same ones for many steps.
+
+    Attributes:
+        candidates: those that were cut.
+        inside: (C,) bool, whether each was kept.
+        places: (E,) int64, of those that were.
+        edges: they themselves.
+        partners: the opposite of each, (E,) int64, or None.
+    """
+
+    candidates: Edges
+    inside: NDArray[np.bool_]
+    places: NDArray[np.int64]
+    edges: Edges
+    partners: NDArray[np.int64] | None
+
+    @classmethod
+    def of(cls, candidates: Edges, partners: NDArray[np.int64] | None, inside: NDArray[np.bool_]) -> Kept:
+        """Keep those candidates that are inside."""
+        places = np.flatnonzero(inside)
+        if partners is not None:
+            # Opposite edges are equally long to the bit, so they are kept or left out together.
+            partners = (np.cumsum(inside) - 1).take(partners.take(places))
+        return cls(candidates, inside, places, candidates.take(places), partners)
+
+
 def cut_candidates(
     rule: NeighbourRule,
     candidates: Edges,
@@ -34,9 +63,36 @@ def cut_candidates(
     """
     if not isinstance(rule, Radius):
         return Graph.build(structure, candidates, partners, ids)
+    return cut_at(rule.cutoff, candidates, partners, structure, ids)[0]
+
+
+@timed("cut")
+def cut_at(
+    cutoff: float,
+    candidates: Edges,
+    partners: NDArray[np.int64] | None,
+    structure: Structure,
+    ids: NDArray[np.int64] | None = None,
+    kept: Kept | None = None,
+) -> tuple[Graph, Kept]:
+    """Keep the candidates that are nearer than a cutoff.
+
+    Args:
+        cutoff: Å.
+        candidates: as for `cut_candidates`, like the following.
+        partners: likewise.
+        structure: likewise.
+        ids: likewise.
+        kept: by the last cut. If it has kept the same of the same candidates, the graph has its very objects, by
+            which whoever prepares something for them knows them again.
+
+    Raises:
+        StructureError: two atoms sit on one point.
+    """
     vectors = candidates.vectors(structure)
-    inside = np.einsum("ij,ij->i", vectors, vectors) < rule.cutoff**2
-    if partners is not None:
-        # Opposite edges are equally long to the bit, so they are kept or left out together.
-        partners = (np.cumsum(inside) - 1)[partners[inside]]
-    return Graph.build(structure, candidates[inside], partners, ids, vectors[inside])
+    squares = squared_lengths(vectors)
+    inside = squares < cutoff**2
+    if kept is None or kept.candidates is not candidates or not np.array_equal(kept.inside, inside):
+        kept = Kept.of(candidates, partners, inside)
+    vectors, squares = vectors.take(kept.places, axis=0), squares.take(kept.places)
+    return Graph.build(structure, kept.edges, kept.partners, ids, vectors, squares), kept

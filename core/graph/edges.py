@@ -34,6 +34,10 @@ class Edges:
     def __len__(self) -> int:
         return len(self.receivers)
 
+    def take(self, index: NDArray[np.int64]) -> Edges:
+        """Select edges by their places, faster than indexing does; increasing places keep the order."""
+        return Edges(self.receivers.take(index), self.senders.take(index), self.shifts.take(index, axis=0))
+
     def __getitem__(self, index: NDArray[np.bool_] | NDArray[np.int64] | slice) -> Edges:
         """Select edges; an increasing selection keeps the order."""
         return Edges(self.receivers[index], self.senders[index], self.shifts[index])
@@ -51,11 +55,15 @@ class Edges:
 
     def vectors(self, structure: Structure) -> NDArray[np.float64]:
         """Vectors from receiver to sender, (E, 3) in Å: r_sender - r_receiver + shift · cell."""
-        vectors = structure.positions[self.senders] - structure.positions[self.receivers]
+        # `take` copies rows several times faster than indexing does.
+        vectors = structure.positions.take(self.senders, axis=0)
+        vectors -= structure.positions.take(self.receivers, axis=0)
         # One product at a time, not a matrix product: BLAS rounds a row differently depending on where it stands,
         # and opposite edges must stay exactly opposite. Open directions have no shifts.
         for axis in np.flatnonzero(structure.pbc):
-            vectors += self.shifts[:, axis, None] * structure.cell[axis]
+            shifts = self.shifts[:, axis].astype(np.float64)
+            for component in np.flatnonzero(structure.cell[axis]):
+                vectors[:, component] += shifts * structure.cell[axis, component]
         return vectors
 
     def partners(self) -> NDArray[np.int64]:

@@ -25,6 +25,7 @@ class Graph:
         structure: the N atoms.
         edges: the E directed edges, sorted by receiver.
         vectors: (E, 3) float64, Å, from receiver to sender, periodic shifts included.
+        squares: (E,) float64, Å², of their lengths.
         partners: (E,) int64, the opposite of each edge, or itself if that is not in the list; None where the rule
             is not symmetric.
     """
@@ -32,6 +33,7 @@ class Graph:
     structure: Structure
     edges: Edges
     vectors: NDArray[np.float64]
+    squares: NDArray[np.float64]
     partners: NDArray[np.int64] | None
 
     @classmethod
@@ -42,6 +44,7 @@ class Graph:
         partners: NDArray[np.int64] | None = None,
         ids: NDArray[np.int64] | None = None,
         vectors: NDArray[np.float64] | None = None,
+        squares: NDArray[np.float64] | None = None,
     ) -> Graph:
         """Form the edge vectors, in float64.
 
@@ -51,17 +54,28 @@ class Graph:
             partners: see the attribute.
             ids: (N,), by which messages name the atoms; their places by default.
             vectors: (E, 3) Å, of the edges, if they are known already.
+            squares: (E,) Å², of those vectors' lengths, likewise.
 
         Raises:
             StructureError: two atoms sit on one point.
         """
         vectors = edges.vectors(structure) if vectors is None else vectors
+        squares = squared_lengths(vectors) if squares is None else squares
         if len(vectors):
-            shortest = int(np.argmin(np.einsum("ij,ij->i", vectors, vectors)))
+            shortest = int(np.argmin(squares))
             if np.linalg.norm(vectors[shortest]) < COINCIDENT:
                 pair = np.array((edges.receivers[shortest], edges.senders[shortest]))
                 pair = np.sort(pair if ids is None else ids[pair])
                 raise StructureError(
                     f"Atoms {pair[0]} and {pair[1]} sit on one point; remove or move one of them."
                 )
-        return cls(structure, edges, vectors, partners)
+        return cls(structure, edges, vectors, squares, partners)
+
+
+def squared_lengths(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Squares (E,) of the lengths of vectors (E, 3), the same for opposite ones."""
+    x, y, z = vectors.T
+    squares: NDArray[np.float64] = x * x  # in this order, as numbers that were computed before had them
+    squares += z * z
+    squares += y * y
+    return squares

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from halocline.errors import StructureError
 from halocline.graph.edges import Edges
-from halocline.graph.graph import COINCIDENT, Graph
+from halocline.graph.graph import COINCIDENT, Graph, squared_lengths
 from halocline.graph.nearest import nearest_edges
 from halocline.graph.radius import radius_edges
 from halocline.graph.rules import NeighbourRule, Radius
@@ -61,6 +61,7 @@ class JointGraph:
             structure=_side_by_side(graph.structure.numbers[here], graph.structure.positions[here]),
             edges=Edges(old.receivers[there] - atoms[0], old.senders[there] - atoms[0], old.shifts[there]),
             vectors=graph.vectors[there],
+            squares=graph.squares[there],
             partners=None if graph.partners is None else graph.partners[there] - edges[0],
         )
         return JointGraph(self.structures[first:last], part, atoms - atoms[0], edges - edges[0])
@@ -126,12 +127,12 @@ def _join(rule: NeighbourRule, structures: Sequence[Structure], found: dict[int,
         np.concatenate([np.empty((0, 3)), *(each.positions for each in structures)]),
     )
     vectors = _vectors(edges, everything, structures, np.repeat(np.arange(len(sizes)), sizes))
-    partners = None
+    squares, partners = squared_lengths(vectors), None
     if isinstance(rule, Radius):
-        inside = np.einsum("ij,ij->i", vectors, vectors) < rule.cutoff**2
-        edges, vectors = edges[inside], vectors[inside]
+        inside = np.flatnonzero(squares < rule.cutoff**2)
+        edges, vectors, squares = edges.take(inside), vectors.take(inside, axis=0), squares.take(inside)
         partners = edges.partners()
-    graph = Graph(everything, edges, vectors, partners)
+    graph = Graph(everything, edges, vectors, squares, partners)
     return JointGraph(tuple(structures), graph, starts, np.searchsorted(edges.receivers, starts))
 
 

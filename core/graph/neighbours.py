@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halocline.errors import UsageError
-from halocline.graph.cut import cut_candidates
+from halocline.graph.cut import Kept, cut_at, cut_candidates
 from halocline.graph.edges import Edges
 from halocline.graph.graph import Graph
 from halocline.graph.nearest import nearest_edges
@@ -55,6 +55,7 @@ class NeighbourList:
         self.skin = skin
         self.searches = 0
         self._latest: Search | None = None
+        self._kept: Kept | None = None
 
     def graph(self, structure: Structure) -> Graph:
         """Return the structure's graph; the list remembers nothing that changes a later result.
@@ -67,9 +68,15 @@ class NeighbourList:
     def cut(self, search: Search, structure: Structure) -> Graph:
         """Return the graph of a structure that a search covers.
 
+        Where the edges are those of the last graph, they are the same objects.
+
         Raises:
             StructureError: coincident atoms.
         """
+        if isinstance(self.rule, Radius):
+            cutoff, candidates, partners = self.rule.cutoff, search.candidates, search.partners
+            graph, self._kept = cut_at(cutoff, candidates, partners, structure, kept=self._kept)
+            return graph
         return cut_candidates(self.rule, search.candidates, search.partners, structure)
 
     def refresh(self, structure: Structure) -> bool:

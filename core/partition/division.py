@@ -107,6 +107,16 @@ def _partitioner(name: str, options: str) -> Partitioner:
     return partitioner
 
 
+def is_undivided(parts: NDArray[np.int64], atoms: int) -> bool:
+    """Whether one part owns all of so many atoms.
+
+    Args:
+        parts: (n,) int64, the part of each of the first n atoms.
+        atoms: N, at least n.
+    """
+    return len(parts) == atoms and bool((parts == parts[0]).all())
+
+
 def divide(graph: Graph, parts: NDArray[np.int64], hops: int) -> Iterator[Part]:
     """The parts that own atoms, in the order of their numbers, each cut out when it is asked for.
 
@@ -116,11 +126,11 @@ def divide(graph: Graph, parts: NDArray[np.int64], hops: int) -> Iterator[Part]:
         hops: receptive field of what is to be evaluated.
     """
     atoms = len(graph.structure)
-    order = np.argsort(parts, kind="stable")
-    groups = np.split(order, np.flatnonzero(np.diff(parts[order])) + 1)
-    if len(groups) == 1 and len(parts) == atoms:
+    if is_undivided(parts, atoms):
         yield whole(atoms, graph.edges, hops)
         return
+    order = np.argsort(parts, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(parts[order])) + 1)
     cutter = Cutter(graph.edges, atoms)
     for owned in groups:
         yield cutter.cut(owned, hops)

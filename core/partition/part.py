@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ class Part:
         senders: (E,) int64, local.
         receivers: (E,) int64, local, never decreasing.
         edge_levels: (e_0, ..., e_{H-1}), edges whose receivers lie within each hop level.
+        is_whole: whether atoms and edges are those of the whole graph, in its order.
     """
 
     atoms: NDArray[np.int64]
@@ -31,6 +32,11 @@ class Part:
     senders: NDArray[np.int64]
     receivers: NDArray[np.int64]
     edge_levels: tuple[int, ...]
+    is_whole: bool = False
+
+    def of_edges(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Rows (E, ...) of its edges, of values of all edges; a whole part returns those themselves."""
+        return values if self.is_whole else values.take(self.edges, axis=0)
 
 
 def whole(atoms: int, edges: Edges, hops: int) -> Part:
@@ -42,6 +48,7 @@ def whole(atoms: int, edges: Edges, hops: int) -> Part:
         senders=edges.senders,
         receivers=edges.receivers,
         edge_levels=(len(edges),) * hops,
+        is_whole=True,
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,12 +24,26 @@ def lay_out(
 
     Vectors were formed in float64 and are cast here, once.
     """
-    vectors = graph.vectors[part.edges]
+    vectors = part.of_edges(graph.vectors)
     if form is Form.EDGES:
         inputs: ProgramInputs = _edge_inputs(graph, part, vectors, precision, device)
     else:
         inputs = _table_inputs(graph, part, vectors, precision, device)
     return inputs
+
+
+def renewed(inputs: ProgramInputs, graph: Graph, part: Part) -> ProgramInputs:
+    """The same part laid out again, where nothing but the positions has changed.
+
+    Args:
+        inputs: of this part, from `lay_out`.
+        graph: with the same edges.
+        part: the very part.
+    """
+    vectors = part.of_edges(graph.vectors)
+    if isinstance(inputs, TableInputs):
+        vectors = _padded(vectors, edge_slots(part), inputs.vectors.shape[:2])
+    return replace(inputs, vectors=torch.from_numpy(vectors).to(inputs.vectors.device, inputs.vectors.dtype))
 
 
 def edge_slots(part: Part) -> NDArray[np.int64]:
@@ -49,7 +66,7 @@ def _edge_inputs(
 ) -> EdgeInputs:
     pairs, pair_of = _pairs(graph, part)
     return EdgeInputs(
-        species=torch.from_numpy(graph.structure.numbers[part.atoms]).to(device),
+        species=torch.from_numpy(graph.structure.numbers.take(part.atoms)).to(device),
         vectors=torch.from_numpy(vectors).to(device, precision.torch),
         seeds=torch.ones(part.levels[0], dtype=precision.torch, device=device),
         levels=part.levels,
@@ -71,12 +88,13 @@ def _pairs(graph: Graph, part: Part) -> tuple[NDArray[np.int64], NDArray[np.int6
     """
     if graph.partners is None:
         return None, None
-    here = np.arange(len(part.edges))
-    local = np.full(len(graph.edges), len(here))
-    local[part.edges] = here
-    first = np.minimum(here, local[graph.partners[part.edges]])
-    opens = first == here
-    return np.flatnonzero(opens), (np.cumsum(opens) - 1)[first]
+    here, opposite = np.arange(len(part.edges)), graph.partners
+    if not part.is_whole:
+        local = np.full(len(graph.edges), len(here))
+        local[part.edges] = here
+        opposite = local.take(part.of_edges(graph.partners))
+    opens = opposite >= here
+    return np.flatnonzero(opens), (np.cumsum(opens) - 1).take(np.minimum(here, opposite))
 
 
 def _table_inputs(
@@ -88,17 +106,23 @@ def _table_inputs(
     neighbours[slots] = part.senders
     mask = np.zeros(len(counts) * width)
     mask[slots] = 1.0
-    padded = np.zeros((len(counts) * width, 3))
-    padded[slots] = vectors
+    padded = _padded(vectors, slots, (len(counts), width))
     return TableInputs(
-        species=torch.from_numpy(graph.structure.numbers[part.atoms]).to(device),
-        vectors=torch.from_numpy(padded.reshape(-1, width, 3)).to(device, precision.torch),
+        species=torch.from_numpy(graph.structure.numbers.take(part.atoms)).to(device),
+        vectors=torch.from_numpy(padded).to(device, precision.torch),
         seeds=torch.ones(part.levels[0], dtype=precision.torch, device=device),
         levels=part.levels,
         mask=torch.from_numpy(mask.reshape(-1, width)).to(device, precision.torch),
         neighbours=torch.from_numpy(neighbours.reshape(-1, width)).to(device),
         transposed=torch.from_numpy(_transposed(part, slots, width)).to(device),
     )
+
+
+def _padded(vectors: NDArray[np.float64], slots: NDArray[np.int64], shape: Sequence[int]) -> NDArray[np.float64]:
+    """Vectors (E, 3) in their slots of a table of a shape (rows, width), zeros elsewhere."""
+    padded = np.zeros((shape[0] * shape[1], 3))
+    padded[slots] = vectors
+    return padded.reshape(*shape, 3)
 
 
 def _rows(part: Part) -> tuple[NDArray[np.int64], int]:
