@@ -10,12 +10,16 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from halocline.context import in_evaluation_context
 
+
+@in_evaluation_context
 def peak_bytes(call: Callable[[], object]) -> int:
     """The most bytes of tensors made by a call that were alive at the same time.
 
     Storages are counted as they are made and freed, derivatives included, so the number is the same on every
-    machine. What operations take for themselves while they run is not seen.
+    machine. What operations take for themselves while they run is not seen. The call is made in the evaluation
+    context, which would otherwise leave the counter aside as a mode of the host.
     """
     with _Storages() as storages:
         result = call()

@@ -114,7 +114,7 @@ def is_undivided(parts: NDArray[np.int64], atoms: int) -> bool:
         parts: (n,) int64, the part of each of the first n atoms.
         atoms: N, at least n.
     """
-    return len(parts) == atoms and bool((parts == parts[0]).all())
+    return len(parts) == atoms and bool((parts == parts[:1]).all())
 
 
 def divide(graph: Graph, parts: NDArray[np.int64], hops: int) -> Iterator[Part]:
