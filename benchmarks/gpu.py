@@ -34,7 +34,7 @@ from ase.io import read
 import halocline
 from halocline.bench.memory import peak_memory
 from halocline.bench.structures import Motion, disordered_box
-from halocline.dynamics import Output, Settings, run_dynamics
+from halocline.dynamics import RunFiles, Settings, run_dynamics
 from halocline.errors import HaloclineError
 from halocline.evaluator.result import Result
 from halocline.model.build import build_backbone
@@ -169,7 +169,7 @@ class Checks:
                 settings = Settings(ensemble="nvt", timestep=0.5, frame_interval=5)
                 ends = {}
                 for name, stops in (("straight", (20,)), ("again", (20,)), ("in two parts", (10, 20))):
-                    output = Output(Path(folder, f"{name} {dtype}"))
+                    output = RunFiles(Path(folder, f"{name} {dtype}"))
                     for number, stop in enumerate(stops):
                         calculator = of.calculator(dtype=dtype, device=self.device)
                         run_dynamics(atoms, calculator, settings, output, steps=stop, resume=number > 0)

@@ -19,7 +19,7 @@ from m3gnet_converted import converted
 from oracles.m3gnet.lattice_table import Row, read_table
 
 from halocline.dynamics.relaxation import Goal, relax
-from halocline.dynamics.sample import static_pressure
+from halocline.dynamics.step_record import static_pressure
 from halocline.potential.calculator import HaloclineCalculator
 
 #: Å, a deviation that is named.

@@ -17,7 +17,7 @@ from halocline.aggregation import Block, Form
 from halocline.graph import NeighbourList, Structure
 from halocline.model import Backbone
 from halocline.partition import whole
-from halocline.program import Precision, Program, ProgramInputs, energies_and_gradients
+from halocline.program import FrozenModel, Precision, ProgramInputs, energies_and_gradients
 from halocline.program.evaluate import atom_energies
 from halocline.program.layout import lay_out
 
@@ -28,12 +28,12 @@ KINDS = {"three_body": "three-body", "edge_update": "edge update", "atom_update"
 REPEATS = 5
 
 
-def prepared(backbone: Backbone, structure: Structure) -> tuple[Program, ProgramInputs]:
+def prepared(backbone: Backbone, structure: Structure) -> tuple[FrozenModel, ProgramInputs]:
     """The program of a whole structure in float32, and its inputs."""
     graph = NeighbourList(backbone.neighbours).graph(structure)
-    program = Program.freeze(backbone, Precision.FLOAT32, Form.EDGES)
+    frozen = FrozenModel.freeze(backbone, Precision.FLOAT32, Form.EDGES)
     part = whole(len(structure), graph.edges, backbone.hops)
-    return program, lay_out(graph, part, Form.EDGES, Precision.FLOAT32)
+    return frozen, lay_out(graph, part, Form.EDGES, Precision.FLOAT32)
 
 
 def shares(backbone: Backbone, structure: Structure) -> dict[str, float]:
@@ -41,10 +41,10 @@ def shares(backbone: Backbone, structure: Structure) -> dict[str, float]:
 
     Each module is called once more with the arguments that it had, and its output differentiated by them.
     """
-    program, inputs = prepared(backbone, structure)
-    total = _seconds(lambda: energies_and_gradients(program.backbone, inputs))
+    frozen, inputs = prepared(backbone, structure)
+    total = _seconds(lambda: energies_and_gradients(frozen.backbone, inputs))
     taken: dict[str, float] = defaultdict(float)
-    for name, module, arguments in _calls(program.backbone, inputs):
+    for name, module, arguments in _calls(frozen.backbone, inputs):
         taken[KINDS[name]] += _seconds(lambda m=module, a=arguments: _differentiate(m, a)) / total
     return dict(taken) | {"rest": 1.0 - sum(taken.values())}
 

@@ -22,7 +22,7 @@ from halocline.lifeline import TiedProcess
 
 @final
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CallOutcome:
     """What became of a call.
 
     Attributes:
@@ -36,7 +36,7 @@ class Outcome:
     refused: bool = False
 
 
-def call(target: str, argument: Any, seconds: float) -> Outcome:
+def call(target: str, argument: Any, seconds: float) -> CallOutcome:
     """Run a generator function in a fresh interpreter.
 
     Args:
@@ -55,7 +55,7 @@ def call(target: str, argument: Any, seconds: float) -> Outcome:
         said = list(_said(answers))
     values = tuple(each["value"] for each in said if "value" in each)
     refusal = next((each["refusal"] for each in said if "refusal" in each), None)
-    return Outcome(values, refusal or failure, refusal is not None)
+    return CallOutcome(values, refusal or failure, refusal is not None)
 
 
 def _said(answers: Path) -> Iterator[dict[str, Any]]:

@@ -13,7 +13,7 @@ from halocline.executor import Capabilities, Diagnosis, Executor, Session
 from halocline.exporter import Exporter
 from halocline.files import write_atomically
 from halocline.lowering import Manifest, Value
-from halocline.program import Precision, Program, energies_and_gradients
+from halocline.program import FrozenModel, Precision, energies_and_gradients
 
 
 class _EagerSession(Session):
@@ -43,8 +43,8 @@ class SoundExecutor(Executor):
     def diagnose(cls):
         return Diagnosis(usable=True, versions={"fake": "1.0"}, devices=("cpu",), details={"kernels": "eager"})
 
-    def prepare(self, program):
-        return _EagerSession(program.backbone, self.distort)
+    def prepare(self, frozen):
+        return _EagerSession(frozen.backbone, self.distort)
 
     @staticmethod
     def distort(gradients, calls):
@@ -97,7 +97,7 @@ class HangingExecutor(SoundExecutor):
 
 
 class LeavingExecutor(SoundExecutor):
-    def prepare(self, program):
+    def prepare(self, frozen):
         os._exit(0)
 
 
@@ -114,10 +114,10 @@ class TextExporter(Exporter):
         self._words = words
 
     def export(self, potential, precision, path):
-        program = Program.freeze(potential.backbone, precision, Form.TABLE)
+        frozen = FrozenModel.freeze(potential.backbone, precision, Form.TABLE)
         inputs = (Value("positions", "float64", ("n", 3), "Å", "of the atoms"),)
         outputs = (Value("energy", "float64", (), "eV", "of all atoms"),)
-        manifest = Manifest.of(program, "structure", inputs, outputs)
+        manifest = Manifest.of(frozen, "structure", inputs, outputs)
         write_atomically(path, (json.dumps(manifest.to_json()) + "word " * self._words).encode())
         return manifest
 

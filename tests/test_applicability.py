@@ -19,7 +19,7 @@ import halocline
 from halocline.applicability import COVALENT_FRACTION, Applicability, describe
 from halocline.checkpoint.card import check_card
 from halocline.cli.main import main
-from halocline.dynamics import Output, Settings, run_dynamics
+from halocline.dynamics import RunFiles, Settings, run_dynamics
 from halocline.errors import CheckpointError, DynamicsError, StructureError, UsageError
 from halocline.graph import Contacts, Nearest, NeighbourList, Radius, Structure
 
@@ -166,9 +166,9 @@ def test_dynamics_stops_far_below_the_shortest_distance_unless_told_otherwise(tm
     settings, model_card = Settings(ensemble="nve", timestep=2.0), {"shortest_distances": {"Ar-Ar": 5.0}}
     model = dataclasses.replace(model, card=model_card)
     with pytest.raises(DynamicsError, match=r"are 2\.\d+ Å apart.*where a run stops below 0\.6"):
-        run_dynamics(falling(), model.calculator(), settings, Output(tmp_path / "a"), steps=30)
+        run_dynamics(falling(), model.calculator(), settings, RunFiles(tmp_path / "a"), steps=30)
     done = run_dynamics(
-        falling(), model.calculator(), settings, Output(tmp_path / "b"), steps=30, minimum_distance=0.0
+        falling(), model.calculator(), settings, RunFiles(tmp_path / "b"), steps=30, minimum_distance=0.0
     )
     assert done.finished
 
@@ -176,7 +176,7 @@ def test_dynamics_stops_far_below_the_shortest_distance_unless_told_otherwise(tm
 def test_a_start_that_is_too_near_touches_no_file(tmp_path):
     calculator = halocline.load("lennard-jones-argon").calculator()
     with pytest.raises(StructureError, match=r"Ar and Ar .atoms 0 and 1. are 1\.500 Å apart"):
-        run_dynamics(near(1.5, "Ar2"), calculator, Settings(), Output(tmp_path / "run"), steps=1)
+        run_dynamics(near(1.5, "Ar2"), calculator, Settings(), RunFiles(tmp_path / "run"), steps=1)
     assert [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
 
 
@@ -185,7 +185,12 @@ def test_a_fraction_that_is_none_is_refused(tmp_path, fraction):
     calculator = halocline.load("lennard-jones-argon").calculator()
     with pytest.raises(UsageError, match="fraction between 0 and 1"):
         run_dynamics(
-            near(3.8, "Ar2"), calculator, Settings(), Output(tmp_path / "run"), steps=1, minimum_distance=fraction
+            near(3.8, "Ar2"),
+            calculator,
+            Settings(),
+            RunFiles(tmp_path / "run"),
+            steps=1,
+            minimum_distance=fraction,
         )
 
 

@@ -15,7 +15,7 @@ from real_data import real_data
 from halocline.audit import (
     FAILED_ERROR,
     Crystal,
-    Outcome,
+    CrystalOutcome,
     audit,
     compounds,
     elements,
@@ -58,7 +58,7 @@ def argon(stretch=1.0):
 @pytest.mark.parametrize("stretch", [0.97, 1.0, 1.04])
 def test_lennard_jones_is_analytic(lennard_jones, stretch):
     (row,) = audit(lennard_jones, [argon(stretch)], device="cpu")
-    assert row.outcome is Outcome.MINIMUM
+    assert row.outcome is CrystalOutcome.MINIMUM
     assert abs(row.volume_error) < 0.1  # per cent: the cutoff, and what a third-order fit leaves over 12 %
     assert abs(row.bulk_modulus_error) < 1.0
     assert math.isclose(row.fit.energy, -1.0 - EPSILON * A6**2 / (2 * A12), rel_tol=1e-3)
@@ -67,7 +67,7 @@ def test_lennard_jones_is_analytic(lennard_jones, stretch):
 @pytest.mark.parametrize("stretch", [0.9, 1.1])
 def test_a_minimum_out_of_reach_is_none(lennard_jones, stretch):
     (row,) = audit(lennard_jones, [argon(stretch)], device="cpu")
-    assert (row.outcome, row.fit, row.volume_error) == (Outcome.NO_MINIMUM, None, None)
+    assert (row.outcome, row.fit, row.volume_error) == (CrystalOutcome.NO_MINIMUM, None, None)
     assert len(row.energies) == 7
     assert summarise([row]).volume_error == FAILED_ERROR
 
@@ -75,14 +75,18 @@ def test_a_minimum_out_of_reach_is_none(lennard_jones, stretch):
 def test_atoms_that_do_not_meet_have_no_minimum(lennard_jones):
     far = Crystal("Ar", bulk("Ar", "sc", a=20 * SIGMA), (20 * SIGMA) ** 3, 1.0, "nothing")
     (row,) = audit(lennard_jones, [far], device="cpu")
-    assert row.outcome is Outcome.NO_MINIMUM
+    assert row.outcome is CrystalOutcome.NO_MINIMUM
 
 
 def test_what_is_not_known_is_a_row_and_counts(lennard_jones):
     neon = dataclasses.replace(argon(), name="Ne", atoms=bulk("Ne", "fcc", a=4.4))
     rows = audit(lennard_jones, [neon, argon(), neon], device="cpu")
     summary = summarise(rows)
-    assert [row.outcome for row in rows] == [Outcome.NOT_KNOWN, Outcome.MINIMUM, Outcome.NOT_KNOWN]
+    assert [row.outcome for row in rows] == [
+        CrystalOutcome.NOT_KNOWN,
+        CrystalOutcome.MINIMUM,
+        CrystalOutcome.NOT_KNOWN,
+    ]
     assert "does not know Ne" in rows[0].reason
     assert (summary.crystals, summary.not_known, summary.volume_error) == (3, 2, FAILED_ERROR)
 
@@ -93,7 +97,7 @@ def test_what_cannot_be_evaluated_is_a_row_and_counts(monkeypatch, lennard_jones
 
     monkeypatch.setattr(type(lennard_jones), "__call__", fail)
     rows = audit(lennard_jones, [argon()], device="cpu")
-    assert (rows[0].outcome, rows[0].reason) == (Outcome.NOT_EVALUATED, "The energy is not finite.")
+    assert (rows[0].outcome, rows[0].reason) == (CrystalOutcome.NOT_EVALUATED, "The energy is not finite.")
     assert summarise(rows).volume_error == FAILED_ERROR
 
 

@@ -13,7 +13,7 @@ from halocline.bench import Request, measure_all
 from halocline.bench.structures import Motion, disordered_box, repeated
 from halocline.cli.main import main
 from halocline.errors import StructureError
-from halocline.isolation import Outcome
+from halocline.isolation import CallOutcome
 from halocline.plugin import registry
 
 MODEL = "lennard-jones-argon"
@@ -91,7 +91,9 @@ def answering(monkeypatch, memory):
         asked.append((argument["backend"], argument["atoms"]))
         atoms = argument["atoms"]
         values = {"atoms": atoms, "total_memory": memory(argument["backend"], atoms), "available": 10 * GB}
-        return Outcome(({"usable": True}, values)) if values["total_memory"] else Outcome((), "It crashed.")
+        return (
+            CallOutcome(({"usable": True}, values)) if values["total_memory"] else CallOutcome((), "It crashed.")
+        )
 
     monkeypatch.setattr("halocline.bench.campaign.call", call)
     return asked

@@ -107,9 +107,9 @@ def test_a_rank_that_died_between_steps(ring):
 def test_slow_is_not_hung(let_ranks_run):
     let_ranks_run(
         "import time\n"
-        "from halocline.backends.ddp.worker import Worker\n"
-        "step = Worker.step\n"
-        f"Worker.step = lambda self, request: time.sleep({2.0 * TIMEOUT}) or step(self, request)\n" + MAIN
+        "from halocline.backends.ddp.worker import DomainWorker\n"
+        "step = DomainWorker.step\n"
+        f"DomainWorker.step = lambda self, request: time.sleep({2.0 * TIMEOUT}) or step(self, request)\n" + MAIN
     )
     model = backbone("lennard-jones")
     evaluator, structure = distributed(model, timeout=TIMEOUT), liquid(model)

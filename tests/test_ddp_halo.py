@@ -13,7 +13,7 @@ from halocline.backends.ddp import halo, worker
 from halocline.backends.ddp.halo import ALONE, exchange_pays, open_choice
 from halocline.backends.ddp.messages import Assignment, Measured, Trial
 from halocline.backends.ddp.model import PortableModel
-from halocline.backends.ddp.worker import Worker
+from halocline.backends.ddp.worker import DomainWorker
 from halocline.backends.torch.executor import TorchExecutor
 from halocline.bench.structures import disordered_box
 from halocline.cost.costs import STATELESS
@@ -100,10 +100,10 @@ def test_an_executor_of_whole_programs_rules_exchange_out(monkeypatch):
     model, place = backbone("schnet"), Place(0, 2, 0, 2)
     described = PortableModel.of(model), Precision.FLOAT64, "torch", "cpu"
     graph = NeighbourList(model.neighbours).graph(liquid(model))
-    said = Worker(Assignment(*described, exchange=False, timeout=5.0), place).measure(Trial(graph, "group"))
+    said = DomainWorker(Assignment(*described, exchange=False, timeout=5.0), place).measure(Trial(graph, "group"))
     assert said.refusal == "This backend runs whole programs only, not their stages; choose halo=recompute."
     with pytest.raises(UsageError, match="whole programs only"):
-        Worker(Assignment(*described, exchange=True, timeout=5.0), place)
+        DomainWorker(Assignment(*described, exchange=True, timeout=5.0), place)
 
 
 @pytest.mark.parametrize("chosen", ["exchange", pytest.param("recompute", marks=pytest.mark.slow)])

@@ -158,8 +158,8 @@ def test_torchrun_starts_again_after_a_rank_was_killed(tmp_path):
         MODEL,
         "first = os.environ['TORCHELASTIC_RESTART_COUNT'] == '0'\n"
         "if first and os.environ['RANK'] == '1':\n"
-        "    from halocline.backends.ddp.worker import Worker\n"
-        "    Worker.step = lambda self, request: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    from halocline.backends.ddp.worker import DomainWorker\n"
+        "    DomainWorker.step = lambda self, request: os.kill(os.getpid(), signal.SIGKILL)\n"
         "ranks = evaluator()\n",
         ONE_PROCESS,
         "compare(ranks.evaluate(structure))\nprint('equal at the', 'first' if first else 'second', 'attempt')\n",
@@ -181,8 +181,8 @@ def test_torchrun_reports_a_rank_that_hangs(tmp_path):
         tmp_path,
         MODEL,
         "if os.environ['RANK'] == '1':\n"
-        "    from halocline.backends.ddp.worker import Worker\n"
-        "    Worker.step = lambda self, request: os.kill(os.getpid(), signal.SIGSTOP)\n"
+        "    from halocline.backends.ddp.worker import DomainWorker\n"
+        "    DomainWorker.step = lambda self, request: os.kill(os.getpid(), signal.SIGSTOP)\n"
         "ranks = evaluator(timeout=5.0)\n"
         "ranks.evaluate(structure)\n",
     )

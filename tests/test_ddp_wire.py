@@ -29,7 +29,7 @@ from halocline.backends.ddp.messages import (
     TO_DRIVER,
     TO_RANK,
     Assignment,
-    Failure,
+    FailedAnswer,
     Measured,
     Plan,
     Signal,
@@ -84,7 +84,7 @@ def messages():
     yield Measured(Speeds(1e-300, inf, 0.1 + 0.2))
     yield Measured(refusal="no")
     yield Contribution(np.array([np.nan, -0.0, inf]), np.ones((4, 3)).T[:, :3], np.eye(3), Contacts.of(graph))
-    yield Failure.of(UsageError("x"))
+    yield FailedAnswer.of(UsageError("x"))
 
 
 def frame(message):
@@ -275,12 +275,12 @@ class StrangeError(UsageError):
 
 
 def test_errors_are_named_and_never_brought_along():
-    error = Failure.of(StrangeError("odd")).error(2)
+    error = FailedAnswer.of(StrangeError("odd")).error(2)
     assert type(error) is UsageError
     assert str(error) == "Rank 2: odd"
     for kind in ("SystemExit", "Planted", "ClassVar", "os"):
-        assert type(Failure(kind, "odd").error(0)) is DistributedError
-    assert all(type(Failure.of(kind("x")).error(0)) is kind for kind in HaloclineError.__subclasses__()[:5])
+        assert type(FailedAnswer(kind, "odd").error(0)) is DistributedError
+    assert all(type(FailedAnswer.of(kind("x")).error(0)) is kind for kind in HaloclineError.__subclasses__()[:5])
 
 
 def test_a_driver_refuses_what_is_planted_on_its_line():

@@ -12,7 +12,7 @@ from halocline.lowering import lower_structure
 from halocline.model.build import build_backbone
 from halocline.plugin import registry
 from halocline.potential.potential import Potential
-from halocline.program import Precision, Program
+from halocline.program import FrozenModel, Precision
 from halocline.testing.structures import Samples
 
 DOCS = Path(__file__).parents[1] / "docs" / "export.md"
@@ -39,8 +39,8 @@ def potential():
 
 @pytest.fixture(scope="module")
 def lowered(potential):
-    program = Program.freeze(potential.backbone, Precision.FLOAT64, Form.TABLE)
-    return lower_structure(program, potential.reference_energies)
+    frozen = FrozenModel.freeze(potential.backbone, Precision.FLOAT64, Form.TABLE)
+    return lower_structure(frozen, potential.reference_energies)
 
 
 @pytest.mark.parametrize("name", ["molecule", "crystal", "slab", "liquid", "atom"])

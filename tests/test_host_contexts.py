@@ -27,7 +27,7 @@ from halocline.partition import whole
 from halocline.plugin import registry
 from halocline.potential.potential import Potential
 from halocline.probes.chain import chain
-from halocline.program import Precision, Program, energies_and_gradients
+from halocline.program import FrozenModel, Precision, energies_and_gradients
 from halocline.program.layout import lay_out
 from halocline.spec import Spec
 from halocline.testing import tolerances
@@ -175,18 +175,18 @@ def test_direct_calls_within(bundle, form):
     backbone = network().backbone
     graph = chain(backbone, 9, seed=1)
     part = whole(9, graph.edges, backbone.hops)
-    program = Program.freeze(backbone, Precision.FLOAT32, form)
-    expected = energies_and_gradients(program.backbone, lay_out(graph, part, form, Precision.FLOAT32))
+    frozen = FrozenModel.freeze(backbone, Precision.FLOAT32, form)
+    expected = energies_and_gradients(frozen.backbone, lay_out(graph, part, form, Precision.FLOAT32))
     with together(bundle):
         inputs = lay_out(graph, part, form, Precision.FLOAT32)
-        within = energies_and_gradients(program.backbone, inputs)
-        lowered = lower(program)
-        stages = lower_stage(program, "layers.1")
-        frozen = Program.freeze(backbone, Precision.FLOAT32, form)
-    for found in (within, energies_and_gradients(program.backbone, inputs)):
+        within = energies_and_gradients(frozen.backbone, inputs)
+        lowered = lower(frozen)
+        stages = lower_stage(frozen, "layers.1")
+        frozen = FrozenModel.freeze(backbone, Precision.FLOAT32, form)
+    for found in (within, energies_and_gradients(frozen.backbone, inputs)):
         torch.testing.assert_close(tuple(found), tuple(expected), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(lowered(*flatten(inputs.usable())), tuple(expected), rtol=1e-5, atol=1e-6)
-    assert stages.vjp.manifest == lower_stage(program, "layers.1").vjp.manifest
+    assert stages.vjp.manifest == lower_stage(frozen, "layers.1").vjp.manifest
     assert not any(tensor.is_inference() for tensor in frozen.backbone.state_dict().values())
 
 

@@ -11,7 +11,7 @@ from ipu_programs import BACKBONES, backbone, call, capacity, lowered, ref
 
 from halocline.backends.ipu.interpreter import VARIABLE, Interpreter
 from halocline.backends.ipu.rehearsal.elsewhere import rehearse_elsewhere
-from halocline.backends.ipu.rehearsal.subject import Subject
+from halocline.backends.ipu.rehearsal.subject import RehearsedProgram
 
 pytestmark = pytest.mark.slow  # each replay is a process that imports torch
 
@@ -21,7 +21,7 @@ TORCH = "2.0.1"
 
 def subject(name):
     model = backbone(name)
-    return Subject(lowered(name), model, capacity(model.hops))
+    return RehearsedProgram(lowered(name), model, capacity(model.hops))
 
 
 def test_replay_in_another_process_is_the_same():

@@ -23,10 +23,10 @@ from halocline.backends.ipu.exporter import IpuExporter
 from halocline.backends.ipu.program_file import IpuProgram, references
 from halocline.backends.ipu.translate import from_lowered
 from halocline.errors import LoweringError, UsageError
-from halocline.lowering import Lowered, flatten, lower
+from halocline.lowering import Program, flatten, lower
 from halocline.lowering.example import whole_inputs
 from halocline.potential.potential import Potential
-from halocline.program import Precision, Program
+from halocline.program import FrozenModel, Precision
 from halocline.program.capacity import pad
 
 aten = torch.ops.aten
@@ -38,7 +38,7 @@ def name(request):
 
 
 def program_of(name, precision=Precision.FLOAT32):
-    return Program.freeze(backbone(name), precision, Form.TABLE)
+    return FrozenModel.freeze(backbone(name), precision, Form.TABLE)
 
 
 def write(path, table, constants):
@@ -93,7 +93,7 @@ class TestTranslation:
         graph = make_fx(lambda x: (x * 2,), tracing_mode="symbolic")(torch.zeros(5))
         manifest = lower(program_of("lennard-jones"), capacity=capacity(1)).manifest
         with pytest.raises(LoweringError, match="capacity"):
-            from_lowered(Lowered(graph, manifest))
+            from_lowered(Program(graph, manifest))
 
     def test_outputs_that_no_operation_gives_are_copied(self):
         graph = fx.Graph()
@@ -103,7 +103,7 @@ class TestTranslation:
         ones.meta["val"] = torch.ones(3)
         graph.output((x, ones))
         manifest = lower(program_of("lennard-jones"), capacity=capacity(1)).manifest
-        program = from_lowered(Lowered(fx.GraphModule({}, graph), manifest))
+        program = from_lowered(Program(fx.GraphModule({}, graph), manifest))
         assert [each.target for each in program.operations] == ["aten.clone.default"] * 2
         assert [value.tolist() for value in program.constants.values()] == [[1.0] * 3]
 

@@ -16,8 +16,8 @@ from halocline.backends.ipu.rehearsal.dispatch import rehearse_dispatch
 from halocline.backends.ipu.rehearsal.meta import rehearse_meta
 from halocline.backends.ipu.rehearsal.numerics import rehearse_numerics
 from halocline.backends.ipu.rehearsal.padding import littered, rehearse_padding
-from halocline.backends.ipu.rehearsal.subject import Subject
-from halocline.backends.ipu.runner import Objective
+from halocline.backends.ipu.rehearsal.subject import RehearsedProgram
+from halocline.backends.ipu.runner import PackedLoss
 from halocline.errors import LoweringError, UsageError
 from halocline.potential.potential import Potential
 from halocline.probes.chain import chain
@@ -29,7 +29,7 @@ NAME = "lennard-jones"
 
 def subject(program):
     model = backbone(NAME)
-    return Subject(program, model, capacity(model.hops))
+    return RehearsedProgram(program, model, capacity(model.hops))
 
 
 def changed(*operations, energies=None, gradients=None):
@@ -69,7 +69,7 @@ def test_rehearsals_look_at_a_structure_with_forces():
 def test_capacity_must_hold_an_atom():
     model = backbone(NAME)
     with pytest.raises(LoweringError, match="give it more room"):
-        Subject(lowered(NAME), model, Capacity((0,) * (model.hops + 1), 1, 1))
+        RehearsedProgram(lowered(NAME), model, Capacity((0,) * (model.hops + 1), 1, 1))
 
 
 def test_structures_beyond_the_capacity_are_refused():
@@ -81,7 +81,7 @@ def test_structures_beyond_the_capacity_are_refused():
 
 def test_inputs_of_another_capacity_are_refused():
     model = backbone(NAME)
-    other = Subject(lowered(NAME), model, capacity(model.hops, atoms=32))
+    other = RehearsedProgram(lowered(NAME), model, capacity(model.hops, atoms=32))
     with pytest.raises(ValueError, match="must be int64 of shape"):
         other.run(other.lay_out(other.graph))
 
@@ -204,7 +204,7 @@ def test_training_objective_is_made_of_operations_that_poptorch_has():
     atoms, structures = 24, 2
     labels = (torch.ones(structures, atoms), torch.ones(structures), torch.ones(structures), torch.ones(atoms, 3))
     tensors = (*found.tensors(found.lay_out(found.graph)), *labels)
-    assert list(check_dispatched(Objective(found.replay, 1.0, 1.0), tensors)) == []
+    assert list(check_dispatched(PackedLoss(found.replay, 1.0, 1.0), tensors)) == []
 
 
 def test_shapes_that_depend_on_values_are_found():

@@ -19,11 +19,11 @@ from halocline.backends.ipu.process import RunnerProcess
 from halocline.backends.ipu.training import Labelled, step_arrays
 from halocline.backends.ipu.translate import from_lowered
 from halocline.errors import UsageError
-from halocline.evaluator.frame import forces_from_gradients
+from halocline.evaluator.sums import forces_from_gradients
 from halocline.graph import NeighbourList, Structure
 from halocline.lowering import lower
 from halocline.partition import whole
-from halocline.program import Precision, Program, energies_and_gradients
+from halocline.program import FrozenModel, Precision, energies_and_gradients
 from halocline.program.layout import gather_edges, lay_out
 
 STEPS = 3
@@ -61,7 +61,7 @@ def sample(seed, atoms):
 
 def expected_parameters(samples, optimiser, rate):
     """Train the backbone itself, in float64 and one structure at a time."""
-    trained = Program.freeze(model(), Precision.FLOAT64, Form.EDGES).backbone.requires_grad_(True)
+    trained = FrozenModel.freeze(model(), Precision.FLOAT64, Form.EDGES).backbone.requires_grad_(True)
     steps = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[optimiser](trained.parameters(), lr=rate)
     atoms = sum(len(labelled.forces) for _, labelled in samples)
     losses = []
@@ -90,7 +90,7 @@ def samples():
 
 @pytest.fixture(scope="module")
 def compiled():
-    frozen = Program.freeze(model(), Precision.FLOAT32, Form.TABLE)
+    frozen = FrozenModel.freeze(model(), Precision.FLOAT32, Form.TABLE)
     named = dict(frozen.backbone.named_parameters())
     program = from_lowered(lower(frozen, capacity=capacity(3)), named)
     require_conformance(program, training=True)

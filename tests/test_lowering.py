@@ -27,7 +27,7 @@ from halocline.model.build import build_backbone
 from halocline.partition import cut_part, whole
 from halocline.plugin import registry
 from halocline.potential.potential import Potential
-from halocline.program import Precision, Program, ProgramOutputs, energies_and_gradients
+from halocline.program import FrozenModel, Precision, ProgramOutputs, energies_and_gradients
 from halocline.program.capacity import Capacity, crop, pad
 from halocline.program.layout import lay_out
 
@@ -62,16 +62,16 @@ def require_same(found, expected, precision):
 @pytest.mark.parametrize("form", Form)
 @pytest.mark.parametrize("name", ["schnet", "lennard-jones"])
 def test_a_program_is_its_backbone_on_parts_of_any_size(name, form, precision):
-    program = Program.freeze(example(name), precision, form)
-    lowered = lower(program)
+    frozen = FrozenModel.freeze(example(name), precision, form)
+    program = lower(frozen)
     for seed, owned in enumerate((0.1, 0.5, 1.0)):
-        inputs = inputs_of(program.backbone, form, precision, seed, owned=owned)
-        require_same(lowered(*flatten(inputs)), energies_and_gradients(program.backbone, inputs), precision)
+        inputs = inputs_of(frozen.backbone, form, precision, seed, owned=owned)
+        require_same(program(*flatten(inputs)), energies_and_gradients(frozen.backbone, inputs), precision)
 
 
 @pytest.mark.parametrize("name", ["schnet", "lennard-jones"])
 def test_the_table_form_writes_nowhere(name):
-    graph = lower(Program.freeze(example(name), Precision.FLOAT32, Form.TABLE)).graph.graph
+    graph = lower(FrozenModel.freeze(example(name), Precision.FLOAT32, Form.TABLE)).graph.graph
     called = {str(node.target).split(".")[1] for node in graph.nodes if str(node.target).startswith("aten")}
     assert len(called) > 10
     assert not called & SCATTERS
@@ -79,33 +79,33 @@ def test_the_table_form_writes_nowhere(name):
 
 @pytest.mark.parametrize("precision", Precision)
 def test_every_number_keeps_its_precision(precision):
-    lowered = lower(Program.freeze(example("schnet"), precision, Form.TABLE))
-    for node in lowered.graph.graph.nodes:
+    program = lower(FrozenModel.freeze(example("schnet"), precision, Form.TABLE))
+    for node in program.graph.graph.nodes:
         for argument in node.args:
             if isinstance(argument, float):
                 assert float(np.float32(argument)) == argument, node
-    numbers = [b for b in lowered.graph.buffers() if b.ndim == 0]
+    numbers = [b for b in program.graph.buffers() if b.ndim == 0]
     assert {b.dtype for b in numbers} == {precision.torch}
     expected = torch.tensor(math.pi / 3.0, dtype=precision.torch)  # the cutoff of the example is 3 Å
     assert any(bool(b == expected) for b in numbers)
 
 
 def test_a_fixed_capacity_leaves_no_size_free():
-    program = Program.freeze(example("schnet"), Precision.FLOAT64, Form.TABLE)
-    inputs = inputs_of(program.backbone, Form.TABLE, Precision.FLOAT64, 4, owned=0.2)
+    frozen = FrozenModel.freeze(example("schnet"), Precision.FLOAT64, Form.TABLE)
+    inputs = inputs_of(frozen.backbone, Form.TABLE, Precision.FLOAT64, 4, owned=0.2)
     capacity = Capacity.bucket(inputs)
-    lowered = lower(program, capacity)
-    assert not any("sym_size" in str(node.target) for node in lowered.graph.graph.nodes)
-    assert all(isinstance(size, int) for value in lowered.manifest.inputs for size in value.shape)
+    program = lower(frozen, capacity)
+    assert not any("sym_size" in str(node.target) for node in program.graph.graph.nodes)
+    assert all(isinstance(size, int) for value in program.manifest.inputs for size in value.shape)
     padded = pad(inputs, capacity)
-    outputs = lowered(*flatten(padded)[: len(lowered.manifest.inputs)])
+    outputs = program(*flatten(padded)[: len(program.manifest.inputs)])
     found = crop(ProgramOutputs(*outputs), inputs, capacity)
-    require_same(found, energies_and_gradients(program.backbone, inputs), Precision.FLOAT64)
+    require_same(found, energies_and_gradients(frozen.backbone, inputs), Precision.FLOAT64)
 
 
 def test_padding_is_invisible():
     """Garbage in padding slots changes not a bit, and padding atoms feel nothing."""
-    backbone = Program.freeze(example("schnet"), Precision.FLOAT64, Form.TABLE).backbone
+    backbone = FrozenModel.freeze(example("schnet"), Precision.FLOAT64, Form.TABLE).backbone
     inputs = inputs_of(backbone, Form.TABLE, Precision.FLOAT64, 5, owned=0.3)
     exact = Capacity.of(inputs)
     assert len(set(exact.levels)) > 2, "all hop levels of one size would hide how they are padded"
@@ -124,7 +124,7 @@ def test_padding_is_invisible():
 
 
 def test_a_structure_that_does_not_fit_is_refused():
-    backbone = Program.freeze(example("schnet"), Precision.FLOAT64, Form.TABLE).backbone
+    backbone = FrozenModel.freeze(example("schnet"), Precision.FLOAT64, Form.TABLE).backbone
     inputs = inputs_of(backbone, Form.TABLE, Precision.FLOAT64, 6)
     exact = Capacity.of(inputs)
     for tight in (
@@ -138,7 +138,7 @@ def test_a_structure_that_does_not_fit_is_refused():
 
 def test_buckets_are_few_and_near():
     """An eighth of padding at most, and eight sizes in each octave."""
-    backbone = Program.freeze(example("lennard-jones"), Precision.FLOAT32, Form.TABLE).backbone
+    backbone = FrozenModel.freeze(example("lennard-jones"), Precision.FLOAT32, Form.TABLE).backbone
     sizes = set()
     for atoms in range(16, 33):
         inputs = inputs_of(backbone, Form.TABLE, Precision.FLOAT32, 7, atoms=atoms)
@@ -153,12 +153,12 @@ def test_buckets_are_few_and_near():
 @pytest.mark.parametrize("name", ["schnet", "lennard-jones"])
 def test_stages_one_after_another_are_the_program(name, form):
     """Values forward, cotangents backward: the energies and gradients of the whole."""
-    program = Program.freeze(example(name), Precision.FLOAT64, form)
-    backbone = program.backbone
+    frozen = FrozenModel.freeze(example(name), Precision.FLOAT64, form)
+    backbone = frozen.backbone
     inputs = inputs_of(backbone, form, Precision.FLOAT64, 8)
     expected = energies_and_gradients(backbone, inputs)
     one_hop = _one_hop_tensors(backbone, inputs)
-    stages = {stage: lower_stage(program, stage) for stage, _ in backbone.stages()}
+    stages = {stage: lower_stage(frozen, stage) for stage, _ in backbone.stages()}
 
     state, tape = {"species": inputs.species}, []
     for programs in stages.values():
@@ -189,16 +189,16 @@ def test_a_structure_program_gives_what_the_potential_gives():
     potential = Potential(backbone, {"H": -1.5, "O": 2.25}, {})
     atoms = random_structure(9, atoms=14, pbc=True)
     expected = potential(atoms, dtype="float64")
-    program = Program.freeze(backbone, Precision.FLOAT64, Form.TABLE)
-    lowered = lower_structure(program, potential.reference_energies)
-    energies, energy, forces, virial = lowered(*_structure_tensors(backbone, atoms))
+    frozen = FrozenModel.freeze(backbone, Precision.FLOAT64, Form.TABLE)
+    program = lower_structure(frozen, potential.reference_energies)
+    energies, energy, forces, virial = program(*_structure_tensors(backbone, atoms))
     np.testing.assert_allclose(energies.numpy(), expected.energies, rtol=0, atol=1e-12)
     assert float(energy) == pytest.approx(expected.energy, abs=1e-11)
     np.testing.assert_allclose(forces.numpy(), expected.forces, rtol=0, atol=1e-12)
     np.testing.assert_allclose(virial.numpy(), expected.virial, rtol=0, atol=1e-11)
 
     atoms.numbers[3] = 9  # fluorine, which the model does not know
-    assert torch.isnan(lowered(*_structure_tensors(backbone, atoms))[1])
+    assert torch.isnan(program(*_structure_tensors(backbone, atoms))[1])
 
 
 def _structure_tensors(backbone, atoms):
@@ -220,7 +220,7 @@ def _structure_tensors(backbone, atoms):
 
 
 def test_a_manifest_survives_json():
-    manifest = lower(Program.freeze(example("schnet"), Precision.FLOAT32, Form.TABLE)).manifest
+    manifest = lower(FrozenModel.freeze(example("schnet"), Precision.FLOAT32, Form.TABLE)).manifest
     text = json.dumps(manifest.to_json())
     assert Manifest.from_json(json.loads(text)) == manifest
     with pytest.raises(LoweringError, match="version 0"):
@@ -419,11 +419,11 @@ FAULTS = {
     ],
 )
 def test_what_cannot_be_a_program_is_refused_by_name(fault, message):
-    program = Program.freeze(Faulty(fault), Precision.FLOAT32, Form.TABLE)
+    frozen = FrozenModel.freeze(Faulty(fault), Precision.FLOAT32, Form.TABLE)
     with pytest.raises(LoweringError, match=message):
-        lower(program)
+        lower(frozen)
 
 
 @pytest.mark.parametrize("form", Form)
 def test_slices_are_no_fault(form):
-    lower(Program.freeze(Faulty("sliced"), Precision.FLOAT64, form))
+    lower(FrozenModel.freeze(Faulty("sliced"), Precision.FLOAT64, form))

@@ -15,7 +15,7 @@ from oracles.m3gnet.structures import ELEMENTS, perovskite
 from real_data import real_data
 
 from halocline.dynamics.engine import run_dynamics
-from halocline.dynamics.output import Output
+from halocline.dynamics.run_files import RunFiles
 from halocline.dynamics.settings import Settings
 from halocline.errors import StructureError
 from halocline.plugin import registry
@@ -178,7 +178,7 @@ def test_a_crystal_is_held_at_a_pressure(smooth, tmp_path):
         atoms,
         calculator,
         settings,
-        Output(tmp_path / "run"),
+        RunFiles(tmp_path / "run"),
         steps=20,
         on_step=lambda sample: volumes.append(sample.volume),
     )

@@ -11,7 +11,7 @@ import halocline
 from halocline import shares as counting
 from halocline.bench.step_shares import step_shares
 from halocline.cli.main import main
-from halocline.dynamics import Output, Settings, run_dynamics
+from halocline.dynamics import RunFiles, Settings, run_dynamics
 from halocline.shares import OTHER, SECTIONS, Shares, timed
 
 STEPS = 3
@@ -98,7 +98,7 @@ def test_every_section_is_entered(argon, halo):
 
 def test_counting_changes_no_number(argon, tmp_path):
     def run(name):
-        output = Output(tmp_path / name)
+        output = RunFiles(tmp_path / name)
         run_dynamics(read(argon), potential.calculator(), Settings(frame_interval=1), output, steps=STEPS)
         return output.trajectory.read_bytes(), output.log.read_bytes()
 

@@ -12,7 +12,7 @@ from structures import random_structure
 
 from halocline.aggregation import Form
 from halocline.errors import BackboneError, UsageError
-from halocline.evaluator.frame import forces_from_gradients
+from halocline.evaluator.sums import forces_from_gradients
 from halocline.graph import NeighbourList, Structure
 from halocline.model import StageSpec, State
 from halocline.model.build import build_backbone
@@ -20,7 +20,7 @@ from halocline.partition import cut_part
 from halocline.plugin import registry
 from halocline.plugins.backbones.schnet.stages import Interaction
 from halocline.probes.receptive_field import measure_hops, require_hops
-from halocline.program import Precision, Program, energies_and_gradients
+from halocline.program import FrozenModel, Precision, energies_and_gradients
 from halocline.program.layout import lay_out
 
 #: eV/Å. Sums in another order differ by 1e-15; the last hop of a fresh SchNet of depth 3 matters 1e-4.
@@ -108,9 +108,9 @@ def forces_of_first_half(model, atoms, hops):
         levels=part.levels + part.levels[-1:] * missing,
         edge_levels=part.edge_levels + part.edge_levels[-1:] * missing,
     )
-    program = Program.freeze(model, Precision.FLOAT64, Form.EDGES)
+    frozen = FrozenModel.freeze(model, Precision.FLOAT64, Form.EDGES)
     gradients = energies_and_gradients(
-        program.backbone, lay_out(graph, part, Form.EDGES, Precision.FLOAT64)
+        frozen.backbone, lay_out(graph, part, Form.EDGES, Precision.FLOAT64)
     ).gradients
     forces = np.zeros_like(graph.structure.positions)
     ends = torch.from_numpy(part.receivers), torch.from_numpy(part.senders)
@@ -136,7 +136,7 @@ def test_a_part_of_other_hops_is_refused(hops):
     model = schnet(layers=2)
     graph = NeighbourList(model.neighbours).graph(Structure.from_atoms(random_structure(0)))
     part = cut_part(np.arange(len(graph.structure)) < 3, graph.edges, hops)
-    program = Program.freeze(model, Precision.FLOAT64, Form.EDGES)
+    frozen = FrozenModel.freeze(model, Precision.FLOAT64, Form.EDGES)
     inputs = lay_out(graph, part, Form.EDGES, Precision.FLOAT64)
     with pytest.raises(UsageError, match=f"'schnet' needs a halo of 2 hops, but the part has one of {hops}"):
-        energies_and_gradients(program.backbone, inputs)
+        energies_and_gradients(frozen.backbone, inputs)

@@ -9,11 +9,11 @@ from numpy_reference.schnet import NumpySchNet, forces_and_virial
 from structures import random_structure
 
 from halocline.aggregation import Form
-from halocline.evaluator.frame import forces_from_gradients, virial_from_gradients
+from halocline.evaluator.sums import forces_from_gradients, virial_from_gradients
 from halocline.graph import NeighbourList, Structure
 from halocline.model.build import build_backbone
 from halocline.partition import whole
-from halocline.program import Precision, Program, energies_and_gradients
+from halocline.program import FrozenModel, Precision, energies_and_gradients
 from halocline.program.layout import gather_edges, lay_out
 
 #: Of the largest value. Sums run over up to a hundred edges and three layers in float64.
@@ -43,8 +43,8 @@ def test_torch_equals_numpy(config, form, seed):
     graph = NeighbourList(backbone.neighbours).graph(structure)
     part = whole(len(structure), graph.edges, backbone.hops)
 
-    program = Program.freeze(backbone, Precision.FLOAT64, form)
-    outputs = energies_and_gradients(program.backbone, lay_out(graph, part, form, Precision.FLOAT64))
+    frozen = FrozenModel.freeze(backbone, Precision.FLOAT64, form)
+    outputs = energies_and_gradients(frozen.backbone, lay_out(graph, part, form, Precision.FLOAT64))
     gradients = gather_edges(outputs.gradients, part, form)
     receivers, senders = torch.from_numpy(graph.edges.receivers), torch.from_numpy(graph.edges.senders)
     forces = forces_from_gradients(gradients, receivers, senders, len(structure)).numpy()

@@ -21,7 +21,7 @@ from halocline.lowering.stage_example import stage_inputs
 from halocline.model import Stage, State
 from halocline.partition import Division, cut_part
 from halocline.plugin import registry
-from halocline.program import Precision, Program
+from halocline.program import FrozenModel, Precision
 from halocline.program.capacity import Capacity
 from halocline.program.layout import lay_out
 from halocline.testing import check_executor
@@ -45,20 +45,20 @@ def executor(backend):
     return kind(device="cpu", **({"threads": 1} if backend == "onnx" else {}))
 
 
-def program(name, depth, form, precision="float64"):
-    return Program.freeze(backbone(name, depth), Precision(precision), form)
+def frozen(name, depth, form, precision="float64"):
+    return FrozenModel.freeze(backbone(name, depth), Precision(precision), form)
 
 
 @cache
 def sessions(backend, name, depth, precision="float64"):
     """Prepared once for all tests: lowering takes long."""
     ready = executor(backend)
-    return ready.prepare_stages(program(name, depth, ready.capabilities.form, precision))
+    return ready.prepare_stages(frozen(name, depth, ready.capabilities.form, precision))
 
 
 def cases(backend, name, depth, precision="float64"):
     """Every stage with a session, the state it reads, and its edges, which a stage without hops does not get."""
-    model = program(name, depth, executor(backend).capabilities.form, precision)
+    model = frozen(name, depth, executor(backend).capabilities.form, precision)
     for stage_name, stage in model.backbone.stages():
         session = sessions(backend, name, depth, precision)[stage_name]
         for state, inputs in stage_inputs(model, stage_name):
@@ -160,7 +160,7 @@ def test_products_are_derivatives(name, depth, backend):
 @EVERY_EXECUTOR
 def test_a_stage_of_no_atoms(backend):
     """Not even where it is given edges."""
-    model = program("lennard-jones", 1, executor(backend).capabilities.form)
+    model = frozen("lennard-jones", 1, executor(backend).capabilities.form)
     atoms = next(structures(model.backbone))
     graph = NeighbourList(model.backbone.neighbours).graph(Structure.from_atoms(atoms))
     for session, stage, state, _ in cases(backend, "lennard-jones", 1):
@@ -180,7 +180,7 @@ def test_a_stage_of_no_atoms(backend):
 @EVERY_MODEL
 def test_padding_changes_nothing(name, depth, backend):
     """Parts that lie between two buckets of sizes, on every hop level and along the rows of the table."""
-    model = program(name, depth, executor(backend).capabilities.form)
+    model = frozen(name, depth, executor(backend).capabilities.form)
     length = model.backbone.neighbours.cutoff / 3.0
     atoms = random_structure(7, symbols=model.backbone.species, atoms=75, pbc=True, edge=(8.0, 9.0), outside=False)
     atoms.set_cell(atoms.cell * length, scale_atoms=True)
@@ -219,7 +219,7 @@ class Carrying(Stage):
 @EVERY_EXECUTOR
 def test_whole_numbers_are_handed_on(backend):
     ready = executor(backend)
-    carrying = program("lennard-jones", 1, ready.capabilities.form)
+    carrying = frozen("lennard-jones", 1, ready.capabilities.form)
     carrying.backbone.embed = Carrying(carrying.backbone.embed)
     carrying.backbone.layers[0] = Carrying(carrying.backbone.layers[0])
     prepared = ready.prepare_stages(copy.deepcopy(carrying))
@@ -258,11 +258,11 @@ class Broken(Executor):
     def diagnose(cls):
         return TorchExecutor.diagnose()
 
-    def prepare(self, program):
-        return TorchExecutor("cpu").prepare(program)
+    def prepare(self, frozen):
+        return TorchExecutor("cpu").prepare(frozen)
 
-    def prepare_stages(self, program):
-        prepared = TorchExecutor("cpu").prepare_stages(program)
+    def prepare_stages(self, frozen):
+        prepared = TorchExecutor("cpu").prepare_stages(frozen)
         return {name: BrokenStage(session, *self.change) for name, session in prepared.items()}
 
 

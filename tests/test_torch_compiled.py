@@ -28,7 +28,7 @@ from halocline.model.build import build_backbone
 from halocline.plugin import registry
 from halocline.plugins.pruners.depth import DepthPruner
 from halocline.potential.potential import Potential
-from halocline.program import Precision, Program
+from halocline.program import FrozenModel, Precision
 from halocline.testing import tolerances
 from halocline.testing.comparison import energy_scale, force_scale, require_same
 from halocline.testing.structures import Samples
@@ -94,31 +94,31 @@ def test_as_eager_on_all_sizes(name, dtype, way):
 
 
 @pytest.fixture(scope="module")
-def program():
-    return Program.freeze(model(QUICK[0]).backbone, Precision(QUICK[1]), Form.EDGES)
+def frozen():
+    return FrozenModel.freeze(model(QUICK[0]).backbone, Precision(QUICK[1]), Form.EDGES)
 
 
 @pytest.fixture(scope="module")
-def lowered(program):
-    return lower(program)
+def lowered(frozen):
+    return lower(frozen)
 
 
 @pytest.fixture(scope="module")
-def built(program, lowered, cache):
+def built(frozen, lowered, cache):
     """The package of the quick model."""
-    package.cached_package(program, lowered, "cpu")
-    key = program_key(program, lowered)
+    package.cached_package(frozen, lowered, "cpu")
+    key = program_key(frozen, lowered)
     records = {path: json.loads(path.read_text())["key"] for path in (cache / "artefacts").glob("*.json")}
     (record,) = [path for path, found in records.items() if key.items() <= found.items()]
     return record.with_suffix(package.SUFFIX)
 
 
-def test_a_second_session_builds_nothing(program, built, monkeypatch):
+def test_a_second_session_builds_nothing(frozen, built, monkeypatch):
     monkeypatch.setattr(package, "build_package", None)
-    TorchExecutor(device="cpu", compile="aot").prepare(program)
+    TorchExecutor(device="cpu", compile="aot").prepare(frozen)
 
 
-def test_a_damaged_package_is_built_again(program, lowered, built, monkeypatch, caplog):
+def test_a_damaged_package_is_built_again(frozen, lowered, built, monkeypatch, caplog):
     good, builds = built.read_bytes(), []
 
     def build(lowered, device, path):
@@ -127,18 +127,18 @@ def test_a_damaged_package_is_built_again(program, lowered, built, monkeypatch, 
 
     monkeypatch.setattr(package, "build_package", build)
     built.write_bytes(good[: len(good) // 2])
-    assert package.cached_package(program, lowered, "cpu").manifest == lowered.manifest
+    assert package.cached_package(frozen, lowered, "cpu").manifest == lowered.manifest
     assert built.read_bytes() == good
     assert builds == ["lennard-jones"]
     assert "damaged" in caplog.text
 
 
-def test_a_package_that_was_found_is_held_against_the_program(program, lowered, built, monkeypatch):
+def test_a_package_that_was_found_is_held_against_the_program(frozen, lowered, built, monkeypatch):
     """Whatever the key has left out shows in the numbers."""
     held = []
     monkeypatch.setattr(package, "build_package", None)
     monkeypatch.setattr(package, "require_agreement", lambda *arguments: held.append(arguments))
-    found = package.cached_package(program, lowered, "cpu")
+    found = package.cached_package(frozen, lowered, "cpu")
     assert held == [(lowered, found.run, "cpu")]
 
 
@@ -207,17 +207,17 @@ def test_what_is_no_package_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "compile_something",
     [
-        lambda program: TorchExecutor(device="cpu", compile="inductor").prepare(program),
-        lambda program: TorchExecutor(device="cpu", compile="aot").prepare(program),
-        lambda program: AotExporter(),
+        lambda frozen: TorchExecutor(device="cpu", compile="inductor").prepare(frozen),
+        lambda frozen: TorchExecutor(device="cpu", compile="aot").prepare(frozen),
+        lambda frozen: AotExporter(),
     ],
     ids=["inductor", "aot", "export"],
 )
-def test_without_a_compiler(program, monkeypatch, compile_something):
+def test_without_a_compiler(frozen, monkeypatch, compile_something):
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert cpp.find_compiler() is None
     with pytest.raises(UsageError, match=r"install g\+\+"):
-        compile_something(program)
+        compile_something(frozen)
 
 
 def test_kernels_lie_where_only_the_user_can_write(cache, tmp_path, monkeypatch):
@@ -230,14 +230,14 @@ def test_kernels_lie_where_only_the_user_can_write(cache, tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("variable", KERNELS)
 @pytest.mark.parametrize("way", ["inductor", "aot"])
-def test_kernels_are_taken_from_no_folder_that_others_can_write(program, way, variable, tmp_path, monkeypatch):
+def test_kernels_are_taken_from_no_folder_that_others_can_write(frozen, way, variable, tmp_path, monkeypatch):
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared").chmod(0o777)
     monkeypatch.setenv(variable, str(tmp_path / "shared"))
     if way == "aot":
         monkeypatch.setenv("HALOCLINE_CACHE_DIR", str(tmp_path / "empty"))
     with pytest.raises(ArtefactError, match="shared has the mode 777, so that others can write to it"):
-        TorchExecutor(device="cpu", compile=way).prepare(program)
+        TorchExecutor(device="cpu", compile=way).prepare(frozen)
 
 
 def test_an_unknown_way_to_compile():

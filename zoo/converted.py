@@ -16,7 +16,7 @@ from halocline.errors import CheckpointError, HaloclineError, ZooError
 from halocline.zoo.below import folder_with
 from halocline.zoo.cache import find_cached, is_file, shared_stores
 from halocline.zoo.conversion import VERSION, check_references, read, store
-from halocline.zoo.download import Progress
+from halocline.zoo.download import ByteCounter
 from halocline.zoo.entry import Entry, Foreign
 from halocline.zoo.fetch import fetch, locked
 from halocline.zoo.sealed import check_sealed, seal_path
@@ -72,7 +72,7 @@ def _is_intact(origin: Foreign, path: Path) -> bool:
     return True
 
 
-def pull_converted(entry: Entry, origin: Foreign, source: Path | None, progress: Progress, say: Say) -> Path:
+def pull_converted(entry: Entry, origin: Foreign, source: Path | None, progress: ByteCounter, say: Say) -> Path:
     """Fetch the files of a model and convert them, unless that was done.
 
     Args:
@@ -106,7 +106,7 @@ def pull_converted(entry: Entry, origin: Foreign, source: Path | None, progress:
     return target
 
 
-def _fetch_all(origin: Foreign, source: Path | None, folder: Path, progress: Progress) -> None:
+def _fetch_all(origin: Foreign, source: Path | None, folder: Path, progress: ByteCounter) -> None:
     if source is not None and source.is_dir():
         source = folder_with(source, origin.files)
     for name, pinned in origin.files.items():

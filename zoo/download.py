@@ -17,7 +17,7 @@ from halocline.zoo.entry import Pinned
 from halocline.zoo.transport import NOT_SATISFIABLE, PARTIAL, Answer, request, shown
 
 #: Called with the number of bytes that came in since the last call.
-Progress = Callable[[int], None]
+ByteCounter = Callable[[int], None]
 
 #: Permissions of models in the cache, within the umask: they may be copied for others, and hold no code.
 MODEL_MODE = 0o644
@@ -31,7 +31,7 @@ _VALIDATOR: Final = re.compile(rb"[ -~]{1,%d}" % _LONGEST)
 _logger = logging.getLogger(__name__)
 
 
-def download(pinned: Pinned, url: str, part: Path, progress: Progress) -> None:
+def download(pinned: Pinned, url: str, part: Path, progress: ByteCounter) -> None:
     """Complete a partial file from a URL.
 
     What is there already is kept if the server still has the same file: it says so by a validator (an ETag or a
@@ -134,7 +134,7 @@ def _check_answer(pinned: Pinned, url: str, answer: Answer, start: int) -> None:
             )
 
 
-def _copy(pinned: Pinned, url: str, answer: Answer, file: BinaryIO, progress: Progress) -> None:
+def _copy(pinned: Pinned, url: str, answer: Answer, file: BinaryIO, progress: ByteCounter) -> None:
     """Append what comes, and never more than belongs there."""
     held = file.tell()
     while True:

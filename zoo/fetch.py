@@ -13,13 +13,13 @@ from halocline.cache import cache_folder, own_cache
 from halocline.errors import ZooError
 from halocline.files import publish, replacement
 from halocline.zoo.cache import check_file, digest, has_size
-from halocline.zoo.download import MODEL_MODE, Progress, download, validator_path
+from halocline.zoo.download import MODEL_MODE, ByteCounter, download, validator_path
 from halocline.zoo.entry import Pinned
 from halocline.zoo.mirror import mirrored
 from halocline.zoo.source import Local, Remote
 
 
-def fetch(pinned: Pinned, source: Local | Remote, target: Path, progress: Progress) -> Path:
+def fetch(pinned: Pinned, source: Local | Remote, target: Path, progress: ByteCounter) -> Path:
     """Fetch a file.
 
     It gets its final name only after size and digest were checked, so that whoever finds that name may use it. An
@@ -88,7 +88,7 @@ def _is_there(pinned: Pinned, target: Path) -> bool:
     return has_size(target, pinned.size) and digest(target) == pinned.sha256
 
 
-def _fetch_locked(pinned: Pinned, source: Local | Remote, target: Path, progress: Progress) -> None:
+def _fetch_locked(pinned: Pinned, source: Local | Remote, target: Path, progress: ByteCounter) -> None:
     if isinstance(source, Local):
         check_file(pinned, source.path)
         with replacement(target, MODEL_MODE) as temporary:

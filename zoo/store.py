@@ -20,7 +20,7 @@ from halocline.zoo.cache import (
     shared_path,
 )
 from halocline.zoo.converted import Say, check_converted, find_converted, pull_converted
-from halocline.zoo.download import Progress
+from halocline.zoo.download import ByteCounter
 from halocline.zoo.entry import Entry, Foreign, Imported, Pinned
 from halocline.zoo.fetch import fetch
 from halocline.zoo.imported import add_checkpoint, import_model, imported_entry, imported_names
@@ -92,7 +92,7 @@ class Zoo:
         return self.verify(name) if self._find(entry) else self.pull(name)
 
     def pull(
-        self, name: str, source: Path | None = None, progress: Progress | None = None, say: Say | None = None
+        self, name: str, source: Path | None = None, progress: ByteCounter | None = None, say: Say | None = None
     ) -> Path:
         """Bring a model onto this machine, or repair it.
 
@@ -197,7 +197,7 @@ class Zoo:
                 return cached if cached and not (shared and is_pinned(pinned, shared)) else shared
 
 
-def _pull_pinned(pinned: Pinned, source: Path | None, progress: Progress) -> Path:
+def _pull_pinned(pinned: Pinned, source: Path | None, progress: ByteCounter) -> Path:
     """Fetch a checkpoint into the cache, unless a shared store has it."""
     shared = shared_path(pinned)
     if source is None and shared and digest(shared) == pinned.sha256:

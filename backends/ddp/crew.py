@@ -12,7 +12,7 @@ from multiprocessing.connection import wait
 from typing import Any, Final, TypeVar, final
 
 from halocline.backends.ddp.channel import BEATS, Channel
-from halocline.backends.ddp.messages import Failure, Hello, Signal
+from halocline.backends.ddp.messages import FailedAnswer, Hello, Signal
 from halocline.backends.ddp.spawning import FAREWELL, RankProcess
 from halocline.errors import DistributedError, HaloclineError
 
@@ -124,7 +124,7 @@ class Crew:
                 raise _silence(quietest, timeout)
             for rank in ready:
                 message, heard[rank] = self._receive(rank), time.monotonic()
-                if isinstance(message, Failure):
+                if isinstance(message, FailedAnswer):
                     raise self._cause(rank, message)
                 if message is Signal.BEAT:
                     continue
@@ -151,13 +151,13 @@ class Crew:
         except DistributedError as error:
             raise DistributedError(f"Rank {rank}: {error} All ranks were stopped.") from error
 
-    def _cause(self, rank: int, failure: Failure) -> HaloclineError:
+    def _cause(self, rank: int, failure: FailedAnswer) -> HaloclineError:
         """The failure, or what it follows from: a rank notices the death of a neighbour before the driver does."""
         until = time.monotonic() + GRACE
         while failure.secondary and (ready := self._wait(until)):
             for other in ready:
                 message = self._receive(other)
-                if isinstance(message, Failure) and not message.secondary:
+                if isinstance(message, FailedAnswer) and not message.secondary:
                     return message.error(other)
         return failure.error(rank)
 

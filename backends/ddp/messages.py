@@ -154,7 +154,7 @@ class Step:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Failure:
+class FailedAnswer:
     """An answer that is none.
 
     Attributes:
@@ -170,7 +170,7 @@ class Failure:
     secondary: bool = False
 
     @classmethod
-    def of(cls, error: Exception) -> Failure:
+    def of(cls, error: Exception) -> FailedAnswer:
         """Put an error into words."""
         if isinstance(error, LostPeerError):
             return cls(_name(error), str(error), secondary=True)
@@ -192,7 +192,7 @@ class Failure:
 
 #: What may be sent to a rank, and what it may answer.
 TO_RANK: Final = (Signal, Assignment, Trial, Step)
-TO_DRIVER: Final = (Signal, Hello, Measured, Contribution, Failure)
+TO_DRIVER: Final = (Signal, Hello, Measured, Contribution, FailedAnswer)
 
 #: Errors that ranks and driver share.
 _ERRORS: Final[dict[str, type[HaloclineError]]] = {

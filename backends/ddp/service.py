@@ -9,8 +9,8 @@ from queue import SimpleQueue
 from typing import Final, final
 
 from halocline.backends.ddp.channel import BEATS, Channel
-from halocline.backends.ddp.messages import Assignment, Failure, Hello, Signal, Step, Trial
-from halocline.backends.ddp.worker import Worker
+from halocline.backends.ddp.messages import Assignment, FailedAnswer, Hello, Signal, Step, Trial
+from halocline.backends.ddp.worker import DomainWorker
 from halocline.errors import DistributedError
 from halocline.place import Place
 
@@ -41,21 +41,21 @@ def serve(
     """
     line = _Line(channel, timeout, abandon)
     line.answer(greeting)
-    worker: Worker | None = None
+    worker: DomainWorker | None = None
     while (request := line.request()) is not Signal.STOP:
         if request is _LOST:
             raise DistributedError(f"Rank {place.rank} was left by the driver in rank 0, which failed or hangs.")
         try:
             if isinstance(request, Assignment):
                 check(request)
-                worker = Worker(request, place)
+                worker = DomainWorker(request, place)
                 answer: object = Signal.READY
             else:
                 assert worker is not None
                 assert isinstance(request, Trial | Step)
                 answer = worker.measure(request) if isinstance(request, Trial) else worker.step(request)
         except Exception as error:  # whatever it is, the driver has to know
-            answer = Failure.of(error)
+            answer = FailedAnswer.of(error)
         line.answer(answer)
     if worker is not None:
         worker.close()
@@ -97,7 +97,7 @@ class _Line:
                 if self._working:
                     self._channel.beat()
         except DistributedError as error:  # what arrived cannot be taken
-            self.answer(Failure.of(error))
+            self.answer(FailedAnswer.of(error))
         except (EOFError, OSError):
             pass  # the driver is gone: the same as silence
         self._leave()

@@ -25,7 +25,7 @@ from halocline.spec import Spec
 
 
 @final
-class Worker:
+class DomainWorker:
     """Evaluates the domain of a rank.
 
     Args:

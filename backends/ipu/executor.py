@@ -19,7 +19,7 @@ from halocline.durations import announced
 from halocline.errors import UsageError, unknown_name
 from halocline.executor import Capabilities, Diagnosis, Executor, Session
 from halocline.lowering import flatten, lower
-from halocline.program import Precision, Program, ProgramInputs, ProgramOutputs, TableInputs
+from halocline.program import FrozenModel, Precision, ProgramInputs, ProgramOutputs, TableInputs
 from halocline.program.capacity import Capacity, crop, pad
 
 #: What programs can run on: PyTorch on the CPU, an IPU, or the SDK's model of one.
@@ -83,25 +83,25 @@ class IpuExecutor(Executor):
             details={"interpreter": interpreter.path, "named by": VARIABLE},
         )
 
-    def prepare(self, program: Program) -> Session:
+    def prepare(self, frozen: FrozenModel) -> Session:
         """Compile now for a fixed capacity, or else when sizes are known."""
-        capacity = None if self._size is None else fixed_capacity(program, *self._size)
-        return _IpuSession(program, capacity, self._target, self._python)
+        capacity = None if self._size is None else fixed_capacity(frozen, *self._size)
+        return _IpuSession(frozen, capacity, self._target, self._python)
 
 
-def fixed_capacity(program: Program, atoms: int, neighbours: int) -> Capacity:
+def fixed_capacity(frozen: FrozenModel, atoms: int, neighbours: int) -> Capacity:
     """The capacity for whole structures of that many atoms with that many neighbours each."""
-    return Capacity((atoms,) * (program.backbone.hops + 1), neighbours + 1, neighbours)
+    return Capacity((atoms,) * (frozen.backbone.hops + 1), neighbours + 1, neighbours)
 
 
-def compile_program(program: Program, capacity: Capacity) -> IpuProgram:
+def compile_program(frozen: FrozenModel, capacity: Capacity) -> IpuProgram:
     """Lower a program for one capacity and check it against what PopTorch compiles.
 
     Raises:
         LoweringError: it cannot be lowered, or PopTorch would refuse it or compute something else.
     """
-    with announced(f"Lowering {program.backbone.name!r} for IPUs (room for {capacity.levels[-1]} atoms)"):
-        compiled = from_lowered(lower(program, capacity=capacity), dict(program.backbone.named_parameters()))
+    with announced(f"Lowering {frozen.backbone.name!r} for IPUs (room for {capacity.levels[-1]} atoms)"):
+        compiled = from_lowered(lower(frozen, capacity=capacity), dict(frozen.backbone.named_parameters()))
         require_conformance(compiled)
         return compiled
 
@@ -110,8 +110,8 @@ def compile_program(program: Program, capacity: Capacity) -> IpuProgram:
 class _IpuSession(Session):
     """Runners by capacity, least recently used first."""
 
-    def __init__(self, program: Program, capacity: Capacity | None, target: str, python: str) -> None:
-        self._program, self._capacity = program, capacity
+    def __init__(self, frozen: FrozenModel, capacity: Capacity | None, target: str, python: str) -> None:
+        self._frozen, self._capacity = frozen, capacity
         self._target, self._python = target, python
         self._runners: OrderedDict[Capacity, RunnerProcess] = OrderedDict()
         if capacity is not None:
@@ -138,5 +138,5 @@ class _IpuSession(Session):
     def _start(self, capacity: Capacity) -> RunnerProcess:
         with tempfile.TemporaryDirectory(prefix="halocline-ipu-") as folder:
             path = Path(folder, "program.ipu.zip")
-            compile_program(self._program, capacity).write(path)
+            compile_program(self._frozen, capacity).write(path)
             return RunnerProcess(path, self._target, self._python)

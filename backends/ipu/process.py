@@ -47,7 +47,7 @@ class RunnerProcess:
         program: its file, which is not needed any more once this returns.
         target: ``cpu``, ``ipu`` or ``ipu-model``.
         python: the interpreter.
-        training: settings, see `runner.Worker`; by default the program is evaluated.
+        training: settings, see `runner.ProgramWorker`; by default the program is evaluated.
         seconds: for one call.
 
     Attributes:

@@ -119,7 +119,7 @@ def _decode(value: Any, values: dict[str, Tensor]) -> Any:
     return value
 
 
-class Objective(torch.nn.Module):
+class PackedLoss(torch.nn.Module):
     """Weighted mean squares of the errors in energies and forces of whole structures in one pack.
 
     The pack has N atoms, each with a row in every table, and room for G structures.
@@ -158,7 +158,7 @@ class Objective(torch.nn.Module):
         return loss
 
 
-class Worker:
+class ProgramWorker:
     """Evaluates a program, or trains its parameters by one optimiser step a call.
 
     Args:
@@ -178,7 +178,7 @@ class Worker:
         if settings is not None:
             optimisers: dict[str, Any] = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
             self._optimiser = optimisers[settings["optimiser"]](self._replay.parameters(), lr=settings["rate"])
-            self._model = Objective(self._replay, settings["energy"], settings["force"])
+            self._model = PackedLoss(self._replay, settings["energy"], settings["force"])
         self._compiled = target != "cpu"
         if self._compiled:
             poptorch = importlib.import_module("poptorch")
@@ -255,7 +255,7 @@ def require_inputs(arrays: list[NDArray[Any]], inputs: list[dict[str, Any]]) -> 
             raise ValueError("{name} must be {dtype} of shape {shape}".format(**each) + f", not {given}")
 
 
-def serve(worker: Worker, inputs: list[dict[str, Any]], requests: BinaryIO, replies: BinaryIO) -> None:
+def serve(worker: ProgramWorker, inputs: list[dict[str, Any]], requests: BinaryIO, replies: BinaryIO) -> None:
     """Answer requests until there are no more."""
     while True:
         try:
@@ -279,11 +279,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("program", type=Path)
     parser.add_argument("--target", choices=("cpu", "ipu", "ipu-model"), required=True)
-    parser.add_argument("--train", type=json.loads, metavar="JSON", help="settings; see the class Worker")
+    parser.add_argument("--train", type=json.loads, metavar="JSON", help="settings; see the class ProgramWorker")
     arguments = parser.parse_args()
     try:
         table, arrays = read_program(arguments.program)
-        worker = Worker(table, arrays, arguments.target, arguments.train)
+        worker = ProgramWorker(table, arrays, arguments.target, arguments.train)
     except (ProgramError, OSError) as error:
         sys.exit(str(error))
     versions = {"python": sys.version.split()[0], "torch": torch.__version__, "numpy": np.__version__}

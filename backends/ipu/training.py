@@ -33,7 +33,7 @@ class Labelled:
 
 
 def step_arrays(samples: Sequence[Labelled], capacity: Capacity, structures: int) -> list[NDArray[Any]]:
-    """The arguments of `runner.Objective` for one pack; absent structures and atoms carry no weight.
+    """The arguments of `runner.PackedLoss` for one pack; absent structures and atoms carry no weight.
 
     Args:
         samples: that go into the pack.

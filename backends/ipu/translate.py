@@ -20,7 +20,7 @@ from halocline.backends.ipu.calls import (
 )
 from halocline.backends.ipu.program_file import Input, IpuProgram, Operation, references
 from halocline.errors import LoweringError
-from halocline.lowering import Lowered
+from halocline.lowering import Program
 from halocline.program import Precision
 
 _aten = torch.ops.aten
@@ -32,20 +32,20 @@ _NOTHING: Final = (_aten.alias.default, _aten.detach.default)
 _DROPPED: Final = frozenset({"device", "layout", "pin_memory", "memory_format", "non_blocking"})
 
 
-def from_lowered(lowered: Lowered, parameters: Mapping[str, Tensor] | None = None) -> IpuProgram:
+def from_lowered(program: Program, parameters: Mapping[str, Tensor] | None = None) -> IpuProgram:
     """Write a graph of fixed sizes down as a program.
 
     Args:
-        lowered: in float32, with a capacity.
+        program: in float32, with a capacity.
         parameters: those of the backbone that was lowered, by name, if they are to be trained.
 
     Raises:
         LoweringError: it is in float64, has free sizes, or holds something that no program can.
     """
-    if lowered.manifest.precision is not Precision.FLOAT32:
+    if program.manifest.precision is not Precision.FLOAT32:
         raise LoweringError("Programs for IPUs compute in float32; lower the model in that precision.")
-    translator = _Translator(lowered.graph, parameters or {})
-    for node in lowered.graph.graph.nodes:
+    translator = _Translator(program.graph, parameters or {})
+    for node in program.graph.graph.nodes:
         translator.add(node)
     operations, read = _live(translator.operations, translator.outputs)
     return IpuProgram(
@@ -53,7 +53,7 @@ def from_lowered(lowered: Lowered, parameters: Mapping[str, Tensor] | None = Non
         constants={name: tensor.numpy() for name, tensor in translator.constants.items() if name in read},
         operations=tuple(operations),
         outputs=tuple(translator.outputs),
-        manifest=lowered.manifest.to_json(),
+        manifest=program.manifest.to_json(),
         parameters={name: home for name, home in translator.parameters.items() if name in read},
     )
 

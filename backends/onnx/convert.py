@@ -16,7 +16,7 @@ from halocline.backends.onnx.builder import GraphBuilder
 from halocline.backends.onnx.operators import RULES
 from halocline.backends.onnx.translation import Translation
 from halocline.errors import LoweringError
-from halocline.lowering import Lowered, Value
+from halocline.lowering import Program, Value
 from halocline.lowering.origins import origin
 
 #: Version of the operator set; ONNX Runtime knows it since 1.14.
@@ -28,11 +28,11 @@ MANIFEST_KEY: Final = "halocline.manifest"
 _ELEMENT_TYPES = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE, "int64": TensorProto.INT64}
 
 
-def to_onnx(lowered: Lowered) -> ModelProto:
+def to_onnx(program: Program) -> ModelProto:
     """Translate a program operation by operation.
 
     Args:
-        lowered: in table form.
+        program: in table form.
 
     Returns:
         A checked model: inputs, outputs and free sizes have the names of the manifest, which is inside.
@@ -40,8 +40,8 @@ def to_onnx(lowered: Lowered) -> ModelProto:
     Raises:
         LoweringError: the program has an operation that is not translated.
     """
-    manifest, builder = lowered.manifest, GraphBuilder()
-    results = _translate(lowered.graph, builder)
+    manifest, builder = program.manifest, GraphBuilder()
+    results = _translate(program.graph, builder)
     for value, name in zip(manifest.outputs, results, strict=True):
         builder.name_output(name, value.name)
     graph = helper.make_graph(

@@ -12,8 +12,8 @@ from halocline.backends.onnx.packages import problem, require, runtime
 from halocline.backends.onnx.target import PROVIDERS, choose_target
 from halocline.errors import UsageError
 from halocline.executor import Capabilities, Diagnosis, Executor, Session, StageSession
-from halocline.lowering import Lowered
-from halocline.program import Precision, Program
+from halocline.lowering import Program
+from halocline.program import FrozenModel, Precision
 
 _PACKAGES = ("onnx", "onnxruntime")
 
@@ -62,23 +62,22 @@ class OnnxExecutor(Executor):
         )
 
     @classmethod
-    def untranslated(cls, lowered: Lowered) -> tuple[str, ...]:
+    def untranslated(cls, program: Program) -> tuple[str, ...]:
         """See `Executor.untranslated`."""
         from halocline.backends.onnx.convert import untranslated
 
-        return untranslated(lowered.graph)
+        return untranslated(program.graph)
 
-    def prepare(self, program: Program) -> Session:
+    def prepare(self, frozen: FrozenModel) -> Session:
         """Lower the program, translate it, compile it, and see that it still computes the same."""
         from halocline.backends.onnx.prepare import prepare_program
 
-        return prepare_program(program, self._target, self._threads)
+        return prepare_program(frozen, self._target, self._threads)
 
-    def prepare_stages(self, program: Program) -> dict[str, StageSession]:
+    def prepare_stages(self, frozen: FrozenModel) -> dict[str, StageSession]:
         """Do for each stage by itself what `prepare` does for the program."""
         from halocline.backends.onnx.prepare import prepare_stage
 
         return {
-            name: prepare_stage(program, name, self._target, self._threads)
-            for name, _ in program.backbone.stages()
+            name: prepare_stage(frozen, name, self._target, self._threads) for name, _ in frozen.backbone.stages()
         }

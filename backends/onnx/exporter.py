@@ -12,7 +12,7 @@ from halocline.exporter import Exporter
 from halocline.files import replacement
 from halocline.lowering import Manifest, lower_structure
 from halocline.potential.potential import Potential
-from halocline.program import Precision, Program
+from halocline.program import FrozenModel, Precision
 
 
 @final
@@ -33,9 +33,9 @@ class OnnxExporter(Exporter):
         from halocline.backends.onnx.convert import to_onnx
         from halocline.backends.onnx.model_file import open_model
 
-        program = Program.freeze(potential.backbone, precision, Form.TABLE)
+        frozen = FrozenModel.freeze(potential.backbone, precision, Form.TABLE)
         what = f"Translating {potential.backbone.name!r} to ONNX ({precision})"
         with announced(what), replacement(path) as temporary:
-            lowered = lower_structure(program, potential.reference_energies)
-            temporary.write_bytes(to_onnx(lowered).SerializeToString())
+            program = lower_structure(frozen, potential.reference_energies)
+            temporary.write_bytes(to_onnx(program).SerializeToString())
             return open_model(temporary).manifest

@@ -15,28 +15,28 @@ from halocline.backends.onnx.session import OnnxSession
 from halocline.backends.onnx.stages import OnnxStage
 from halocline.backends.onnx.target import Target
 from halocline.durations import announced
-from halocline.lowering import Lowered, flatten, lower, lower_stage
+from halocline.lowering import Program, flatten, lower, lower_stage
 from halocline.lowering.example import example_inputs
 from halocline.lowering.stage_example import stage_inputs
 from halocline.lowering.stage_function import StageFunction
-from halocline.program import Program
+from halocline.program import FrozenModel
 
 #: Before the names of a stage's outputs: a stage may write what it reads, and names in a model are unique.
 _WRITTEN: Final = "out."
 
 
-def prepare_program(program: Program, target: Target, threads: int) -> OnnxSession:
+def prepare_program(frozen: FrozenModel, target: Target, threads: int) -> OnnxSession:
     """Prepare a whole program; raises as `OnnxExecutor.prepare` does."""
-    example = example_inputs(program.backbone, program.form, program.precision)
-    with announced(f"Compiling {program.backbone.name!r} for ONNX Runtime ({program.precision})"):
-        return OnnxSession(_compile(lower(program), flatten(example), target, threads))
+    example = example_inputs(frozen.backbone, frozen.form, frozen.precision)
+    with announced(f"Compiling {frozen.backbone.name!r} for ONNX Runtime ({frozen.precision})"):
+        return OnnxSession(_compile(lower(frozen), flatten(example), target, threads))
 
 
-def prepare_stage(program: Program, name: str, target: Target, threads: int) -> OnnxStage:
+def prepare_stage(frozen: FrozenModel, name: str, target: Target, threads: int) -> OnnxStage:
     """Prepare one stage of a program; raises as `OnnxExecutor.prepare_stages` does."""
-    programs = lower_stage(program, name)
-    state, inputs = stage_inputs(program, name)[0]
-    example = StageFunction(program, name, state, inputs).arguments(state, inputs)
+    programs = lower_stage(frozen, name)
+    state, inputs = stage_inputs(frozen, name)[0]
+    example = StageFunction(frozen, name, state, inputs).arguments(state, inputs)
     value = _compile_stage(programs.value, example, target, threads)
     reads_floats = bool(programs.vjp.manifest.outputs)
     return OnnxStage(
@@ -44,15 +44,15 @@ def prepare_stage(program: Program, name: str, target: Target, threads: int) -> 
     )
 
 
-def _compile_stage(lowered: Lowered, example: Mapping[str, Tensor], target: Target, threads: int) -> Engines:
-    manifest = lowered.manifest
+def _compile_stage(program: Program, example: Mapping[str, Tensor], target: Target, threads: int) -> Engines:
+    manifest = program.manifest
     outputs = tuple(dataclasses.replace(value, name=_WRITTEN + value.name) for value in manifest.outputs)
-    renamed = dataclasses.replace(lowered, manifest=dataclasses.replace(manifest, outputs=outputs))
+    renamed = dataclasses.replace(program, manifest=dataclasses.replace(manifest, outputs=outputs))
     return _compile(renamed, [example[value.name] for value in manifest.inputs], target, threads)
 
 
-def _compile(lowered: Lowered, example: Sequence[Tensor], target: Target, threads: int) -> Engines:
+def _compile(program: Program, example: Sequence[Tensor], target: Target, threads: int) -> Engines:
     """Raises LoweringError where the result differs from the lowered program's on the example."""
-    engines = Engines(to_onnx(lowered).SerializeToString(), lowered.manifest, target, threads)
-    require_reproduction(engines, lowered, example, target)
+    engines = Engines(to_onnx(program).SerializeToString(), program.manifest, target, threads)
+    require_reproduction(engines, program, example, target)
     return engines

@@ -10,7 +10,7 @@ from torch import Tensor
 from halocline.backends.onnx.engines import Engines
 from halocline.backends.onnx.stage_padding import StagePadding
 from halocline.executor import StageSession
-from halocline.lowering import Lowered, StagePrograms, Value
+from halocline.lowering import Program, StagePrograms, Value
 from halocline.lowering.stage_function import COTANGENT
 from halocline.program import ProgramInputs
 
@@ -65,7 +65,7 @@ def _cotangents(values: tuple[Value, ...]) -> dict[str, Value]:
     return {each.name.removeprefix(COTANGENT): each for each in values if each.name.startswith(COTANGENT)}
 
 
-def _run(engines: Engines, lowered: Lowered, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _run(engines: Engines, program: Program, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """From named tensors to named tensors."""
-    results = engines([tensors[each.name] for each in lowered.manifest.inputs])
-    return {each.name: result for each, result in zip(lowered.manifest.outputs, results, strict=True)}
+    results = engines([tensors[each.name] for each in program.manifest.inputs])
+    return {each.name: result for each, result in zip(program.manifest.outputs, results, strict=True)}

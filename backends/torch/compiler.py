@@ -18,7 +18,7 @@ from halocline.artefacts.compiler import find_compiler
 from halocline.backends.torch.samples import samples
 from halocline.cache import own_cache
 from halocline.errors import ArtefactError, UsageError
-from halocline.lowering import Lowered
+from halocline.lowering import Program
 from halocline.ownership import make_own_folder
 from halocline.program import Precision
 
@@ -83,19 +83,19 @@ def torch_warns_itself() -> Iterator[None]:
         yield
 
 
-def require_agreement(lowered: Lowered, run: Callable[..., Sequence[Tensor]], device: str) -> None:
+def require_agreement(program: Program, run: Callable[..., Sequence[Tensor]], device: str) -> None:
     """Hold a compiled program against the graph that it was made from.
 
     Raises:
         ArtefactError: it does not run, or its results differ.
     """
-    name, largest = lowered.manifest.backbone, AGREEMENT[lowered.manifest.precision]
-    for case, inputs in samples(lowered.manifest).items():
+    name, largest = program.manifest.backbone, AGREEMENT[program.manifest.precision]
+    for case, inputs in samples(program.manifest).items():
         try:
             outputs = run(*(tensor.to(device) for tensor in inputs))
         except RuntimeError as error:
             raise ArtefactError(f"The compiled program of {name!r} does not run on {case}: {error}") from error
-        if not all(map(partial(_agree, largest), outputs, lowered(*inputs))):
+        if not all(map(partial(_agree, largest), outputs, program(*inputs))):
             raise ArtefactError(
                 f"torch {torch.__version__} compiles the program of {name!r} wrongly: results on {case} differ by "
                 f"more than {largest:g} of the largest value. Use compile=none."

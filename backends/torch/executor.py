@@ -14,12 +14,12 @@ from halocline.backends.torch.stages import EagerStage
 from halocline.errors import unknown_name
 from halocline.executor import Capabilities, Diagnosis, Executor, Session, StageSession
 from halocline.lowering import lower
-from halocline.program import Precision, Program
+from halocline.program import FrozenModel, Precision
 
 
 @final
 class TorchExecutor(Executor):
-    """Runs the stages as they are written, or compiles the whole program.
+    """Runs the stages as they are written, or compiles the whole model.
 
     Args:
         device: ``auto`` (CUDA if there is one, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
@@ -48,33 +48,33 @@ class TorchExecutor(Executor):
         """See `Executor.diagnose`."""
         return diagnose()
 
-    def prepare(self, program: Program) -> Session:
-        """Move the program to the device, and compile it there if that was asked for.
+    def prepare(self, frozen: FrozenModel) -> Session:
+        """Move the model to the device, and compile it there if that was asked for.
 
         Raises:
-            LoweringError: the program cannot be lowered.
+            LoweringError: the model cannot be lowered.
             UsageError: there is no compiler.
             ArtefactError: the program cannot be compiled or kept.
         """
         if self._compile == "none":
-            program.backbone.to(self.device)
-            return EagerSession(program.backbone)
-        lowered = lower(program)
+            frozen.backbone.to(self.device)
+            return EagerSession(frozen.backbone)
+        program = lower(frozen)
         if self._compile == "inductor":
             from halocline.backends.torch.inductor import compile_now
 
-            return GraphSession(compile_now(lowered, self.device))
+            return GraphSession(compile_now(program, self.device))
         from halocline.backends.torch.package import cached_package
 
-        return GraphSession(cached_package(program, lowered, self.device).run)
+        return GraphSession(cached_package(frozen, program, self.device).run)
 
-    def prepare_stages(self, program: Program) -> dict[str, StageSession]:
+    def prepare_stages(self, frozen: FrozenModel) -> dict[str, StageSession]:
         """See `Executor.prepare_stages`.
 
         Raises:
             UsageError: a compiler was asked for; it is given whole programs only.
         """
         if self._compile != "none":
-            return super().prepare_stages(program)
-        program.backbone.to(self.device)
-        return {name: EagerStage(stage) for name, stage in program.backbone.stages()}
+            return super().prepare_stages(frozen)
+        frozen.backbone.to(self.device)
+        return {name: EagerStage(stage) for name, stage in frozen.backbone.stages()}

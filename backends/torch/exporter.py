@@ -13,7 +13,7 @@ from halocline.exporter import Exporter
 from halocline.files import replacement
 from halocline.lowering import Manifest, lower_structure
 from halocline.potential.potential import Potential
-from halocline.program import Precision, Program
+from halocline.program import FrozenModel, Precision
 
 
 @final
@@ -35,9 +35,9 @@ class AotExporter(Exporter):
 
     def export(self, potential: Potential, precision: Precision, path: Path) -> Manifest:
         """See `Exporter.export`."""
-        program = Program.freeze(potential.backbone, precision, Form.TABLE)
-        lowered = lower_structure(program, potential.reference_energies)
+        frozen = FrozenModel.freeze(potential.backbone, precision, Form.TABLE)
+        program = lower_structure(frozen, potential.reference_energies)
         with replacement(path) as temporary:
-            build_package(lowered, self._device, temporary)
-            require_agreement(lowered, open_package(temporary, self._device).run, self._device)
-        return lowered.manifest
+            build_package(program, self._device, temporary)
+            require_agreement(program, open_package(temporary, self._device).run, self._device)
+        return program.manifest

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from halocline.lowering import Lowered, Manifest
+from halocline.lowering import Manifest, Program
 
 _aten = torch.ops.aten
 
@@ -19,7 +19,7 @@ _aten = torch.ops.aten
 _WHOLE = {"e": "E", "p": "P"}
 
 
-def compilable(lowered: Lowered, device: str) -> fx.GraphModule:
+def compilable(program: Program, device: str) -> fx.GraphModule:
     """Copy a graph to a device, with sizes related, and sums in the form that compiles best.
 
     Inductor turns ``index_add`` into one atomic addition for each number, which is slow and, with several threads,
@@ -27,11 +27,11 @@ def compilable(lowered: Lowered, device: str) -> fx.GraphModule:
     is quick and always adds in the same order.
 
     Args:
-        lowered: on the CPU.
+        program: on the CPU.
         device: where it is to run.
     """
-    graph = copy.deepcopy(lowered.graph).to(device)
-    _relate_sizes(graph.graph, lowered.manifest)
+    graph = copy.deepcopy(program.graph).to(device)
+    _relate_sizes(graph.graph, program.manifest)
     for node in list(graph.graph.nodes):
         if "device" in node.kwargs:
             node.update_kwarg("device", torch.device(device))

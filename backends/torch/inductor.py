@@ -17,17 +17,17 @@ from halocline.backends.torch.compiler import (
 )
 from halocline.backends.torch.graph import compilable
 from halocline.durations import announced
-from halocline.lowering import Lowered, Manifest
+from halocline.lowering import Manifest, Program
 
 
-def compile_now(lowered: Lowered, device: str) -> Callable[..., Sequence[Tensor]]:
+def compile_now(program: Program, device: str) -> Callable[..., Sequence[Tensor]]:
     """Compile a program for all sizes.
 
     torch compiles again if the host changes what its kernels depend on, such as the number of threads; after eight
     such changes it runs the operations one by one.
 
     Args:
-        lowered: on the CPU.
+        program: on the CPU.
         device: where its inputs will be.
 
     Raises:
@@ -36,12 +36,12 @@ def compile_now(lowered: Lowered, device: str) -> Callable[..., Sequence[Tensor]
     """
     require_compiler()
     keep_kernels_private()
-    graph = compilable(lowered, device)
+    graph = compilable(program, device)
     with torch_warns_itself():
         compiled = torch.compile(graph, dynamic=True, options=OPTIONS)
 
     def run(*inputs: Tensor) -> Sequence[Tensor]:
-        _fix_sizes(lowered.manifest, inputs)
+        _fix_sizes(program.manifest, inputs)
         outputs: Sequence[Tensor]
         with torch.no_grad(), free_sizes():
             # Inductor's launcher of GPU kernels divides by the number of blocks, which is none without edges.
@@ -49,10 +49,10 @@ def compile_now(lowered: Lowered, device: str) -> Callable[..., Sequence[Tensor]
             outputs = graph(*inputs) if empty else compiled(*inputs)
         return outputs
 
-    manifest = lowered.manifest
+    manifest = program.manifest
     what = f"Compiling {manifest.backbone!r} with Inductor ({manifest.precision}, {device})"
     with announced(what), torch_warns_itself():  # torch compiles at the first call
-        require_agreement(lowered, run, device)
+        require_agreement(program, run, device)
     return run
 
 

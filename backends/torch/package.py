@@ -27,8 +27,8 @@ from halocline.backends.torch.graph import compilable
 from halocline.backends.torch.samples import samples
 from halocline.durations import announced
 from halocline.errors import ArtefactError
-from halocline.lowering import Lowered, Manifest
-from halocline.program import Program
+from halocline.lowering import Manifest, Program
+from halocline.program import FrozenModel
 
 SUFFIX: Final = ".pt2"
 
@@ -54,35 +54,35 @@ class Package:
     run: Callable[..., Sequence[Tensor]]
 
 
-def cached_package(program: Program, lowered: Lowered, device: str) -> Package:
+def cached_package(frozen: FrozenModel, program: Program, device: str) -> Package:
     """Load the package of a program from the cache, where it is built if need be; raises as `build_package` does.
 
     Args:
-        program: as it was frozen.
-        lowered: the same, on the CPU; every package is held against it, whether it was just built or found.
+        frozen: the model that it was lowered from.
+        program: on the CPU; every package is held against it, whether it was just built or found.
         device: where its inputs will be.
     """
-    key = {**program_key(program, lowered), **machine_key(), "device": torch.device(device).type}
+    key = {**program_key(frozen, program), **machine_key(), "device": torch.device(device).type}
 
     def load(data: bytes) -> Package:
         package = open_package(io.BytesIO(data), device)
-        require_agreement(lowered, package.run, device)
+        require_agreement(program, package.run, device)
         return package
 
     return cached(
         key,
         SUFFIX,
-        lambda path: build_package(lowered, device, path),
+        lambda path: build_package(program, device, path),
         load,
-        f"the program of {lowered.manifest.backbone!r}",
+        f"the program of {program.manifest.backbone!r}",
     )
 
 
-def build_package(lowered: Lowered, device: str, path: Path) -> None:
+def build_package(program: Program, device: str, path: Path) -> None:
     """Compile a program and write its package, which is yet to be held against the program.
 
     Args:
-        lowered: on the CPU.
+        program: on the CPU.
         device: where its inputs will be.
         path: of the package.
 
@@ -94,7 +94,7 @@ def build_package(lowered: Lowered, device: str, path: Path) -> None:
 
     require_compiler()
     keep_kernels_private()
-    manifest = lowered.manifest
+    manifest = program.manifest
     metadata = {MANIFEST: json.dumps(manifest.to_json()), MACHINE: json.dumps(machine_key() | {"device": device})}
     recorded, *_ = samples(manifest).values()
     free = tuple(
@@ -105,7 +105,7 @@ def build_package(lowered: Lowered, device: str, path: Path) -> None:
     with announced(what), free_sizes(), torch_warns_itself():
         try:
             exported = torch.export.export(
-                compilable(lowered, device),
+                compilable(program, device),
                 tuple(tensor.to(device) for tensor in recorded),
                 dynamic_shapes=free,
             )

@@ -14,8 +14,8 @@ from halocline.checkpoint.canonical import to_canonical_json
 from halocline.plugin.source import source_digest
 
 if TYPE_CHECKING:
-    from halocline.lowering import Lowered
-    from halocline.program import Program
+    from halocline.lowering import Program
+    from halocline.program import FrozenModel
 
 
 def machine_key() -> dict[str, str]:
@@ -34,26 +34,26 @@ def machine_key() -> dict[str, str]:
     }
 
 
-def program_key(program: Program, lowered: Lowered) -> dict[str, str]:
+def program_key(frozen: FrozenModel, program: Program) -> dict[str, str]:
     """What a program is: its manifest, its operations, and the numbers that they take.
 
     Among these are weights and, as buffers, constants that stand in the source of the backbone alone.
 
     Args:
-        program: as it was frozen.
-        lowered: the same, lowered.
+        frozen: the model that it was lowered from.
+        program: made of plain operations.
     """
     from halocline.lowering.manifest import tensors_digest  # here, because it imports all of lowering
 
-    manifest = lowered.manifest
+    manifest = program.manifest
     return {
         "kind": manifest.kind,
         "backbone": manifest.backbone,
         "weights": manifest.weights,
         "manifest": _digest(to_canonical_json(manifest.to_json())),
-        "graph": _digest(lowered.graph.code),
-        "constants": tensors_digest(lowered.graph.named_buffers()),
-        "source": source_digest(type(program.backbone).__module__),
+        "graph": _digest(program.graph.code),
+        "constants": tensors_digest(program.graph.named_buffers()),
+        "source": source_digest(type(frozen.backbone).__module__),
     }
 
 

@@ -1,6 +1,6 @@
 """How far a model is right about crystals: equations of state beside those of density functional theory."""
 
-from halocline.audit.audit import FAILED_ERROR, Outcome, Row, audit
+from halocline.audit.audit import FAILED_ERROR, CrystalOutcome, Row, audit
 from halocline.audit.crystals import Crystal, compounds, elements
 from halocline.audit.equation_of_state import EquationOfState, fit_equation_of_state
 from halocline.audit.summary import Summary, summarise
@@ -8,8 +8,8 @@ from halocline.audit.summary import Summary, summarise
 __all__ = [
     "FAILED_ERROR",
     "Crystal",
+    "CrystalOutcome",
     "EquationOfState",
-    "Outcome",
     "Row",
     "Summary",
     "audit",

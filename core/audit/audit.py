@@ -26,7 +26,7 @@ RANGE, POINTS = 0.06, 7
 FAILED_ERROR = 100.0
 
 
-class Outcome(StrEnum):
+class CrystalOutcome(StrEnum):
     """What became of a crystal."""
 
     MINIMUM = "minimum"
@@ -50,7 +50,7 @@ class Row:
     """
 
     crystal: Crystal
-    outcome: Outcome
+    outcome: CrystalOutcome
     fit: EquationOfState | None = None
     volumes: tuple[float, ...] = ()
     energies: tuple[float, ...] = ()
@@ -98,17 +98,17 @@ def audit(
 
 def _row(potential: Potential, crystal: Crystal, device: str) -> Row:
     if unknown := sorted(set(crystal.atoms.symbols) - set(potential.species)):
-        return Row(crystal, Outcome.NOT_KNOWN, reason=f"The model does not know {', '.join(unknown)}.")
+        return Row(crystal, CrystalOutcome.NOT_KNOWN, reason=f"The model does not know {', '.join(unknown)}.")
     scaled = [_scaled(crystal.atoms, factor) for factor in np.linspace(1 - RANGE, 1 + RANGE, POINTS)]
     try:
         energies = _per_atom([potential(atoms, dtype="float64", device=device).energy for atoms in scaled], scaled)
     except UsageError:
         raise
     except HaloclineError as error:  # such as an energy that is not finite
-        return Row(crystal, Outcome.NOT_EVALUATED, reason=str(error))
+        return Row(crystal, CrystalOutcome.NOT_EVALUATED, reason=str(error))
     volumes = _per_atom([atoms.get_volume() for atoms in scaled], scaled)
     fit = fit_equation_of_state(volumes, energies)
-    outcome = Outcome.NO_MINIMUM if fit is None else Outcome.MINIMUM
+    outcome = CrystalOutcome.NO_MINIMUM if fit is None else CrystalOutcome.MINIMUM
     return Row(crystal, outcome, fit, tuple(volumes.tolist()), tuple(energies.tolist()))
 
 

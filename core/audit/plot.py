@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from halocline.audit.audit import Outcome, Row
+from halocline.audit.audit import CrystalOutcome, Row
 from halocline.audit.summary import LARGE, Summary
 from halocline.figures import save_figure
 
@@ -66,7 +66,7 @@ def _draw_cell(axes: Axes, row: Row) -> None:
     group, period = place(row.crystal.name)
     colour = _colour(row)
     text: dict[str, Any] = {"ha": "center", "va": "center", "color": "white" if colour in _ON_DARK else "black"}
-    hatch = "////" if row.outcome is Outcome.NOT_KNOWN else None
+    hatch = "////" if row.outcome is CrystalOutcome.NOT_KNOWN else None
     axes.add_patch(
         Rectangle((group, period), 0.96, 0.96, facecolor=colour, edgecolor="#999999", linewidth=0.5, hatch=hatch)
     )
@@ -79,7 +79,7 @@ def _draw_cell(axes: Axes, row: Row) -> None:
 
 
 def _colour(row: Row) -> str:
-    if row.outcome is Outcome.NOT_KNOWN:
+    if row.outcome is CrystalOutcome.NOT_KNOWN:
         return _NOT_KNOWN
     if row.volume_error is None:
         return _NO_MINIMUM

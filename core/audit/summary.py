@@ -8,7 +8,7 @@ from typing import Any, final
 
 import numpy as np
 
-from halocline.audit.audit import FAILED_ERROR, Outcome, Row
+from halocline.audit.audit import FAILED_ERROR, CrystalOutcome, Row
 
 #: Errors beyond this are counted, per cent.
 LARGE = 5.0
@@ -50,9 +50,9 @@ def summarise(rows: Sequence[Row]) -> Summary:
         volume_error=_median(row.volume_error for row in rows),
         bulk_modulus_error=_median(row.bulk_modulus_error for row in with_modulus) if with_modulus else None,
         large=sum(abs(row.volume_error) > LARGE for row in rows if row.volume_error is not None),
-        no_minimum=outcomes.count(Outcome.NO_MINIMUM),
-        not_known=outcomes.count(Outcome.NOT_KNOWN),
-        not_evaluated=outcomes.count(Outcome.NOT_EVALUATED),
+        no_minimum=outcomes.count(CrystalOutcome.NO_MINIMUM),
+        not_known=outcomes.count(CrystalOutcome.NOT_KNOWN),
+        not_evaluated=outcomes.count(CrystalOutcome.NOT_EVALUATED),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Final, final
 import torch
 from ase import Atoms
 
-from halocline.dynamics import Output, Sample, Settings, run_dynamics
+from halocline.dynamics import RunFiles, Settings, StepRecord, run_dynamics
 from halocline.potential.calculator import HaloclineCalculator
 from halocline.shares import Shares
 
@@ -81,7 +81,7 @@ def step_shares(atoms: Atoms, calculator: HaloclineCalculator, settings: Setting
     clock: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as counting:
 
-        def on_step(sample: Sample) -> None:
+        def on_step(sample: StepRecord) -> None:
             """Sections are counted from the end of the last step of the warm-up to that of the last step."""
             if sample.step == WARM_UP:
                 clock.update(wall=-time.perf_counter(), cpu=-time.process_time())
@@ -92,7 +92,7 @@ def step_shares(atoms: Atoms, calculator: HaloclineCalculator, settings: Setting
                 clock["cpu"] += time.process_time()
 
         # One step more: the checkpoint at the end belongs to the run, not to its steps.
-        output, last = Output(Path(folder) / "md"), WARM_UP + steps + 1
+        output, last = RunFiles(Path(folder) / "md"), WARM_UP + steps + 1
         run_dynamics(atoms, calculator, settings, output, steps=last, on_step=on_step)
     return StepShares(steps, clock["wall"], clock["cpu"], shares)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from halocline.cli.output import Advance
-    from halocline.dynamics import Outcome, Output, Sample, Settings
+    from halocline.dynamics import DynamicsResult, RunFiles, Settings, StepRecord
     from halocline.potential.calculator import HaloclineCalculator
     from halocline.potential.potential import Potential
 
@@ -55,11 +55,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     from halocline.cli.interruption import held_back
     from halocline.cli.output import progress, say
-    from halocline.dynamics import Output, run_dynamics
+    from halocline.dynamics import RunFiles, run_dynamics
     from halocline.dynamics.guards import NEAREST
     from halocline.structures.read import read_frames
 
-    settings, output = _settings(arguments), Output(Path(arguments.output))
+    settings, output = _settings(arguments), RunFiles(Path(arguments.output))
     steps = _number_of_steps(arguments)
     atoms = read_frames(arguments.structure, arguments.format)[-1]
     potential = load_potential(arguments)
@@ -133,11 +133,11 @@ def _add_length_options(group: Any) -> None:
     group.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
-def _shower(advance: Advance) -> Callable[[Sample], None]:
+def _shower(advance: Advance) -> Callable[[StepRecord], None]:
     """Make the function that moves a progress bar to a step; a resumed run starts where it was."""
     shown = 0
 
-    def show(sample: Sample) -> None:
+    def show(sample: StepRecord) -> None:
         nonlocal shown
         advance(sample.step - shown)
         shown = sample.step
@@ -202,7 +202,7 @@ def _number_of_steps(arguments: argparse.Namespace) -> int:
     return round(steps)
 
 
-def _resumes(arguments: argparse.Namespace, calculator: HaloclineCalculator, output: Output) -> bool:
+def _resumes(arguments: argparse.Namespace, calculator: HaloclineCalculator, output: RunFiles) -> bool:
     """As told; and where torchrun has started all ranks anew, the same command goes on from its checkpoint."""
     from halocline.cli.output import say
 
@@ -219,7 +219,7 @@ def _identity(arguments: argparse.Namespace, potential: Potential) -> dict[str, 
 
 
 def _report(
-    arguments: argparse.Namespace, output: Output, outcome: Outcome, atoms: int, settings: Settings
+    arguments: argparse.Namespace, output: RunFiles, outcome: DynamicsResult, atoms: int, settings: Settings
 ) -> None:
     from halocline.cli.output import emit_json
     from halocline.cli.tables import facts

@@ -17,7 +17,7 @@ from halocline.cli.options import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from halocline.dynamics.relaxation import Goal, Progress
+    from halocline.dynamics.relaxation import Goal, RelaxationStep
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -114,7 +114,7 @@ def _files(structure: Path, *, overwrite: bool) -> dict[str, Path]:
     return files
 
 
-def _report(arguments: argparse.Namespace, files: dict[str, Path], goal: Goal, last: Progress) -> None:
+def _report(arguments: argparse.Namespace, files: dict[str, Path], goal: Goal, last: RelaxationStep) -> None:
     from halocline.cli.output import emit_json
     from halocline.cli.tables import facts
     from halocline.dynamics.plot import plot_relaxation

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from halocline.training.errors import Errors
     from halocline.training.problem import Problem
     from halocline.training.recipe import Recipe
-    from halocline.training.run import EpochRecord, Run
+    from halocline.training.run import EpochRecord, TrainingRun
     from halocline.training.team import Team
 
 
@@ -124,7 +124,7 @@ def _fit_in_folder(arguments: argparse.Namespace, recipe: Recipe, place: Place |
     from halocline.training.device import make_fabric
     from halocline.training.problem import prepare
     from halocline.training.result import refuse_unwritable
-    from halocline.training.run import Run
+    from halocline.training.run import TrainingRun
     from halocline.training.state import STATE_FILE, has_state
     from halocline.training.team import make_team
 
@@ -139,14 +139,14 @@ def _fit_in_folder(arguments: argparse.Namespace, recipe: Recipe, place: Place |
     if team.is_first:
         _say_data(problem)
         refuse_unwritable(problem)
-    run = Run(problem, folder, fabric, resume=arguments.resume or restarted, team=team)
+    run = TrainingRun(problem, folder, fabric, resume=arguments.resume or restarted, team=team)
     if team.is_first and (arguments.resume or restarted):
         say(f"Resuming after epoch {len(run.history)}.")
     _train(run, team)
     return _finish(run, str(fabric.device), arguments.json) if team.is_first else 0
 
 
-def _train(run: Run, team: Team) -> None:
+def _train(run: TrainingRun, team: Team) -> None:
     """Run the epochs; say what is kept if they are interrupted."""
     reporter = _Reporter(run)
     try:
@@ -165,7 +165,7 @@ def _train(run: Run, team: Team) -> None:
         raise
 
 
-def _finish(run: Run, device: str, as_json: bool) -> int:
+def _finish(run: TrainingRun, device: str, as_json: bool) -> int:
     """Measure and write the model."""
     from halocline.training.folder import MODEL_FILE
     from halocline.training.result import finish
@@ -202,7 +202,7 @@ def _say_data(problem: Problem) -> None:
 class _Reporter:
     """Prints one line for each epoch, with the time that is left."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: TrainingRun) -> None:
         self._first, self._epochs = len(run.history), run.problem.recipe.training.epochs
         self._validated = bool(run.problem.split.validation)
         self._seconds = 0.0

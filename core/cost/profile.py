@@ -13,7 +13,7 @@ from halocline.model.backbone import Backbone
 from halocline.model.stage import Stage, State
 from halocline.partition.part import whole
 from halocline.probes.chain import chain
-from halocline.program import Precision, Program
+from halocline.program import FrozenModel, Precision
 from halocline.program.layout import lay_out
 
 #: Atoms of the chain that stages are run on: enough for every one of them to have neighbours.
@@ -43,7 +43,7 @@ class Profile:
         """Count the hops of a backbone, and run its stages on a few atoms to see what they hand on.
 
         Raises:
-            BackboneError: the backbone cannot be evaluated, see `Program.freeze`.
+            BackboneError: the backbone cannot be evaluated, see `FrozenModel.freeze`.
         """
         hops = tuple(stage.spec.hops for _, stage in backbone.stages() if stage.spec.hops)
         forwards, backwards = _sent(backbone, precision)
@@ -93,19 +93,19 @@ def _sent(backbone: Backbone, precision: Precision) -> tuple[list[Tensor], list[
     that looks at neighbours needs their state; its cotangents return once for each such stage.
     """
     shared = [form for form in Form if all(form in stage.spec.forms for _, stage in backbone.stages())]
-    program = Program.freeze(backbone, precision, shared[0] if shared else Form.EDGES)
+    frozen = FrozenModel.freeze(backbone, precision, shared[0] if shared else Form.EDGES)
     graph = chain(backbone, CHAIN, seed=0)
-    inputs = lay_out(graph, whole(CHAIN, graph.edges, 1), program.form, precision)
-    frozen, state, complete = program.backbone, State({"species": inputs.species}, {}), True
+    inputs = lay_out(graph, whole(CHAIN, graph.edges, 1), frozen.form, precision)
+    twin, state, complete = frozen.backbone, State({"species": inputs.species}, {}), True
     forwards: list[Tensor] = []
     backwards: list[Tensor] = []
-    for depth, layer in enumerate((frozen.embed, *frozen.layers)):
+    for depth, layer in enumerate((twin.embed, *twin.layers)):
         assert isinstance(layer, Stage)
-        readers = [layer, *([frozen.readouts[depth - 1]] if depth - 1 in frozen.readouts else [])]
+        readers = [layer, *([twin.readouts[depth - 1]] if depth - 1 in twin.readouts else [])]
         _cross(state, [] if complete else readers, forwards, backwards)
         state = layer(state, *[inputs.block(0, inputs.vectors)] * layer.spec.hops)
         complete = complete and not layer.spec.hops
-    last = frozen.readouts.get(len(frozen.layers))
+    last = twin.readouts.get(len(twin.layers))
     _cross(state, [last] if last and not complete else [], forwards, backwards)
     return forwards, backwards
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, final
 
-from halocline.isolation import Outcome, call
+from halocline.isolation import CallOutcome, call
 
 #: ``unusable``: it says so itself; ``wrong``: its numbers are; ``failed``: it crashed, hung or raised.
 Status = Literal["ok", "unusable", "wrong", "failed"]
@@ -82,7 +82,7 @@ def examine(name: str, variant: str, seconds: float) -> Examination:
     return Examination(backend, status, reason, diagnosis, variant, variants, tests)
 
 
-def _verdict(outcome: Outcome, diagnosis: dict[str, Any], tests: tuple[SelfTest, ...]) -> tuple[Status, str]:
+def _verdict(outcome: CallOutcome, diagnosis: dict[str, Any], tests: tuple[SelfTest, ...]) -> tuple[Status, str]:
     wrong = ", ".join(test.precision for test in tests if not test.passed)
     if wrong:
         return "wrong", f"Its numbers in {wrong} differ from the eager float64 result by more than rounding."

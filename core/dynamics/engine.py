@@ -18,11 +18,11 @@ from ase.calculators.calculator import BaseCalculator
 from halocline.dynamics import integrators
 from halocline.dynamics.guards import NEAREST, Guards, why_failed
 from halocline.dynamics.identity import check_same_options, structure_digest
-from halocline.dynamics.output import Output
 from halocline.dynamics.records import EMPTY, AppendedFile, frame_bytes, row_bytes
-from halocline.dynamics.sample import COLUMNS, Sample, measure
+from halocline.dynamics.run_files import RunFiles
 from halocline.dynamics.settings import Settings
 from halocline.dynamics.snapshot import Snapshot, load_snapshot, save_snapshot
+from halocline.dynamics.step_record import COLUMNS, StepRecord, measure
 from halocline.errors import DynamicsError, StructureError, UsageError
 from halocline.shares import timed
 
@@ -32,7 +32,7 @@ _LIBRARIES = ("halocline", "ase", "numpy", "scipy", "torch")
 
 @final
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DynamicsResult:
     """How a run ended.
 
     Attributes:
@@ -52,7 +52,7 @@ def run_dynamics(
     atoms: Atoms,
     calculator: BaseCalculator,
     settings: Settings,
-    output: Output,
+    output: RunFiles,
     *,
     steps: int,
     checkpoint_interval: int = 1000,
@@ -60,9 +60,9 @@ def run_dynamics(
     resume: bool = False,
     overwrite: bool = False,
     minimum_distance: float = NEAREST,
-    on_step: Callable[[Sample], None] = lambda sample: None,
+    on_step: Callable[[StepRecord], None] = lambda sample: None,
     interrupted: Callable[[], bool] = lambda: False,
-) -> Outcome:
+) -> DynamicsResult:
     """Integrate the equations of motion up to a step, and record it.
 
     Args:
@@ -103,7 +103,7 @@ class _Run:
         atoms: Atoms,
         calculator: BaseCalculator,
         settings: Settings,
-        output: Output,
+        output: RunFiles,
         options: dict[str, Any],
         guards: Callable[[Atoms, float], Guards],
         *,
@@ -136,9 +136,9 @@ class _Run:
         self,
         steps: int,
         checkpoint_interval: int,
-        on_step: Callable[[Sample], None],
+        on_step: Callable[[StepRecord], None],
         interrupted: Callable[[], bool],
-    ) -> Outcome:
+    ) -> DynamicsResult:
         """Compute and record steps until the last one, or until interrupted."""
         start = self._integrator.nsteps
         if steps < start:
@@ -160,9 +160,9 @@ class _Run:
                 self._record(sample)
                 on_step(sample)
         end = self._integrator.nsteps
-        return Outcome(end, finished, end - start, time.perf_counter() - begun)
+        return DynamicsResult(end, finished, end - start, time.perf_counter() - begun)
 
-    def _samples(self, steps: int) -> Iterator[Sample]:
+    def _samples(self, steps: int) -> Iterator[StepRecord]:
         """Step through the run, this step included; raise where it must not go on."""
         advance = timed("integrator")(self._integrator.irun(steps).__next__)
         while True:
@@ -187,7 +187,7 @@ class _Run:
             integrators.set_bath_temperature(self._integrator, kelvin)
 
     @timed("output")
-    def _record(self, sample: Sample) -> None:
+    def _record(self, sample: StepRecord) -> None:
         if sample.step == 0:
             self._log.append(row_bytes(COLUMNS))
         if sample.step % self._settings.log_interval == 0:

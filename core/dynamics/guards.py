@@ -9,7 +9,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from halocline.dynamics.sample import Sample, result
+from halocline.dynamics.step_record import StepRecord, result
 from halocline.shares import timed
 
 #: K above the temperature of the bath (nve: of the start). MLIPAudit judges stability by the same bound.
@@ -41,7 +41,7 @@ class Guards:
         self._previous: NDArray[np.float64] | None = None
 
     @timed("guards")
-    def reason_to_stop(self, atoms: Atoms, sample: Sample) -> str | None:
+    def reason_to_stop(self, atoms: Atoms, sample: StepRecord) -> str | None:
         """Return why the run must stop at this step, or None."""
         return (
             self._not_finite(atoms, sample)
@@ -58,7 +58,7 @@ class Guards:
                 return f"{remark.text}, {share} (--minimum-distance)"
         return None
 
-    def _not_finite(self, atoms: Atoms, sample: Sample) -> str | None:
+    def _not_finite(self, atoms: Atoms, sample: StepRecord) -> str | None:
         if not np.isfinite(sample.potential):
             return f"the energy is {sample.potential}"
         arrays = {
@@ -74,7 +74,7 @@ class Guards:
             return f"the pressure is {sample.pressure}"
         return None
 
-    def _too_fast(self, atoms: Atoms, sample: Sample) -> str | None:
+    def _too_fast(self, atoms: Atoms, sample: StepRecord) -> str | None:
         previous, self._previous = self._previous, atoms.get_positions()
         if not sample.temperature <= self._hottest:
             return f"the temperature ran away to {sample.temperature:.3g} K"

@@ -20,7 +20,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from numpy.typing import NDArray
 
-from halocline.dynamics.sample import COLUMNS
+from halocline.dynamics.step_record import COLUMNS
 from halocline.errors import DynamicsError
 from halocline.structures.constraints import writable
 from halocline.structures.unused import STATE_COLUMNS, STATES

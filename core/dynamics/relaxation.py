@@ -17,7 +17,7 @@ from ase.optimize.optimize import Optimizer
 
 from halocline.dynamics.guards import why_failed
 from halocline.dynamics.records import EMPTY, AppendedFile, frame_bytes, row_bytes
-from halocline.dynamics.sample import static_pressure
+from halocline.dynamics.step_record import static_pressure
 from halocline.errors import DynamicsError, StructureError, UsageError, unknown_name
 from halocline.structures.constraints import warn_of_unwritable
 from halocline.typed_table import settle_fields
@@ -66,7 +66,7 @@ class Goal:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Progress:
+class RelaxationStep:
     """One step of a relaxation.
 
     Attributes:
@@ -98,9 +98,9 @@ def relax(
     *,
     path: Path,
     log: Path,
-    on_step: Callable[[Progress], None] = lambda progress: None,
+    on_step: Callable[[RelaxationStep], None] = lambda progress: None,
     interrupted: Callable[[], bool] = lambda: False,
-) -> tuple[Atoms, Progress]:
+) -> tuple[Atoms, RelaxationStep]:
     """Relax a structure and record every step.
 
     Args:
@@ -113,7 +113,7 @@ def relax(
         interrupted: asked after every step; when true, the relaxation ends.
 
     Returns:
-        The structure at the last step, with its calculator, and that step; see `Progress.converged`.
+        The structure at the last step, with its calculator, and that step; see `RelaxationStep.converged`.
 
     Raises:
         DynamicsError: the calculator failed, gave numbers that are not finite, or a file cannot be written.
@@ -138,7 +138,7 @@ def relax(
     return atoms, progress
 
 
-def _steps(atoms: Atoms, goal: Goal) -> Iterator[Progress]:
+def _steps(atoms: Atoms, goal: Goal) -> Iterator[RelaxationStep]:
     """Step until converged or out of steps; raise where going on makes no sense."""
     target: Any = atoms
     if goal.cell:
@@ -160,9 +160,9 @@ def _steps(atoms: Atoms, goal: Goal) -> Iterator[Progress]:
         yield progress
 
 
-def _measure(atoms: Atoms, target: Any, step: int, converged: bool) -> Progress:
+def _measure(atoms: Atoms, target: Any, step: int, converged: bool) -> RelaxationStep:
     periodic = bool(atoms.pbc.all())
-    return Progress(
+    return RelaxationStep(
         step=step,
         energy=float(atoms.get_potential_energy()),
         fmax=float(np.linalg.norm(target.get_forces(), axis=1).max()),

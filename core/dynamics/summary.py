@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from halocline.dynamics.engine import Outcome
+from halocline.dynamics.engine import DynamicsResult
 from halocline.dynamics.records import read_log
 
 _SECONDS_PER_DAY = 86_400.0
 
 
-def summarise(log: Path, outcome: Outcome, *, atoms: int, timestep: float) -> dict[str, Any]:
+def summarise(log: Path, outcome: DynamicsResult, *, atoms: int, timestep: float) -> dict[str, Any]:
     """Average the log, over all steps in it, and time the steps that were computed by this process.
 
     Args:

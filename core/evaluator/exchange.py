@@ -19,7 +19,7 @@ from halocline.model.stage import OF_EDGES
 from halocline.partition import Part, whole
 from halocline.partition.division import divide
 from halocline.probes.chain import chain
-from halocline.program import Precision, Program, ProgramInputs, energies_and_gradients
+from halocline.program import FrozenModel, Precision, ProgramInputs, energies_and_gradients
 from halocline.program.layout import gather_edges, lay_out
 from halocline.shares import timed
 
@@ -42,10 +42,10 @@ class ExchangeRunner(Runner):
 
     def __init__(self, backbone: Backbone, executor: Executor, precision: Precision) -> None:
         self._executor, self._precision = executor, precision
-        program = Program.freeze(backbone, precision, executor.capabilities.form)
-        _require_forces(program)
-        sessions = executor.prepare_stages(program)
-        self._stages = {name: _Stage(sessions[name], stage.spec.hops) for name, stage in program.backbone.stages()}
+        frozen = FrozenModel.freeze(backbone, precision, executor.capabilities.form)
+        _require_forces(frozen)
+        sessions = executor.prepare_stages(frozen)
+        self._stages = {name: _Stage(sessions[name], stage.spec.hops) for name, stage in frozen.backbone.stages()}
         self._path = ["embed", *(f"layers.{layer}" for layer in range(len(backbone.layers)))]
         self._readouts = {depth: f"readouts.{depth}" for depth in backbone.readouts}
 
@@ -94,7 +94,7 @@ class ExchangeRunner(Runner):
             cotangents = self._stages[name].backward(rows, points[-1], cotangents)
 
 
-def _require_forces(program: Program) -> None:
+def _require_forces(frozen: FrozenModel) -> None:
     """Refuse energies that have lost their dependence on edges.
 
     The whole tells it at every evaluation. Stages one by one do not: each may pass on what others have read.
@@ -102,9 +102,9 @@ def _require_forces(program: Program) -> None:
     Raises:
         BackboneError: they have.
     """
-    graph = chain(program.backbone, _CHAIN, seed=0)
-    part = whole(_CHAIN, graph.edges, program.backbone.hops)
-    energies_and_gradients(program.backbone, lay_out(graph, part, program.form, program.precision))
+    graph = chain(frozen.backbone, _CHAIN, seed=0)
+    part = whole(_CHAIN, graph.edges, frozen.backbone.hops)
+    energies_and_gradients(frozen.backbone, lay_out(graph, part, frozen.form, frozen.precision))
 
 
 @final

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from halocline.evaluator.frame import forces_from_gradients, virials_from_gradients
 from halocline.evaluator.links import Links
 from halocline.evaluator.runner import Contribution, Runner, Tally
+from halocline.evaluator.sums import forces_from_gradients, virials_from_gradients
 from halocline.executor import Executor
 from halocline.graph import Contacts, Graph, JointGraph
 from halocline.model.backbone import Backbone
 from halocline.partition import Part, whole
 from halocline.partition.division import divide, is_undivided
-from halocline.program import Precision, Program, ProgramInputs
+from halocline.program import FrozenModel, Precision, ProgramInputs
 from halocline.program.layout import gather_edges, lay_out, renewed
 from halocline.shares import timed
 
@@ -39,7 +39,7 @@ class RecomputeRunner(Runner):
 
     def __init__(self, backbone: Backbone, executor: Executor, precision: Precision) -> None:
         self._device, self._precision, self._form = executor.device, precision, executor.capabilities.form
-        self._session = executor.prepare(Program.freeze(backbone, precision, self._form))
+        self._session = executor.prepare(FrozenModel.freeze(backbone, precision, self._form))
         self._hops = backbone.hops
         self._last: _LaidOut | None = None
 

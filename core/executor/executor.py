@@ -1,4 +1,4 @@
-"""The executor interface: one program on one device, prepare then run."""
+"""The executor interface: one frozen model on one device, prepare then run."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from halocline.context import InContext
 from halocline.errors import UsageError
 from halocline.executor.diagnosis import Diagnosis
 from halocline.executor.stage_session import StageSession
-from halocline.program import Precision, Program, ProgramInputs, ProgramOutputs
+from halocline.program import FrozenModel, Precision, ProgramInputs, ProgramOutputs
 from halocline.shares import count_methods
 
 if TYPE_CHECKING:
-    from halocline.lowering import Lowered
+    from halocline.lowering import Program
 
 
 @final
@@ -39,7 +39,7 @@ class Capabilities:
 
 
 class Session(InContext, ABC):
-    """A prepared program. Calling it changes nothing but its own buffers."""
+    """A prepared model. Calling it changes nothing but its own buffers."""
 
     in_context = ("__call__",)
 
@@ -53,7 +53,7 @@ class Session(InContext, ABC):
         """Run the program on one part.
 
         Args:
-            inputs: in the form and precision of the program, on the session's device.
+            inputs: in the form and precision of the model, on the session's device.
         """
 
 
@@ -91,27 +91,27 @@ class Executor(InContext, ABC):
         """
 
     @classmethod
-    def untranslated(cls, lowered: Lowered) -> tuple[str, ...]:
-        """Operations of a lowered program that the backend has no translation of; by default it needs none.
+    def untranslated(cls, program: Program) -> tuple[str, ...]:
+        """Operations of a program that the backend has no translation of; by default it needs none.
 
         Args:
-            lowered: in table form, with free sizes, in float64.
+            program: in table form, with free sizes, in float64.
 
         Returns:
             Each operation with the line of the model that made it, once.
         """
-        del lowered
+        del program
         return ()
 
     @abstractmethod
-    def prepare(self, program: Program) -> Session:
-        """Compile a program, whose precision and form are among the capabilities."""
+    def prepare(self, frozen: FrozenModel) -> Session:
+        """Prepare a frozen model, whose precision and form are among the capabilities."""
 
-    def prepare_stages(self, program: Program) -> dict[str, StageSession]:
-        """Compile every stage of a program by itself, under its name in `Backbone.stages`.
+    def prepare_stages(self, frozen: FrozenModel) -> dict[str, StageSession]:
+        """Prepare every stage of a frozen model by itself, under its name in `Backbone.stages`.
 
         Raises:
             UsageError: the backend runs nothing but whole programs, which is the default.
         """
-        del program
+        del frozen
         raise UsageError("This backend runs whole programs only, not their stages; choose halo=recompute.")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from halocline.errors import LoweringError
-from halocline.program import Program
+from halocline.program import FrozenModel
 
 #: Allowed difference in units of ε times the largest value. The graph runs the same operations in the same order;
 #: only decomposed derivatives differ from torch's own, by a few roundings each.
@@ -17,7 +17,7 @@ ROUNDINGS: Final = 1000.0
 
 
 def require_equal(
-    graph: fx.GraphModule, inputs: Sequence[Tensor], expected: Sequence[Tensor], program: Program, case: str
+    graph: fx.GraphModule, inputs: Sequence[Tensor], expected: Sequence[Tensor], frozen: FrozenModel, case: str
 ) -> None:
     """Run the graph and compare.
 
@@ -25,13 +25,13 @@ def require_equal(
         graph: as traced on other inputs.
         inputs: in order.
         expected: what the backbone gives.
-        program: whose precision decides what rounding is, even where sums are float64.
+        frozen: whose precision decides what rounding is, even where sums are float64.
         case: what is special about these inputs.
 
     Raises:
         LoweringError: a result differs by more than rounding, or the graph does not run on these sizes.
     """
-    backbone = program.backbone.name
+    backbone = frozen.backbone.name
     try:
         results = graph(*inputs)
     except (RuntimeError, IndexError, AssertionError) as error:
@@ -49,7 +49,7 @@ def require_equal(
             continue
         scale = max(1.0, float(reference.abs().max()))
         off = float((result - reference).abs().max()) / scale
-        if not off <= ROUNDINGS * torch.finfo(program.precision.torch).eps:
+        if not off <= ROUNDINGS * torch.finfo(frozen.precision.torch).eps:
             raise LoweringError(
                 f"Output {number} of the program of {backbone!r} on {case} differs from the backbone's by "
                 f"{off:.1e} of the largest value. A stage must depend on its arguments alone: no Python branches "

@@ -15,7 +15,7 @@ from halocline.aggregation import Form
 from halocline.errors import LoweringError
 from halocline.graph.rules import NeighbourRule, Radius
 from halocline.model.backbone import Backbone
-from halocline.program import Precision, Program
+from halocline.program import FrozenModel, Precision
 
 #: Raised whenever inputs, outputs or their meaning change.
 PROGRAM_VERSION = 1
@@ -85,7 +85,7 @@ class Manifest:
     @classmethod
     def of(
         cls,
-        program: Program,
+        frozen: FrozenModel,
         kind: Kind,
         inputs: tuple[Value, ...],
         outputs: tuple[Value, ...],
@@ -94,7 +94,7 @@ class Manifest:
         reference_energies: dict[str, float] | None = None,
     ) -> Self:
         """Describe a program, or one of its stages."""
-        backbone = program.backbone
+        backbone = frozen.backbone
         spec = dict(backbone.stages())[stage].spec if stage else None
         rule = spec.neighbours if spec else backbone.neighbours
         return cls(
@@ -103,8 +103,8 @@ class Manifest:
             config=dict(backbone.config),
             stage=stage,
             species=backbone.species,
-            form=program.form,
-            precision=program.precision,
+            form=frozen.form,
+            precision=frozen.precision,
             hops=spec.hops if spec else backbone.hops,
             neighbours=None if rule is None else _rule_table(rule),
             inputs=inputs,

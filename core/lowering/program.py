@@ -1,94 +1,30 @@
-"""The whole program: energies per atom and their gradient by every edge vector, as one graph."""
+"""A program: what a frozen model, or a stage of one, becomes when it is lowered."""
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import dataclass
+from typing import final
 
-from torch import Tensor
+from torch import Tensor, fx
 
-from halocline.aggregation import Form
-from halocline.context import in_evaluation_context
-from halocline.errors import LoweringError
-from halocline.lowering.arguments import block_tensors, describe, flatten, markers, unflatten
-from halocline.lowering.check import require_equal
-from halocline.lowering.example import example_inputs, other_inputs, whole_inputs
-from halocline.lowering.lowered import Lowered
-from halocline.lowering.manifest import Manifest, Value
-from halocline.lowering.trace import trace
-from halocline.program import Program, ProgramInputs, TableInputs, energies_and_gradients
-from halocline.program.capacity import Capacity, pad
-
-#: Chains tried to check a program of fixed capacity; the largest that fits is used.
-_LARGEST_CHAIN = 8
+from halocline.lowering.manifest import Manifest
 
 
-@in_evaluation_context
-def lower(program: Program, capacity: Capacity | None = None) -> Lowered:
-    """Turn a program into a graph of plain tensor operations.
+@final
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A graph of plain tensor operations, and its manifest.
 
-    Args:
-        program: its weights are frozen in.
-        capacity: fixed sizes, for the table form; by default all sizes stay free.
-
-    Returns:
-        The graph, checked against the backbone on inputs that it was not traced with.
-
-    Raises:
-        LoweringError: the backbone cannot be lowered, or its graph does not reproduce it.
+    Attributes:
+        graph: one placeholder for each input of the manifest, in order and under its name; calls of ATen
+            operations only; weights and constants as buffers; returns a tuple of the manifest's outputs.
+        manifest: what goes in, what comes out, and where it is from.
     """
-    backbone, form, precision = program.backbone, program.form, program.precision
-    if capacity is None:
-        example = example_inputs(backbone, form, precision)
-        others = other_inputs(backbone, form, precision)
-    else:
-        example, others = _padded_examples(program, capacity)
-    sizes = markers(example, first=1)
-    tensors = {"species": example.species, **block_tensors(example), "seeds": example.seeds}
-    # A size that is fixed needs no input to carry it.
-    arguments, fixed = (tensors | sizes, {}) if capacity is None else (tensors, sizes)
-    names = tuple(arguments)
 
-    def evaluate(*values: Tensor) -> tuple[Tensor, ...]:
-        named = dict(zip(names, values, strict=True)) | fixed
-        inputs = unflatten(form, backbone.hops, named, named["species"], named["seeds"])
-        return tuple(energies_and_gradients(backbone, inputs))
+    graph: fx.GraphModule
+    manifest: Manifest
 
-    graph = trace(program, evaluate, names, tuple(arguments.values()), free=capacity is None)
-    for case, inputs in others.items():
-        expected = energies_and_gradients(backbone, inputs)
-        require_equal(graph, flatten(inputs)[: len(names)], expected, program, case)
-    signature = [describe(name, backbone.hops, precision, form) for name in (*names, "energies", "gradients")]
-    if capacity is not None:
-        signature = [_fix_sizes(value, capacity) for value in signature]
-    return Lowered(graph, Manifest.of(program, "program", tuple(signature[:-2]), tuple(signature[-2:])))
-
-
-def _padded_examples(program: Program, capacity: Capacity) -> tuple[ProgramInputs, dict[str, ProgramInputs]]:
-    """One atom to trace with, and the largest chain that fits to check with.
-
-    Raises:
-        LoweringError: the program is not in table form, or the capacity holds nothing.
-    """
-    backbone, precision = program.backbone, program.precision
-    if program.form is not Form.TABLE:
-        raise LoweringError("Only programs in table form have a fixed capacity; flat edges are for free sizes.")
-    fitting = []
-    for atoms in range(1, _LARGEST_CHAIN + 1):
-        inputs = whole_inputs(backbone, program.form, precision, atoms)
-        assert isinstance(inputs, TableInputs)
-        if len(capacity.levels) == backbone.hops + 1 and capacity.holds(inputs):
-            fitting.append(pad(inputs, capacity))
-    if not fitting:
-        raise LoweringError(
-            f"{capacity} holds no structure for the {backbone.hops} hops of {backbone.name!r}; it needs "
-            f"{backbone.hops + 1} hop levels, one atom in each, and one slot in each row."
-        )
-    return fitting[0], {"one atom": fitting[0], "the largest chain that fits": fitting[-1]}
-
-
-def _fix_sizes(value: Value, capacity: Capacity) -> Value:
-    """Put the numbers of a capacity in the place of names."""
-    sizes = {f"n_{h}": size for h, size in enumerate(capacity.levels)}
-    sizes |= {"k": capacity.width, "t": capacity.transposed}
-    shape = tuple(sizes.get(size, size) if isinstance(size, str) else size for size in value.shape)
-    return dataclasses.replace(value, shape=shape)
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Run the graph as it stands, one operation after another."""
+        outputs: tuple[Tensor, ...] = self.graph(*inputs)
+        return outputs

@@ -9,7 +9,7 @@ from torch import Tensor, fx
 
 from halocline.aggregation import Form
 from halocline.errors import LoweringError
-from halocline.program import Program
+from halocline.program import FrozenModel
 
 #: Operations that write to computed places. ONNX Runtime adds in a race, TensorRT and PopTorch drop the addition.
 SCATTERS = frozenset({
@@ -25,40 +25,40 @@ UNPREDICTABLE = frozenset({
 })  # fmt: skip
 
 
-def check_rules(graph: fx.GraphModule, program: Program, *, doubles: bool) -> None:
+def check_rules(graph: fx.GraphModule, frozen: FrozenModel, *, doubles: bool) -> None:
     """Look at every operation and every dtype.
 
     Args:
         graph: as traced.
-        program: its form and precision decide what is allowed.
+        frozen: its form and precision decide what is allowed.
         doubles: float64 is allowed beside float32.
 
     Raises:
         LoweringError: the first thing that is not allowed, by name.
     """
-    allowed = {program.precision.torch, torch.int64, torch.bool} | ({torch.float64} if doubles else set())
+    allowed = {frozen.precision.torch, torch.int64, torch.bool} | ({torch.float64} if doubles else set())
     for node in graph.graph.nodes:
         if isinstance(node.target, torch._ops.OpOverload):
-            _check_operation(node.target, program)
+            _check_operation(node.target, frozen)
         value = node.meta.get("val")
         if isinstance(value, Tensor) and value.dtype not in allowed:
             raise LoweringError(
-                f"The backbone {program.backbone.name!r} computes {node.name!r} ({node.target}) in "
-                f"{str(value.dtype).removeprefix('torch.')}, in a program of {program.precision.value}; stages "
+                f"The backbone {frozen.backbone.name!r} computes {node.name!r} ({node.target}) in "
+                f"{str(value.dtype).removeprefix('torch.')}, in a program of {frozen.precision.value}; stages "
                 "must compute in the dtype of their inputs and weights."
             )
 
 
-def _check_operation(operation: torch._ops.OpOverload[..., Any], program: Program) -> None:
+def _check_operation(operation: torch._ops.OpOverload[..., Any], frozen: FrozenModel) -> None:
     name = operation._schema.name.removeprefix("aten::").rstrip("_")
     if operation._schema.is_mutable:
         raise LoweringError(
-            f"The backbone {program.backbone.name!r} uses {operation}, which writes into a tensor that is read "
+            f"The backbone {frozen.backbone.name!r} uses {operation}, which writes into a tensor that is read "
             "elsewhere; use the operation that returns a new one."
         )
-    forbidden = UNPREDICTABLE | (SCATTERS if program.form is Form.TABLE else frozenset())
+    forbidden = UNPREDICTABLE | (SCATTERS if frozen.form is Form.TABLE else frozenset())
     if name in forbidden:
         raise LoweringError(
-            f"The backbone {program.backbone.name!r} uses {operation}, which programs in {program.form.value} "
+            f"The backbone {frozen.backbone.name!r} uses {operation}, which programs in {frozen.form.value} "
             "form cannot have; gather and sum with the block's operations, and slice without strides."
         )

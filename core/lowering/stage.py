@@ -14,12 +14,12 @@ from torch import Tensor
 
 from halocline.context import in_evaluation_context
 from halocline.lowering.check import require_equal
-from halocline.lowering.lowered import Lowered
 from halocline.lowering.manifest import Manifest
+from halocline.lowering.program import Program
 from halocline.lowering.stage_example import stage_inputs
 from halocline.lowering.stage_function import COTANGENT, StageFunction
 from halocline.lowering.trace import trace
-from halocline.program import Program
+from halocline.program import FrozenModel
 
 
 @final
@@ -33,24 +33,24 @@ class StagePrograms:
             of the state in and of the edge vectors out.
     """
 
-    value: Lowered
-    vjp: Lowered
+    value: Program
+    vjp: Program
 
 
 @in_evaluation_context
-def lower_stage(program: Program, name: str) -> StagePrograms:
-    """Lower one stage of a program.
+def lower_stage(frozen: FrozenModel, name: str) -> StagePrograms:
+    """Lower one stage of a frozen model.
 
     Args:
-        program: in either form.
+        frozen: in either form.
         name: as in `Backbone.stages`: ``embed``, ``layers.0``, ``readouts.3``.
 
     Raises:
         KeyError: there is no such stage.
         LoweringError: the stage cannot be lowered, or its graphs do not reproduce it.
     """
-    examples = stage_inputs(program, name)
-    stage = StageFunction(program, name, *examples[0])
+    examples = stage_inputs(frozen, name)
+    stage = StageFunction(frozen, name, *examples[0])
     cases = [stage.arguments(*example) for example in examples]
     primal = [{key: x for key, x in case.items() if not key.startswith(COTANGENT)} for case in cases]
     return StagePrograms(
@@ -64,19 +64,19 @@ def _lower(
     kind: Literal["value", "vjp"],
     function: Callable[[Mapping[str, Tensor]], dict[str, Tensor]],
     cases: Sequence[dict[str, Tensor]],
-) -> Lowered:
+) -> Program:
     """Trace a function of named tensors on the first case, and check it on the others."""
-    program, (example, *others) = stage.program, cases
+    frozen, (example, *others) = stage.frozen, cases
     names = tuple(example)
 
     def positional(*tensors: Tensor) -> tuple[Tensor, ...]:
         return tuple(function(dict(zip(names, tensors, strict=True))).values())
 
-    graph = trace(program, positional, names, tuple(example.values()), free=True)
+    graph = trace(frozen, positional, names, tuple(example.values()), free=True)
     for case in others:
         arguments = tuple(case.values())
         atoms = len(case[stage.reads[0]])
-        require_equal(graph, arguments, positional(*arguments), program, f"{atoms} atoms in its stage {name}")
+        require_equal(graph, arguments, positional(*arguments), frozen, f"{atoms} atoms in its stage {name}")
     inputs = tuple(stage.describe_input(key, tensor) for key, tensor in example.items())
     outputs = tuple(stage.describe_output(key, tensor) for key, tensor in function(example).items())
-    return Lowered(graph, Manifest.of(program, kind, inputs, outputs, stage=name))
+    return Program(graph, Manifest.of(frozen, kind, inputs, outputs, stage=name))

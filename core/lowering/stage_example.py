@@ -10,30 +10,30 @@ from halocline.model.backbone import Backbone
 from halocline.model.stage import Stage, State
 from halocline.partition import Part, cut_part, whole
 from halocline.probes.chain import chain
-from halocline.program import Program, ProgramInputs, TableInputs
+from halocline.program import FrozenModel, ProgramInputs, TableInputs
 from halocline.program.layout import edge_slots, gather_edges, lay_out
 
 #: Atoms of a chain, and how many of them the stage writes.
 _SIZES = ((40, 3), (52, 5), (6, 6))
 
 
-def stage_inputs(program: Program, name: str) -> list[tuple[State, ProgramInputs]]:
+def stage_inputs(frozen: FrozenModel, name: str) -> list[tuple[State, ProgramInputs]]:
     """State and edges of one stage, on parts of several sizes.
 
     The stages before it run on all atoms of a chain; what the stage reads is cut out of their state.
     """
-    backbone = program.backbone
+    backbone = frozen.backbone
     hops = dict(backbone.stages())[name].spec.hops
     cases = []
     for atoms, owned in _SIZES:
         graph = chain(backbone, atoms, seed=atoms)
         everything = whole(atoms, graph.edges, backbone.hops)
-        state = _state_before(backbone, name, lay_out(graph, everything, program.form, program.precision))
+        state = _state_before(backbone, name, lay_out(graph, everything, frozen.form, frozen.precision))
         part = cut_part(np.arange(atoms) < owned, graph.edges, hops)
-        rows, inputs = torch.from_numpy(part.atoms), lay_out(graph, part, program.form, program.precision)
+        rows, inputs = torch.from_numpy(part.atoms), lay_out(graph, part, frozen.form, frozen.precision)
         atoms_read = {key: values[rows] for key, values in state.atoms.items()}
         edges_read = {
-            key: _cut_edges(gather_edges(values, everything, program.form), part, inputs)
+            key: _cut_edges(gather_edges(values, everything, frozen.form), part, inputs)
             for key, values in state.edges.items()
         }
         cases.append((State(atoms_read, edges_read), inputs))

@@ -13,7 +13,7 @@ from halocline.context import in_evaluation_context
 from halocline.lowering.arguments import block_tensors, describe, markers, unflatten
 from halocline.lowering.manifest import Value
 from halocline.model.stage import OF_EDGES, Stage, State
-from halocline.program import Program, ProgramInputs
+from halocline.program import FrozenModel, ProgramInputs
 from halocline.program.derivatives import stage_may_be_constant, vector_jacobian_product
 
 #: Before the name of a tensor: its cotangent, the derivative by it of whatever is differentiated.
@@ -22,18 +22,18 @@ COTANGENT = "d_"
 
 @final
 class StageFunction:
-    """Runs one stage of a program on named tensors: state, edges, and cotangents of the state it writes.
+    """Runs one stage of a frozen model on named tensors: state, edges, and cotangents of the state it writes.
 
     Args:
-        program: in either form.
+        frozen: in either form.
         name: of the stage.
         state: an example of what it reads.
         inputs: the edges of that example.
     """
 
-    def __init__(self, program: Program, name: str, state: State, inputs: ProgramInputs) -> None:
-        self.module: Stage = dict(program.backbone.stages())[name]
-        self.program, self.hops, self.reads = program, self.module.spec.hops, tuple(state.named())
+    def __init__(self, frozen: FrozenModel, name: str, state: State, inputs: ProgramInputs) -> None:
+        self.module: Stage = dict(frozen.backbone.stages())[name]
+        self.frozen, self.hops, self.reads = frozen, self.module.spec.hops, tuple(state.named())
         self.writes = tuple(_floats(self._run(state, inputs)))
 
     def arguments(self, state: State, inputs: ProgramInputs) -> dict[str, Tensor]:
@@ -52,9 +52,7 @@ class StageFunction:
         if not self.hops:
             return self.module(state).named()
         innermost = tensors["level_0"] if "level_0" in tensors else tensors["neighbours"]
-        return self._run(
-            state, unflatten(self.program.form, self.hops, tensors, tensors[self.reads[0]], innermost)
-        )
+        return self._run(state, unflatten(self.frozen.form, self.hops, tensors, tensors[self.reads[0]], innermost))
 
     @in_evaluation_context
     def product(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -81,7 +79,7 @@ class StageFunction:
             return self._state(name, tensor, 0, f"cotangent of {name.removeprefix(COTANGENT)}")
         if name in self.reads:
             return self._state(name, tensor, self.hops, "state that is read")
-        return describe(name, self.hops, self.program.precision, self.program.form)
+        return describe(name, self.hops, self.frozen.precision, self.frozen.form)
 
     def describe_output(self, name: str, tensor: Tensor) -> Value:
         """State is written on the innermost level; cotangents are those of what was read."""
@@ -93,7 +91,7 @@ class StageFunction:
         """Values of atoms have a row for each atom of a level; those of edges belong to the outermost block."""
         dtype, what = str(tensor.dtype).removeprefix("torch."), name.removeprefix(COTANGENT)
         if what == "vectors" or what.startswith(OF_EDGES):
-            edges = describe("vectors", self.hops, self.program.precision, self.program.form).shape[:-1]
+            edges = describe("vectors", self.hops, self.frozen.precision, self.frozen.form).shape[:-1]
             return Value(name, dtype, (*edges, *tensor.shape[len(edges) :]), "", meaning)
         return Value(name, dtype, (f"n_{level}", *tensor.shape[1:]), "", meaning)
 

@@ -15,12 +15,12 @@ from halocline.aggregation import Form
 from halocline.context import in_evaluation_context
 from halocline.errors import LoweringError
 from halocline.lowering.check import require_equal
-from halocline.lowering.lowered import Lowered
 from halocline.lowering.manifest import Manifest, Value
+from halocline.lowering.program import Program
 from halocline.lowering.trace import trace
 from halocline.partition import whole
 from halocline.probes.chain import chain
-from halocline.program import Program, TableInputs, energies_and_gradients
+from halocline.program import FrozenModel, TableInputs, energies_and_gradients
 from halocline.program.layout import lay_out
 
 #: Rows of the table of reference energies: every atomic number that an int64 in a structure may honestly have.
@@ -51,39 +51,39 @@ _OUTPUTS = (
 
 
 @in_evaluation_context
-def lower_structure(program: Program, reference_energies: Mapping[str, float]) -> Lowered:
-    """Turn a program in table form into a graph from positions to energy, forces and virial.
+def lower_structure(frozen: FrozenModel, reference_energies: Mapping[str, float]) -> Program:
+    """Turn a model frozen in table form into a program from positions to energy, forces and virial.
 
-    Geometry and sums are float64 whatever the precision of the program.
+    Geometry and sums are float64 whatever the precision of the model.
 
     Args:
-        program: in table form.
+        frozen: in table form.
         reference_energies: chemical symbol → eV, added to the energies.
 
     Raises:
         LoweringError: the backbone cannot be lowered, or its graph does not reproduce it.
     """
-    if program.form is not Form.TABLE:
+    if frozen.form is not Form.TABLE:
         raise LoweringError("A structure program needs the table form; freeze the backbone with Form.TABLE.")
     table = torch.full((_ELEMENTS,), torch.nan, dtype=torch.float64)
     for symbol, energy in reference_energies.items():
         table[atomic_numbers[symbol]] = energy
 
     def evaluate(*tensors: Tensor) -> tuple[Tensor, ...]:
-        return _evaluate(program, table, *tensors)
+        return _evaluate(frozen, table, *tensors)
 
     names = tuple(value.name for value in _INPUTS)
-    graph = trace(program, evaluate, names, _example(program, 19), free=True, doubles=True)
+    graph = trace(frozen, evaluate, names, _example(frozen, 19), free=True, doubles=True)
     for atoms in (7, 1):
-        tensors = _example(program, atoms)
+        tensors = _example(frozen, atoms)
         case = "one atom" if atoms == 1 else f"{atoms} atoms"
-        require_equal(graph, tensors, evaluate(*tensors), program, case)
-    manifest = Manifest.of(program, "structure", _INPUTS, _OUTPUTS, reference_energies=dict(reference_energies))
-    return Lowered(graph, manifest)
+        require_equal(graph, tensors, evaluate(*tensors), frozen, case)
+    manifest = Manifest.of(frozen, "structure", _INPUTS, _OUTPUTS, reference_energies=dict(reference_energies))
+    return Program(graph, manifest)
 
 
 def _evaluate(
-    program: Program,
+    frozen: FrozenModel,
     reference: Tensor,
     positions: Tensor,
     cell: Tensor,
@@ -96,17 +96,17 @@ def _evaluate(
     """Energies (N,), energy (), forces (N, 3) and virial (3, 3), all float64."""
     senders = positions.index_select(0, neighbours.reshape(-1)).view(*neighbours.shape, 3)
     vectors = (senders - positions[:, None, :] + shifts @ cell) * mask[:, :, None]
-    dtype = program.precision.torch
+    dtype = frozen.precision.torch
     inputs = TableInputs(
         species=species,
         vectors=vectors.to(dtype),
         seeds=mask.new_ones(species.shape[0], dtype=dtype),
-        levels=(species.shape[0],) * (program.backbone.hops + 1),
+        levels=(species.shape[0],) * (frozen.backbone.hops + 1),
         mask=mask.to(dtype),
         neighbours=neighbours,
         transposed=transposed,
     )
-    outputs = energies_and_gradients(program.backbone, inputs)
+    outputs = energies_and_gradients(frozen.backbone, inputs)
     gradients = outputs.gradients.double() * mask[:, :, None]
     pulls = gradients.reshape(-1, 3).index_select(0, transposed.reshape(-1)).view(*transposed.shape, 3)
     forces = gradients.sum(1) - pulls.sum(1)
@@ -115,11 +115,11 @@ def _evaluate(
     return energies, energies.sum(), forces, 0.5 * (product + product.T)
 
 
-def _example(program: Program, atoms: int) -> tuple[Tensor, ...]:
+def _example(frozen: FrozenModel, atoms: int) -> tuple[Tensor, ...]:
     """A chain of atoms, as inputs of the structure program."""
-    graph = chain(program.backbone, atoms, seed=3)
-    part = whole(atoms, graph.edges, program.backbone.hops)
-    inputs = lay_out(graph, part, Form.TABLE, program.precision)
+    graph = chain(frozen.backbone, atoms, seed=3)
+    part = whole(atoms, graph.edges, frozen.backbone.hops)
+    inputs = lay_out(graph, part, Form.TABLE, frozen.precision)
     assert isinstance(inputs, TableInputs)
     assert inputs.mask is not None
     mask = inputs.mask.double()

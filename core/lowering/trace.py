@@ -15,13 +15,13 @@ from halocline.lowering.decompositions import decompositions
 from halocline.lowering.in_place import replace_in_place
 from halocline.lowering.origins import RecordOrigins
 from halocline.lowering.rules import check_rules
-from halocline.program import Precision, Program
+from halocline.program import FrozenModel, Precision
 
 _ASSERTIONS = frozenset({torch.ops.aten._assert_async.default, torch.ops.aten._assert_async.msg})
 
 
 def trace(
-    program: Program,
+    frozen: FrozenModel,
     function: Callable[..., tuple[Tensor, ...]],
     names: Sequence[str],
     examples: Sequence[Tensor],
@@ -32,12 +32,12 @@ def trace(
     """Record a function.
 
     Args:
-        program: whose backbone the function runs; its name, form and precision decide the rules.
+        frozen: whose backbone the function runs; its name, form and precision decide the rules.
         function: of tensors only; it may call ``torch.autograd.grad``.
         names: of its arguments.
         examples: its arguments, all sizes at least 2, and different sizes different if they are to be free.
         free: sizes are symbols; otherwise they are those of the examples.
-        doubles: float64 is allowed whatever the precision, as in frames around a program.
+        doubles: float64 is allowed whatever the precision, as in frames around a whole program.
 
     Raises:
         LoweringError: the backbone looks at values or sizes, or uses operations that no compiler can take.
@@ -54,7 +54,7 @@ def trace(
         _allow_non_fake_inputs=True,  # the weights
         _error_on_data_dependent_ops=True,
     )
-    name = program.backbone.name
+    name = frozen.backbone.name
     try:
         # Equal sizes of the examples must not be taken for the same size.
         with symbolic_shapes.patch(use_duck_shape=False):  # type: ignore[attr-defined]
@@ -67,8 +67,8 @@ def trace(
             "depend on values."
         ) from error
     _name_arguments(graph, names)
-    make_plain(graph, program.precision, name)
-    check_rules(graph, program, doubles=doubles)
+    make_plain(graph, frozen.precision, name)
+    check_rules(graph, frozen, doubles=doubles)
     return graph
 
 

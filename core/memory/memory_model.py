@@ -27,7 +27,7 @@ from halocline.partition.part import Cutter, Part, cut_part
 from halocline.partition.partitioner import Partitioner
 from halocline.partition.size import format_size
 from halocline.probes.chain import chain
-from halocline.program import Precision, Program, energies_and_gradients
+from halocline.program import FrozenModel, Precision, energies_and_gradients
 from halocline.program.layout import lay_out
 
 #: Bytes of a process that has loaded PyTorch and a model and evaluated a few atoms.
@@ -80,14 +80,14 @@ class MemoryModel:
         Raises:
             BackboneError: the backbone cannot work in this form.
         """
-        program = Program.freeze(backbone, precision, form)
+        frozen = FrozenModel.freeze(backbone, precision, form)
         counts, peaks = [], []
         for atoms, spacing, owned in CHAINS:
             graph = chain(backbone, atoms, seed=0, spacing=spacing)
             part = cut_part(np.arange(atoms) < owned, graph.edges, backbone.hops)
             inputs = lay_out(graph, part, form, precision)
             counts.append(_counts(part, form))
-            peaks.append(peak_bytes(partial(energies_and_gradients, program.backbone, inputs)))
+            peaks.append(peak_bytes(partial(energies_and_gradients, frozen.backbone, inputs)))
         relative = np.array(counts) / np.array(peaks)[:, None]
         (per_edge, per_atom), _ = nnls(relative, np.ones(len(peaks)))
         return cls(float(per_edge), float(per_atom), form)

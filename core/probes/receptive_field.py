@@ -23,7 +23,7 @@ from halocline.graph import Graph
 from halocline.model.backbone import Backbone
 from halocline.partition import Part, whole
 from halocline.probes.chain import SPACING, chain
-from halocline.program import Precision, Program, ProgramInputs, atom_energies, energies_and_gradients
+from halocline.program import FrozenModel, Precision, ProgramInputs, atom_energies, energies_and_gradients
 from halocline.program.layout import gather_edges, lay_out
 
 logger = logging.getLogger(__name__)
@@ -70,13 +70,13 @@ def measure_hops(backbone: Backbone) -> int:
     """The receptive field in hops; at most `BEYOND` more than declared are looked for.
 
     Raises:
-        BackboneError: the backbone cannot be evaluated, see `Program.freeze`.
+        BackboneError: the backbone cannot be evaluated, see `FrozenModel.freeze`.
     """
     shared = frozenset(Form).intersection(*(stage.spec.forms for _, stage in backbone.stages()))
     form = Form.EDGES if Form.EDGES in shared else Form.TABLE
-    program = Program.freeze(backbone, Precision.FLOAT64, form)
+    frozen = FrozenModel.freeze(backbone, Precision.FLOAT64, form)
     farthest = backbone.hops + BEYOND
-    return max(_reach(program, _long_chain(backbone, farthest, spacing, seed)) for spacing, seed in PROBES)
+    return max(_reach(frozen, _long_chain(backbone, farthest, spacing, seed)) for spacing, seed in PROBES)
 
 
 def _long_chain(backbone: Backbone, hops: int, spacing: float, seed: int) -> Graph:
@@ -90,38 +90,38 @@ def _long_chain(backbone: Backbone, hops: int, spacing: float, seed: int) -> Gra
         layers *= 2
 
 
-def _reach(program: Program, graph: Graph) -> int:
+def _reach(frozen: FrozenModel, graph: Graph) -> int:
     """Hops from the first atom to the farthest that its energy depends on."""
     distances = _distances(graph)
-    energy, gradients = _energy_and_gradients(program, graph)
+    energy, gradients = _energy_and_gradients(frozen, graph)
     reach = 1 + int(distances[graph.edges.receivers[gradients.any(axis=1)]].max(initial=-1))
     while reach < distances.max():
-        exchanged = _exchanged_beyond(graph, distances, reach, program.backbone.species)
-        if abs(_energy(program, exchanged) - energy) <= ROUNDING * max(1.0, abs(energy)):
+        exchanged = _exchanged_beyond(graph, distances, reach, frozen.backbone.species)
+        if abs(_energy(frozen, exchanged) - energy) <= ROUNDING * max(1.0, abs(energy)):
             break
         reach += 1
     return reach
 
 
-def _energy_and_gradients(program: Program, graph: Graph) -> tuple[float, NDArray[np.float64]]:
+def _energy_and_gradients(frozen: FrozenModel, graph: Graph) -> tuple[float, NDArray[np.float64]]:
     """The first atom's energy, and its gradient by each edge vector, (E, 3)."""
-    inputs, part = _inputs(program, graph)
+    inputs, part = _inputs(frozen, graph)
     seeds = torch.zeros_like(inputs.seeds)
     seeds[0] = 1.0
-    outputs = energies_and_gradients(program.backbone, dataclasses.replace(inputs, seeds=seeds))
-    return float(outputs.energies[0]), gather_edges(outputs.gradients, part, program.form).numpy()
+    outputs = energies_and_gradients(frozen.backbone, dataclasses.replace(inputs, seeds=seeds))
+    return float(outputs.energies[0]), gather_edges(outputs.gradients, part, frozen.form).numpy()
 
 
-def _energy(program: Program, graph: Graph) -> float:
+def _energy(frozen: FrozenModel, graph: Graph) -> float:
     """The first atom's energy."""
-    inputs, _ = _inputs(program, graph)
+    inputs, _ = _inputs(frozen, graph)
     with torch.no_grad():
-        return float(atom_energies(program.backbone, inputs, inputs.vectors)[0])
+        return float(atom_energies(frozen.backbone, inputs, inputs.vectors)[0])
 
 
-def _inputs(program: Program, graph: Graph) -> tuple[ProgramInputs, Part]:
-    part = whole(len(graph.structure), graph.edges, program.backbone.hops)
-    return lay_out(graph, part, program.form, program.precision), part
+def _inputs(frozen: FrozenModel, graph: Graph) -> tuple[ProgramInputs, Part]:
+    part = whole(len(graph.structure), graph.edges, frozen.backbone.hops)
+    return lay_out(graph, part, frozen.form, frozen.precision), part
 
 
 def _exchanged_beyond(graph: Graph, distances: NDArray[np.int64], hops: int, species: tuple[str, ...]) -> Graph:

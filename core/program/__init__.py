@@ -1,13 +1,13 @@
-"""What an executor runs: tensors in, tensors out."""
+"""Frozen models, which executors run: tensors in, tensors out."""
 
 from halocline.program.evaluate import atom_energies, energies_and_gradients
+from halocline.program.frozen import FrozenModel, Precision
 from halocline.program.inputs import EdgeInputs, ProgramInputs, ProgramOutputs, TableInputs
-from halocline.program.program import Precision, Program
 
 __all__ = [
     "EdgeInputs",
+    "FrozenModel",
     "Precision",
-    "Program",
     "ProgramInputs",
     "ProgramOutputs",
     "TableInputs",

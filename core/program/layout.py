@@ -13,8 +13,8 @@ from torch import Tensor
 from halocline.aggregation import Form
 from halocline.graph import Graph
 from halocline.partition.part import Part
+from halocline.program.frozen import Precision
 from halocline.program.inputs import EdgeInputs, ProgramInputs, TableInputs
-from halocline.program.program import Precision
 
 
 def lay_out(

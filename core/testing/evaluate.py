@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from halocline.aggregation import Form
 from halocline.context import in_evaluation_context
-from halocline.evaluator.frame import forces_from_gradients, virial_from_gradients
 from halocline.evaluator.result import Result
+from halocline.evaluator.sums import forces_from_gradients, virial_from_gradients
 from halocline.graph import Graph
 from halocline.partition import Part, cut_part, whole
 from halocline.program import Precision, ProgramInputs, ProgramOutputs
 from halocline.program.layout import gather_edges, lay_out
 
 #: A prepared program: an executor's session, or the eager definition.
-Run = Callable[[ProgramInputs], ProgramOutputs]
+ProgramFunction = Callable[[ProgramInputs], ProgramOutputs]
 
 
 def divide(graph: Graph, hops: int, owners: NDArray[np.int64] | None) -> list[Part]:
@@ -36,7 +36,7 @@ def divide(graph: Graph, hops: int, owners: NDArray[np.int64] | None) -> list[Pa
 
 @in_evaluation_context
 def sum_parts(
-    run: Run, graph: Graph, parts: list[Part], form: Form, precision: Precision, device: str = "cpu"
+    run: ProgramFunction, graph: Graph, parts: list[Part], form: Form, precision: Precision, device: str = "cpu"
 ) -> Result:
     """Evaluate part by part and add up energies, forces and virial."""
     atoms = len(graph.structure)

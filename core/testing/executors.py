@@ -15,10 +15,10 @@ from halocline.errors import UsageError
 from halocline.evaluator.result import Result
 from halocline.executor import Diagnosis, Executor, Session
 from halocline.model import Backbone
-from halocline.program import Precision, Program, energies_and_gradients
+from halocline.program import FrozenModel, Precision, energies_and_gradients
 from halocline.spec import Spec
 from halocline.testing.comparison import require_agreement, require_identical
-from halocline.testing.evaluate import Run, divide, sum_parts
+from halocline.testing.evaluate import ProgramFunction, divide, sum_parts
 from halocline.testing.hosts import BUNDLES, together
 from halocline.testing.report import Failure
 from halocline.testing.stages import require_stages
@@ -39,16 +39,16 @@ class ExecutorSubject:
         """Put the two together."""
         return cls(executor, Subject(backbone))
 
-    def program(self, precision: Precision) -> Program:
+    def frozen(self, precision: Precision) -> FrozenModel:
         """A program of its own: executors may keep or change what they are given."""
-        return Program.freeze(self.subject.backbone, precision, self.executor.capabilities.form)
+        return FrozenModel.freeze(self.subject.backbone, precision, self.executor.capabilities.form)
 
     def session(self, precision: Precision) -> Session:
         """A prepared program."""
-        return self.executor.prepare(self.program(precision))
+        return self.executor.prepare(self.frozen(precision))
 
     def evaluate(
-        self, run: Run, precision: Precision, atoms: Atoms, owners: NDArray[np.int64] | None = None
+        self, run: ProgramFunction, precision: Precision, atoms: Atoms, owners: NDArray[np.int64] | None = None
     ) -> Result:
         """Run a session on a structure, whole or in parts that own something."""
         graph = graph_of(atoms, self.subject.backbone.neighbours)
@@ -85,7 +85,7 @@ def check_results(subject: ExecutorSubject) -> None:
 def check_stages(subject: ExecutorSubject) -> None:
     """Stages run one by one give the eager definition's values and vector-Jacobian products."""
     for precision in subject.executor.capabilities.precisions:
-        require_stages(subject.executor, subject.program(precision))
+        require_stages(subject.executor, subject.frozen(precision))
 
 
 def check_host_contexts(subject: ExecutorSubject) -> None:
@@ -137,11 +137,11 @@ def _require_reference(
     subject: ExecutorSubject, what: str, result: Result, precision: Precision, atoms: Atoms
 ) -> None:
     """Compare with the eager definition in float64."""
-    program = Program.freeze(subject.subject.backbone, Precision.FLOAT64, subject.executor.capabilities.form)
+    frozen = FrozenModel.freeze(subject.subject.backbone, Precision.FLOAT64, subject.executor.capabilities.form)
     graph = graph_of(atoms, subject.subject.backbone.neighbours)
     parts = divide(graph, subject.subject.backbone.hops, None)
-    run = partial(energies_and_gradients, program.backbone)
-    expected = sum_parts(run, graph, parts, program.form, Precision.FLOAT64)
+    run = partial(energies_and_gradients, frozen.backbone)
+    expected = sum_parts(run, graph, parts, frozen.form, Precision.FLOAT64)
     require_agreement(what, result, expected, precision)
 
 

@@ -17,7 +17,7 @@ from halocline.lowering.stage_function import COTANGENT, StageFunction
 from halocline.model.stage import State
 from halocline.partition import cut_part
 from halocline.probes.chain import chain
-from halocline.program import Precision, Program, ProgramInputs
+from halocline.program import FrozenModel, Precision, ProgramInputs
 from halocline.program.layout import lay_out
 from halocline.testing import tolerances
 from halocline.testing.comparison import require_close
@@ -55,20 +55,20 @@ class _Case:
     product: Tensors
 
 
-def require_stages(executor: Executor, program: Program) -> None:
+def require_stages(executor: Executor, frozen: FrozenModel) -> None:
     """Values and vector-Jacobian products of every stage, on parts of several sizes, one after another.
 
     Args:
         executor: any.
-        program: in a form and precision of the executor; not to be used any more.
+        frozen: in a form and precision of the executor; not to be used any more.
 
     Raises:
         NotApplicable: the executor runs whole programs only.
         Failure: a stage gives something else than its definition does.
     """
-    cases = [case for name, _ in program.backbone.stages() for case in _cases(program, name)]
+    cases = [case for name, _ in frozen.backbone.stages() for case in _cases(frozen, name)]
     try:
-        sessions = executor.prepare_stages(program)
+        sessions = executor.prepare_stages(frozen)
     except UsageError as error:
         raise NotApplicable(str(error)) from error
     for case in cases:
@@ -76,18 +76,18 @@ def require_stages(executor: Executor, program: Program) -> None:
         state, cotangents = _on(executor.device, case.state), _on(executor.device, case.cotangents)
         inputs = None if case.inputs is None else _inputs_on(executor.device, case.inputs)
         value, product = session.value(state, inputs), session.product(state, inputs, cotangents)
-        _require_tensors(f"that {where} writes", value, case.value, program.precision)
-        _require_tensors(f"by what {where} reads", product, case.product, program.precision)
+        _require_tensors(f"that {where} writes", value, case.value, frozen.precision)
+        _require_tensors(f"by what {where} reads", product, case.product, frozen.precision)
         nothing = {name: values.new_zeros(values.shape) for name, values in case.product.items()}
         product = session.product(state, inputs, {})
-        _require_tensors(f"by what {where} reads, without cotangents,", product, nothing, program.precision)
+        _require_tensors(f"by what {where} reads, without cotangents,", product, nothing, frozen.precision)
 
 
-def _cases(program: Program, name: str) -> Iterator[_Case]:
+def _cases(frozen: FrozenModel, name: str) -> Iterator[_Case]:
     """Parts whose stages write fewer atoms than they read, a whole structure, and nothing at all."""
-    examples = stage_inputs(program, name)
-    function = StageFunction(program, name, *examples[0])
-    for state, inputs in (*examples, _nothing(program, examples[0][0], function.hops)):
+    examples = stage_inputs(frozen, name)
+    function = StageFunction(frozen, name, *examples[0])
+    for state, inputs in (*examples, _nothing(frozen, examples[0][0], function.hops)):
         tensors = function.arguments(state, inputs)
         product = function.product(tensors)
         yield _Case(
@@ -101,11 +101,11 @@ def _cases(program: Program, name: str) -> Iterator[_Case]:
         )
 
 
-def _nothing(program: Program, state: State, hops: int) -> tuple[State, ProgramInputs]:
+def _nothing(frozen: FrozenModel, state: State, hops: int) -> tuple[State, ProgramInputs]:
     """What a stage finds where no atom is owned."""
-    graph = chain(program.backbone, _ATOMS, seed=0)
+    graph = chain(frozen.backbone, _ATOMS, seed=0)
     part = cut_part(np.zeros(_ATOMS, np.bool_), graph.edges, hops)
-    inputs = lay_out(graph, part, program.form, program.precision)
+    inputs = lay_out(graph, part, frozen.form, frozen.precision)
     slots = inputs.vectors.shape[:-1]
     edges = {name: values.new_zeros((*slots, values.shape[-1])) for name, values in state.edges.items()}
     return State(state.first(0).atoms, edges), inputs

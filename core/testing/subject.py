@@ -14,7 +14,7 @@ from halocline.evaluator.result import Result
 from halocline.graph import Graph
 from halocline.model import Backbone
 from halocline.potential.potential import Potential
-from halocline.program import Precision, Program, energies_and_gradients
+from halocline.program import FrozenModel, Precision, energies_and_gradients
 from halocline.testing.evaluate import divide, sum_parts
 from halocline.testing.structures import Samples, graph_of
 
@@ -29,7 +29,7 @@ class Subject:
 
     def __init__(self, backbone: Backbone) -> None:
         self.backbone = backbone
-        self._programs: dict[tuple[Form, Precision], Program] = {}
+        self._programs: dict[tuple[Form, Precision], FrozenModel] = {}
 
     @cached_property
     def samples(self) -> Samples:
@@ -49,11 +49,11 @@ class Subject:
         """The neighbour graph of a structure."""
         return graph_of(atoms, self.backbone.neighbours)
 
-    def program(self, form: Form, precision: Precision = Precision.FLOAT64) -> Program:
+    def frozen(self, form: Form, precision: Precision = Precision.FLOAT64) -> FrozenModel:
         """The backbone frozen."""
         key = (form, precision)
         if key not in self._programs:
-            self._programs[key] = Program.freeze(self.backbone, precision, form)
+            self._programs[key] = FrozenModel.freeze(self.backbone, precision, form)
         return self._programs[key]
 
     def evaluate(
@@ -74,5 +74,5 @@ class Subject:
         """
         form = form or self.forms[0]
         graph = self.graph(atoms)
-        run = partial(energies_and_gradients, self.program(form, precision).backbone)
+        run = partial(energies_and_gradients, self.frozen(form, precision).backbone)
         return sum_parts(run, graph, divide(graph, self.backbone.hops, owners), form, precision)

@@ -17,7 +17,7 @@ from halocline.model.build import build_backbone
 from halocline.potential.potential import Potential
 from halocline.training.errors import Errors, measure
 from halocline.training.problem import Problem
-from halocline.training.run import Run
+from halocline.training.run import TrainingRun
 
 _UNDETERMINED = (
     "The compositions of the training frames do not determine a reference energy for each element: only energy "
@@ -27,7 +27,7 @@ _UNDETERMINED = (
 _NOT_VALIDATED = "Nothing was validated during the fit: all frames were for training{}."
 
 
-def finish(run: Run, device: str) -> tuple[Potential, Errors | None]:
+def finish(run: TrainingRun, device: str) -> tuple[Potential, Errors | None]:
     """Make the potential and measure it as its users will call it.
 
     Args:

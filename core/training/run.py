@@ -54,7 +54,7 @@ class EpochRecord:
 
 
 @final
-class Run:
+class TrainingRun:
     """A fit that keeps its state in a folder.
 
     Args:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ase.build import bulk
 from ase.calculators.lj import LennardJones
 
-from halocline.dynamics import Output, Settings, run_dynamics
+from halocline.dynamics import RunFiles, Settings, run_dynamics
 
 ENSEMBLES = {
     "nve": {"ensemble": "nve"},
@@ -43,7 +43,7 @@ def settings(name, **changes):
 
 def run(prefix, name, steps, **options):
     options = {"checkpoint_interval": CHECKPOINT_INTERVAL, **options}
-    return run_dynamics(crystal(), Argon(), settings(name), Output(Path(prefix)), steps=steps, **options)
+    return run_dynamics(crystal(), Argon(), settings(name), RunFiles(Path(prefix)), steps=steps, **options)
 
 
 if __name__ == "__main__":

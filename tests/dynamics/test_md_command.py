@@ -12,7 +12,7 @@ import pytest
 from ase.io import read, write
 
 from halocline.cli.main import main
-from halocline.dynamics import Output
+from halocline.dynamics import RunFiles
 from halocline.dynamics.records import read_log
 
 MODEL = ["-m", "lennard-jones-argon", "--temperature", "60", "--timestep", "4"]
@@ -72,7 +72,7 @@ def test_resumed_equals_straight(folder, name, dtype, capsys):
     assert md("--steps", "6", "-o", "resumed", *options) == 0
     assert md("--steps", "14", "-o", "resumed", "--resume", *options) == 0
     for kind in ("trajectory", "log"):
-        straight, resumed = (getattr(Output(folder / run), kind).read_bytes() for run in ("straight", "resumed"))
+        straight, resumed = (getattr(RunFiles(folder / run), kind).read_bytes() for run in ("straight", "resumed"))
         assert straight == resumed
     del capsys
 

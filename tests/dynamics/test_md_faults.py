@@ -11,7 +11,7 @@ from ase.constraints import FixAtoms, FixBondLength
 from ase.io import read
 from filelock import FileLock
 
-from halocline.dynamics import Output, Settings, run_dynamics
+from halocline.dynamics import RunFiles, Settings, run_dynamics
 from halocline.dynamics.records import EMPTY, AppendedFile, read_log
 from halocline.dynamics.snapshot import load_snapshot
 from halocline.errors import DynamicsError, StructureError, UsageError
@@ -30,7 +30,7 @@ def test_full_disk_keeps_whole_records(argon, tmp_path, limit):
     )
     assert result.returncode == 1
     assert "DynamicsError: Cannot write" in result.stderr
-    output = Output(tmp_path / "run")
+    output = RunFiles(tmp_path / "run")
     frames = read(output.trajectory, ":")
     assert output.trajectory.read_bytes().endswith(b"\n")
     assert [frame.info["step"] for frame in frames] == list(range(0, 3 * len(frames), 3))
@@ -39,7 +39,7 @@ def test_full_disk_keeps_whole_records(argon, tmp_path, limit):
     read_log(output.log)
     argon.run(tmp_path / "run", "langevin", 20, resume=True)
     argon.run(tmp_path / "straight", "langevin", 20)
-    assert output.trajectory.read_bytes() == Output(tmp_path / "straight").trajectory.read_bytes()
+    assert output.trajectory.read_bytes() == RunFiles(tmp_path / "straight").trajectory.read_bytes()
 
 
 def test_full_disk_keeps_the_old_checkpoint(argon, tmp_path, monkeypatch):
@@ -52,10 +52,10 @@ def test_full_disk_keeps_the_old_checkpoint(argon, tmp_path, monkeypatch):
     with pytest.raises(DynamicsError, match="No space left on device"):
         argon.run(tmp_path / "run", "npt", 20, resume=True)
     monkeypatch.undo()
-    assert load_snapshot(Output(tmp_path / "run").checkpoint).step == 10
+    assert load_snapshot(RunFiles(tmp_path / "run").checkpoint).step == 10
     argon.run(tmp_path / "run", "npt", 20, resume=True)
     argon.run(tmp_path / "straight", "npt", 20)
-    assert Output(tmp_path / "run").log.read_bytes() == Output(tmp_path / "straight").log.read_bytes()
+    assert RunFiles(tmp_path / "run").log.read_bytes() == RunFiles(tmp_path / "straight").log.read_bytes()
 
 
 def test_existing_run_is_not_overwritten_unasked(argon, tmp_path):
@@ -65,7 +65,7 @@ def test_existing_run_is_not_overwritten_unasked(argon, tmp_path):
         argon.run(tmp_path / "run", "nve", 5)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
     argon.run(tmp_path / "run", "langevin", 3, overwrite=True)
-    assert load_snapshot(Output(tmp_path / "run").checkpoint).step == 3
+    assert load_snapshot(RunFiles(tmp_path / "run").checkpoint).step == 3
 
 
 @pytest.mark.parametrize("extension", [".extxyz", ".csv", ".npz"])
@@ -91,7 +91,7 @@ def test_other_options_are_refused_by_name(argon, tmp_path, change, complaint):
     argon.run(tmp_path / "run", "langevin", 5)
     settings = argon.settings("langevin", **change)
     with pytest.raises(DynamicsError, match=complaint):
-        run_dynamics(argon.crystal(), argon.Argon(), settings, Output(tmp_path / "run"), steps=9, resume=True)
+        run_dynamics(argon.crystal(), argon.Argon(), settings, RunFiles(tmp_path / "run"), steps=9, resume=True)
 
 
 def test_another_model_or_structure_is_refused(argon, tmp_path):
@@ -105,7 +105,7 @@ def test_another_model_or_structure_is_refused(argon, tmp_path):
             moved,
             argon.Argon(),
             argon.settings("nve"),
-            Output(tmp_path / "run"),
+            RunFiles(tmp_path / "run"),
             steps=9,
             resume=True,
             identity={"model": "abc"},
@@ -121,7 +121,7 @@ def test_nothing_to_resume_is_said(argon, tmp_path):
 @pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
 def test_changed_records_are_not_continued(argon, tmp_path, name, damage):
     argon.run(tmp_path / "run", "nve", 10)
-    path = getattr(Output(tmp_path / "run"), name)
+    path = getattr(RunFiles(tmp_path / "run"), name)
     data = bytearray(path.read_bytes())
     if damage == "cut":
         path.write_bytes(data[: len(data) // 2])
@@ -137,7 +137,7 @@ def test_changed_records_are_not_continued(argon, tmp_path, name, damage):
 def test_damaged_checkpoint_is_refused(argon, tmp_path):
     """Any flipped bit or cut: an error, or (in padding that carries no meaning) the very same state."""
     argon.run(tmp_path / "run", "npt", 5)
-    path = Output(tmp_path / "run").checkpoint
+    path = RunFiles(tmp_path / "run").checkpoint
     whole, state = path.read_bytes(), load_snapshot(path)
     generator = random.Random("damage")
     refused = 0
@@ -170,17 +170,17 @@ def test_constraints_that_cannot_be_kept_are_refused(argon, tmp_path):
     atoms = argon.crystal()
     atoms.set_constraint(FixBondLength(0, 1))
     with pytest.raises(StructureError, match="FixBondLength"):
-        run_dynamics(atoms, argon.Argon(), argon.settings("nve"), Output(tmp_path / "run"), steps=5)
+        run_dynamics(atoms, argon.Argon(), argon.settings("nve"), RunFiles(tmp_path / "run"), steps=5)
     atoms.set_constraint(FixAtoms([0]))
     with pytest.raises(StructureError, match="fixed atoms"):
-        run_dynamics(atoms, argon.Argon(), argon.settings("npt"), Output(tmp_path / "run"), steps=5)
+        run_dynamics(atoms, argon.Argon(), argon.settings("npt"), RunFiles(tmp_path / "run"), steps=5)
 
 
 @pytest.mark.parametrize("name", ["nve", "langevin", "bussi"])
 def test_fixed_atoms_stay(argon, tmp_path, name):
     atoms = argon.crystal()
     atoms.set_constraint(FixAtoms([0, 5]))
-    run_dynamics(atoms, argon.Argon(), argon.settings(name), Output(tmp_path / "run"), steps=9)
+    run_dynamics(atoms, argon.Argon(), argon.settings(name), RunFiles(tmp_path / "run"), steps=9)
     last = read(tmp_path / "run.extxyz")
     moved = abs(last.positions - atoms.positions).max(axis=1)
     assert (moved[[0, 5]] < 1e-8).all()  # the file has eight decimals

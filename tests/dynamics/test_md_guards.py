@@ -6,7 +6,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.io import read
 
-from halocline.dynamics import Output, Settings, run_dynamics
+from halocline.dynamics import RunFiles, Settings, run_dynamics
 from halocline.dynamics.records import read_log
 from halocline.dynamics.snapshot import load_snapshot
 from halocline.errors import DynamicsError, StructureError
@@ -45,7 +45,7 @@ def gas(**options):
 def stopped_run(prefix, atoms, calculator, reason, *, settings=None, steps=40):
     """Run into the trouble; check that everything before it was kept."""
     settings = settings or Settings(ensemble="nve", temperature=30.0, timestep=1.0, frame_interval=1)
-    output = Output(prefix)
+    output = RunFiles(prefix)
     with pytest.raises(DynamicsError, match=reason) as caught:
         run_dynamics(atoms, calculator, settings, output, steps=steps, checkpoint_interval=4)
     log = read_log(output.log)
@@ -85,7 +85,7 @@ def test_overlap_at_a_large_timestep_explodes_and_stops(argon, tmp_path, name):
     atoms = argon.crystal()
     atoms.positions[1] = atoms.positions[0] + (1.2, 0.0, 0.0)
     settings = argon.settings(name, timestep=20.0, frame_interval=1)
-    output = Output(tmp_path / "run")
+    output = RunFiles(tmp_path / "run")
     with pytest.raises(DynamicsError, match=r"moved .* Å in one step|ran away|not finite"):
         run_dynamics(atoms, argon.Argon(), settings, output, steps=50)
     assert len(read(output.trajectory, ":")) >= 1
@@ -108,12 +108,12 @@ def test_atom_that_leaves_a_cluster_is_noticed(tmp_path):
 def test_dilute_gas_may_stay_dilute(tmp_path):
     atoms = Atoms("Ar2", positions=[(0, 0, 0), (30, 0, 0)])
     settings = Settings(ensemble="nve", temperature=30.0, timestep=1.0)
-    assert run_dynamics(atoms, Failing(), settings, Output(tmp_path / "run"), steps=5).finished
+    assert run_dynamics(atoms, Failing(), settings, RunFiles(tmp_path / "run"), steps=5).finished
 
 
 def test_structure_that_cannot_be_evaluated_leaves_no_file(tmp_path):
     calculator = Failing(error=StructureError("unknown element"))
     calculator.calls = BAD_CALL
     with pytest.raises(StructureError, match="unknown element"):
-        run_dynamics(gas(), calculator, Settings(ensemble="nve"), Output(tmp_path / "run"), steps=5)
+        run_dynamics(gas(), calculator, Settings(ensemble="nve"), RunFiles(tmp_path / "run"), steps=5)
     assert [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"] == []

@@ -5,7 +5,7 @@ import pytest
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
 
-from halocline.dynamics import Output, Settings, run_dynamics
+from halocline.dynamics import RunFiles, Settings, run_dynamics
 from halocline.dynamics.records import read_log
 
 SIGMAS = 4.0  # standard errors that a mean may be off; seeds are fixed, so this is no coin toss
@@ -31,8 +31,8 @@ class Springs(Calculator):
 
 
 def run(prefix, atoms, calculator, steps, **options):
-    run_dynamics(atoms, calculator, Settings(**options), Output(prefix), steps=steps, checkpoint_interval=steps)
-    return read_log(Output(prefix).log)
+    run_dynamics(atoms, calculator, Settings(**options), RunFiles(prefix), steps=steps, checkpoint_interval=steps)
+    return read_log(RunFiles(prefix).log)
 
 
 def standard_error(values, blocks=20):
@@ -44,8 +44,8 @@ def standard_error(values, blocks=20):
 def energy_error(argon, prefix, timestep, duration=1000.0):
     """Largest deviation of the total energy from its mean over a nve run of argon."""
     settings = argon.settings("nve", timestep=timestep, frame_interval=1000)
-    run_dynamics(argon.crystal(), argon.Argon(), settings, Output(prefix), steps=round(duration / timestep))
-    total = read_log(Output(prefix).log)["total_eV"]
+    run_dynamics(argon.crystal(), argon.Argon(), settings, RunFiles(prefix), steps=round(duration / timestep))
+    total = read_log(RunFiles(prefix).log)["total_eV"]
     return np.abs(total - total.mean()).max()
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from halocline.cli.main import main
-from halocline.dynamics import Output, Settings, run_dynamics
+from halocline.dynamics import RunFiles, Settings, run_dynamics
 from halocline.dynamics.records import read_log
 from halocline.errors import DynamicsError, UsageError
 
@@ -17,7 +17,7 @@ def run(argon, tmp_path):
     """Run solid argon to a step, and give the bytes of its trajectory and log."""
 
     def to(name, prefix, steps, *, resume=False, **changes):
-        output = Output(tmp_path / prefix)
+        output = RunFiles(tmp_path / prefix)
         settings = argon.settings(name, **{**RAMP, **changes})
         run_dynamics(argon.crystal(), argon.Argon(), settings, output, steps=steps, resume=resume)
         return output

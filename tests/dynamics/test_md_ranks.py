@@ -17,7 +17,7 @@ from ddp_setups import SOON, process_of, rank_processes, wait_until
 
 import halocline
 from halocline.cli.main import main
-from halocline.dynamics import Output
+from halocline.dynamics import RunFiles
 from halocline.dynamics.snapshot import load_snapshot
 from halocline.graph import NeighbourList, Structure
 
@@ -54,7 +54,7 @@ def expected(tmp_path_factory):
 
 
 def final_positions(prefix):
-    snapshot = load_snapshot(Output(prefix).checkpoint)
+    snapshot = load_snapshot(RunFiles(prefix).checkpoint)
     assert snapshot.step == STEPS
     return snapshot.positions
 
@@ -76,7 +76,7 @@ def test_ranks_follow_the_trajectory_of_one_process(expected, tmp_path, halo):
 def start_and_kill_a_rank(prefix, options, starter=()):
     """Kill rank 1 while the program runs, beyond a few checkpoints; its exit status and what it says."""
     command = [sys.executable, *starter, "-m", "halocline", *ON_RANKS, *options, "--output", str(prefix)]
-    log = Output(prefix).log
+    log = RunFiles(prefix).log
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         until = time.monotonic() + 10 * SOON
         while process.poll() is None and (not log.exists() or log.read_bytes().count(b"\n") < 2.5 * SAVED):
@@ -99,7 +99,7 @@ def test_a_killed_rank_ends_the_run_which_resumes(expected, tmp_path, halo):
     assert (
         "DistributedError: Rank 1 was ended by SIGKILL; perhaps memory ran out; all ranks were stopped. " in said
     )
-    assert load_snapshot(Output(prefix).checkpoint).step % SAVED == 0
+    assert load_snapshot(RunFiles(prefix).checkpoint).step % SAVED == 0
     assert main([*ON_RANKS, *options, "--resume", "--output", str(prefix)]) == 0
     np.testing.assert_allclose(final_positions(prefix), expected, rtol=0, atol=SAME)
     assert [frame.info["step"] for frame in read(f"{prefix}.extxyz", ":")] == list(range(STEPS + 1))

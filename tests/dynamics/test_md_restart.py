@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from ase.io import read
 
-from halocline.dynamics import Output
+from halocline.dynamics import RunFiles
 from halocline.dynamics.snapshot import Snapshot, load_snapshot, previous_path
 from halocline.errors import DynamicsError
 
@@ -50,14 +50,14 @@ def test_killed_and_resumed_equals_straight(argon, tmp_path, name):
     straight = tmp_path / "straight" / "run"
     argon.run(straight, name, STEPS, on_step=copies_at(moments, straight, tmp_path))
     for moment in set(moments):
-        killed = Output(tmp_path / str(moment) / "run")
+        killed = RunFiles(tmp_path / str(moment) / "run")
         with killed.trajectory.open("ab") as trajectory, killed.log.open("ab") as log:
             trajectory.write(b"32\nLattice=")  # a kill in the middle of a write
             log.write(b"31,15")
         outcome = argon.run(killed.prefix, name, STEPS, resume=True)
         assert outcome.finished
         assert outcome.step == STEPS
-        assert_same_run(Output(straight), killed)
+        assert_same_run(RunFiles(straight), killed)
 
 
 @pytest.mark.parametrize("name", ENSEMBLES)
@@ -69,12 +69,12 @@ def test_interrupted_again_and_again_equals_straight(argon, tmp_path, name):
         outcome = argon.run(
             tmp_path / "halting", name, STEPS, resume=True, interrupted=lambda: generator.random() < 0.2
         )
-    assert_same_run(Output(tmp_path / "straight"), Output(tmp_path / "halting"))
+    assert_same_run(RunFiles(tmp_path / "straight"), RunFiles(tmp_path / "halting"))
 
 
 def kill_after(lines, prefix, arguments):
     """Start the program and SIGKILL it as soon as its log has so many lines."""
-    log = Output(prefix).log
+    log = RunFiles(prefix).log
     with subprocess.Popen([sys.executable, str(PROGRAM), str(prefix), *arguments]) as process:
         while process.poll() is None and (not log.exists() or log.read_bytes().count(b"\n") < lines):
             time.sleep(0.002)
@@ -90,7 +90,7 @@ def test_sigkilled_process_resumes_exactly(argon, tmp_path, name):
     assert kill_after(lines, tmp_path / "killed", [name, str(STEPS)]) == -signal.SIGKILL
     assert kill_after(lines + 3, tmp_path / "killed", [name, str(STEPS), "--resume"]) == -signal.SIGKILL
     argon.run(tmp_path / "killed", name, STEPS, resume=True)
-    assert_same_run(Output(tmp_path / "straight"), Output(tmp_path / "killed"))
+    assert_same_run(RunFiles(tmp_path / "straight"), RunFiles(tmp_path / "killed"))
 
 
 def test_no_frame_is_missing_or_twice(argon, tmp_path):
@@ -107,7 +107,7 @@ def test_extending_a_finished_run_equals_one_long_run(argon, tmp_path):
     argon.run(tmp_path / "long", "npt", STEPS)
     argon.run(tmp_path / "extended", "npt", 13)
     argon.run(tmp_path / "extended", "npt", STEPS, resume=True)
-    assert_same_run(Output(tmp_path / "long"), Output(tmp_path / "extended"))
+    assert_same_run(RunFiles(tmp_path / "long"), RunFiles(tmp_path / "extended"))
 
 
 def test_resuming_a_finished_run_changes_nothing(argon, tmp_path):
@@ -120,11 +120,11 @@ def test_resuming_a_finished_run_changes_nothing(argon, tmp_path):
 def test_previous_checkpoint_takes_over(argon, tmp_path):
     argon.run(tmp_path / "straight", "langevin", STEPS)
     argon.run(tmp_path / "run", "langevin", 23)
-    output = Output(tmp_path / "run")
+    output = RunFiles(tmp_path / "run")
     assert load_snapshot(previous_path(output.checkpoint)).step == 21
     output.checkpoint.unlink()
     argon.run(tmp_path / "run", "langevin", STEPS, resume=True)
-    assert_same_run(Output(tmp_path / "straight"), output)
+    assert_same_run(RunFiles(tmp_path / "straight"), output)
 
 
 def test_fewer_steps_than_done_is_refused(argon, tmp_path):
@@ -137,6 +137,6 @@ def test_start_is_not_changed(argon, tmp_path):
     atoms = argon.crystal()
     from halocline.dynamics import run_dynamics
 
-    run_dynamics(atoms, argon.Argon(), argon.settings("nve"), Output(tmp_path / "run"), steps=2)
+    run_dynamics(atoms, argon.Argon(), argon.settings("nve"), RunFiles(tmp_path / "run"), steps=2)
     assert atoms == argon.crystal()
     assert not atoms.constraints

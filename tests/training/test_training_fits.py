@@ -15,7 +15,7 @@ from halocline.training.device import make_fabric
 from halocline.training.problem import prepare
 from halocline.training.recipe import TrainingSettings, read_recipe
 from halocline.training.result import finish
-from halocline.training.run import Run
+from halocline.training.run import TrainingRun
 from halocline.training.trainer import learning_rate
 
 # What is measured twice is summed in another order: float32 sums over a few tens of neighbours.
@@ -24,7 +24,9 @@ SINGLE = 1e-5
 
 def train(path, output="run"):
     recipe = read_recipe(path)
-    run = Run(prepare(recipe, path.parent), path.parent / output, make_fabric("cpu", "float32"), resume=False)
+    run = TrainingRun(
+        prepare(recipe, path.parent), path.parent / output, make_fabric("cpu", "float32"), resume=False
+    )
     run.train(lambda record: None)
     return run
 

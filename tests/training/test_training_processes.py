@@ -15,7 +15,7 @@ from ddp_setups import wait_until
 from halocline.training.device import make_fabric
 from halocline.training.problem import prepare
 from halocline.training.recipe import read_recipe
-from halocline.training.run import Run
+from halocline.training.run import TrainingRun
 from halocline.training.state import load_state
 
 pytestmark = [
@@ -86,7 +86,7 @@ def state_of(folder, output):
 
 def test_two_processes_are_as_good_as_one(long, start):
     recipe = read_recipe(long / "recipe.toml")
-    Run(prepare(recipe, long), long / "one", make_fabric("cpu", "float64"), resume=False).train(
+    TrainingRun(prepare(recipe, long), long / "one", make_fabric("cpu", "float64"), resume=False).train(
         lambda record: None
     )
     process = start("two", "--ranks", "2")

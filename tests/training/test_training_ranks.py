@@ -15,7 +15,7 @@ from halocline.training.deal import deal
 from halocline.training.device import make_fabric
 from halocline.training.problem import prepare
 from halocline.training.recipe import read_recipe
-from halocline.training.run import Run
+from halocline.training.run import TrainingRun
 from halocline.training.state import load_state
 from halocline.training.team import Team
 
@@ -77,7 +77,7 @@ def train(folder, output, ranks, *, resume=False, until=None):
 
     def work(team):
         fabric = make_fabric("cpu", recipe.training.precision)
-        run = Run(problem, folder / output, fabric, resume=resume, team=team)
+        run = TrainingRun(problem, folder / output, fabric, resume=resume, team=team)
         last = team.rank == ranks - 1
         run.train(reported.append, lambda: last and until is not None and len(reported) >= until)
         return run
@@ -148,7 +148,9 @@ def test_ranks_that_see_other_data_are_refused(folder, argon):
     problems = [prepare(recipe, folder), prepare(recipe, other)]
 
     def work(team):
-        return Run(problems[team.rank], folder / "run", make_fabric("cpu", "float32"), resume=False, team=team)
+        return TrainingRun(
+            problems[team.rank], folder / "run", make_fabric("cpu", "float32"), resume=False, team=team
+        )
 
     with pytest.raises(TrainingError, match="Rank 1 differs from rank 0 in data"):
         run_together(work, 2)

@@ -13,7 +13,7 @@ from halocline.errors import TrainingError, UsageError
 from halocline.training.device import make_fabric
 from halocline.training.problem import prepare
 from halocline.training.recipe import read_recipe
-from halocline.training.run import Run
+from halocline.training.run import TrainingRun
 from halocline.training.state import load_state, previous_path
 
 
@@ -21,7 +21,7 @@ def train(folder, output, *, resume=False, stop_after=None):
     """Run the recipe in this process; ``stop_after`` interrupts it when so many epochs are reported."""
     recipe = read_recipe(folder / "recipe.toml")
     problem = prepare(recipe, folder)
-    run = Run(problem, folder / output, make_fabric("cpu", recipe.training.precision), resume=resume)
+    run = TrainingRun(problem, folder / output, make_fabric("cpu", recipe.training.precision), resume=resume)
 
     def report(record):
         if record.epoch == stop_after:

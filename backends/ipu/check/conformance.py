@@ -45,7 +45,7 @@ _SHOWN: Final = 3
 
 @final
 @dataclass(frozen=True, slots=True)
-class Report:
+class ProgramReport:
     """The outcome of a check.
 
     Attributes:
@@ -59,7 +59,7 @@ class Report:
 
 def examine(
     program: IpuProgram, *, sdk: str = LATEST, buffering: int = 1, training: bool = False, budget: int = BUDGET
-) -> Report:
+) -> ProgramReport:
     """Check everything that can be known without running the program.
 
     Args:
@@ -74,7 +74,7 @@ def examine(
     """
     names = tuple(check_names(program))
     if names:
-        return Report(names, None)
+        return ProgramReport(names, None)
     types, calls, violations = read_calls(program)
     violations += [each for call in calls for each in check_call(call, supported(sdk))]
     violations += check_values(program, types.values(), calls)
@@ -82,7 +82,7 @@ def examine(
     memory = estimate_memory(program, types, calls, buffering=buffering, training=training, budget=budget)
     if not memory.fits:
         violations.append(Violation("memory", "the program", f"it needs {memory}; use smaller structures."))
-    return Report(tuple(violations), memory)
+    return ProgramReport(tuple(violations), memory)
 
 
 def check_call(call: Call, handled: frozenset[str]) -> Iterator[Violation]:

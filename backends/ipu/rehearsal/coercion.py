@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 from halocline.backends.ipu.check.violation import Violation
-from halocline.backends.ipu.rehearsal.subject import Subject, load_replay
+from halocline.backends.ipu.rehearsal.subject import RehearsedProgram, load_replay
 
 #: What becomes of dtypes on the way to the device.
 NARROWED: Final = {torch.int64: torch.int32, torch.float64: torch.float32}
@@ -20,13 +20,13 @@ NARROWED: Final = {torch.int64: torch.int32, torch.float64: torch.float32}
 _WIDE_INDEX: Final = {"gather": 2, "scatter": 2, "scatter_add": 2, "scatter_reduce": 2, "take_along_dim": 1}
 
 
-def rehearse_coercion(subject: Subject) -> Iterator[Violation]:
+def rehearse_coercion(subject: RehearsedProgram) -> Iterator[Violation]:
     """Run once as written and once with narrow dtypes."""
     tensors = subject.tensors(subject.lay_out(subject.graph))
     yield from check_coercion(subject, tensors)
 
 
-def check_coercion(subject: Subject, tensors: Sequence[Tensor]) -> Iterator[Violation]:
+def check_coercion(subject: RehearsedProgram, tensors: Sequence[Tensor]) -> Iterator[Violation]:
     """Compare to the bit.
 
     Args:

@@ -16,10 +16,10 @@ from halocline.backends.ipu.check.handlers import LATEST, supported
 from halocline.backends.ipu.check.read import bind
 from halocline.backends.ipu.check.values import DTYPES
 from halocline.backends.ipu.check.violation import Violation
-from halocline.backends.ipu.rehearsal.subject import Subject
+from halocline.backends.ipu.rehearsal.subject import RehearsedProgram
 
 
-def rehearse_dispatch(subject: Subject, sdk: str = LATEST) -> Iterator[Violation]:
+def rehearse_dispatch(subject: RehearsedProgram, sdk: str = LATEST) -> Iterator[Violation]:
     """Composite operations fall apart on the way to a device; PopTorch sees the parts."""
     yield from check_dispatched(subject.replay, subject.tensors(subject.lay_out(subject.graph)), sdk)
 

@@ -13,7 +13,7 @@ import numpy as np
 from halocline.backends.ipu import runner
 from halocline.backends.ipu.check.violation import Violation
 from halocline.backends.ipu.interpreter import Interpreter
-from halocline.backends.ipu.rehearsal.subject import Subject
+from halocline.backends.ipu.rehearsal.subject import RehearsedProgram
 from halocline.testing.tolerances import FLOAT32_FORCE
 
 #: Seconds for a small program, the import of torch included.
@@ -39,7 +39,7 @@ numpy.savez(outputs, *[each.numpy() for each in results])
 """
 
 
-def rehearse_elsewhere(subject: Subject, interpreter: Interpreter) -> Iterator[Violation]:
+def rehearse_elsewhere(subject: RehearsedProgram, interpreter: Interpreter) -> Iterator[Violation]:
     """Replay there, on the CPU and on the meta device, and compare with the replay here.
 
     Args:

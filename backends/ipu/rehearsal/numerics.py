@@ -10,7 +10,7 @@ import numpy as np
 
 from halocline.backends.ipu.check.violation import Violation
 from halocline.backends.ipu.joining import join_tables, split_outputs
-from halocline.backends.ipu.rehearsal.subject import Subject
+from halocline.backends.ipu.rehearsal.subject import RehearsedProgram
 from halocline.errors import NotFiniteError
 from halocline.evaluator.result import Result
 from halocline.graph import NeighbourList
@@ -29,7 +29,7 @@ STEP: Final = 1e-2
 SLOPE: Final = 1e-2
 
 
-def rehearse_numerics(subject: Subject) -> Iterator[Violation]:
+def rehearse_numerics(subject: RehearsedProgram) -> Iterator[Violation]:
     """Run every check on the largest chain that fits."""
     for name, check in _CHECKS.items():
         try:
@@ -38,12 +38,12 @@ def rehearse_numerics(subject: Subject) -> Iterator[Violation]:
             yield Violation("numerics", name, str(failure))
 
 
-def _check_float64(subject: Subject) -> None:
+def _check_float64(subject: RehearsedProgram) -> None:
     expected = subject.evaluate_exactly(subject.graph)
     _require_near("in the program and in the model in float64", subject.evaluate(subject.graph), expected, 1.0)
 
 
-def _check_forces(subject: Subject) -> None:
+def _check_forces(subject: RehearsedProgram) -> None:
     """Along the force itself, and along a random direction."""
     structure, forces = subject.graph.structure, subject.evaluate(subject.graph).forces
     size = float(np.linalg.norm(forces))
@@ -57,13 +57,13 @@ def _check_forces(subject: Subject) -> None:
         require_close(what, (above - below) / (2.0 * STEP), -float((forces * direction).sum()), SLOPE * size)
 
 
-def _check_sum(subject: Subject) -> None:
+def _check_sum(subject: RehearsedProgram) -> None:
     result = subject.evaluate(subject.graph)
     allowed = len(result.forces) * _force_tolerance(result)
     require_close("The sum of all forces, and zero (eV/Å),", result.forces.sum(0), np.zeros(3), allowed)
 
 
-def _check_rotation(subject: Subject) -> None:
+def _check_rotation(subject: RehearsedProgram) -> None:
     turn = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
     structure, result = subject.graph.structure, subject.evaluate(subject.graph)
     turned = subject.evaluate(subject.moved(structure, structure.positions @ turn))
@@ -71,7 +71,7 @@ def _check_rotation(subject: Subject) -> None:
     _require_near("after a rotation", turned, expected, TWO_RESULTS)
 
 
-def _check_permutation(subject: Subject) -> None:
+def _check_permutation(subject: RehearsedProgram) -> None:
     structure, result = subject.graph.structure, subject.evaluate(subject.graph)
     order = np.random.default_rng(2).permutation(len(structure))
     permuted = replace(structure, numbers=structure.numbers[order], positions=structure.positions[order])
@@ -80,7 +80,7 @@ def _check_permutation(subject: Subject) -> None:
     _require_near("after a permutation", subject.evaluate(graph), expected, TWO_RESULTS)
 
 
-def _check_packing(subject: Subject) -> None:
+def _check_packing(subject: RehearsedProgram) -> None:
     """Two structures in one program, laid out by the packer."""
     atoms = len(subject.graph.structure)
     if atoms < 2:
@@ -105,7 +105,7 @@ def _force_tolerance(result: Result) -> float:
     return FLOAT32_FORCE * force_scale(result) + FLOAT32_FORCE_FLOOR
 
 
-_CHECKS: Final[dict[str, Callable[[Subject], None]]] = {
+_CHECKS: Final[dict[str, Callable[[RehearsedProgram], None]]] = {
     "float64": _check_float64,
     "forces": _check_forces,
     "sum of forces": _check_sum,

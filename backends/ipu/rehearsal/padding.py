@@ -10,7 +10,7 @@ from ase.data import atomic_numbers
 from torch import Tensor
 
 from halocline.backends.ipu.check.violation import Violation
-from halocline.backends.ipu.rehearsal.subject import Subject
+from halocline.backends.ipu.rehearsal.subject import RehearsedProgram
 from halocline.graph import Graph
 from halocline.probes.chain import chain
 from halocline.program import TableInputs
@@ -23,13 +23,13 @@ TRIES = 3
 LENGTH = 5.0
 
 
-def rehearse_padding(subject: Subject) -> Iterator[Violation]:
+def rehearse_padding(subject: RehearsedProgram) -> Iterator[Violation]:
     """The largest structure that fits and a single atom, which leaves nearly everything to padding."""
     for graph in (subject.graph, chain(subject.backbone, 1, seed=3)):
         yield from _rehearse(subject, graph)
 
 
-def _rehearse(subject: Subject, graph: Graph) -> Iterator[Violation]:
+def _rehearse(subject: RehearsedProgram, graph: Graph) -> Iterator[Violation]:
     inputs, where = subject.lay_out(graph), f"padding around {len(graph.structure)} atoms"
     expected = subject.run(inputs)
     for seed in range(TRIES):
@@ -41,7 +41,7 @@ def _rehearse(subject: Subject, graph: Graph) -> Iterator[Violation]:
             yield Violation("padding", where, "energies depend on vectors there.")
 
 
-def littered(subject: Subject, inputs: TableInputs, seed: int) -> TableInputs:
+def littered(subject: RehearsedProgram, inputs: TableInputs, seed: int) -> TableInputs:
     """Padded inputs with random species, neighbours and vectors wherever there is padding.
 
     Args:
@@ -70,7 +70,7 @@ def _spare(inputs: TableInputs) -> Tensor:
     return inputs.mask == 0
 
 
-def _vacant(subject: Subject, inputs: TableInputs) -> Tensor:
+def _vacant(subject: RehearsedProgram, inputs: TableInputs) -> Tensor:
     """Places without an atom: padding repeats the species of the first atom, so those are made distinct."""
     distinct = replace(inputs, species=torch.arange(len(inputs.species)))
     vacant = pad(distinct, subject.capacity).species == 0

@@ -10,7 +10,7 @@ from halocline.backends.ipu.rehearsal.dispatch import rehearse_dispatch
 from halocline.backends.ipu.rehearsal.meta import rehearse_meta
 from halocline.backends.ipu.rehearsal.numerics import rehearse_numerics
 from halocline.backends.ipu.rehearsal.padding import rehearse_padding
-from halocline.backends.ipu.rehearsal.subject import Subject
+from halocline.backends.ipu.rehearsal.subject import RehearsedProgram
 from halocline.errors import LoweringError
 from halocline.model.backbone import Backbone
 from halocline.program.capacity import Capacity
@@ -33,7 +33,7 @@ def rehearse(
     Raises:
         LoweringError: no structure fits into the capacity.
     """
-    subject = Subject(program, backbone, capacity)
+    subject = RehearsedProgram(program, backbone, capacity)
     return (
         *rehearse_meta(program),
         *rehearse_dispatch(subject, sdk),

@@ -24,8 +24,8 @@ from halocline.model.backbone import Backbone
 from halocline.partition import Part, whole
 from halocline.probes.chain import chain
 from halocline.program import (
+    FrozenModel,
     Precision,
-    Program,
     ProgramInputs,
     ProgramOutputs,
     TableInputs,
@@ -40,7 +40,7 @@ LARGEST_CHAIN = 24
 
 
 @final
-class Subject:
+class RehearsedProgram:
     """A program beside the backbone that it was lowered from.
 
     Args:
@@ -55,7 +55,7 @@ class Subject:
     def __init__(self, program: IpuProgram, backbone: Backbone, capacity: Capacity) -> None:
         self.program, self.backbone, self.capacity = program, backbone, capacity
         self.replay = load_replay(program)
-        self._exact = Program.freeze(backbone, Precision.FLOAT64, Form.TABLE)
+        self._exact = FrozenModel.freeze(backbone, Precision.FLOAT64, Form.TABLE)
         self.graph = self.largest(LARGEST_CHAIN)
 
     def largest(self, limit: int) -> Graph:

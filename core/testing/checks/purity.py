@@ -18,18 +18,18 @@ from halocline.testing.subject import Subject
 
 
 def check_inputs_unchanged(subject: Subject) -> None:
-    """The structure, the program's inputs and the weights are the same before and after."""
+    """The structure, its inputs and the weights are the same before and after."""
     atoms = subject.samples.crystal
     before = atoms.copy()
     graph = subject.graph(atoms)
     for form in subject.forms:
-        program = subject.program(form)
-        weights = {name: t.clone() for name, t in program.backbone.state_dict().items()}
+        frozen = subject.frozen(form)
+        weights = {name: t.clone() for name, t in frozen.backbone.state_dict().items()}
         (part,) = divide(graph, subject.backbone.hops, None)
         inputs, twin = (lay_out(graph, part, form, Precision.FLOAT64) for _ in range(2))
-        energies_and_gradients(program.backbone, inputs)
+        energies_and_gradients(frozen.backbone, inputs)
         changed = [f.name for f in dataclasses.fields(inputs) if _differ(inputs, twin, f.name)]
-        changed += [name for name, t in program.backbone.state_dict().items() if not torch.equal(t, weights[name])]
+        changed += [name for name, t in frozen.backbone.state_dict().items() if not torch.equal(t, weights[name])]
         if changed:
             raise Failure(f"Evaluating it changed {', '.join(changed)}.")
     if atoms != before:

@@ -25,7 +25,7 @@ COLUMNS = (
 
 @final
 @dataclass(frozen=True, slots=True)
-class Sample:
+class StepRecord:
     """One step of a run.
 
     Attributes:
@@ -54,7 +54,7 @@ class Sample:
 
 
 @timed("guards")
-def measure(atoms: Atoms, step: int, timestep: float) -> Sample:
+def measure(atoms: Atoms, step: int, timestep: float) -> StepRecord:
     """Read the numbers of a step; the calculator has its results already, nothing is computed anew.
 
     Args:
@@ -65,7 +65,7 @@ def measure(atoms: Atoms, step: int, timestep: float) -> Sample:
     kinetic = atoms.get_kinetic_energy()
     free = atoms.get_number_of_degrees_of_freedom()
     volume = atoms.get_volume() if atoms.pbc.all() else None
-    return Sample(
+    return StepRecord(
         step=step,
         time=step * timestep,
         potential=float(result(atoms, "energy")),

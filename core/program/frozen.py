@@ -1,4 +1,4 @@
-"""A program: a backbone frozen in one dtype and one form, ready to be compiled."""
+"""A model frozen in one dtype and one form, ready to be lowered or to be run as it is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from halocline.model.backbone import Backbone, Output
 
 
 class Precision(StrEnum):
-    """Floating-point types a program can compute in."""
+    """Floating-point types that a model can be frozen in."""
 
     FLOAT32 = "float32"
     FLOAT64 = "float64"
@@ -30,13 +30,13 @@ class Precision(StrEnum):
 
 @final
 @dataclass(frozen=True, slots=True)
-class Program:
-    """What an executor compiles.
+class FrozenModel:
+    """A backbone as executors are given it.
 
     Attributes:
         backbone: in ``precision``, in evaluation mode, without gradients for its parameters. Not shared.
         precision: dtype of vectors, energies and gradients.
-        form: layout of edges that the inputs must have.
+        form: layout of edges that its inputs must have.
     """
 
     backbone: Backbone

@@ -16,7 +16,7 @@ from halocline.errors import DynamicsError, UsageError
 
 @final
 @dataclass(frozen=True, slots=True)
-class Output:
+class RunFiles:
     """Where a run writes.
 
     Attributes:
