@@ -6,7 +6,7 @@ from pathlib import Path
 
 from halocline.plugin import Component, hookimpl
 
-halocline_api = 1
+halocline_api = 2
 
 EXECUTORS = {
     "sound": "SoundExecutor",

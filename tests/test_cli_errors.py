@@ -13,7 +13,7 @@ import sys, time
 from halocline.errors import StructureError
 from halocline.plugin import Component, hookimpl
 
-halocline_api = 1
+halocline_api = 2
 
 @hookimpl
 def halocline_commands():

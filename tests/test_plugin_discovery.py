@@ -68,7 +68,7 @@ BROKEN = {
     "halocline-bad-import": ("importing halocline_bad_import failed", "a_module_that_nobody_has"),
     "halocline-bad-exit": ("SystemExit: this plugin needs a licence",),
     "halocline-bad-hook": ("there is no hook halocline_backbone",),
-    "halocline-bad-api": ("plugin API 2", "plugin API 1", "halocline is the older one"),
+    "halocline-bad-api": ("plugin API 3", "plugin API 2", "halocline is the older one"),
     "halocline-bad-return": ("halocline_backbones returned ['package.module:Backbone']",),
 }
 
@@ -90,7 +90,7 @@ def test_misspelt_hook_is_answered_with_the_right_one(rows):
 def test_api_version_is_checked_before_any_hook_is_called(only):
     done = python(only("halocline-bad-api"), MAIN, "plugins", "--json")
     assert "called" not in done.stderr
-    assert [row["api_version"] for row in json.loads(done.stdout)][-1] == 2
+    assert [row["api_version"] for row in json.loads(done.stdout)][-1] == 3
 
 
 def test_good_plugin_is_unharmed_by_broken_ones(only, rows):

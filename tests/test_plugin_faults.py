@@ -12,9 +12,10 @@ import pytest
 from halocline.errors import PluginError
 from halocline.plugin import Component, apart, registry
 from halocline.plugin.discovery import discover
+from halocline.plugin.hooks import MIGRATION
 from halocline.plugin.switches import SWITCHES
 
-HEAD = "from halocline.plugin import Component, hookimpl\nhalocline_api = 1\n"
+HEAD = "from halocline.plugin import Component, hookimpl\nhalocline_api = 2\n"
 HOOK = HEAD + "@hookimpl\ndef halocline_backbones():\n    "
 
 FAULTS = {
@@ -23,7 +24,7 @@ FAULTS = {
         "states no halocline_api",
     ),
     "API version that is no number": ("halocline_api = '1'", "states halocline_api = '1'"),
-    "older API version": (HEAD + "halocline_api = 0", "a-plugin is the older one"),
+    "older API version": (HEAD + "halocline_api = 1", "a-plugin is the older one"),
     "no hook": (HEAD, "it implements no hook"),
     "hook without its mark": (
         HEAD + "def halocline_pruners():\n    return []",
@@ -206,6 +207,12 @@ def test_fault_is_named(install, fault):
     assert reason in plugin.reason
     assert plugin.fix
     assert "\n" not in plugin.reason + plugin.fix
+
+
+def test_plugin_of_an_older_api_is_sent_to_the_page_that_says_what_changed(install):
+    install(FAULTS["older API version"][0])
+    assert MIGRATION in found().fix
+    assert (Path(__file__).parents[1] / MIGRATION).is_file()
 
 
 @pytest.mark.parametrize(

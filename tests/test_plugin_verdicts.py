@@ -11,7 +11,7 @@ from halocline.plugin import verdicts
 from halocline.plugin.discovery import discover
 
 MAIN = [sys.executable, "-c", "from halocline.cli.main import main; raise SystemExit(main())"]
-HEAD = "from halocline.plugin import Component, hookimpl\nhalocline_api = 1\n"
+HEAD = "from halocline.plugin import Component, hookimpl\nhalocline_api = 2\n"
 GOOD = HEAD + "@hookimpl\ndef halocline_pruners():\n    return [Component('half', 'a_target:Half')]\n"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from halocline.plugin import Component, hookimpl
 
-halocline_api = 1
+halocline_api = 2
 
 
 @hookimpl

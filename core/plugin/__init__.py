@@ -4,7 +4,7 @@ A plugin is a light module, named by an entry point of the group ``halocline.plu
 
     from halocline.plugin import Component, hookimpl
 
-    halocline_api = 1
+    halocline_api = 2
 
 
     @hookimpl

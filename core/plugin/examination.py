@@ -16,7 +16,7 @@ import pluggy
 
 from halocline import __version__
 from halocline.plugin.entry_points import BUILTIN
-from halocline.plugin.hooks import API_VERSION, KIND_OF_HOOK, PROJECT, Hooks
+from halocline.plugin.hooks import API_VERSION, KIND_OF_HOOK, MIGRATION, PROJECT, Hooks
 from halocline.plugin.process_state import process_state_kept
 from halocline.plugin.report import Plugin
 from halocline.plugin.spec import Component
@@ -123,10 +123,11 @@ def _check_api(plugin: Plugin) -> None:
     if stated is None or stated == API_VERSION:
         return
     older, newer = (BUILTIN, plugin.distribution) if stated > API_VERSION else (plugin.distribution, BUILTIN)
+    authors = "" if older == BUILTIN else f" Its authors find what changed in {MIGRATION}."
     raise _Fault(
         f"it is written for plugin API {stated} and halocline {__version__} has plugin API {API_VERSION}; "
         f"{older} is the older one",
-        f"Upgrade {older}, or install an older {newer}.",
+        f"Upgrade {older}, or install an older {newer}.{authors}",
     )
 
 

@@ -6,9 +6,12 @@ import pluggy
 
 from halocline.plugin.spec import Component, Kind
 
-#: A plugin module states the version it is written for as ``halocline_api = 1``.
+#: A plugin module states the version it is written for as ``halocline_api = 2``.
 #: It rises when an existing plugin would have to change; a new hook or argument does not raise it.
-API_VERSION = 1
+API_VERSION = 2
+
+#: The page that says what changed from one version to the next, for whoever has a plugin of an older one.
+MIGRATION = "docs/plugin-api.md"
 
 PROJECT = "halocline"
 hookspec = pluggy.HookspecMarker(PROJECT)

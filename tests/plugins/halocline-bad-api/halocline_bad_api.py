@@ -4,7 +4,7 @@ import sys
 
 from halocline.plugin import hookimpl
 
-halocline_api = 2
+halocline_api = 3
 
 
 @hookimpl

@@ -2,4 +2,4 @@
 
 import a_module_that_nobody_has  # noqa: F401
 
-halocline_api = 1
+halocline_api = 2

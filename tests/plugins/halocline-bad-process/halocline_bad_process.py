@@ -6,7 +6,7 @@ from halocline.plugin import Component, hookimpl
 
 os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
 
-halocline_api = 1
+halocline_api = 2
 
 
 @hookimpl

@@ -2,7 +2,7 @@
 
 from halocline.plugin import Component, hookimpl
 
-halocline_api = 1
+halocline_api = 2
 
 
 @hookimpl
