@@ -55,7 +55,7 @@ class StagePadding:
     def pad_cotangents(self, name: str, values: Tensor) -> Tensor:
         """Nothing depends on padding."""
         if name.startswith(OF_EDGES):
-            return self._pad_slots(values, values.new_zeros(values.shape[-1]))
+            return self._pad_slots(values, values.new_zeros(values.shape[2:]))
         padded = values.new_zeros((self._room_written, *values.shape[1:]))
         padded[: self.written] = values
         return padded

@@ -23,6 +23,9 @@ class Block(ABC):
     owned ones, so that every layer works on a prefix. A stage written with these operations runs in both
     forms, differentiates to any order, and never sees how many processes there are.
 
+    Values have any number of trailing axes, written ``*``: none, channels (C,), or for example (m, C) with the
+    components m of irreducible representations. Their sizes belong to the model, never to the structure.
+
     Attributes:
         n_in: atoms whose values can be read.
         n_out: atoms that receive messages.
@@ -37,19 +40,19 @@ class Block(ABC):
 
     @abstractmethod
     def at_senders(self, values: Tensor) -> Tensor:
-        """Read values (n_in, C) at the sender of each edge: [..., C]."""
+        """Read values (n_in, *) at the sender of each edge: [..., *]."""
 
     @abstractmethod
     def at_receivers(self, values: Tensor) -> Tensor:
-        """Read values (n_in, C) or (n_out, C) at the receiver of each edge: [..., C]."""
+        """Read values (n_in, *) or (n_out, *) at the receiver of each edge: [..., *]."""
 
     @abstractmethod
     def sum(self, messages: Tensor) -> Tensor:
-        """Add up messages [..., C] at their receivers: (n_out, C). Padded edges add nothing."""
+        """Add up messages [..., *] at their receivers: (n_out, *). Padded edges add nothing."""
 
     @abstractmethod
     def sum_at_senders(self, messages: Tensor) -> Tensor:
-        """Add up messages [..., C] at the senders instead: (n_in, C). Padded edges add nothing.
+        """Add up messages [..., *] at the senders instead: (n_in, *). Padded edges add nothing.
 
         Complete only for atoms whose every edge as a sender ends in this block: with a symmetric neighbour rule,
         those of the next hop level inwards.
@@ -57,11 +60,11 @@ class Block(ABC):
 
     @abstractmethod
     def own(self, values: Tensor) -> Tensor:
-        """Keep the edges of this block's receivers, of edge values [..., C] written on a block of more of them."""
+        """Keep the edges of this block's receivers, of edge values [..., *] written on a block of more of them."""
 
     @abstractmethod
     def targets(self, values: Tensor) -> Tensor:
-        """Keep the rows of the receivers: (n_in, C) → (n_out, C)."""
+        """Keep the rows of the receivers: (n_in, *) → (n_out, *)."""
 
     @abstractmethod
     def radial(self, function: Callable[[Tensor], Tensor]) -> Tensor:

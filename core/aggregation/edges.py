@@ -10,6 +10,7 @@ from torch import Tensor
 
 from halocline.aggregation.block import Block, safe_norm
 from halocline.aggregation.prefix import prefix
+from halocline.aggregation.rows import add_up, take, weighted
 
 
 @final
@@ -36,34 +37,34 @@ class EdgeBlock(Block):
     pair_of: Tensor | None = None
 
     def at_senders(self, values: Tensor) -> Tensor:
-        """See `Block.at_senders`; (E, C)."""
-        return values.index_select(0, self.senders)
+        """See `Block.at_senders`; (E, *)."""
+        return take(values, self.senders)
 
     def at_receivers(self, values: Tensor) -> Tensor:
-        """See `Block.at_receivers`; (E, C)."""
-        return values.index_select(0, self.receivers)
+        """See `Block.at_receivers`; (E, *)."""
+        return take(values, self.receivers)
 
     def sum(self, messages: Tensor) -> Tensor:
         """See `Block.sum`."""
-        if self.mask is not None:
-            messages = messages * self.mask[:, None]
-        total = messages.new_zeros((self.n_out, messages.shape[1]))
-        return total.index_add(0, self.receivers, messages)
+        return self._total(messages, self.receivers, self.n_out)
 
     def sum_at_senders(self, messages: Tensor) -> Tensor:
         """See `Block.sum_at_senders`."""
-        if self.mask is not None:
-            messages = messages * self.mask[:, None]
-        total = messages.new_zeros((self.n_in, messages.shape[1]))
-        return total.index_add(0, self.senders, messages)
+        return self._total(messages, self.senders, self.n_in)
 
     def own(self, values: Tensor) -> Tensor:
-        """See `Block.own`; (E, C)."""
+        """See `Block.own`; (E, *)."""
         return prefix(values, self.vectors.shape[0])
 
     def targets(self, values: Tensor) -> Tensor:
         """See `Block.targets`."""
         return prefix(values, self.n_out)
+
+    def _total(self, messages: Tensor, atoms: Tensor, count: int) -> Tensor:
+        """Messages (E, *) added up at so many atoms, (E,) of which they belong to."""
+        if self.mask is not None:
+            messages = weighted(messages, self.mask)
+        return add_up(messages, atoms, count)
 
     def radial(self, function: Callable[[Tensor], Tensor]) -> Tensor:
         """See `Block.radial`. The gradient of a pair goes to the vector of one of its two edges."""

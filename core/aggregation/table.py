@@ -11,6 +11,7 @@ from torch import Tensor
 
 from halocline.aggregation.block import Block
 from halocline.aggregation.prefix import prefix
+from halocline.aggregation.rows import take, weighted
 
 
 @final
@@ -37,24 +38,24 @@ class TableBlock(Block):
     mask: Tensor
 
     def at_senders(self, values: Tensor) -> Tensor:
-        """See `Block.at_senders`; (n_out, k, C)."""
+        """See `Block.at_senders`; (n_out, k, *)."""
         return _gather(values, self.neighbours, self.transposed, self.mask)
 
     def at_receivers(self, values: Tensor) -> Tensor:
-        """See `Block.at_receivers`; (n_out, k, C)."""
+        """See `Block.at_receivers`; (n_out, k, *)."""
         rows = self.targets(values).unsqueeze(1)
-        return rows.expand(-1, self.neighbours.shape[1], -1)
+        return rows.expand(-1, self.neighbours.shape[1], *(-1,) * (values.ndim - 1))
 
     def sum(self, messages: Tensor) -> Tensor:
         """See `Block.sum`."""
-        return (messages * self.mask[:, :, None]).sum(1)
+        return weighted(messages, self.mask).sum(1)
 
     def sum_at_senders(self, messages: Tensor) -> Tensor:
         """See `Block.sum_at_senders`."""
         return _collect(messages, self.neighbours, self.transposed, self.mask)
 
     def own(self, values: Tensor) -> Tensor:
-        """See `Block.own`; (n_out, k, C)."""
+        """See `Block.own`; (n_out, k, *)."""
         return prefix(values, self.n_out)
 
     def targets(self, values: Tensor) -> Tensor:
@@ -75,7 +76,7 @@ def _collect(messages: Tensor, neighbours: Tensor, transposed: Tensor, mask: Ten
 
 
 class _Gather(torch.autograd.Function):
-    """(n_in, C) → (n_out, k, C). Its transpose is `_Collect`, so every order of derivative is free of scatter.
+    """(n_in, *) → (n_out, k, *). Its transpose is `_Collect`, so every order of derivative is free of scatter.
 
     Padded slots show some real atom, so that whatever a stage computes there is as finite as elsewhere.
     """
@@ -83,8 +84,8 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, neighbours: Tensor, transposed: Tensor, mask: Tensor) -> Tensor:
         ctx.save_for_backward(neighbours, transposed, mask)
-        rows = values.index_select(0, neighbours.reshape(-1))
-        return rows.view(*neighbours.shape, values.shape[1])
+        rows = take(values, neighbours.reshape(-1))
+        return rows.view(*neighbours.shape, *values.shape[1:])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
@@ -93,15 +94,15 @@ class _Gather(torch.autograd.Function):
 
 
 class _Collect(torch.autograd.Function):
-    """(n_out, k, C) → (n_in, C): for each atom read, add up the slots that read it."""
+    """(n_out, k, *) → (n_in, *): for each atom read, add up the slots that read it."""
 
     @staticmethod
     def forward(ctx: Any, messages: Tensor, neighbours: Tensor, transposed: Tensor, mask: Tensor) -> Tensor:
         ctx.save_for_backward(neighbours, transposed, mask)
-        slots = (messages * mask[:, :, None]).reshape(-1, messages.shape[-1])
-        return slots.index_select(0, transposed.reshape(-1)).view(*transposed.shape, messages.shape[-1]).sum(1)
+        slots = weighted(messages, mask).flatten(0, 1)
+        return take(slots, transposed.reshape(-1)).view(*transposed.shape, *messages.shape[2:]).sum(1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         neighbours, transposed, mask = ctx.saved_tensors
-        return _gather(gradients[0], neighbours, transposed, mask) * mask[:, :, None], None, None, None
+        return weighted(_gather(gradients[0], neighbours, transposed, mask), mask), None, None, None

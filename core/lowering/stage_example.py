@@ -52,11 +52,11 @@ def _state_before(backbone: Backbone, name: str, inputs: ProgramInputs) -> State
 
 
 def _cut_edges(values: Tensor, part: Part, inputs: ProgramInputs) -> Tensor:
-    """Values (E, C) of all edges, as a part of them is laid out: [..., C]."""
+    """Values (E, *) of all edges, as a part of them is laid out: [..., *]."""
     rows = values[torch.from_numpy(part.edges)]
     if not isinstance(inputs, TableInputs):
         return rows
     # Padding shows some edge, so that whatever a stage computes there is as finite as elsewhere.
-    table = rows[:1].repeat(inputs.neighbours.numel(), 1)
+    table = rows[:1].repeat(inputs.neighbours.numel(), *(1,) * (rows.ndim - 1))
     table[torch.from_numpy(edge_slots(part))] = rows
-    return table.view(*inputs.neighbours.shape, -1)
+    return table.view(*inputs.neighbours.shape, *rows.shape[1:])

@@ -105,9 +105,9 @@ def pad(inputs: TableInputs, capacity: Capacity) -> TableInputs:
 
 
 def pad_edges(values: Tensor, padding: Tensor, inputs: TableInputs, capacity: Capacity) -> Tensor:
-    """Put values [..., C] of the slots of these inputs where the slots go; (C,) fills the others."""
+    """Put values [..., *] of the slots of these inputs where the slots go; (*) fills the others."""
     rows = homes(inputs.levels, capacity.levels)[: len(inputs.neighbours)].to(values.device)
-    padded = padding.expand(capacity.levels[-2], capacity.width, -1).clone()
+    padded = padding.expand(capacity.levels[-2], capacity.width, *padding.shape).clone()
     padded[rows, : values.shape[1]] = values
     return padded
 
@@ -118,7 +118,7 @@ def crop(outputs: ProgramOutputs, inputs: TableInputs, capacity: Capacity) -> Pr
 
 
 def crop_edges(values: Tensor, inputs: TableInputs, capacity: Capacity) -> Tensor:
-    """Take the slots of the original inputs out of those [..., C] of the padded ones."""
+    """Take the slots of the original inputs out of those [..., *] of the padded ones."""
     exact = Capacity.of(inputs)
     if exact == capacity:
         return values

@@ -54,11 +54,11 @@ def edge_slots(part: Part) -> NDArray[np.int64]:
 
 
 def gather_edges(gradients: Tensor, part: Part, form: Form) -> Tensor:
-    """Bring per-edge outputs [..., 3] back to one row for each edge of the part, (E, 3)."""
+    """Bring per-edge outputs [..., *] back to one row for each edge of the part, (E, *)."""
     if form is Form.EDGES:
         return gradients
     slots = torch.from_numpy(edge_slots(part)).to(gradients.device)
-    return gradients.reshape(-1, gradients.shape[-1]).index_select(0, slots)
+    return gradients.flatten(0, 1).index_select(0, slots)
 
 
 def _edge_inputs(

@@ -107,7 +107,7 @@ def _nothing(frozen: FrozenModel, state: State, hops: int) -> tuple[State, Progr
     part = cut_part(np.zeros(_ATOMS, np.bool_), graph.edges, hops)
     inputs = lay_out(graph, part, frozen.form, frozen.precision)
     slots = inputs.vectors.shape[:-1]
-    edges = {name: values.new_zeros((*slots, values.shape[-1])) for name, values in state.edges.items()}
+    edges = {name: values.new_zeros((*slots, *values.shape[len(slots) :])) for name, values in state.edges.items()}
     return State(state.first(0).atoms, edges), inputs
 
 
