@@ -21,7 +21,7 @@ from halocline.lowering import lower
 from halocline.model.build import build_with_seed
 from halocline.partition import Division
 from halocline.plugin import registry
-from halocline.program import Precision, Program
+from halocline.program import FrozenModel, Precision
 from halocline.program.capacity import Capacity
 from halocline.testing import check_backbone, check_executor
 from halocline.testing.checks import BACKBONE_CHECKS
@@ -84,7 +84,7 @@ def test_onnx_runtime_gives_the_same(kind):
 def test_ipu_programs_pass_their_rehearsal(kind):
     backbone = model(kind)
     room = Capacity(levels=(16,) * (backbone.hops + 1), width=16, transposed=16)
-    lowered = lower(Program.freeze(backbone, Precision.FLOAT32, Form.TABLE), capacity=room)
+    lowered = lower(FrozenModel.freeze(backbone, Precision.FLOAT32, Form.TABLE), capacity=room)
     program = from_lowered(lowered, dict(backbone.named_parameters()))
     assert rehearse(program, backbone, room) == ()
 

@@ -6,10 +6,10 @@ The smallest form of K. T. Schütt et al., "Equivariant message passing" (PaiNN)
 from __future__ import annotations
 
 import torch
-from kinds.common import Embed, KindModel, envelope, linear
 
 from halocline.graph import Radius
 from halocline.model import Stage, StageSpec, State
+from kinds.common import Embed, KindModel, envelope, linear
 
 
 class VectorLayer(Stage):
