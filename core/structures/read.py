@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -13,9 +15,16 @@ from ase.io.formats import IOFormat, UnknownFileTypeError, filetype, get_ioforma
 from halocline.errors import HaloclineError, StructureError, unknown_name
 from halocline.structures import isotopes, lammps
 from halocline.structures.constraints import simplify
-from halocline.structures.extended_xyz import check_frames
+from halocline.structures.extended_xyz import split_frames
 from halocline.structures.limits import limited
-from halocline.structures.source import STANDARD_INPUT, cleaned, read_source, size_of
+from halocline.structures.source import (
+    COMPRESSED,
+    STANDARD_INPUT,
+    blocks_of,
+    cleaned,
+    size_of,
+    text_of,
+)
 from halocline.structures.symmetry import refuse_images
 
 if TYPE_CHECKING:
@@ -28,6 +37,10 @@ _MOST_BEYOND = 10_000
 EXTENDED_XYZ = "extxyz"
 #: Line with the number of atoms, in formats whose readers stop where a file stops.
 _COUNT_AT = {"gen": 0, "gromacs": 1}
+#: What is read frame by frame, and ASE's own format, whose frames lie where its index says.
+_FRAME_BY_FRAME, _TRAJECTORY = ("extxyz", "xyz"), "traj"
+#: Frames, or bytes of them, that are read under the same bounds; and bytes that tell a format.
+_GROUP, _GROUP_BYTES, _HEAD = 64, 1 << 20, 1 << 16
 _BINARY_TEXT = ("cif",)  # ASE opens it as bytes
 _HINT = "If it is in another format, name that with --format, as in --format lammps-data."
 
@@ -46,47 +59,150 @@ def read_frames(source: str, file_format: str | None = None) -> list[Atoms]:
         StructureError: it is missing, empty, cut off, not understood, or larger than it can rightly be.
         UsageError: there is no such format, or standard input is closed.
     """
+    frames = []
+    for frame in _frames(source, file_format, endless=False):
+        if isinstance(frame, StructureError):
+            raise frame
+        frames.append(frame)
+    return frames
+
+
+def stream_frames(source: str, file_format: str | None = None) -> Generator[Atoms | StructureError]:
+    """Read the frames of a file as they are needed; see `read_frames`.
+
+    Extended XYZ and XYZ, compressed or from standard input too, and ASE's trajectories are held a few frames at a
+    time; files of all other formats are read whole.
+
+    Yields:
+        A frame; or, if it alone cannot be read, what is wrong with it.
+
+    Raises:
+        StructureError: nothing from here on can be read.
+        UsageError: as for `read_frames`, before anything is read.
+    """
+    check_format(file_format)
+    return _frames(source, file_format, endless=True)
+
+
+def check_format(file_format: str | None) -> None:
+    """Refuse a name that is no format.
+
+    Raises:
+        UsageError: ASE has no such format.
+    """
     if file_format is not None and file_format not in ioformats:
         raise unknown_name("file format", file_format, ioformats)
+
+
+def _frames(source: str, file_format: str | None, *, endless: bool) -> Generator[Atoms | StructureError]:
+    """All frames, read step by step under bounds; standard input may be endless or not."""
+    check_format(file_format)
+    steps = _steps(source, file_format, endless=endless)
     try:
-        with limited(_name(source), size_of(source)):
-            data = read_source(source)
-        with limited(_name(source), len(data)):
-            return _parsed(data, source, file_format)
+        size = size_of(source)
+        while True:
+            with limited(_name(source), size):
+                step = next(steps, None)
+            if step is None:
+                return
+            if isinstance(step, int):
+                size = step
+            else:
+                yield from step
     except OSError as error:
         raise StructureError(f"{_name(source)} cannot be read: {_reason(error)}.") from error
 
 
-def _parsed(data: bytes, source: str, file_format: str | None) -> list[Atoms]:
+def _steps(
+    source: str, file_format: str | None, *, endless: bool
+) -> Generator[Sequence[Atoms | StructureError] | int]:
+    """The next frames, or for how many bytes the step that follows is bounded."""
+    blocks = blocks_of(source, endless=endless)
+    if file_format is None and source == STANDARD_INPUT:
+        file_format = EXTENDED_XYZ
+    head = b""
+    while file_format is None and len(head) < _HEAD and (block := next(blocks, b"")):
+        head += block
+    if file_format is None and not head.strip():
+        raise StructureError(f"{_name(source)} is empty.")
+    chosen = _format(head, source, file_format)
+    if chosen.name in _FRAME_BY_FRAME:
+        rest = blocks if endless else list(blocks)  # what is too long is refused before any of it is read
+        yield from _xyz_groups(chain([head] if head else [], rest), source, chosen, explained=file_format is not None)
+    elif chosen.name == _TRAJECTORY and source != STANDARD_INPUT and Path(source).suffix not in COMPRESSED:
+        blocks.close()
+        yield from _trajectory_groups(source, chosen)
+    else:
+        data = b"".join((head, *blocks))
+        yield len(data)
+        yield _parsed(data, source, chosen, explained=file_format is not None)
+
+
+def _xyz_groups(
+    blocks: Iterator[bytes], source: str, chosen: IOFormat, *, explained: bool
+) -> Generator[list[Atoms | StructureError]]:
+    texts = split_frames(text_of(blocks, _name(source)), _name(source))
+    failure: StructureError | OSError | None = None
+    count = 0
+    while failure is None:
+        group: list[Atoms | StructureError] = []
+        size = 0
+        try:
+            while len(group) < _GROUP and size < _GROUP_BYTES and (text := next(texts, None)) is not None:
+                size += 0 if isinstance(text, StructureError) else len(text)
+                group.append(_xyz_frame(text, source, chosen, count, explained=explained))
+                count += 1
+        except (StructureError, OSError) as error:  # after the frames before it
+            failure = error
+        if not group:
+            break
+        yield group
+    if failure is not None:
+        raise failure
+
+
+def _xyz_frame(
+    text: bytes | StructureError, source: str, chosen: IOFormat, number: int, *, explained: bool
+) -> Atoms | StructureError:
+    """A frame, or why it cannot be read."""
+    try:
+        if isinstance(text, StructureError):
+            return text
+        (atoms,) = _read(text, source, chosen, {}, explained=explained)
+        return _checked(atoms, chosen, f"{_name(source)}, frame {number}")
+    except StructureError as error:
+        return error
+
+
+def _trajectory_groups(source: str, chosen: IOFormat) -> Generator[list[Atoms | StructureError]]:
+    with Path(source).open("rb") as stream, _explained(source, chosen, explained=False):
+        for number, atoms in enumerate(ase.io.iread(stream, index=":", format=chosen.name)):
+            yield [_checked(atoms, chosen, f"{_name(source)}, frame {number}")]
+
+
+def _parsed(data: bytes, source: str, chosen: IOFormat, *, explained: bool) -> list[Atoms]:
+    """All frames of a file that was read whole."""
     name = _name(source)
     if not data.strip():
         raise StructureError(f"{name} is empty.")
-    chosen = _format(data, source, file_format)
     text = chosen.acceptsfd and (not chosen.isbinary or chosen.name in _BINARY_TEXT)
     data = cleaned(data) if text else data
-    if chosen.name in ("extxyz", "xyz"):
-        check_frames(data, name)
-    if file_format is None and not chosen.name.startswith("lammps") and lammps.is_data(data):
+    if not explained and not chosen.name.startswith("lammps") and lammps.is_data(data):
         raise StructureError(f"{name} seems to be a LAMMPS data file; read it with --format lammps-data.")
-    options = _options(chosen, data, name)
-    try:
-        frames = _read(data, source, chosen, options)
-    except HaloclineError:
-        raise
-    except MemoryError:
-        raise
-    except Exception as error:  # every one of ASE's readers fails in its own way
-        hint = "" if file_format else f" {_HINT}"
-        raise StructureError(f"{name} cannot be read as {chosen.name}: {_reason(error)}.{hint}") from error
+    frames = _read(data, source, chosen, _options(chosen, data, name), explained=explained)
     if not frames:
         raise StructureError(f"{name} holds no structure that can be read as {chosen.name}. {_HINT}")
     _check_count(frames, data, chosen, name)
-    for index, atoms in enumerate(frames):
-        if chosen.name == "lammps-dump-text" and atoms.calc is not None:
-            del atoms.calc.results["energy"]  # 0, made up by the reader
-        refuse_images(atoms, f"{name}, frame {index}")
-        simplify(atoms)
-    return frames
+    return [_checked(atoms, chosen, f"{name}, frame {index}") for index, atoms in enumerate(frames)]
+
+
+def _checked(atoms: Atoms, chosen: IOFormat, where: str) -> Atoms:
+    """A frame without what its reader made up, its constraints in one form."""
+    if chosen.name == "lammps-dump-text" and atoms.calc is not None:
+        del atoms.calc.results["energy"]  # 0, made up by the reader
+    refuse_images(atoms, where)
+    simplify(atoms)
+    return atoms
 
 
 def _check_count(frames: Sequence[Atoms], data: bytes, chosen: IOFormat, name: str) -> None:
@@ -99,12 +215,10 @@ def _check_count(frames: Sequence[Atoms], data: bytes, chosen: IOFormat, name: s
         raise StructureError(f"{name} states {int(stated)} atoms but has {len(frames[0])}; copy it again.")
 
 
-def _format(data: bytes, source: str, file_format: str | None) -> IOFormat:
+def _format(head: bytes, source: str, file_format: str | None) -> IOFormat:
     """The format that was named, or that name and content tell."""
     try:
-        if file_format is None and source == STANDARD_INPUT:
-            file_format = EXTENDED_XYZ
-        return get_ioformat(file_format or filetype(_NamedBytes(cleaned(data[: 1 << 16]), source)))
+        return get_ioformat(file_format or filetype(_NamedBytes(cleaned(head[:_HEAD]), source)))
     except UnknownFileTypeError:
         raise StructureError(
             f"The format of {_name(source)} cannot be told from its name or content. {_HINT}"
@@ -121,27 +235,50 @@ def _options(chosen: IOFormat, data: bytes, name: str) -> dict[str, Any]:
     return {}
 
 
-def _read(data: bytes, source: str, chosen: IOFormat, options: dict[str, Any]) -> list[Atoms]:
-    def frames() -> Sequence[Atoms]:
+def _read(
+    data: bytes, source: str, chosen: IOFormat, options: dict[str, Any], *, explained: bool
+) -> list[Atoms]:
+    """What ASE's reader finds; D and T are known where it fails without."""
+
+    def frames() -> list[Atoms]:
         stream = _stream(data, source, chosen)
         found: Any = ase.io.read(
             stream, index=":", format=chosen.name, do_not_split_by_at_sign=True, parallel=False, **options
         )
         return list(found)
 
+    with _explained(source, chosen, explained=explained):
+        try:
+            return frames()
+        except Exception as error:
+            if not isotopes.is_unknown(error):
+                raise
+            original = error
+        try:
+            with isotopes.known():
+                found = frames()
+        except Exception:
+            raise original from None
+        isotopes.resolve(found)
+        return found
+
+
+@contextmanager
+def _explained(source: str, chosen: IOFormat, *, explained: bool) -> Iterator[None]:
+    """Turn what a reader raises into a sentence; `explained` if the format was named.
+
+    Raises:
+        StructureError: in place of whatever was raised.
+    """
     try:
-        return list(frames())
-    except Exception as error:
-        if not isotopes.is_unknown(error):
-            raise
-        original = error
-    try:
-        with isotopes.known():
-            found = list(frames())
-    except Exception:
-        raise original from None
-    isotopes.resolve(found)
-    return found
+        yield
+    except (HaloclineError, MemoryError):
+        raise
+    except Exception as error:  # every one of ASE's readers fails in its own way
+        hint = "" if explained else f" {_HINT}"
+        raise StructureError(
+            f"{_name(source)} cannot be read as {chosen.name}: {_reason(error)}.{hint}"
+        ) from error
 
 
 def _stream(data: bytes, source: str, chosen: IOFormat) -> str | IO[Any]:
