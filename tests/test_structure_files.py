@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms, FixBondLength, FixCartesian, FixScaled
 from ase.io import read, write
+from ase.io.extxyz import write_extxyz
 
 import halocline
 from halocline.cli.main import main
@@ -279,3 +281,42 @@ def test_entries_of_any_kind_stay_on_one_line_and_come_back(caplog):
     assert caplog.text.count("no form for the entry nothing, object") == 1
     np.testing.assert_array_equal(back[1].arrays["flags"], [1, 2])
     np.testing.assert_array_equal(back[1].arrays["tensors"], np.arange(18.0).reshape(2, 9))
+
+
+def random_frame(seed):
+    """A structure with columns, entries, constraints and results of all kinds."""
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(1, 6))
+    atoms = Atoms("Ar" * count, positions=rng.normal(0, 10.0 ** rng.integers(-9, 9), (count, 3)))
+    if seed % 2:
+        atoms.set_cell(rng.normal(5, 1, (3, 3)))
+        atoms.pbc = rng.integers(0, 2, 3).astype(bool)
+    atoms.set_tags(rng.integers(0, 9, count))
+    atoms.set_array("names", np.array(["a", "bc", "d", "e", "f"])[:count])
+    atoms.set_array("column", rng.normal(size=(count, 1)))
+    atoms.set_array("flags", rng.integers(0, 2, (count, 2)).astype(bool))
+    atoms.info |= {"title": "two words", "scale": float(rng.normal()), "list": rng.normal(size=4)}
+    if seed % 3:
+        held = [FixAtoms([0])] if seed % 3 == 1 else [FixAtoms([0]), FixCartesian([count - 1], (True, False, True))]
+        atoms.set_constraint(held)
+    atoms.calc = SinglePointCalculator(
+        atoms, energy=float(rng.normal()), forces=rng.normal(size=(count, 3)), stress=rng.normal(size=6)
+    )
+    return atoms
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_frames_are_written_as_by_ase_and_exactly_if_asked(seed):
+    atoms = random_frame(seed)
+    text = io.StringIO()
+    write_extxyz(text, [atoms])
+    assert extended_xyz([atoms]).decode() == text.getvalue()
+    back = read(io.StringIO(extended_xyz([atoms], exact=True).decode()), format="extxyz")
+    np.testing.assert_array_equal(back.positions, atoms.positions)
+    np.testing.assert_array_equal(back.cell.array, atoms.cell.array)
+    np.testing.assert_array_equal(back.arrays["column"], atoms.arrays["column"][:, 0])
+    for name in ("energy", "forces", "stress"):
+        np.testing.assert_array_equal(back.calc.results[name], atoms.calc.results[name])
+    assert [c.todict() for c in back.constraints] == [
+        c.todict() for c in read(io.StringIO(text.getvalue()), format="extxyz").constraints
+    ]

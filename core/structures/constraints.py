@@ -43,6 +43,17 @@ def writable(atoms: Atoms) -> list[Any]:
     return [constraint for constraint in atoms.constraints if isinstance(constraint, WRITABLE)]
 
 
+def move_mask(atoms: Atoms) -> NDArray[np.bool_] | None:
+    """Which atoms, (N,), or which of their Cartesian directions, (N, 3), may move; None if all may."""
+    fixed = np.zeros((len(atoms), 3), dtype=bool)
+    for constraint in writable(atoms):
+        fixed[constraint.index] |= _directions(constraint, atoms.cell.array)
+    if not fixed.any():
+        return None
+    by_direction = any(isinstance(constraint, FixCartesian) for constraint in atoms.constraints)
+    return ~fixed if by_direction else ~fixed[:, 0]
+
+
 def warn_of_unwritable(atoms: Atoms) -> None:
     """Say which constraints whoever reads the output will not know of."""
     names = {type(constraint).__name__ for constraint in atoms.constraints if not isinstance(constraint, WRITABLE)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -11,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io.extxyz import per_atom_properties, write_extxyz
+from ase.io.extxyz import output_column_format, per_atom_properties, save_calc_results
 from ase.spacegroup import Spacegroup
+from ase.stress import voigt_6_to_full_3x3_stress
 
 from halocline.errors import UsageError
+from halocline.structures.constraints import move_mask
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -25,19 +26,23 @@ _LOG = logging.getLogger(__name__)
 #: What a name may end in where extended XYZ is written.
 EXTENSIONS = (".xyz", ".extxyz")
 
+#: Columns of ASE that are no further columns of a file.
+_ATOMS = ("numbers", "positions", "symbols", "species", "pos", "move_mask")
+#: How ASE's writer formats a number, and what a reader gets back to the bit.
+_EIGHT_DECIMALS, _ALL_DIGITS = "%16.8f", "%22r"
 
-def extended_xyz(frames: Sequence[Atoms]) -> bytes:
+
+def extended_xyz(frames: Sequence[Atoms], *, exact: bool = False) -> bytes:
     """Format structures as extended XYZ in UTF-8: columns, results, constraints, and entries of the comment line.
 
     Args:
         frames: results are taken from their calculators as they are, without constraints applied.
+        exact: give numbers in columns all their digits, and not eight decimals. Those of the comment line have them.
     """
     lost = {str(name) for atoms in frames for name, value in atoms.info.items() if not _has_a_form(value)}
     if lost:
         _LOG.warning("Extended XYZ has no form for the entry %s; left out.", ", ".join(sorted(lost)))
-    text = io.StringIO()
-    write_extxyz(text, [_plain(atoms) for atoms in frames])
-    return text.getvalue().encode(errors="replace")
+    return "".join(_text(_plain(atoms), exact=exact) for atoms in frames).encode(errors="replace")
 
 
 def labelled(atoms: Atoms, results: Mapping[str, Any]) -> Atoms:
@@ -70,6 +75,29 @@ def check_output(path: Path) -> None:
         raise UsageError(f"--output {path} is written as extended XYZ; let its name end in .extxyz or .xyz.")
     if not path.parent.is_dir():
         raise UsageError(f"The folder of --output {path} does not exist; make it first.")
+
+
+def _text(atoms: Atoms, *, exact: bool) -> str:
+    """A frame as ASE's own writer gives it, but for the digits of its columns."""
+    frame: Atoms = atoms.copy()
+    save_calc_results(frame, atoms.calc, calc_prefix="")
+    if np.shape(frame.info.get("stress")) == (6,):
+        frame.info["stress"] = voigt_6_to_full_3x3_stress(frame.info["stress"])
+    columns = {"symbols": np.array([*frame.symbols], dtype="U2"), "positions": frame.positions}
+    if (moves := move_mask(atoms)) is not None:
+        columns["move_mask"] = moves
+    columns |= {name: column for name, column in frame.arrays.items() if name not in _ATOMS}
+    comment, widths, dtype, row = output_column_format(frame, list(columns), columns)
+    table = np.zeros(len(frame), dtype)
+    for (name, column), width in zip(columns.items(), widths, strict=True):
+        if width == 1:
+            table[name] = column.reshape(len(frame))
+        else:
+            for place in range(width):
+                table[f"{name}{place}"] = column[:, place]
+    if exact:
+        row = row.replace(_EIGHT_DECIMALS, _ALL_DIGITS)
+    return "".join((f"{len(frame)}\n{comment}\n", *(row % cells for cells in table.tolist())))
 
 
 def _plain(atoms: Atoms) -> Atoms:
