@@ -297,7 +297,9 @@ def random_frame(seed):
     atoms.set_array("flags", rng.integers(0, 2, (count, 2)).astype(bool))
     atoms.info |= {"title": "two words", "scale": float(rng.normal()), "list": rng.normal(size=4)}
     if seed % 3:
-        held = [FixAtoms([0])] if seed % 3 == 1 else [FixAtoms([0]), FixCartesian([count - 1], (True, False, True))]
+        held = (
+            [FixAtoms([0])] if seed % 3 == 1 else [FixAtoms([0]), FixCartesian([count - 1], (True, False, True))]
+        )
         atoms.set_constraint(held)
     atoms.calc = SinglePointCalculator(
         atoms, energy=float(rng.normal()), forces=rng.normal(size=(count, 3)), stress=rng.normal(size=6)

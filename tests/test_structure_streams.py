@@ -82,7 +82,9 @@ def test_a_file_is_read_no_further_than_needed(tmp_path, monkeypatch):
         read_frames(str(path))
 
 
-@pytest.mark.parametrize("bad", [b"1\n\nAr 0 zero 0\n", b"1\n\nQq 0 0 0\n", b"1\nProperties=species:S:1:pos:R:3\nAr 0 0 0 7\n"])
+@pytest.mark.parametrize(
+    "bad", [b"1\n\nAr 0 zero 0\n", b"1\n\nQq 0 0 0\n", b"1\nProperties=species:S:1:pos:R:3\nAr 0 0 0 7\n"]
+)
 @pytest.mark.parametrize("place", [0, 70, 129])
 def test_a_frame_that_cannot_be_read_is_one_error_among_the_others(tmp_path, bad, place):
     path = tmp_path / "ar.extxyz"
@@ -110,15 +112,14 @@ def test_what_comes_before_the_end_of_sense_is_kept(tmp_path, tail, message):
     path.write_bytes(FRAME % 3 * 100 + tail)
     found = []
     with pytest.raises(StructureError, match=message):
-        found.extend(each for each in iter_into(found, stream_frames(str(path))))
+        keep(found, stream_frames(str(path)))
     assert len(found) == 100
 
 
-def iter_into(found, frames):
+def keep(found, frames):
     """Append frames to a list until their reader fails."""
     for frame in frames:
         found.append(frame)
-    return ()
 
 
 def test_a_damaged_archive_gives_the_frames_before_the_damage(tmp_path):
@@ -128,7 +129,7 @@ def test_a_damaged_archive_gives_the_frames_before_the_damage(tmp_path):
     path.write_bytes(gzip.compress(lines)[: len(gzip.compress(lines)) // 2])
     found = []
     with pytest.raises(StructureError, match="is damaged or was cut off"):
-        iter_into(found, stream_frames(str(path)))
+        keep(found, stream_frames(str(path)))
     assert len(found) > 1000
 
 

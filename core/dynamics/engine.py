@@ -15,10 +15,11 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
+from halocline.appended import EMPTY, AppendedFile
 from halocline.dynamics import integrators
 from halocline.dynamics.guards import NEAREST, Guards, why_failed
 from halocline.dynamics.identity import check_same_options, structure_digest
-from halocline.dynamics.records import EMPTY, AppendedFile, frame_bytes, row_bytes
+from halocline.dynamics.records import frame_bytes, row_bytes
 from halocline.dynamics.run_files import RunFiles
 from halocline.dynamics.settings import Settings
 from halocline.dynamics.snapshot import Snapshot, load_snapshot, save_snapshot
@@ -147,9 +148,11 @@ class _Run:
         finished = True
         with ExitStack() as stack:
             self._trajectory = stack.enter_context(
-                AppendedFile(self._output.trajectory, self._marks["trajectory"])
+                AppendedFile(self._output.trajectory, self._marks["trajectory"], error_class=DynamicsError)
             )
-            self._log = stack.enter_context(AppendedFile(self._output.log, self._marks["log"]))
+            self._log = stack.enter_context(
+                AppendedFile(self._output.log, self._marks["log"], error_class=DynamicsError)
+            )
             for sample in self._samples(steps - start):
                 finished = sample.step == steps or not interrupted()
                 due = sample.step % checkpoint_interval == 0 or sample.step == steps or not finished
@@ -198,6 +201,8 @@ class _Run:
 
     @timed("output")
     def _save(self) -> None:
+        self._trajectory.sync()
+        self._log.sync()
         marks = {"trajectory": self._trajectory.mark(), "log": self._log.mark()}
         save_snapshot(self._output.checkpoint, self._snapshot(marks))
         self._saved = self._integrator.nsteps

@@ -15,8 +15,9 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS, FIRE, LBFGS
 from ase.optimize.optimize import Optimizer
 
+from halocline.appended import EMPTY, AppendedFile
 from halocline.dynamics.guards import why_failed
-from halocline.dynamics.records import EMPTY, AppendedFile, frame_bytes, row_bytes
+from halocline.dynamics.records import frame_bytes, row_bytes
 from halocline.dynamics.step_record import static_pressure
 from halocline.errors import DynamicsError, StructureError, UsageError, unknown_name
 from halocline.structures.constraints import warn_of_unwritable
@@ -126,8 +127,8 @@ def relax(
     atoms.get_forces()  # a structure that cannot be evaluated shows here, before any file is touched
     warn_of_unwritable(atoms)
     with ExitStack() as stack:
-        frames = stack.enter_context(AppendedFile(path, EMPTY))
-        rows = stack.enter_context(AppendedFile(log, EMPTY))
+        frames = stack.enter_context(AppendedFile(path, EMPTY, error_class=DynamicsError))
+        rows = stack.enter_context(AppendedFile(log, EMPTY, error_class=DynamicsError))
         rows.append(row_bytes(RELAXATION_COLUMNS))
         for progress in _steps(atoms, goal):
             rows.append(row_bytes(progress.row()))

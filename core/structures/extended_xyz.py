@@ -57,7 +57,9 @@ def split_frames(pieces: Iterator[bytes], name: str) -> Generator[bytes | Struct
     if not begun:
         raise StructureError(f"{name} is empty.")
     if (rest := lines.next_full()) is not None:
-        raise StructureError(f"Line {rest} of {name} follows an empty line, where readers stop; remove such lines.")
+        raise StructureError(
+            f"Line {rest} of {name} follows an empty line, where readers stop; remove such lines."
+        )
 
 
 class _Lines:

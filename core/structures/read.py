@@ -128,7 +128,7 @@ def _steps(
     chosen = _format(head, source, file_format)
     if chosen.name in _FRAME_BY_FRAME:
         rest = blocks if endless else list(blocks)  # what is too long is refused before any of it is read
-        yield from _xyz_groups(chain([head] if head else [], rest), source, chosen, explained=file_format is not None)
+        yield from _xyz_groups(chain([head] if head else [], rest), source, chosen)
     elif chosen.name == _TRAJECTORY and source != STANDARD_INPUT and Path(source).suffix not in COMPRESSED:
         blocks.close()
         yield from _trajectory_groups(source, chosen)
@@ -138,9 +138,7 @@ def _steps(
         yield _parsed(data, source, chosen, explained=file_format is not None)
 
 
-def _xyz_groups(
-    blocks: Iterator[bytes], source: str, chosen: IOFormat, *, explained: bool
-) -> Generator[list[Atoms | StructureError]]:
+def _xyz_groups(blocks: Iterator[bytes], source: str, chosen: IOFormat) -> Generator[list[Atoms | StructureError]]:
     texts = split_frames(text_of(blocks, _name(source)), _name(source))
     failure: StructureError | OSError | None = None
     count = 0
@@ -150,7 +148,7 @@ def _xyz_groups(
         try:
             while len(group) < _GROUP and size < _GROUP_BYTES and (text := next(texts, None)) is not None:
                 size += 0 if isinstance(text, StructureError) else len(text)
-                group.append(_xyz_frame(text, source, chosen, count, explained=explained))
+                group.append(_xyz_frame(text, source, chosen, f"{_name(source)}, frame {count}"))
                 count += 1
         except (StructureError, OSError) as error:  # after the frames before it
             failure = error
@@ -161,21 +159,20 @@ def _xyz_groups(
         raise failure
 
 
-def _xyz_frame(
-    text: bytes | StructureError, source: str, chosen: IOFormat, number: int, *, explained: bool
-) -> Atoms | StructureError:
+def _xyz_frame(text: bytes | StructureError, source: str, chosen: IOFormat, where: str) -> Atoms | StructureError:
     """A frame, or why it cannot be read."""
     try:
         if isinstance(text, StructureError):
             return text
-        (atoms,) = _read(text, source, chosen, {}, explained=explained)
-        return _checked(atoms, chosen, f"{_name(source)}, frame {number}")
+        with _explained(where, chosen):
+            (atoms,) = _read(text, source, chosen, {})
+        return _checked(atoms, chosen, where)
     except StructureError as error:
         return error
 
 
 def _trajectory_groups(source: str, chosen: IOFormat) -> Generator[list[Atoms | StructureError]]:
-    with Path(source).open("rb") as stream, _explained(source, chosen, explained=False):
+    with Path(source).open("rb") as stream, _explained(_name(source), chosen):
         for number, atoms in enumerate(ase.io.iread(stream, index=":", format=chosen.name)):
             yield [_checked(atoms, chosen, f"{_name(source)}, frame {number}")]
 
@@ -189,7 +186,9 @@ def _parsed(data: bytes, source: str, chosen: IOFormat, *, explained: bool) -> l
     data = cleaned(data) if text else data
     if not explained and not chosen.name.startswith("lammps") and lammps.is_data(data):
         raise StructureError(f"{name} seems to be a LAMMPS data file; read it with --format lammps-data.")
-    frames = _read(data, source, chosen, _options(chosen, data, name), explained=explained)
+    options = _options(chosen, data, name)
+    with _explained(name, chosen, hint="" if explained else f" {_HINT}"):
+        frames = _read(data, source, chosen, options)
     if not frames:
         raise StructureError(f"{name} holds no structure that can be read as {chosen.name}. {_HINT}")
     _check_count(frames, data, chosen, name)
@@ -235,9 +234,7 @@ def _options(chosen: IOFormat, data: bytes, name: str) -> dict[str, Any]:
     return {}
 
 
-def _read(
-    data: bytes, source: str, chosen: IOFormat, options: dict[str, Any], *, explained: bool
-) -> list[Atoms]:
+def _read(data: bytes, source: str, chosen: IOFormat, options: dict[str, Any]) -> list[Atoms]:
     """What ASE's reader finds; D and T are known where it fails without."""
 
     def frames() -> list[Atoms]:
@@ -247,25 +244,24 @@ def _read(
         )
         return list(found)
 
-    with _explained(source, chosen, explained=explained):
-        try:
-            return frames()
-        except Exception as error:
-            if not isotopes.is_unknown(error):
-                raise
-            original = error
-        try:
-            with isotopes.known():
-                found = frames()
-        except Exception:
-            raise original from None
-        isotopes.resolve(found)
-        return found
+    try:
+        return frames()
+    except Exception as error:
+        if not isotopes.is_unknown(error):
+            raise
+        original = error
+    try:
+        with isotopes.known():
+            found = frames()
+    except Exception:
+        raise original from None
+    isotopes.resolve(found)
+    return found
 
 
 @contextmanager
-def _explained(source: str, chosen: IOFormat, *, explained: bool) -> Iterator[None]:
-    """Turn what a reader raises into a sentence; `explained` if the format was named.
+def _explained(where: str, chosen: IOFormat, *, hint: str = "") -> Iterator[None]:
+    """Turn what a reader raises into a sentence.
 
     Raises:
         StructureError: in place of whatever was raised.
@@ -275,10 +271,7 @@ def _explained(source: str, chosen: IOFormat, *, explained: bool) -> Iterator[No
     except (HaloclineError, MemoryError):
         raise
     except Exception as error:  # every one of ASE's readers fails in its own way
-        hint = "" if explained else f" {_HINT}"
-        raise StructureError(
-            f"{_name(source)} cannot be read as {chosen.name}: {_reason(error)}.{hint}"
-        ) from error
+        raise StructureError(f"{where} cannot be read as {chosen.name}: {_reason(error)}.{hint}") from error
 
 
 def _stream(data: bytes, source: str, chosen: IOFormat) -> str | IO[Any]:

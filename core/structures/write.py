@@ -37,7 +37,7 @@ def extended_xyz(frames: Sequence[Atoms], *, exact: bool = False) -> bytes:
 
     Args:
         frames: results are taken from their calculators as they are, without constraints applied.
-        exact: give numbers in columns all their digits, and not eight decimals. Those of the comment line have them.
+        exact: give columns all digits of their numbers, and not eight decimals; the comment line has them anyway.
     """
     lost = {str(name) for atoms in frames for name, value in atoms.info.items() if not _has_a_form(value)}
     if lost:
@@ -81,8 +81,9 @@ def _text(atoms: Atoms, *, exact: bool) -> str:
     """A frame as ASE's own writer gives it, but for the digits of its columns."""
     frame: Atoms = atoms.copy()
     save_calc_results(frame, atoms.calc, calc_prefix="")
-    if np.shape(frame.info.get("stress")) == (6,):
-        frame.info["stress"] = voigt_6_to_full_3x3_stress(frame.info["stress"])
+    stress = frame.info.get("stress")
+    if stress is not None and np.shape(stress) == (6,):
+        frame.info["stress"] = voigt_6_to_full_3x3_stress(stress)
     columns = {"symbols": np.array([*frame.symbols], dtype="U2"), "positions": frame.positions}
     if (moves := move_mask(atoms)) is not None:
         columns["move_mask"] = moves

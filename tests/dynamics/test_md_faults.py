@@ -11,8 +11,9 @@ from ase.constraints import FixAtoms, FixBondLength
 from ase.io import read
 from filelock import FileLock
 
+from halocline.appended import EMPTY, AppendedFile
 from halocline.dynamics import RunFiles, Settings, run_dynamics
-from halocline.dynamics.records import EMPTY, AppendedFile, read_log
+from halocline.dynamics.records import read_log
 from halocline.dynamics.snapshot import load_snapshot
 from halocline.errors import DynamicsError, StructureError, UsageError
 
@@ -204,7 +205,7 @@ def test_settings_that_mean_nothing_are_refused(wrong, complaint):
 
 
 def test_record_that_fits_only_in_part_is_taken_back(tmp_path, monkeypatch):
-    with AppendedFile(tmp_path / "file", EMPTY) as file:
+    with AppendedFile(tmp_path / "file", EMPTY, error_class=DynamicsError) as file:
         file.append(b"whole\n")
         write = file._write
 
