@@ -18,7 +18,8 @@ import numpy as np
 from m3gnet_converted import converted
 from oracles.m3gnet.lattice_table import Row, read_table
 
-from halocline.dynamics.relaxation import Goal, relax
+from halocline.dynamics.goal import Goal
+from halocline.dynamics.relaxation import relax
 from halocline.dynamics.step_record import static_pressure
 from halocline.potential.calculator import HaloclineCalculator
 

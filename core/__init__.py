@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from halocline.lazy import lazily
 
 if TYPE_CHECKING:
     from halocline.errors import HaloclineError
@@ -14,22 +15,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["HaloclineError", "Potential", "Result", "load"]
 
-# Resolved on first use, so that importing halocline stays light.
-_HOME = {
-    "HaloclineError": "halocline.errors",
-    "Potential": "halocline.potential.potential",
-    "Result": "halocline.evaluator.result",
-    "load": "halocline.potential.load",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "HaloclineError": "halocline.errors",
+        "Potential": "halocline.potential.potential",
+        "Result": "halocline.evaluator.result",
+        "load": "halocline.potential.load",
+    },
+)

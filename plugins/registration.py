@@ -45,7 +45,11 @@ def halocline_pruners() -> list[Component]:
     """Describe the pruners."""
     return [
         Component(
-            "depth", "halocline.plugins.pruners.depth:DepthPruner", "keep the first k message-passing layers"
+            "depth",
+            "halocline.plugins.pruners.depth:DepthPruner",
+            "keep the first k message-passing layers",
+            default=True,
+            number="layers",
         )
     ]
 
@@ -60,6 +64,7 @@ def halocline_partitioners() -> list[Component]:
             "rcb",
             "halocline.plugins.partitioners.rcb:BisectionPartitioner",
             "recursive coordinate bisection at equal work",
+            default=True,
         ),
         Component(
             "metis",

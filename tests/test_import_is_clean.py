@@ -69,7 +69,7 @@ def test_import_is_light_and_writes_nothing(run):
 
 def test_import_loads_no_plugin(run):
     report, _ = run("import halocline")
-    assert [name for name in report["modules"] if name.startswith("halocline")] == ["halocline"]
+    assert [name for name in report["modules"] if name.startswith("halocline")] == ["halocline", "halocline.lazy"]
 
 
 def test_public_names_resolve(run):

@@ -163,7 +163,8 @@ def test_dynamics_and_relaxation_name_the_structure(command, tmp_path, capsys):
 
 def test_relaxation_stops_at_a_pressure_that_is_not_finite(tmp_path):
     """Of a calculator that is not ours."""
-    from halocline.dynamics.relaxation import Goal, relax
+    from halocline.dynamics.goal import Goal
+    from halocline.dynamics.relaxation import relax
     from halocline.errors import DynamicsError
 
     class Pressed(Calculator):

@@ -10,7 +10,8 @@ halocline_api = 2
 @hookimpl
 def halocline_zoos() -> list[Component]:
     """Describe the zoo."""
-    return [Component("zoo", "halocline.zoo.store:Zoo", "models that ship or are pinned by their SHA-256")]
+    summary = "models that ship or are pinned by their SHA-256"
+    return [Component("zoo", "halocline.zoo.store:Zoo", summary, default=True)]
 
 
 @hookimpl

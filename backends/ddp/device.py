@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from halocline.devices import read_device
 from halocline.errors import UsageError
 from halocline.place import Place
 
@@ -14,11 +15,10 @@ def kind_of_device(device: str) -> str:
     Raises:
         UsageError: a device is named that only one rank could have.
     """
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device not in ("cpu", "cuda"):
+    chosen = read_device(device)
+    if chosen.index is not None:
         raise UsageError(f"Ranks take the devices of their node in turn: say auto, cpu or cuda, not {device!r}.")
-    return device
+    return chosen.kind
 
 
 def device_of_rank(kind: str, place: Place) -> torch.device:

@@ -25,7 +25,7 @@ from halocline.evaluator.runner import Contribution
 from halocline.graph import Contacts, Graph, NeighbourList, Search, Structure
 from halocline.model.backbone import Backbone
 from halocline.partition import Division, Domain, build_domains
-from halocline.partition.division import DEFAULT_PARTITIONER
+from halocline.partition.division import divided
 from halocline.place import Place, refuse_crowd
 from halocline.program import Precision
 
@@ -104,7 +104,7 @@ class DdpEvaluator(Evaluator):
         self._hops = backbone.hops
         self._hops_of_stage = max(stage.spec.hops for _, stage in backbone.stages())
         if division is None or division.parts == 1:
-            division = Division.parse(f"{DEFAULT_PARTITIONER}:{self._ranks}")
+            division = Division.parse(divided(self._ranks))
         self._division = division
         self._neighbours = NeighbourList(backbone.neighbours)
         self._held: _Held | None = None

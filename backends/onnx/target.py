@@ -8,6 +8,7 @@ from typing import Any, Final, final
 
 import torch
 
+from halocline.devices import read_device
 from halocline.errors import UsageError
 from halocline.program import Precision
 
@@ -72,9 +73,8 @@ def choose_target(device: str, provider: str, available: list[str]) -> Target:
     """
     if provider not in ("auto", *PROVIDERS):
         raise UsageError(f"ONNX Runtime's provider can be auto, {', '.join(PROVIDERS)}, not {provider!r}.")
-    kind, index = _split(device)
-    if kind == "auto":
-        kind = _default_kind(available) if provider == "auto" else PROVIDERS[provider][1]
+    where = read_device(device, _default_kind(available) if provider == "auto" else PROVIDERS[provider][1])
+    kind, index = where.kind, where.index or 0
     if provider == "auto":
         provider = kind
     name, needed = PROVIDERS[provider]
@@ -85,20 +85,11 @@ def choose_target(device: str, provider: str, available: list[str]) -> Target:
             f"The installed ONNX Runtime has no {name}: instead of onnxruntime, install onnxruntime-gpu "
             "(pip install 'halocline[gpu]')."
         )
-    if kind == "cuda" and index >= torch.cuda.device_count():
-        raise UsageError(f"cuda:{index} was asked for, but torch sees {torch.cuda.device_count()} CUDA devices.")
+    where.require_there()
     if provider == "tensorrt" and os.environ.get("NVIDIA_TF32_OVERRIDE") != "0":
         # ONNX Runtime has no option for it, and it must be set before CUDA starts.
         raise UsageError("TensorRT rounds to TF32 unless NVIDIA_TF32_OVERRIDE=0 is in the environment; set it.")
     return Target(provider, kind, index)
-
-
-def _split(device: str) -> tuple[str, int]:
-    """Kind and number of a device."""
-    kind, colon, index = device.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (colon and not (kind == "cuda" and index.isdigit())):
-        raise UsageError(f"There is no device {device!r} for ONNX Runtime; use auto, cpu, cuda or cuda:N.")
-    return kind, int(index or 0)
 
 
 def _default_kind(available: list[str]) -> str:

@@ -6,7 +6,6 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from halocline.backends.torch.samples import samples
 from halocline.cache import own_cache
 from halocline.errors import ArtefactError, UsageError
 from halocline.lowering import Program
+from halocline.lowering.check import deviation
 from halocline.ownership import make_own_folder
 from halocline.program import Precision
 
@@ -95,16 +95,8 @@ def require_agreement(program: Program, run: Callable[..., Sequence[Tensor]], de
             outputs = run(*(tensor.to(device) for tensor in inputs))
         except RuntimeError as error:
             raise ArtefactError(f"The compiled program of {name!r} does not run on {case}: {error}") from error
-        if not all(map(partial(_agree, largest), outputs, program(*inputs))):
+        if not all(deviation(*pair) <= largest for pair in zip(outputs, program(*inputs), strict=True)):
             raise ArtefactError(
                 f"torch {torch.__version__} compiles the program of {name!r} wrongly: results on {case} differ by "
                 f"more than {largest:g} of the largest value. Use compile=none."
             )
-
-
-def _agree(largest: float, output: Tensor, expected: Tensor) -> bool:
-    """Whether two outputs are equal but for a part of the largest value; NaN equals nothing."""
-    if output.shape != expected.shape:
-        return False
-    scale = max(1.0, float(expected.abs().max())) if expected.numel() else 1.0
-    return bool(((output.cpu() - expected).abs() <= largest * scale).all())

@@ -7,10 +7,10 @@ from typing import final
 import torch
 
 from halocline.aggregation import Form
-from halocline.backends.torch.device import KINDS, resolve_device
 from halocline.backends.torch.diagnosis import diagnose
 from halocline.backends.torch.session import EagerSession, GraphSession
 from halocline.backends.torch.stages import EagerStage
+from halocline.devices import KINDS, device_there
 from halocline.errors import unknown_name
 from halocline.executor import Capabilities, Diagnosis, Executor, Session, StageSession
 from halocline.lowering import lower
@@ -36,7 +36,7 @@ class TorchExecutor(Executor):
     def __init__(self, device: str = "auto", compile: str = "none") -> None:
         if compile not in ("none", "inductor", "aot"):
             raise unknown_name("way to compile", compile, ("none", "inductor", "aot"))
-        self.device, self._compile = resolve_device(device), compile
+        self.device, self._compile = device_there(device), compile
 
     @property
     def reproducible(self) -> bool:

@@ -7,8 +7,8 @@ from typing import final
 
 from halocline.aggregation import Form
 from halocline.backends.torch.compiler import require_agreement, require_compiler
-from halocline.backends.torch.device import resolve_device
 from halocline.backends.torch.package import SUFFIX, build_package, open_package
+from halocline.devices import device_there
 from halocline.exporter import Exporter
 from halocline.files import replacement
 from halocline.lowering import Manifest, lower_structure
@@ -31,7 +31,7 @@ class AotExporter(Exporter):
 
     def __init__(self, device: str = "cpu") -> None:
         require_compiler()
-        self._device = resolve_device(device)
+        self._device = device_there(device)
 
     def export(self, potential: Potential, precision: Precision, path: Path) -> Manifest:
         """See `Exporter.export`."""

@@ -11,6 +11,7 @@ import torch
 import halocline
 from halocline.artefacts.compiler import compiler_version
 from halocline.checkpoint.canonical import to_canonical_json
+from halocline.digests import tensors_digest
 from halocline.plugin.source import source_digest
 
 if TYPE_CHECKING:
@@ -43,8 +44,6 @@ def program_key(frozen: FrozenModel, program: Program) -> dict[str, str]:
         frozen: the model that it was lowered from.
         program: made of plain operations.
     """
-    from halocline.lowering.manifest import tensors_digest  # here, because it imports all of lowering
-
     manifest = program.manifest
     return {
         "kind": manifest.kind,

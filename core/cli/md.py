@@ -13,14 +13,17 @@ from halocline.cli.options import (
     load_potential,
     located,
 )
+from halocline.dynamics.settings import CHECKPOINT_INTERVAL, ENSEMBLES, NEAREST, THERMOSTATS, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from halocline.cli.output import Advance
-    from halocline.dynamics import DynamicsResult, RunFiles, Settings, StepRecord
+    from halocline.dynamics import DynamicsResult, RunFiles, StepRecord
     from halocline.potential.calculator import HaloclineCalculator
     from halocline.potential.potential import Potential
+
+_SETTINGS = Settings()
 
 #: Options that mean something in some ensembles only.
 _MEANT_FOR = {
@@ -56,7 +59,6 @@ def run(arguments: argparse.Namespace) -> int:
     from halocline.cli.interruption import held_back
     from halocline.cli.output import progress, say
     from halocline.dynamics import RunFiles, run_dynamics
-    from halocline.dynamics.guards import NEAREST
     from halocline.structures.read import read_frames
 
     settings, output = _settings(arguments), RunFiles(Path(arguments.output))
@@ -89,21 +91,28 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _add_ensemble_options(group: Any) -> None:
-    group.add_argument("--ensemble", default="nvt", choices=("nve", "nvt", "npt"), help="[%(default)s]")
-    group.add_argument("--thermostat", choices=("langevin", "bussi"), help="of nvt [langevin]")
+    group.add_argument("--ensemble", default=_SETTINGS.ensemble, choices=ENSEMBLES, help="[%(default)s]")
+    group.add_argument("--thermostat", choices=THERMOSTATS, help=f"of nvt [{_SETTINGS.thermostat}]")
     group.add_argument(
         "--temperature",
         type=_temperatures,
-        default=(300.0, None),
+        default=(_SETTINGS.temperature, None),
         metavar="K[:K]",
-        help="of the bath; 100:300 goes from one to the other over the run [300]",
+        help=f"of the bath; 100:300 goes from one to the other over the run [{_SETTINGS.temperature:g}]",
     )
     group.add_argument("--ramp-time", type=float, metavar="PS", help="over this time instead, then constant")
-    group.add_argument("--pressure", type=float, metavar="GPA", help="of npt [0]")
-    group.add_argument("--timestep", type=float, default=0.5, metavar="FS", help="[%(default)s]")
-    group.add_argument("--relaxation-time", type=float, metavar="FS", help="of the thermostat, 1/friction [100]")
-    group.add_argument("--barostat-time", type=float, metavar="FS", help="of the barostat [1000]")
-    group.add_argument("--seed", type=int, default=0, help="of velocities and thermostat [%(default)s]")
+    group.add_argument("--pressure", type=float, metavar="GPA", help=f"of npt [{_SETTINGS.pressure:g}]")
+    group.add_argument("--timestep", type=float, default=_SETTINGS.timestep, metavar="FS", help="[%(default)s]")
+    group.add_argument(
+        "--relaxation-time",
+        type=float,
+        metavar="FS",
+        help=f"of the thermostat, 1/friction [{_SETTINGS.relaxation_time:g}]",
+    )
+    group.add_argument(
+        "--barostat-time", type=float, metavar="FS", help=f"of the barostat [{_SETTINGS.barostat_time:g}]"
+    )
+    group.add_argument("--seed", type=int, default=_SETTINGS.seed, help="of velocities and bath [%(default)s]")
 
 
 def _add_length_options(group: Any) -> None:
@@ -113,18 +122,19 @@ def _add_length_options(group: Any) -> None:
     group.add_argument(
         "-o", "--output", default="md", metavar="PREFIX", help="writes PREFIX.extxyz, .csv, .npz [%(default)s]"
     )
-    group.add_argument("--interval", type=int, default=10, metavar="N", help="steps between frames [%(default)s]")
-    group.add_argument(
-        "--log-interval", type=int, default=1, metavar="N", help="steps between log lines [%(default)s]"
-    )
-    group.add_argument(
-        "--checkpoint-interval", type=int, default=500, metavar="N", help="steps between checkpoints [%(default)s]"
-    )
+    for option, default, what in (
+        ("--interval", _SETTINGS.frame_interval, "frames"),
+        ("--log-interval", _SETTINGS.log_interval, "log lines"),
+        ("--checkpoint-interval", CHECKPOINT_INTERVAL, "checkpoints"),
+    ):
+        text = f"steps between {what} [%(default)s]"
+        group.add_argument(option, type=int, default=default, metavar="N", help=text)
     group.add_argument(
         "--minimum-distance",
         type=float,
         metavar="FRACTION",
-        help="stop where atoms come nearer than this part of the shortest distance in training; 0: never [0.6]",
+        help="stop where atoms come nearer than this part of the shortest distance in training; 0: never "
+        f"[{NEAREST:g}]",
     )
     start = group.add_mutually_exclusive_group()
     start.add_argument("--resume", action="store_true", help="go on from PREFIX.npz, exactly")
@@ -173,7 +183,6 @@ def _ramp_steps(arguments: argparse.Namespace) -> int | None:
 def _settings(arguments: argparse.Namespace) -> Settings:
     from dataclasses import replace
 
-    from halocline.dynamics import Settings
     from halocline.errors import UsageError
 
     given = {name: value for name in _MEANT_FOR if (value := getattr(arguments, name)) is not None}

@@ -82,7 +82,7 @@ def load_potential(arguments: argparse.Namespace) -> Potential:
 
 def model_name(arguments: argparse.Namespace) -> str:
     """The model that the options name, or the zoo's default."""
-    name: str = arguments.model or registry().load("zoo", "zoo")().default
+    name: str = arguments.model or _default_zoo().default
     return name
 
 
@@ -118,7 +118,7 @@ def located(where: str) -> Iterator[None]:
 
 
 def _about_default() -> str:
-    zoo = registry().load("zoo", "zoo")()
+    zoo = _default_zoo()
     text = f"No model was named with -m, so the default was taken, {zoo.default}: {zoo.entry(zoo.default).summary}"
     if zoo.universal:
         error = zoo.entry(zoo.universal).audit.elements_volume_error
@@ -128,6 +128,10 @@ def _about_default() -> str:
             "elemental crystals."
         )
     return text
+
+
+def _default_zoo() -> Any:
+    return registry().load("zoo", registry().default("zoo").qualified_name)()
 
 
 def evaluation_options(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.steps < 1:
         raise UsageError(f"--steps must be at least 1, not {arguments.steps}.")
     atoms = read_frames(arguments.md, arguments.format)[-1]
-    settings = Settings(timestep=0.5)
+    settings = Settings()
     calculator = load_potential(arguments).calculator(**evaluation_options(arguments))
     with closing(calculator), default_explained(arguments), located(arguments.md):
         shares = step_shares(atoms, calculator, settings, arguments.steps)

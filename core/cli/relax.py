@@ -13,11 +13,15 @@ from halocline.cli.options import (
     load_potential,
     located,
 )
+from halocline.dynamics.goal import OPTIMISERS, Goal
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from halocline.dynamics.relaxation import Goal, RelaxationStep
+    from halocline.dynamics.relaxation import RelaxationStep
+
+
+_GOAL = Goal()
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,16 +32,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_format(parser)
     add_model_options(parser)
     group = parser.add_argument_group("relaxation")
-    group.add_argument("--optimiser", default="lbfgs", choices=("fire", "lbfgs", "bfgs"), help="[%(default)s]")
+    group.add_argument("--optimiser", default=_GOAL.optimiser, choices=OPTIMISERS, help="[%(default)s]")
     group.add_argument(
-        "--fmax", type=float, default=0.01, metavar="F", help="largest force left, eV/Å [%(default)s]"
+        "--fmax", type=float, default=_GOAL.fmax, metavar="F", help="largest force left, eV/Å [%(default)s]"
     )
-    group.add_argument("--max-steps", type=int, default=500, metavar="N", help="[%(default)s]")
+    group.add_argument("--max-steps", type=int, default=_GOAL.max_steps, metavar="N", help="[%(default)s]")
     group.add_argument("--cell", action="store_true", help="relax the cell, too")
     group.add_argument(
         "--hydrostatic", action="store_true", help="of the cell only the volume; it keeps its shape"
     )
-    group.add_argument("--pressure", type=float, default=0.0, metavar="GPA", help="on the cell [%(default)s]")
+    group.add_argument(
+        "--pressure", type=float, default=_GOAL.pressure, metavar="GPA", help="on the cell [%(default)s]"
+    )
     group = parser.add_argument_group("output")
     group.add_argument(
         "-o",
@@ -64,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     from halocline.cli.interruption import held_back
     from halocline.cli.output import progress, say
     from halocline.dynamics.records import frame_bytes
-    from halocline.dynamics.relaxation import Goal, relax
+    from halocline.dynamics.relaxation import relax
     from halocline.files import write_atomically
     from halocline.structures.read import read_frames
 

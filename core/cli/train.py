@@ -121,11 +121,12 @@ def _fit_in_folder(arguments: argparse.Namespace, recipe: Recipe, place: Place |
     import torch
 
     from halocline.errors import within
+    from halocline.previous import newest
     from halocline.training.device import make_fabric
     from halocline.training.problem import prepare
     from halocline.training.result import refuse_unwritable
     from halocline.training.run import TrainingRun
-    from halocline.training.state import STATE_FILE, has_state
+    from halocline.training.state import STATE_FILE
     from halocline.training.team import make_team
 
     if arguments.threads is not None:
@@ -135,7 +136,7 @@ def _fit_in_folder(arguments: argparse.Namespace, recipe: Recipe, place: Place |
     with within(str(arguments.recipe)):
         problem = prepare(recipe, arguments.recipe.parent)
     folder = _folder(arguments)
-    restarted = place is not None and place.restarts > 0 and has_state(folder / STATE_FILE)
+    restarted = place is not None and place.restarts > 0 and newest(folder / STATE_FILE) is not None
     if team.is_first:
         _say_data(problem)
         refuse_unwritable(problem)

@@ -17,11 +17,11 @@ from ase.calculators.calculator import BaseCalculator
 
 from halocline.appended import EMPTY, AppendedFile
 from halocline.dynamics import integrators
-from halocline.dynamics.guards import NEAREST, Guards, why_failed
+from halocline.dynamics.guards import Guards, why_failed
 from halocline.dynamics.identity import check_same_options, structure_digest
 from halocline.dynamics.records import frame_bytes, row_bytes
 from halocline.dynamics.run_files import RunFiles
-from halocline.dynamics.settings import Settings
+from halocline.dynamics.settings import CHECKPOINT_INTERVAL, NEAREST, Settings
 from halocline.dynamics.snapshot import Snapshot, load_snapshot, save_snapshot
 from halocline.dynamics.step_record import COLUMNS, StepRecord, measure
 from halocline.errors import DynamicsError, StructureError, UsageError
@@ -56,7 +56,7 @@ def run_dynamics(
     output: RunFiles,
     *,
     steps: int,
-    checkpoint_interval: int = 1000,
+    checkpoint_interval: int = CHECKPOINT_INTERVAL,
     identity: dict[str, Any] | None = None,
     resume: bool = False,
     overwrite: bool = False,

@@ -9,6 +9,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
+from halocline.dynamics.settings import NEAREST
 from halocline.dynamics.step_record import StepRecord, result
 from halocline.shares import timed
 
@@ -16,10 +17,6 @@ from halocline.shares import timed
 EXCESS_TEMPERATURE = 10_000.0
 #: Å that an atom may travel in one step; a hydrogen atom at 10 000 K makes 0.2 Å in 1 fs.
 LONGEST_MOVE = 1.0
-#: Of the shortest distance in a model's training, below which its forces are no reason to go on. Of labelled
-#: frames that were held out of 13 data sets, 1 to 3 % usually lie below the shortest distance of the others, but
-#: hardly one below 0.6 of it.
-NEAREST = 0.6
 #: Å between an atom of a molecule or cluster and its nearest neighbour, beyond the reach of a usual potential.
 WIDEST_GAP = 10.0
 

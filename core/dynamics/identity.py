@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase import Atoms
 
+from halocline.digests import tensors_digest
 from halocline.errors import DynamicsError
 
 if TYPE_CHECKING:
@@ -29,12 +30,7 @@ def model_digest(potential: Potential) -> str:
     """SHA-256 of everything that a model's numbers follow from: architecture, weights, reference energies."""
     backbone = potential.backbone
     what = [backbone.name, backbone.config, potential.reference_energies]
-    digest = hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode())
-    for name, tensor in sorted(backbone.state_dict().items()):
-        array = tensor.detach().cpu().contiguous().numpy()
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
+    return tensors_digest(backbone.state_dict().items(), json.dumps(what, sort_keys=True, default=str))
 
 
 def check_same_options(stored: dict[str, Any], given: dict[str, Any]) -> None:

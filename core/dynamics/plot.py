@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from halocline.dynamics.goal import Goal
 from halocline.dynamics.records import read_log
-from halocline.dynamics.relaxation import RELAXATION_COLUMNS, Goal
+from halocline.dynamics.relaxation import RELAXATION_COLUMNS
 from halocline.dynamics.settings import Settings
 from halocline.errors import DynamicsError
 from halocline.figures import save_figure

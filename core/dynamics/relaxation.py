@@ -16,53 +16,17 @@ from ase.optimize import BFGS, FIRE, LBFGS
 from ase.optimize.optimize import Optimizer
 
 from halocline.appended import EMPTY, AppendedFile
+from halocline.dynamics.goal import Goal
 from halocline.dynamics.guards import why_failed
 from halocline.dynamics.records import frame_bytes, row_bytes
 from halocline.dynamics.step_record import static_pressure
-from halocline.errors import DynamicsError, StructureError, UsageError, unknown_name
+from halocline.errors import DynamicsError, StructureError
 from halocline.structures.constraints import warn_of_unwritable
-from halocline.typed_table import settle_fields
 
 #: FIRE: Bitzek et al., Phys. Rev. Lett. 97, 170201 (2006). LBFGS, BFGS: quasi-Newton, limited and full memory.
-OPTIMISERS: dict[str, type[Optimizer]] = {"fire": FIRE, "lbfgs": LBFGS, "bfgs": BFGS}
+_OPTIMISERS: dict[str, type[Optimizer]] = {"fire": FIRE, "lbfgs": LBFGS, "bfgs": BFGS}
 #: The columns of the log; the last two are empty unless the structure is periodic in three directions.
 RELAXATION_COLUMNS = ("step", "energy_eV", "fmax_eV_per_A", "pressure_GPa", "volume_A3")
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Goal:
-    """What is relaxed, how, and how far.
-
-    Attributes:
-        optimiser: "fire", "lbfgs" or "bfgs".
-        fmax: eV/Å; converged when no atom's force is larger. With `cell`, the gradient of the logarithm of the
-            deformation, per atom, counts as three more forces.
-        max_steps: give up after so many.
-        cell: relax the cell, too.
-        hydrostatic: of the cell only the volume, so that it keeps its shape.
-        pressure: GPa, on the cell.
-    """
-
-    optimiser: str = "lbfgs"
-    fmax: float = 0.01
-    max_steps: int = 500
-    cell: bool = False
-    hydrostatic: bool = False
-    pressure: float = 0.0
-
-    def __post_init__(self) -> None:
-        settle_fields(self)
-        if self.optimiser not in OPTIMISERS:
-            raise unknown_name("optimiser", self.optimiser, OPTIMISERS)
-        if not 0.0 < self.fmax < float("inf"):
-            raise UsageError(f"fmax must be finite and greater than 0, not {self.fmax!r} eV/Å.")
-        if self.max_steps < 0:
-            raise UsageError(f"The greatest number of steps must not be negative, as {self.max_steps} is.")
-        if not np.isfinite(self.pressure) or (self.pressure and not self.cell):
-            raise UsageError("The pressure must be finite, and needs a cell that may relax: add --cell.")
-        if self.hydrostatic and not self.cell:
-            raise UsageError("A hydrostatic relaxation needs a cell that may relax: add --cell.")
 
 
 @final
@@ -145,7 +109,7 @@ def _steps(atoms: Atoms, goal: Goal) -> Iterator[RelaxationStep]:
     if goal.cell:
         pressure = goal.pressure * units.GPa
         target = FrechetCellFilter(atoms, scalar_pressure=pressure, hydrostatic_strain=goal.hydrostatic)
-    optimiser = OPTIMISERS[goal.optimiser](target, logfile=None)
+    optimiser = _OPTIMISERS[goal.optimiser](target, logfile=None)
     walk = optimiser.irun(fmax=goal.fmax, steps=goal.max_steps)
     while True:
         try:

@@ -10,8 +10,8 @@ from typing import final
 
 from filelock import FileLock, Timeout
 
-from halocline.dynamics.snapshot import previous_path
 from halocline.errors import DynamicsError, UsageError
+from halocline.previous import newest, previous_path
 
 
 @final
@@ -48,7 +48,7 @@ class RunFiles:
     @property
     def resumable(self) -> bool:
         """Whether there is a checkpoint to resume from."""
-        return self.checkpoint.exists() or previous_path(self.checkpoint).exists()
+        return newest(self.checkpoint) is not None
 
     def prepare(self, *, overwrite: bool) -> None:
         """Make sure that no other run's files are lost.

@@ -11,6 +11,14 @@ from halocline.typed_table import settle_fields
 ENSEMBLES = ("nve", "nvt", "npt")
 THERMOSTATS = ("langevin", "bussi")
 
+#: Steps between two checkpoints.
+CHECKPOINT_INTERVAL = 500
+
+#: Of the shortest distance in a model's training, below which its forces are no reason to go on. Of labelled
+#: frames that were held out of 13 data sets, 1 to 3 % usually lie below the shortest distance of the others, but
+#: hardly one below 0.6 of it.
+NEAREST = 0.6
+
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +47,7 @@ class Settings:
     final_temperature: float | None = None
     ramp_steps: int | None = None
     pressure: float = 0.0
-    timestep: float = 1.0
+    timestep: float = 0.5
     relaxation_time: float = 100.0
     barostat_time: float = 1000.0
     seed: int = 0

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halocline.errors import DynamicsError
-from halocline.files import write_atomically
+from halocline.previous import newest, previous_path, write_keeping_previous
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _ARRAYS = ("positions", "momenta", "cell")
 
 
@@ -51,7 +51,7 @@ class Snapshot:
 
 
 def save_snapshot(path: Path, snapshot: Snapshot) -> None:
-    """Write a checkpoint atomically; the one before it is kept under `previous_path`.
+    """Write a checkpoint atomically; the one before it is kept, see `halocline.previous`.
 
     Raises:
         DynamicsError: the disk is full or the folder cannot be written; the old checkpoint is intact.
@@ -63,8 +63,7 @@ def save_snapshot(path: Path, snapshot: Snapshot) -> None:
     archive = io.BytesIO()
     np.savez(archive, header=np.array(json.dumps(header)), **arrays)
     try:
-        _keep_previous(path)
-        write_atomically(path, archive.getvalue())
+        write_keeping_previous(path, archive.getvalue())
     except OSError as error:
         reason = error.strerror or str(error)
         raise DynamicsError(f"Cannot write the checkpoint {path}: {reason}. The one before it is kept.") from error
@@ -76,27 +75,10 @@ def load_snapshot(path: Path) -> Snapshot:
     Raises:
         DynamicsError: there is none, it is damaged, or it has another version.
     """
-    for candidate in (path, previous_path(path)):
-        if candidate.exists():
-            return _read(candidate)
-    raise DynamicsError(f"There is no checkpoint {path} to resume from; leave out --resume to start a run.")
-
-
-def previous_path(path: Path) -> Path:
-    """Where the checkpoint before the newest one is kept."""
-    return path.with_name(f"{path.stem}_prev{path.suffix}")
-
-
-def _keep_previous(path: Path) -> None:
-    """Give the newest checkpoint a second name, so that there is one at every moment."""
-    if not path.exists():
-        return
-    previous = previous_path(path)
-    previous.unlink(missing_ok=True)
-    try:
-        previous.hardlink_to(path)
-    except OSError:  # a file system without links
-        path.replace(previous)
+    found = newest(path)
+    if found is None:
+        raise DynamicsError(f"There is no checkpoint {path} to resume from; leave out --resume to start a run.")
+    return _read(found)
 
 
 def _read(path: Path) -> Snapshot:

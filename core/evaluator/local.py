@@ -24,6 +24,7 @@ from halocline.graph import Graph, JointGraph, NeighbourList, Structure, joint_g
 from halocline.memory.memory_model import MemoryModel, expected_candidates
 from halocline.model.backbone import Backbone
 from halocline.partition import Division
+from halocline.partition.division import divided
 from halocline.program import Precision
 
 logger = logging.getLogger(__name__)
@@ -148,7 +149,7 @@ def _outcome(structure: Structure, contribution: Contribution | None) -> Result 
     if contribution is None:
         return StructureError(
             f"Its {len(structure)} atoms and their neighbours do not fit into memory; evaluate it in parts, with "
-            "a partition such as rcb:8 or, on the CPU, a bound on memory such as 8GiB."
+            f"a partition such as {divided(8)} or, on the CPU, a bound on memory such as 8GiB."
         )
     try:
         return _result(structure, contribution)

@@ -1,7 +1,8 @@
-"""Hold a lowered graph against the backbone that it came from."""
+"""Hold a program against what it was made from."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -45,13 +46,25 @@ def require_equal(
                 f"Output {number} of the program of {backbone!r} on {case} is {tuple(result.shape)} "
                 f"{result.dtype}; the backbone gives {tuple(reference.shape)} {reference.dtype}."
             )
-        if not reference.numel():
-            continue
-        scale = max(1.0, float(reference.abs().max()))
-        off = float((result - reference).abs().max()) / scale
+        off = deviation(result, reference)
         if not off <= ROUNDINGS * torch.finfo(frozen.precision.torch).eps:
             raise LoweringError(
                 f"Output {number} of the program of {backbone!r} on {case} differs from the backbone's by "
                 f"{off:.1e} of the largest value. A stage must depend on its arguments alone: no Python branches "
                 "on values or sizes, no state, no random numbers."
             )
+
+
+def deviation(result: Tensor, expected: Tensor, floor: float = 1.0) -> float:
+    """The largest difference between two tensors, by the largest value; NaN where a result is no number.
+
+    Args:
+        result: on any device; infinitely far off if its shape is another one.
+        expected: on the CPU.
+        floor: takes the place of the largest value where that is smaller, in the unit of the tensors.
+    """
+    if result.shape != expected.shape:
+        return math.inf
+    if not expected.numel():
+        return 0.0
+    return float((result.cpu() - expected).abs().max()) / max(floor, float(expected.abs().max()))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self, final
 
 import torch
-from torch import Tensor
 
 import halocline
 from halocline.aggregation import Form
+from halocline.digests import tensors_digest
 from halocline.errors import LoweringError
 from halocline.graph.rules import NeighbourRule, Radius
 from halocline.model.backbone import Backbone
@@ -154,15 +152,6 @@ class Manifest:
 def weights_digest(backbone: Backbone) -> str:
     """SHA-256 over all parameters and buffers."""
     return tensors_digest([*backbone.named_parameters(), *backbone.named_buffers()])
-
-
-def tensors_digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes of tensors, in the order of their names."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _rule_table(rule: NeighbourRule) -> dict[str, Any]:

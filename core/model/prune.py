@@ -11,16 +11,13 @@ from halocline.plugin import registry
 from halocline.spec import Spec
 from halocline.typed_table import plain_number
 
-#: The pruner that a bare number stands for, and the option that it is.
-NUMBER = "depth:layers="
-
 
 def make_pruner(prune: int | str) -> Pruner:
     """Make the pruner that somebody asks for.
 
     Args:
-        prune: ``name`` or ``name:key=value,...`` of a pruner; or the number of layers to keep, which is short for
-            ``depth:layers=K``.
+        prune: ``name`` or ``name:key=value,...`` of a pruner; or a number, which is an option of the pruner that
+            is the default: the number of layers to keep.
 
     Raises:
         UsageError: it is neither, or no plugin brings this pruner, or it lacks an option or does not take it.
@@ -28,17 +25,23 @@ def make_pruner(prune: int | str) -> Pruner:
     """
     prune = plain_number(prune)
     if type(prune) is int:
-        text = f"{NUMBER}{prune}"
+        text = _by_number(prune)
     elif isinstance(prune, str):
-        text = f"{NUMBER}{prune}" if prune.lstrip("+-").isdecimal() else prune
+        text = _by_number(prune) if prune.lstrip("+-").isdecimal() else prune
     else:
-        raise UsageError(f"prune must be a number of layers or a text such as 'depth:layers=2', not {prune!r}.")
+        raise UsageError(f"prune must be a number of layers or a text such as {_by_number(2)!r}, not {prune!r}.")
     spec = Spec.parse(text)
     kind = registry().load("pruner", spec.name)
     if not (isinstance(kind, type) and issubclass(kind, Pruner)):
         raise PluginError(f"The pruner {spec.name!r} is no subclass of halocline.model.pruner.Pruner.")
     pruner: Pruner = spec.build(kind)
     return pruner
+
+
+def _by_number(number: int | str) -> str:
+    """What a bare number stands for."""
+    default = registry().default("pruner")
+    return f"{default.name}:{default.number}={number}"
 
 
 def pruned(backbone: Backbone, prune: int | str) -> Backbone:

@@ -21,9 +21,6 @@ from halocline.spec import Spec
 #: The partition that needs no number of parts.
 UNDIVIDED = "none"
 
-#: Divides where the user says how much memory there is, or how many ranks, and not how to divide.
-DEFAULT_PARTITIONER = "rcb"
-
 #: Of a number of parts; a thousand million parts are more than any machine has memory for.
 _DIGITS = 9
 
@@ -47,18 +44,19 @@ class Division:
 
     @classmethod
     def parse(cls, text: str, memory: str | None = None) -> Self:
-        """Read ``none`` or ``NAME:PARTS``, such as ``rcb:8``; options follow as ``rcb:8,key=value``.
+        """Read ``none`` or ``NAME:PARTS``, such as ``grid:8``; options follow as ``grid:8,key=value``.
 
         With a bound on memory, such as ``8GiB``, it is ``NAME`` or ``NAME:key=value`` without a number of parts,
-        and ``none`` stands for `DEFAULT_PARTITIONER`.
+        and ``none`` stands for the partitioner that is the default.
 
         Raises:
             UsageError: the text does not follow the grammar, both a bound and a number of parts are given, or no
                 plugin brings this partitioner.
         """
         if not isinstance(text, str):
+            example = divided(4)
             raise UsageError(
-                f"A partition is 'none', or a name and a number of parts, such as 'rcb:4', not {text!r}."
+                f"A partition is 'none', or a name and a number of parts, such as {example!r}, not {text!r}."
             )
         name, colon, rest = text.partition(":")
         number, _, options = ("", "", rest) if "=" in rest.partition(",")[0] else rest.partition(",")
@@ -67,7 +65,7 @@ class Division:
                 raise UsageError(
                     f"A bound on memory chooses the number of parts; say {name!r} instead of {text!r}."
                 )
-            name = DEFAULT_PARTITIONER if name == UNDIVIDED else name
+            name = registry().default("partitioner").name if name == UNDIVIDED else name
             return cls(name, _partitioner(name, options), 1, parse_size(memory))
         if not colon and name == UNDIVIDED:
             number = "1"
@@ -98,6 +96,11 @@ class Division:
                 "Use another one, and tell its author."
             )
         return owners
+
+
+def divided(parts: int) -> str:
+    """How to ask for so many parts without a choice of the partitioner."""
+    return f"{registry().default('partitioner').name}:{parts}"
 
 
 def _partitioner(name: str, options: str) -> Partitioner:

@@ -59,7 +59,10 @@ class Hooks:
 
     @hookspec
     def halocline_zoos(self) -> list[Component]:  # type: ignore[empty-body]
-        """Describe model zoos; targets are classes with ``names()`` and ``path(name)``."""
+        """Describe model zoos; targets are classes with ``names()`` and ``path(name)``.
+
+        That of the default zoo also has ``default``, the model that commands take where none is named.
+        """
 
     @hookspec
     def halocline_commands(self) -> list[Component]:  # type: ignore[empty-body]

@@ -54,6 +54,17 @@ class Registry:
         same = (c for c in self.components(_kind(component)) if c.name == component.name)
         return tuple(c for c in same if c is not component)
 
+    def default(self, kind: Kind) -> Component:
+        """The component that is taken where one of a kind is needed and none is named.
+
+        Raises:
+            UsageError: None of those installed is meant for that.
+        """
+        for component in self.components(kind):
+            if component.default:
+                return component
+        raise UsageError(f"No {kind} that is installed is taken by default; name one.")
+
     def find(self, kind: Kind, name: str) -> Component:
         """Find a component by its plain or qualified name.
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
+from halocline.devices import Device, read_device
 from halocline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,21 +28,15 @@ def make_fabric(device: str, precision: str, place: Place | None = None) -> Fabr
         from lightning_fabric import Fabric
     except ModuleNotFoundError as error:
         raise UsageError("Training needs Lightning Fabric: pip install halocline[train].") from error
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, index = device.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
-        raise UsageError(f"There is no device {device!r}; use auto, cpu, cuda or cuda:N.")
-    if kind == "cuda" and place is not None and place.size > 1:
-        if index:
+    chosen = read_device(device)
+    if chosen.kind == "cuda" and place is not None and place.size > 1:
+        if chosen.index is not None:
             raise UsageError(f"Several ranks cannot share the device {device!r}; use --device cuda, one for each.")
-        index = str(place.local_rank)
-    count = torch.cuda.device_count()
-    if kind == "cuda" and int(index or 0) >= count:
-        asked = f"The device 'cuda:{index or 0}' " + ("was asked for" if place is None else "is needed for a rank")
-        raise UsageError(f"{asked}, but torch sees {count} CUDA devices; --device cpu needs none.")
+        chosen = Device("cuda", place.local_rank)
+        chosen.require_there("is needed for a rank")
+    chosen.require_there()
     return Fabric(
-        accelerator=kind,
-        devices=1 if kind == "cpu" else [int(index or 0)],
+        accelerator=chosen.kind,
+        devices=1 if chosen.kind == "cpu" else [chosen.index or 0],
         precision="64-true" if precision == "float64" else "32-true",
     )

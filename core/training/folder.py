@@ -10,7 +10,8 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from halocline.errors import TrainingError, UsageError
-from halocline.training.state import STATE_FILE, has_state
+from halocline.previous import newest
+from halocline.training.state import STATE_FILE
 
 #: What a run writes into its folder beside its state.
 MODEL_FILE: Final = "model.safetensors"
@@ -49,7 +50,7 @@ def claimed(folder: Path) -> Iterator[None]:
 
 def _refuse_foreign_files(folder: Path) -> None:
     there = [name for name in (MODEL_FILE, METRICS_FILE) if (folder / name).exists()]
-    if there and not has_state(folder / STATE_FILE):
+    if there and newest(folder / STATE_FILE) is None:
         raise UsageError(
             f"{folder / there[0]} exists and is of no run that could go on here, so training would replace it; "
             "choose another --output, or move it."

@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Any, final
 import torch
 
 import halocline
+from halocline.digests import tensors_digest
 from halocline.errors import TrainingError, UsageError
 from halocline.files import write_atomically
+from halocline.previous import newest
 from halocline.program import Precision
 from halocline.training.agreement import refuse_disagreement
 from halocline.training.folder import METRICS_FILE
 from halocline.training.problem import Problem
 from halocline.training.recipe import make_recipe
 from halocline.training.samples import Sample
-from halocline.training.state import STATE_FILE, TrainingState, digest, has_state, load_state, save_state
+from halocline.training.state import STATE_FILE, TrainingState, load_state, save_state
 from halocline.training.team import Team
 from halocline.training.trainer import Trainer
 from halocline.training.validation import Validation
@@ -130,7 +132,7 @@ class TrainingRun:
 
     def _find_state(self, resume: bool) -> TrainingState | None:
         if not resume:
-            if has_state(self.state_file):
+            if newest(self.state_file):
                 raise UsageError(
                     f"{self.folder} holds a training run: continue it with --resume, or choose another --output."
                 )
@@ -165,7 +167,7 @@ class TrainingRun:
             "versions": f"{halocline.__version__} {torch.__version__}",
             "recipe": repr(self.problem.recipe),
             "data": self.problem.digest,
-            "weights": digest(str(len(self.history)), {n: t.cpu() for n, t in self.trainer.tensors().items()}),
+            "weights": tensors_digest(self.trainer.tensors().items(), str(len(self.history))),
         }
 
     def _keep(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,12 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from halocline.digests import tensors_digest
 from halocline.errors import TrainingError
-from halocline.files import write_atomically
+from halocline.previous import newest, previous_path, write_keeping_previous
 
 FORMAT = "halocline-training"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 #: In the folder of a run.
 STATE_FILE = "state.safetensors"
 
@@ -46,7 +46,7 @@ class TrainingState:
 
 
 def save_state(path: Path, state: TrainingState) -> None:
-    """Write the state atomically; the one before it is kept under `previous_path`.
+    """Write the state atomically; the one before it is kept, see `halocline.previous`.
 
     Raises:
         TrainingError: the disk is full or the folder cannot be written. The old state is intact.
@@ -65,28 +65,14 @@ def save_state(path: Path, state: TrainingState) -> None:
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
         "facts": text,
-        "sha256": digest(text, tensors),
+        "sha256": tensors_digest(tensors.items(), text),
     }
-    new = path.with_name(f"{path.stem}_next{path.suffix}")
     try:
-        write_atomically(new, safetensors.torch.save(tensors, metadata))
-        if path.exists():
-            path.replace(previous_path(path))
-        new.replace(path)
+        write_keeping_previous(path, safetensors.torch.save(tensors, metadata))
     except OSError as error:
         raise TrainingError(
             f"Cannot write {path}: {error.strerror or error}. The state before it is kept."
         ) from error
-
-
-def previous_path(path: Path) -> Path:
-    """Where the state before the newest one is kept."""
-    return path.with_name(f"{path.stem}_prev{path.suffix}")
-
-
-def has_state(path: Path) -> bool:
-    """Whether there is something to resume from."""
-    return path.exists() or previous_path(path).exists()
 
 
 def load_state(path: Path) -> TrainingState:
@@ -95,10 +81,12 @@ def load_state(path: Path) -> TrainingState:
     Raises:
         TrainingError: there is none, it is damaged, or it has another version.
     """
-    for candidate in (path, previous_path(path)):
-        if candidate.exists():
-            return _read(candidate)
-    raise TrainingError(f"There is no training state {path} to resume from; leave out --resume to start a run.")
+    found = newest(path)
+    if found is None:
+        raise TrainingError(
+            f"There is no training state {path} to resume from; leave out --resume to start a run."
+        )
+    return _read(found)
 
 
 def _read(path: Path) -> TrainingState:
@@ -113,7 +101,7 @@ def _read(path: Path) -> TrainingState:
                 f"The training state {path} has format version {metadata.get('format_version')}, this release "
                 f"reads {FORMAT_VERSION}; resume with the release that wrote it."
             )
-        if metadata.get("sha256") != digest(metadata["facts"], tensors):
+        if metadata.get("sha256") != tensors_digest(tensors.items(), metadata["facts"]):
             raise ValueError("its checksum does not match")
         return TrainingState(tensors=tensors, **json.loads(metadata["facts"]))
     except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
@@ -121,12 +109,3 @@ def _read(path: Path) -> TrainingState:
             f"The training state {path} is damaged ({error}). Move {previous_path(path).name} to its place to "
             "resume from the epoch before."
         ) from error
-
-
-def digest(text: str, tensors: dict[str, Tensor]) -> str:
-    """SHA-256 over the facts and the bytes of all tensors."""
-    sha256 = hashlib.sha256(text.encode())
-    for name, tensor in sorted(tensors.items()):
-        sha256.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        sha256.update(tensor.numpy().tobytes())
-    return sha256.hexdigest()

@@ -49,7 +49,7 @@ def test_full_disk_keeps_the_old_checkpoint(argon, tmp_path, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("halocline.dynamics.snapshot.write_atomically", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(DynamicsError, match="No space left on device"):
         argon.run(tmp_path / "run", "npt", 20, resume=True)
     monkeypatch.undo()

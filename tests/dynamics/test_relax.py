@@ -10,8 +10,9 @@ from ase.io import read, write
 
 from halocline.cli.main import main
 from halocline.dynamics import Settings
+from halocline.dynamics.goal import OPTIMISERS, Goal
 from halocline.dynamics.records import read_log
-from halocline.dynamics.relaxation import OPTIMISERS, RELAXATION_COLUMNS, Goal, relax
+from halocline.dynamics.relaxation import RELAXATION_COLUMNS, relax
 from halocline.errors import DynamicsError, StructureError, UsageError
 
 MODEL = ["-m", "lennard-jones-argon", "--dtype", "float64"]

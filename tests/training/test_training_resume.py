@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from halocline.errors import TrainingError, UsageError
+from halocline.previous import previous_path
 from halocline.training.device import make_fabric
 from halocline.training.problem import prepare
 from halocline.training.recipe import read_recipe
 from halocline.training.run import TrainingRun
-from halocline.training.state import load_state, previous_path
+from halocline.training.state import load_state
 
 
 def train(folder, output, *, resume=False, stop_after=None):
