@@ -47,7 +47,7 @@ class Outside:
 
     @property
     def warning(self) -> str:
-        """For the user, without a full stop."""
+        """The sentence that a user is told, without a full stop."""
         return f"{self.text}: the model extrapolates"
 
 

@@ -74,7 +74,7 @@ class Shares:
         self.calls[name] += 1
 
     def leave(self) -> None:
-        """It ends."""
+        """The innermost open section ends."""
         self._charge()
         self._open.pop()
 

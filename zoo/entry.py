@@ -62,7 +62,7 @@ class Reference:
     tolerance: float
 
     def atoms(self) -> Atoms:
-        """The structure."""
+        """The structure, as ASE has it."""
         from ase import Atoms
 
         return Atoms(list(self.symbols), self.positions, cell=self.cell, pbc=self.cell is not None)

@@ -58,5 +58,5 @@ def join_group(device: torch.device, place: Place, name: str, timeout: float) ->
 
 
 def leave_group(group: ProcessGroup) -> None:
-    """Undo `join_group`."""
+    """Give back what `join_group` has opened."""
     distributed.destroy_process_group(group)

@@ -58,7 +58,7 @@ class RankProcess:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """The number that the system has given to the rank's process."""
         return self._process.pid
 
     def ending(self) -> str:

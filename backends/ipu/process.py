@@ -95,7 +95,7 @@ class RunnerProcess:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """The number that the system has given to the runner's process."""
         return self._process.pid
 
     def call(self, arrays: Iterable[NDArray[Any]]) -> list[NDArray[Any]]:

@@ -102,7 +102,7 @@ class IpuProgram:
     options: dict[str, float] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
-        """The archive."""
+        """The program as it is written to a file, which `IpuProgram.read` reads."""
         constants = io.BytesIO()
         np.savez(constants, **dict(sorted(self.constants.items())))  # type: ignore[arg-type]
         table = {

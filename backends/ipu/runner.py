@@ -221,7 +221,7 @@ def ipu_options(poptorch: Any, target: str, options: dict[str, Any]) -> Any:
 
 
 def write_message(stream: BinaryIO, header: dict[str, Any], arrays: Iterable[NDArray[Any]] = ()) -> None:
-    """Write a message."""
+    """Write a header and arrays as one message, and send it off; `read_message` reads it."""
     parts = []
     for array in arrays:
         buffer = io.BytesIO()

@@ -36,7 +36,7 @@ class Load:
 
 
 class Loads(NamedTuple):
-    """The same step with either way to treat halos."""
+    """What each rank does in a step, for either way to treat halos."""
 
     recompute: Load
     exchange: Load

@@ -81,6 +81,6 @@ class Tally:
         self._virial += virial_from_gradients(pulls, torch.from_numpy(part.of_edges(self._graph.vectors))).numpy()
 
     def contribution(self) -> Contribution:
-        """The sums."""
+        """What the parts that were added give together."""
         contacts = Contacts.of(self._graph, len(self._energies))
         return Contribution(self._energies, self._forces, self._virial, contacts)

@@ -72,7 +72,7 @@ class Contacts:
         return cls(elements, shortest, pairs, fewest, most)
 
     def renumbered(self, atoms: NDArray[np.int64]) -> Contacts:
-        """With the numbers that atoms (n,) have elsewhere."""
+        """The same contacts, whose atoms go by the numbers (n,) that they have elsewhere."""
         pairs = np.sort(np.where(self.pairs < 0, -1, atoms[self.pairs]), axis=-1)
         return replace(self, pairs=pairs)
 

@@ -31,7 +31,7 @@ def slice_backward(gradient: Tensor, sizes: Sequence[int], dim: int, start: int,
 
 
 def select_backward(gradient: Tensor, sizes: Sequence[int], dim: int, index: int) -> Tensor:
-    """A slice of one."""
+    """The gradient by a tensor of which one index was selected: zeros elsewhere."""
     dim = dim % len(sizes)
     return _embed(gradient.unsqueeze(dim), sizes, dim, index if index >= 0 else index + sizes[dim])
 

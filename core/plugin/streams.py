@@ -83,7 +83,7 @@ class _Kept:
 
     @classmethod
     def of(cls, name: str, number: int) -> Self:
-        """Remember a stream."""
+        """Keep what a standard stream is now, so that it can be put back."""
         stream = getattr(sys, name)
         try:
             copy = os.dup(number)

@@ -36,15 +36,15 @@ class ExecutorSubject:
 
     @classmethod
     def of(cls, executor: Executor, backbone: Backbone) -> ExecutorSubject:
-        """Put the two together."""
+        """Look at an executor by means of a backbone."""
         return cls(executor, Subject(backbone))
 
     def frozen(self, precision: Precision) -> FrozenModel:
-        """A program of its own: executors may keep or change what they are given."""
+        """A frozen model of its own: executors may keep or change what they are given."""
         return FrozenModel.freeze(self.subject.backbone, precision, self.executor.capabilities.form)
 
     def session(self, precision: Precision) -> Session:
-        """A prepared program."""
+        """What the executor makes of the frozen backbone."""
         return self.executor.prepare(self.frozen(precision))
 
     def evaluate(

@@ -29,7 +29,7 @@ class Subject:
 
     def __init__(self, backbone: Backbone) -> None:
         self.backbone = backbone
-        self._programs: dict[tuple[Form, Precision], FrozenModel] = {}
+        self._frozen: dict[tuple[Form, Precision], FrozenModel] = {}
 
     @cached_property
     def samples(self) -> Samples:
@@ -50,11 +50,11 @@ class Subject:
         return graph_of(atoms, self.backbone.neighbours)
 
     def frozen(self, form: Form, precision: Precision = Precision.FLOAT64) -> FrozenModel:
-        """The backbone frozen."""
+        """The backbone frozen in a form and precision; the same object at every call."""
         key = (form, precision)
-        if key not in self._programs:
-            self._programs[key] = FrozenModel.freeze(self.backbone, precision, form)
-        return self._programs[key]
+        if key not in self._frozen:
+            self._frozen[key] = FrozenModel.freeze(self.backbone, precision, form)
+        return self._frozen[key]
 
     def evaluate(
         self,

@@ -50,11 +50,11 @@ class Archive:
 
     @property
     def size(self) -> int:
-        """Of everything in it, bytes."""
+        """Bytes of everything in it, unpacked."""
         return sum(entry.file_size for entry in self._entries.values())
 
     def pickle(self) -> bytes:
-        """The pickle."""
+        """The bytes of the pickle that says what the storages are."""
         return self._read(self._prefix + _PICKLE)
 
     def storage(self, key: str) -> bytes:

@@ -52,7 +52,7 @@ class MemoryEstimate:
 
     @property
     def total(self) -> int:
-        """Of everything."""
+        """Bytes that all of it takes together."""
         return self.constants + self.exchanged + self.optimizer + self.results
 
     @property

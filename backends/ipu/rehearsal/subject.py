@@ -99,11 +99,11 @@ class RehearsedProgram:
             return ProgramOutputs(*self.replay(*self.tensors(inputs)))
 
     def evaluate(self, graph: Graph) -> Result:
-        """By the program."""
+        """Energies, forces and virial as the program gives them."""
         return sum_parts(self.run, graph, [self._part(graph)], Form.TABLE, Precision.FLOAT32)
 
     def evaluate_exactly(self, graph: Graph) -> Result:
-        """By the backbone, in float64."""
+        """The same as the backbone gives them in float64."""
         run = partial(energies_and_gradients, self._exact.backbone)
         return sum_parts(run, graph, [self._part(graph)], Form.TABLE, Precision.FLOAT64)
 

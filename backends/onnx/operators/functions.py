@@ -97,7 +97,7 @@ class _Words:
         return value
 
     def ratio(self, polynomials: tuple[Sequence[float], Sequence[float]], x: str) -> str:
-        """Of two polynomials."""
+        """The quotient of two polynomials of ``x``, whose coefficients are as for `polynomial`."""
         above, below = polynomials
         return self("Div", self.polynomial(above, x), self.polynomial(below, x))
 

@@ -102,7 +102,7 @@ class M3GNetConfig:
 
     @property
     def hops(self) -> int:
-        """Of a block."""
+        """Hops from which the state of an atom after a block depends on that before it."""
         return 2 if self.sums == "end" else 1
 
     @property
