@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii
@@ -52,6 +52,29 @@ class Outside:
 
 
 @final
+class _Usual(NamedTuple):
+    """What follows from elements and numbers of neighbours alone. Steps of dynamics often have the very same.
+
+    Attributes:
+        elements: (K,), see `Contacts`.
+        fewest: (K,), likewise.
+        most: (K,), likewise.
+        shortest: (K, K) Å, below which a distance is looked at.
+        crowds: remarks on numbers of neighbours.
+    """
+
+    elements: NDArray[np.int64]
+    fewest: NDArray[np.int64]
+    most: NDArray[np.int64]
+    shortest: NDArray[np.float64]
+    crowds: tuple[Outside, ...]
+
+    def is_of(self, contacts: Contacts) -> bool:
+        """Whether these are the very objects."""
+        return self.elements is contacts.elements and self.fewest is contacts.fewest and self.most is contacts.most
+
+
+@final
 class Applicability:
     """What is known of the structures that a model was made from.
 
@@ -73,20 +96,29 @@ class Applicability:
             self._seen[[first, second], [second, first]] = True
         neighbours = card.get("neighbours") or {}
         self._neighbours = {_number(symbol): (low, high) for symbol, (low, high) in neighbours.items()}
+        self._last: _Usual | None = None
 
     @timed("result")
     def outside(self, contacts: Contacts) -> tuple[Outside, ...]:
         """In what a structure lies outside, distances first."""
-        return (*self._distances(contacts), *self._crowds(contacts))
+        usual = self._last
+        if usual is None or not usual.is_of(contacts):
+            usual = self._last = self._usual(contacts)
+        distances = () if (contacts.shortest >= usual.shortest).all() else tuple(self._distances(contacts))
+        return (*distances, *usual.crowds)
+
+    def _usual(self, contacts: Contacts) -> _Usual:
+        square = (contacts.elements[:, None], contacts.elements)
+        shortest = self._shortest[square]
+        if self._known:  # neighbours of elements that never were any are strange at any distance
+            shortest = np.where(self._seen[square], shortest, np.inf)
+        return _Usual(contacts.elements, contacts.fewest, contacts.most, shortest, tuple(self._crowds(contacts)))
 
     def _distances(self, contacts: Contacts) -> Iterator[Outside]:
         square = (contacts.elements[:, None], contacts.elements)
-        known = self._shortest[square]
-        strange = contacts.shortest < known
+        strange = contacts.shortest < self._shortest[square]
         if self._known:
             strange |= np.isfinite(contacts.shortest) & ~self._seen[square]
-        if not strange.any():  # most often: every frame of many is looked at
-            return
         for first, second in np.argwhere(np.triu(strange)):
             pair = contacts.elements[[first, second]]
             yield self._near(pair, float(contacts.shortest[first, second]), contacts.pairs[first, second])

@@ -39,8 +39,14 @@ _AUTOCAST = ("cpu", "cuda")
 #: How modules are called while nothing traces them.
 _CALL: Final = nn.Module.__call__
 
-#: Of each thread: whether it is in the evaluation context. Modes that it meets there are our own.
-_thread: Final = threading.local()
+
+class _Thread(threading.local):
+    """Of each thread: whether it is in the evaluation context. Modes that it meets there are our own."""
+
+    nested = False
+
+
+_thread: Final = _Thread()
 
 #: Neither a function nor what it calls is compiled.
 _UNCOMPILED: Final = _compiler._FrameExecStrategy(_compiler._FrameAction.SKIP, _compiler._FrameAction.SKIP)
@@ -57,7 +63,7 @@ def evaluation_context() -> Iterator[None]:
         ...     torch.ones(1).is_inference()
         False
     """
-    nested = getattr(_thread, "nested", False)
+    nested = _thread.nested
     leaving = _ways_out(nested)
     _thread.nested = True
     try:
@@ -77,6 +83,8 @@ def in_evaluation_context(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        if _thread.nested and not _ways_out(nested=True):  # most often, and without a generator
+            return function(*args, **kwargs)
         with evaluation_context():
             return function(*args, **kwargs)
 

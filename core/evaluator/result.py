@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import final
 
@@ -43,6 +44,13 @@ class Result:
 
     @timed("result")
     def __post_init__(self) -> None:
+        # A sum of squares is finite only if all numbers are, and then they are so small that none of the following
+        # overflows: nearly always this is all there is to do.
+        squares = (float(np.vdot(each, each)) for each in (self.energies, self.forces, self.virial))
+        if not (math.isfinite(sum(squares)) and (self.volume is None or _LEAST < self.volume < math.inf)):
+            self._refuse_if_not_finite()
+
+    def _refuse_if_not_finite(self) -> None:
         _refuse_atoms("energy", self.energies, "eV")
         _refuse_atoms("force", self.forces, "eV/Å")
         with np.errstate(all="ignore"):  # what overflows is refused, which says more than a warning
@@ -83,5 +91,8 @@ def _refuse(quantity: str, value: NDArray[np.float64] | float, unit: str) -> Non
 def _written(value: NDArray[np.float64] | float) -> str:
     return " ".join(f"{number:.4g}" for number in np.ravel(value))
 
+
+#: Å³. What may be divided by a volume above this, and stays finite, has a finite square.
+_LEAST = 1e-100
 
 _REMEDY = "Look for atoms that are too close, wrong units, or a damaged model."

@@ -1,6 +1,6 @@
 """Structures as neighbour graphs."""
 
-from halocline.graph.contacts import Contacts
+from halocline.graph.contacts import Contacts, Surroundings
 from halocline.graph.cut import cut_candidates
 from halocline.graph.edges import Edges
 from halocline.graph.graph import Graph
@@ -20,6 +20,7 @@ __all__ = [
     "Radius",
     "Search",
     "Structure",
+    "Surroundings",
     "cut_candidates",
     "joint_graph",
 ]

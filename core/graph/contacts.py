@@ -9,6 +9,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from halocline.graph.edges import Edges
 from halocline.graph.graph import Graph
 from halocline.graph.joint import JointGraph
 from halocline.shares import timed
@@ -38,7 +39,6 @@ class Contacts:
     most: NDArray[np.int64]
 
     @classmethod
-    @timed("result")
     def of(cls, graph: Graph, owned: int | None = None) -> Contacts:
         """Measure the edges of a graph; nothing is searched.
 
@@ -46,13 +46,13 @@ class Contacts:
             graph: of a structure, or of the atoms that a rank holds.
             owned: the first so many of those atoms have all their neighbours; only these are counted.
         """
-        (contacts,) = _of_each(graph, np.zeros(len(graph.structure), np.int64), np.zeros(1, np.int64), owned)
+        (contacts,) = Surroundings.of(graph, owned).contacts(graph.squares)
         return contacts
 
     @classmethod
     def of_each(cls, joint: JointGraph) -> list[Contacts]:
         """Of each of several structures, with the numbers that its atoms have in it."""
-        return _of_each(joint.graph, joint.of_atoms, joint.atoms[:-1])
+        return Surroundings.of_each(joint).contacts(joint.graph.squares)
 
     @classmethod
     def merge(cls, several: Sequence[Contacts]) -> Contacts:
@@ -77,43 +77,86 @@ class Contacts:
         return replace(self, pairs=pairs)
 
 
-def _of_each(
-    graph: Graph, of_atoms: NDArray[np.int64], starts: NDArray[np.int64], owned: int | None = None
-) -> list[Contacts]:
-    """Contacts of S structures, whose atoms follow each other.
+@final
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What contacts follow from beside lengths: it stays as it is while edges and elements do.
 
-    Args:
-        graph: of all N atoms.
-        of_atoms: (N,), the structure of each.
-        starts: (S,), the first atom of each structure, from which `Contacts.pairs` count.
-        owned: as for `Contacts.of`.
+    Attributes:
+        edges: E of them, of S structures whose atoms follow each other.
+        starts: (S,) int64, the first atom of each structure, from which `Contacts.pairs` count.
+        elements: (K,) int64, atomic numbers of them all, ascending.
+        there: S times (K,) bool, which of them each structure has.
+        codes: (E,) unsigned, the structure and the elements of receiver and sender, as one number.
+        fewest: S times (K,) int64, see `Contacts`.
+        most: S times (K,) int64, likewise.
     """
-    edges, counted = graph.edges, graph.structure.numbers[:owned]
-    elements, kinds = np.unique(graph.structure.numbers, return_inverse=True)
-    count, size = len(starts), len(elements)
-    whole = np.min_scalar_type(count * size**2)  # codes are as short as they may be: there are as many as edges
-    kinds = (of_atoms * size + kinds).astype(whole)  # S times size of them
-    element = kinds % whole.type(size) if count > 1 else kinds
-    codes = (kinds * whole.type(size)).take(edges.receivers) + element.take(edges.senders)
-    nearest = np.full(count * size**2, np.inf)
-    np.minimum.at(nearest, codes, graph.squares)
-    # Reversed: of equals, the first is written last.
-    found = np.flatnonzero(graph.squares == nearest.take(codes))[::-1]
-    pairs = np.full((count * size**2, 2), -1, np.int64)
-    pairs[codes[found]] = np.sort(np.column_stack((edges.receivers[found], edges.senders[found])))
-    ends = pairs.reshape(count, size, size, 2)
-    ends = np.where(ends < 0, -1, ends - starts[:, None, None, None])
-    rows = np.searchsorted(edges.receivers, np.arange(len(counted) + 1))
-    fewest, most = (np.full(count * size, start, np.int64) for start in _NO_ATOM)
-    np.minimum.at(fewest, kinds[: len(counted)], np.diff(rows))
-    np.maximum.at(most, kinds[: len(counted)], np.diff(rows))
-    there = np.zeros(count * size, np.bool_)
-    there[kinds] = True
-    shortest, ends = _symmetric(np.sqrt(nearest).reshape(count, size, size), ends)
-    columns = (shortest, ends, fewest.reshape(count, size), most.reshape(count, size))
-    return [
-        _reduced(elements, has, *each) for has, *each in zip(there.reshape(count, size), *columns, strict=True)
-    ]
+
+    edges: Edges
+    starts: NDArray[np.int64]
+    elements: NDArray[np.int64]
+    there: Sequence[NDArray[np.bool_]]
+    codes: NDArray[np.unsignedinteger]
+    fewest: Sequence[NDArray[np.int64]]
+    most: Sequence[NDArray[np.int64]]
+
+    @classmethod
+    @timed("result")
+    def of(cls, graph: Graph, owned: int | None = None) -> Surroundings:
+        """Of one structure; arguments as for `Contacts.of`."""
+        return cls._of(graph, np.zeros(len(graph.structure), np.int64), np.zeros(1, np.int64), owned)
+
+    @classmethod
+    @timed("result")
+    def of_each(cls, joint: JointGraph) -> Surroundings:
+        """Of several structures."""
+        return cls._of(joint.graph, joint.of_atoms, joint.atoms[:-1])
+
+    @classmethod
+    def _of(
+        cls, graph: Graph, of_atoms: NDArray[np.int64], starts: NDArray[np.int64], owned: int | None = None
+    ) -> Surroundings:
+        edges, counted = graph.edges, graph.structure.numbers[:owned]
+        elements, kinds = np.unique(graph.structure.numbers, return_inverse=True)
+        count, size = len(starts), len(elements)
+        whole = np.min_scalar_type(count * size**2)  # codes are as short as they may be: as many as edges
+        kinds = (of_atoms * size + kinds).astype(whole)  # S times K of them
+        element = kinds % whole.type(size) if count > 1 else kinds
+        codes = (kinds * whole.type(size)).take(edges.receivers) + element.take(edges.senders)
+        rows = np.searchsorted(edges.receivers, np.arange(len(counted) + 1))
+        fewest, most = (np.full(count * size, start, np.int64) for start in _NO_ATOM)
+        np.minimum.at(fewest, kinds[: len(counted)], np.diff(rows))
+        np.maximum.at(most, kinds[: len(counted)], np.diff(rows))
+        there = np.zeros(count * size, np.bool_)
+        there[kinds] = True
+        of_each = (list(each.reshape(count, size)) for each in (there, fewest, most))
+        return cls(edges, starts, elements, next(of_each), codes, *of_each)
+
+    @timed("result")
+    def contacts(self, squares: NDArray[np.float64]) -> list[Contacts]:
+        """The contacts of each structure.
+
+        Args:
+            squares: (E,) Å², of the lengths of the edges.
+        """
+        count, size = len(self.starts), len(self.elements)
+        nearest = np.full(count * size**2, np.inf)
+        np.minimum.at(nearest, self.codes, squares)
+        # Reversed: of equals, the first is written last.
+        found = np.flatnonzero(squares == nearest.take(self.codes))[::-1]
+        codes, starts = self.codes.take(found), self.starts
+        receivers, senders = self.edges.receivers.take(found), self.edges.senders.take(found)
+        first = starts.take(codes // size**2) if count > 1 else starts
+        pairs = np.full((count * size**2, 2), -1, np.int64)
+        pairs[codes, 0], pairs[codes, 1] = (
+            np.minimum(receivers, senders) - first,
+            np.maximum(receivers, senders) - first,
+        )
+        shortest, pairs = _symmetric(
+            np.sqrt(nearest).reshape(count, size, size), pairs.reshape(count, size, size, 2)
+        )
+        columns = zip(self.there, shortest, pairs, self.fewest, self.most, strict=True)
+        return [_reduced(self.elements, *each) for each in columns]
 
 
 def _reduced(
@@ -125,7 +168,7 @@ def _reduced(
     most: NDArray[np.int64],
 ) -> Contacts:
     """Without the elements that are only in other structures."""
-    if there.all():
+    if there.all():  # the very arrays, by which those of one structure are known again
         return Contacts(elements, shortest, pairs, fewest, most)
     square = np.ix_(there, there)
     return Contacts(elements[there], shortest[square], pairs[square], fewest[there], most[there])
@@ -136,5 +179,7 @@ def _symmetric(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Where a neighbour need not see its receiver, the two directions differ; the shorter one counts for both."""
     turned = shortest.swapaxes(1, 2)
+    if (shortest == turned).all():  # most often, and at every step
+        return shortest, pairs
     other = shortest > turned
     return np.minimum(shortest, turned), np.where(other[..., None], pairs.swapaxes(1, 2), pairs)
