@@ -167,21 +167,26 @@ class _Run:
 
     def _samples(self, steps: int) -> Iterator[StepRecord]:
         """Step through the run, this step included; raise where it must not go on."""
-        advance = timed("integrator")(self._integrator.irun(steps).__next__)
-        while True:
+        for step in range(steps + 1):
             self._heat()
             try:
                 with np.errstate(all="ignore"):  # what overflows is for the guards, who say it better
-                    advance()
+                    if step:
+                        self._advance()
                     sample = measure(self._atoms, self._integrator.nsteps, self._settings.timestep)
-            except StopIteration:
-                return
             except Exception as error:  # whatever a calculator may raise: the forces of this step do not exist
                 raise self._stopped(why_failed(self._atoms, error)) from error
             reason = self._guards.reason_to_stop(self._atoms, sample)
             if reason:
                 raise self._stopped(reason)
             yield sample
+
+    @timed("integrator")
+    def _advance(self) -> None:
+        """One step, by itself: ASE's loop asks for the forces again after each, and looks for observers."""
+        integrator: Any = self._integrator  # every one of them has steps, their base in ASE has none
+        integrator.step()
+        integrator.nsteps += 1
 
     def _heat(self) -> None:
         """Give the bath the temperature of the step that comes next."""

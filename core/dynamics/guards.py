@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import final
 
 import numpy as np
@@ -35,6 +36,7 @@ class Guards:
         self._nearest = nearest
         self._hottest = temperature + EXCESS_TEMPERATURE
         self._gap = max(WIDEST_GAP, 2.0 * _widest_gap(atoms)[1])
+        self._room = 0.0  # Å, by which gaps may still grow until one can be too wide
         self._previous: NDArray[np.float64] | None = None
 
     @timed("guards")
@@ -56,18 +58,20 @@ class Guards:
         return None
 
     def _not_finite(self, atoms: Atoms, sample: StepRecord) -> str | None:
-        if not np.isfinite(sample.potential):
+        if not math.isfinite(sample.potential):
             return f"the energy is {sample.potential}"
         arrays = {
             "force": result(atoms, "forces"),
             "position": atoms.positions,
-            "velocity": atoms.get_momenta(),
+            "velocity": atoms.arrays.get("momenta", atoms.positions),
         }
         for name, values in arrays.items():
+            if math.isfinite(np.vdot(values, values)):  # then all of them are
+                continue
             bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
             if len(bad):
                 return f"the {name} of atom {bad[0]} is not finite"
-        if sample.pressure is not None and not np.isfinite(sample.pressure):
+        if sample.pressure is not None and not math.isfinite(sample.pressure):
             return f"the pressure is {sample.pressure}"
         return None
 
@@ -77,14 +81,21 @@ class Guards:
             return f"the temperature ran away to {sample.temperature:.3g} K"
         if previous is None:
             return None
-        moves = np.linalg.norm(atoms.positions - previous, axis=1)
-        atom = int(moves.argmax())
-        if moves[atom] > LONGEST_MOVE:
-            return f"atom {atom} moved {moves[atom]:.3g} Å in one step"
+        moves = self._previous - previous
+        farthest = math.sqrt(np.vdot(moves, moves))  # no atom has moved farther than all together
+        self._room -= 2.0 * farthest
+        if farthest > LONGEST_MOVE:
+            lengths = np.linalg.norm(moves, axis=1)
+            atom = int(lengths.argmax())
+            if lengths[atom] > LONGEST_MOVE:
+                return f"atom {atom} moved {lengths[atom]:.3g} Å in one step"
         return None
 
     def _apart(self, atoms: Atoms) -> str | None:
+        if self._room > 0.0:
+            return None
         atom, gap = _widest_gap(atoms)
+        self._room = self._gap - gap
         if gap > self._gap:
             return f"atom {atom} has flown apart, {gap:.3g} Å from its nearest neighbour"
         return None

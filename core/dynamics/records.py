@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,10 +41,8 @@ def frame_bytes(atoms: Atoms, **info: float) -> bytes:
 
 
 def row_bytes(row: Sequence[str]) -> bytes:
-    """Format one line of the log as CSV."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(row)
-    return text.getvalue().encode()
+    """Format one line of the log as CSV: numbers and names of columns, which need no quotes."""
+    return (",".join(row) + "\n").encode()
 
 
 def read_log(path: Path, columns: tuple[str, ...] = COLUMNS) -> dict[str, NDArray[np.float64]]:

@@ -157,9 +157,9 @@ class BackboneState:
 class _Numbers:
     """The bits of some tensors at some time.
 
-    Counters of torch for changes in place miss those through ``.data`` or NumPy, so the bits themselves are compared
-    at every step of dynamics. Tensors that lie in one piece in the memory of the CPU are compared as the bytes that
-    they are, which takes a third of the time of torch's own comparison.
+    Counters of torch for changes in place miss those through ``.data`` or NumPy, so the bits themselves are
+    compared, at every step of dynamics. Tensors that lie in one piece in the memory of the CPU are compared as the
+    bytes that they are, which takes a third of the time of torch's own comparison.
     """
 
     def __init__(self, tensors: list[Tensor]) -> None:

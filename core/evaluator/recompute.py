@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, final
@@ -11,15 +10,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from halocline.aggregation import Form
 from halocline.evaluator.links import Links
 from halocline.evaluator.runner import Contribution, Runner, Tally
-from halocline.evaluator.sums import forces_from_gradients, virials_from_gradients
+from halocline.evaluator.sums import forces_from_gradients, virial_from_gradients, virials_from_gradients
 from halocline.executor import Executor
-from halocline.graph import Contacts, Graph, JointGraph
+from halocline.graph import Contacts, Graph, JointGraph, Surroundings
+from halocline.graph.structure import same_bits
 from halocline.model.backbone import Backbone
 from halocline.partition import Part, whole
 from halocline.partition.division import divide, is_undivided
-from halocline.program import FrozenModel, Precision, ProgramInputs
+from halocline.program import FrozenModel, Precision, ProgramInputs, ProgramOutputs
 from halocline.program.layout import gather_edges, lay_out, renewed
 from halocline.shares import timed
 
@@ -46,12 +47,27 @@ class RecomputeRunner(Runner):
     @timed("layout")  # whatever is neither the session nor the sums
     def run(self, graph: Graph, parts: NDArray[np.int64], links: Links) -> Contribution:
         """See `Runner.run`."""
+        if is_undivided(parts, len(graph.structure)):
+            return self._run_whole(graph)
         tally = Tally(graph, len(parts))
-        for part, inputs in self._laid_out(graph, parts):
-            outputs = self._session(inputs)
+        for part in divide(graph, parts, self._hops):
+            outputs = self._session(lay_out(graph, part, self._form, self._precision, self._device))
             tally.add_energies(part.atoms[: part.levels[0]], outputs.energies)
             tally.add_gradients(part, gather_edges(outputs.gradients, part, self._form))
         return tally.contribution()
+
+    def _run_whole(self, graph: Graph) -> Contribution:
+        """Evaluate an undivided graph, with what is left of the last one if its edges were the same."""
+        last = self._last
+        if last is not None and last.has_edges_of(graph):
+            inputs = renewed(last.inputs, graph, last.part)
+        else:
+            part = whole(len(graph.structure), graph.edges, self._hops)
+            inputs = lay_out(graph, part, self._form, self._precision, self._device)
+            last = _LaidOut(graph, part, inputs, Surroundings.of(graph))
+            self._last = last if len(graph.edges) <= SAME_EDGES else None
+        outputs = self._session(inputs)
+        return last.contribution(graph, outputs, self._form)
 
     def run_together(self, joint: JointGraph) -> list[Contribution]:
         """Evaluate several whole structures in one call of the program, which the executor must be able to take.
@@ -73,32 +89,35 @@ class RecomputeRunner(Runner):
             for here, virial, contacts in zip(bounds, virials, Contacts.of_each(joint), strict=True)
         ]
 
-    def _laid_out(self, graph: Graph, parts: NDArray[np.int64]) -> Iterator[tuple[Part, ProgramInputs]]:
-        """The parts with their inputs."""
-        if not is_undivided(parts, len(graph.structure)) or len(graph.edges) > SAME_EDGES:
-            for part in divide(graph, parts, self._hops):
-                yield part, lay_out(graph, part, self._form, self._precision, self._device)
-            return
-        last = self._last
-        if last is not None and last.has_edges_of(graph):
-            yield last.part, renewed(last.inputs, graph, last.part)
-            return
-        part = whole(len(graph.structure), graph.edges, self._hops)
-        inputs = lay_out(graph, part, self._form, self._precision, self._device)
-        self._last = _LaidOut(graph, part, inputs)
-        yield part, inputs
-
 
 @final
 @dataclass(frozen=True, slots=True)
 class _LaidOut:
-    """An undivided graph, as the program was given it."""
+    """An undivided graph, as the program was given it, and what its contacts follow from."""
 
     graph: Graph
     part: Part
     inputs: ProgramInputs
+    surroundings: Surroundings
 
     def has_edges_of(self, graph: Graph) -> bool:
         """Whether another graph has the very edges, between atoms of the same elements."""
         same = graph.edges is self.graph.edges and graph.partners is self.graph.partners
-        return same and np.array_equal(graph.structure.numbers, self.graph.structure.numbers)
+        return same and same_bits(graph.structure.numbers, self.graph.structure.numbers)
+
+    def contribution(self, graph: Graph, outputs: ProgramOutputs, form: Form) -> Contribution:
+        """What the outputs mean for a graph with these edges."""
+        energies, forces, virial = self._sums(graph, outputs, form)
+        (contacts,) = self.surroundings.contacts(graph.squares)
+        return Contribution(energies, forces, virial, contacts)
+
+    @timed("sums")
+    def _sums(
+        self, graph: Graph, outputs: ProgramOutputs, form: Form
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Energies, forces and virial."""
+        part, pulls = self.part, gather_edges(outputs.gradients, self.part, form).cpu().double()
+        receivers, senders = torch.from_numpy(part.receivers), torch.from_numpy(part.senders)
+        forces = forces_from_gradients(pulls, receivers, senders, len(part.atoms))
+        virial = virial_from_gradients(pulls, torch.from_numpy(graph.vectors))
+        return outputs.energies.double().cpu().numpy(), forces.numpy(), virial.numpy()

@@ -74,10 +74,7 @@ class Tally:
         receivers, senders = map(torch.from_numpy, (part.receivers, part.senders))
         # Halo atoms feel this part as well: what they feel is added up over parts.
         forces = forces_from_gradients(pulls, receivers, senders, len(part.atoms)).numpy()
-        if part.is_whole:
-            self._forces += forces
-        else:
-            self._forces[part.atoms] += forces
+        self._forces[part.atoms] += forces
         self._virial += virial_from_gradients(pulls, torch.from_numpy(part.of_edges(self._graph.vectors))).numpy()
 
     def contribution(self) -> Contribution:

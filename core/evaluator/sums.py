@@ -19,7 +19,7 @@ def forces_from_gradients(gradients: Tensor, receivers: Tensor, senders: Tensor,
     """
     pulls = gradients.double()
     forces = pulls.new_zeros((atoms, 3))
-    return forces.index_add(0, receivers, pulls).index_add(0, senders, -pulls)
+    return forces.index_add_(0, receivers, pulls).index_add_(0, senders, pulls, alpha=-1)
 
 
 def virial_from_gradients(gradients: Tensor, vectors: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import final
@@ -129,8 +130,8 @@ class Surroundings:
         np.maximum.at(most, kinds[: len(counted)], np.diff(rows))
         there = np.zeros(count * size, np.bool_)
         there[kinds] = True
-        of_each = (list(each.reshape(count, size)) for each in (there, fewest, most))
-        return cls(edges, starts, elements, next(of_each), codes, *of_each)
+        split = functools.partial(np.split, indices_or_sections=count)
+        return cls(edges, starts, elements, split(there), codes, split(fewest), split(most))
 
     @timed("result")
     def contacts(self, squares: NDArray[np.float64]) -> list[Contacts]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from halocline.graph.edges import Edges
 from halocline.graph.graph import Graph, squared_lengths
 from halocline.graph.rules import NeighbourRule, Radius
-from halocline.graph.structure import Structure
+from halocline.graph.structure import Structure, same_bits
 from halocline.shares import timed
 
 
@@ -92,7 +92,7 @@ def cut_at(
     vectors = candidates.vectors(structure)
     squares = squared_lengths(vectors)
     inside = squares < cutoff**2
-    if kept is None or kept.candidates is not candidates or not np.array_equal(kept.inside, inside):
+    if kept is None or kept.candidates is not candidates or not same_bits(kept.inside, inside):
         kept = Kept.of(candidates, partners, inside)
     vectors, squares = vectors.take(kept.places, axis=0), squares.take(kept.places)
     return Graph.build(structure, kept.edges, kept.partners, ids, vectors, squares), kept

@@ -15,6 +15,9 @@ from halocline.graph.structure import Structure
 #: Two atoms nearer than this (Å) count as one point, where directions and forces are undefined.
 COINCIDENT = 1e-4
 
+#: Å². Only where an edge is shorter is its length looked at; far enough from the limit for rounding.
+_SUSPECT = 2.0 * COINCIDENT**2
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,8 @@ class Graph:
         """
         vectors = edges.vectors(structure) if vectors is None else vectors
         squares = squared_lengths(vectors) if squares is None else squares
-        if len(vectors):
-            shortest = int(np.argmin(squares))
+        if len(vectors) and squares.min() < _SUSPECT:
+            shortest = int(squares.argmin())
             if np.linalg.norm(vectors[shortest]) < COINCIDENT:
                 pair = np.array((edges.receivers[shortest], edges.senders[shortest]))
                 pair = np.sort(pair if ids is None else ids[pair])

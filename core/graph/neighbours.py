@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple, final
 
 import numpy as np
@@ -14,7 +15,7 @@ from halocline.graph.graph import Graph
 from halocline.graph.nearest import nearest_edges
 from halocline.graph.radius import radius_edges
 from halocline.graph.rules import NeighbourRule, Radius
-from halocline.graph.structure import Structure
+from halocline.graph.structure import Structure, same_bits
 from halocline.shares import timed
 
 #: Candidates are kept up to this far beyond the cutoff (Å). Water at 300 K then rebuilds about every 20 fs.
@@ -131,20 +132,23 @@ class NeighbourList:
         """
         assert isinstance(self.rule, Radius)
         cutoff, old = self.rule.cutoff, search.structure
-        if not np.array_equal(old.numbers, structure.numbers):
-            return False
-        if not np.array_equal(old.pbc, structure.pbc):
+        if not (same_bits(old.numbers, structure.numbers) and same_bits(old.pbc, structure.pbc)):
             return False
         strain = _map_between(old, structure)
-        moved = structure.positions - old.positions @ strain
+        moved = structure.positions - (old.positions if strain is None else old.positions @ strain)
+        shrunk = 1.0 if strain is None else float(np.linalg.svd(strain, compute_uv=False)[-1])
+        room = shrunk * (cutoff + self.skin) - cutoff
+        if 2.0 * math.sqrt(np.vdot(moved, moved)) <= room:  # no atom has moved farther than all together
+            return True
         farthest = float(np.sqrt(np.max(np.einsum("ij,ij->i", moved, moved))))
-        shrunk = float(np.linalg.svd(strain, compute_uv=False)[-1])
-        return shrunk * (cutoff + self.skin) - 2.0 * farthest >= cutoff
+        return 2.0 * farthest <= room
 
 
-def _map_between(old: Structure, new: Structure) -> NDArray[np.float64]:
-    """The map F with old periodic vectors · F = new ones; open directions stay as they are."""
+def _map_between(old: Structure, new: Structure) -> NDArray[np.float64] | None:
+    """The map F with old periodic vectors · F = new ones; open directions stay. None for the identity."""
+    if same_bits(old.cell, new.cell):
+        return None
     before, after = old.cell[old.pbc], new.cell[new.pbc]
     if np.array_equal(before, after):
-        return np.eye(3)
+        return None
     return np.asarray(np.eye(3) + np.linalg.pinv(before) @ (after - before))

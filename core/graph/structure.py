@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -40,8 +40,13 @@ class Structure:
     pbc: NDArray[np.bool_]
 
     @classmethod
-    def from_atoms(cls, atoms: Atoms) -> Structure:
+    def from_atoms(cls, atoms: Atoms, like: Structure | None = None) -> Structure:
         """Copy what matters out of an ASE object and check it.
+
+        Args:
+            atoms: any.
+            like: was made so before. Its arrays but for the positions are taken where they are equal to the bit,
+                and not checked again; whoever has prepared something for them knows them by that.
 
         Raises:
             StructureError: no atoms; an atomic number of no element; positions or cell not finite, or beyond
@@ -49,12 +54,16 @@ class Structure:
         """
         refuse_partial(atoms)
         structure = cls(
-            numbers=np.array(atoms.numbers, dtype=np.int64),
+            numbers=_copied(atoms.numbers, np.int64, None if like is None else like.numbers),
             positions=np.array(atoms.positions, dtype=np.float64),
-            cell=np.array(atoms.cell.array, dtype=np.float64),
-            pbc=np.array(atoms.pbc, dtype=np.bool_),
+            cell=_copied(atoms.cell.array, np.float64, None if like is None else like.cell),
+            pbc=_copied(atoms.pbc, np.bool_, None if like is None else like.pbc),
         )
-        structure._check()
+        if like is None or structure.numbers is not like.numbers:
+            structure._check_numbers()
+        structure._check_positions()
+        if like is None or structure.cell is not like.cell or structure.pbc is not like.pbc:
+            structure._check_cell()
         return structure
 
     def copy(self) -> Structure:
@@ -69,7 +78,7 @@ class Structure:
         """Volume in Å³ if periodic in all three directions, else None."""
         return abs(float(np.linalg.det(self.cell))) if self.pbc.all() else None
 
-    def _check(self) -> None:
+    def _check_numbers(self) -> None:
         if len(self) == 0:
             raise StructureError("The structure has no atoms; nothing can be evaluated.")
         odd = np.flatnonzero((self.numbers < 0) | (self.numbers >= len(chemical_symbols)))
@@ -77,8 +86,16 @@ class Structure:
             raise StructureError(
                 f"Atom {odd[0]} has the atomic number {self.numbers[odd[0]]}, which no element has; correct it."
             )
-        if not (np.abs(self.positions) < LONGEST).all():
+
+    def _check_positions(self) -> None:
+        # No number is larger than the root of the sum of all squares, which is found sooner.
+        if (
+            not np.vdot(self.positions, self.positions) < LONGEST**2
+            and not (np.abs(self.positions) < LONGEST).all()
+        ):
             self._refuse_positions()
+
+    def _check_cell(self) -> None:
         vectors = self.cell[self.pbc]
         if not len(vectors):
             return
@@ -103,6 +120,16 @@ class Structure:
             f"The positions of atoms {_some(far)} lie {LONGEST:.0e} Å or more from the origin, where "
             "distances between atoms are lost in rounding; move or repair the structure."
         )
+
+
+def same_bits(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Whether two arrays are equal to the bit; for short ones NumPy's own comparison takes ten times as long."""
+    return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+
+
+def _copied(array: NDArray[Any], dtype: type[Any], known: NDArray[Any] | None) -> NDArray[Any]:
+    """A copy in a dtype, or what is known if that is the same."""
+    return known if known is not None and same_bits(array, known) else np.array(array, dtype=dtype)
 
 
 def _some(indices: NDArray[np.int64], most: int = 5) -> str:

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, final
 
-import numpy as np
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
+from numpy.typing import NDArray
 
 from halocline.errors import UsageError
 from halocline.evaluator.following import BackboneState
 from halocline.forks import lock
+from halocline.graph.structure import same_bits
 from halocline.shares import timed
 
 if TYPE_CHECKING:
@@ -82,8 +83,10 @@ class HaloclineCalculator(Calculator):
 
     def _calculate(self, atoms: Atoms | None, properties: list[str] | None, system_changes: list[str]) -> None:
         self.results = {}  # so that none is left for this structure if it cannot be evaluated
-        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
-        assert self.atoms is not None
+        if atoms is not None:
+            self.atoms = atoms.copy()
+        if self.atoms is None:
+            raise UsageError("The calculator has no structure yet; give it one.")
         if self._evaluator is None:
             self._evaluator = self.potential.evaluator(**self.options)
         self._reference_energies = dict(self.potential.reference_energies)
@@ -123,7 +126,8 @@ class HaloclineCalculator(Calculator):
         del tol
         if self.atoms is None:
             return list(all_changes)
-        changes = [name for name in _INPUTS if not np.array_equal(getattr(self.atoms, name), getattr(atoms, name))]
+        pairs = zip(_inputs(self.atoms), _inputs(atoms), strict=True)
+        changes = [name for name, pair in zip(_INPUTS, pairs, strict=True) if not same_bits(*pair)]
         return changes or ([] if self._is_current() else list(all_changes))
 
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
@@ -161,3 +165,8 @@ class HaloclineCalculator(Calculator):
             yield
         finally:
             self._in_use.release()
+
+
+def _inputs(atoms: Atoms) -> tuple[NDArray[Any], ...]:
+    """The arrays that `_INPUTS` names."""
+    return atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import logging
 import os
 import threading
@@ -98,6 +97,7 @@ class Potential:
     )
     _applicability: Applicability = field(init=False, repr=False, compare=False)
     _said: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+    _latest: list[Prepared] = field(default_factory=list, init=False, repr=False, compare=False)
     _making: threading.RLock = field(default_factory=lock, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -293,7 +293,14 @@ class Potential:
     def _completed(self, result: Result, prepared: Prepared) -> Result:
         """With reference energies, and what lies outside of the training."""
         outside = () if result.contacts is None else self._applicability.outside(result.contacts)
-        return dataclasses.replace(result, energies=result.energies + prepared.reference, outside=outside)
+        return Result(
+            energies=result.energies + prepared.reference,
+            forces=result.forces,
+            virial=result.virial,
+            volume=result.volume,
+            contacts=result.contacts,
+            outside=outside,
+        )
 
     def prepare(self, atoms: Atoms) -> Prepared:
         """Copy and check a structure.
@@ -301,9 +308,19 @@ class Potential:
         Raises:
             StructureError: it cannot be evaluated, whatever its neighbours.
         """
-        structure = Structure.from_atoms(atoms)
+        like = self._latest[0] if self._latest else None
+        structure = Structure.from_atoms(atoms, None if like is None else like.structure)
         self._say_unused(atoms)
-        return Prepared(structure, self._reference(structure))
+        prepared = self._with_reference(structure, like)
+        self._latest[:] = [prepared]
+        return prepared
+
+    def _with_reference(self, structure: Structure, like: Prepared | None) -> Prepared:
+        """With the reference energies of its atoms; those of another one with the very numbers stay."""
+        energies = self.reference_energies
+        if like is not None and structure.numbers is like.structure.numbers and energies == like.energies:
+            return like._replace(structure=structure)
+        return Prepared(structure, self._reference(structure), dict(energies))
 
     @in_evaluation_context
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -362,10 +379,17 @@ class Potential:
 
 
 class Prepared(NamedTuple):
-    """A structure of N atoms that was checked, with the reference energy of each, (N,) in eV."""
+    """A structure that was checked.
+
+    Attributes:
+        structure: N atoms.
+        reference: (N,) eV, the reference energy of each.
+        energies: from which those follow: chemical symbol → eV.
+    """
 
     structure: Structure
     reference: NDArray[np.float64]
+    energies: dict[str, float]
 
 
 def _of_formula(error: NotFiniteError, prepared: Prepared) -> NotFiniteError:
