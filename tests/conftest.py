@@ -19,3 +19,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def no_ranks_of_before():
     """Calculators that other tests have forgotten refer to themselves, and keep their ranks until collected."""
     gc.collect()
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache of the zoo, which nothing of the user's environment changes, and no proxy before servers."""
+    for name in ("HALOCLINE_OFFLINE", "HALOCLINE_MODEL_PATH", "HALOCLINE_MIRROR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setenv("HALOCLINE_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"

@@ -13,17 +13,10 @@ from halocline.errors import CheckpointError, HaloclineError, UsageError, ZooErr
 from halocline.zoo.sealed import seal_path
 from halocline.zoo.store import Zoo
 
+pytestmark = pytest.mark.usefixtures("cache")
+
 ARGON = "lennard-jones-argon"
 WATER = "water-revpbe0d3-schnet"
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    """An empty cache."""
-    for name in ("HALOCLINE_OFFLINE", "HALOCLINE_MODEL_PATH", "HALOCLINE_MIRROR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HALOCLINE_CACHE_DIR", str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 @pytest.fixture

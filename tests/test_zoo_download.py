@@ -31,16 +31,6 @@ def server():
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """An empty cache, and no proxy on the way to the server."""
-    for name in ("HALOCLINE_OFFLINE", "HALOCLINE_MODEL_PATH"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setenv("HALOCLINE_CACHE_DIR", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
 def pull(tmp_path, cache, server):
     """Pull the model from a path of the server."""
 

@@ -15,14 +15,10 @@ URL = "https://example.org/a/b%20c/model.safetensors?x=1"
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    """An empty cache, and no network to speak of."""
-    for name in ("HALOCLINE_MODEL_PATH", "HALOCLINE_MIRROR"):
-        monkeypatch.delenv(name, raising=False)
+def cache(cache, monkeypatch):
+    """An empty cache, and no network."""
     monkeypatch.setenv("HALOCLINE_OFFLINE", "1")
-    monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setenv("HALOCLINE_CACHE_DIR", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+    return cache
 
 
 @pytest.mark.parametrize(

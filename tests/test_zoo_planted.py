@@ -22,13 +22,10 @@ NOBODY = 65534
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    for name in ("HALOCLINE_OFFLINE", "HALOCLINE_MODEL_PATH", "HALOCLINE_MIRROR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setenv("HALOCLINE_CACHE_DIR", str(tmp_path / "cache"))
+def cache(cache):
+    """An empty cache, and no warning given yet."""
     imported._warn_once.cache_clear()
-    return tmp_path / "cache"
+    return cache
 
 
 @pytest.fixture

@@ -26,13 +26,10 @@ FOREIGN = read_index().entries
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
+def cache(cache, monkeypatch):
     """An empty cache, and no network."""
-    for name in ("HALOCLINE_MODEL_PATH", "HALOCLINE_MIRROR"):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HALOCLINE_OFFLINE", "1")
-    monkeypatch.setenv("HALOCLINE_CACHE_DIR", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+    return cache
 
 
 @pytest.mark.parametrize("name", ANSWERS)
