@@ -15,9 +15,16 @@ from typing import IO, Any, Self, final
 
 from halocline.errors import HaloclineError
 
-#: The mark of a file that is still to be written.
-EMPTY: dict[str, Any] = {"length": 0, "sha256": hashlib.sha256().hexdigest()}
 _BLOCK = 1 << 20
+
+
+def mark_of(data: bytes) -> dict[str, Any]:
+    """Length and SHA-256 of what a file holds."""
+    return {"length": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+#: The mark of a file that is still to be written.
+EMPTY = mark_of(b"")
 
 
 @final

@@ -69,6 +69,10 @@ class TrainingError(HaloclineError):
     """Training data or a training run cannot be used."""
 
 
+class OutputError(HaloclineError):
+    """Results cannot be written, or what is there does not belong to what should go on."""
+
+
 class DynamicsError(HaloclineError):
     """A dynamics or relaxation run had to stop."""
 

@@ -1,0 +1,1 @@
+"""Structures from files, evaluated as they come: results into files, and errors against labels."""
