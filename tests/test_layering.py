@@ -75,7 +75,7 @@ ROOMS = (
     "evaluator",
     "cost potential",
     "__init__ audit dynamics exporter training",
-    "testing",
+    "evaluation testing",
     "doctor",
     "bench",
     "cli",

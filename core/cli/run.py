@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from halocline.cli.options import (
@@ -11,18 +13,23 @@ from halocline.cli.options import (
     default_explained,
     evaluation_options,
     load_potential,
-    located,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from ase import Atoms
-
+    from halocline.errors import HaloclineError
+    from halocline.evaluation.frames import EvaluatedFrame, Frame
+    from halocline.evaluation.results import ResultFile
     from halocline.evaluator.result import Result
+    from halocline.potential.potential import Potential
 
 _COLUMNS = ("file", "frame", "formula", "atoms", "E (eV)", "E/atom (eV)", "max |F| (eV/Å)", "p (GPa)")
+#: Rows of a table; more of them are several tables, each printed once it is full.
+_ROWS = 1000
+#: Who says the same of every frame.
+_LOGGERS = ("halocline.structures.constraints", "halocline.structures.write")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,159 +43,193 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_format(parser)
     add_model_options(parser)
     group = parser.add_argument_group("output")
-    group.add_argument("-o", "--output", metavar="FILE", help="write the structures with results as extended XYZ")
+    group.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write results as they come: structures with them (.extxyz, .xyz), or a line for each (.csv, .jsonl)",
+    )
+    start = group.add_mutually_exclusive_group()
+    start.add_argument("--resume", action="store_true", help="go on with FILE, if it is there")
+    start.add_argument("--overwrite", action="store_true", help="replace FILE")
     group.add_argument("--json", action="store_true", help="print all results, arrays included, as JSON")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Evaluate all frames of all files, many at a time; those that cannot be evaluated are named, the others kept.
+    """Evaluate all frames of all files as they are read, many at a time; those that cannot be are named.
 
     Returns:
         0, or 1 if there were such frames.
 
     Raises:
-        HaloclineError: a file, model or option is no good.
+        HaloclineError: an option is no good, a model or a file is not there, or results cannot be written.
     """
-    from contextlib import closing
+    from contextlib import closing, nullcontext
 
-    from halocline.cli.output import emit_json, progress
-    from halocline.cli.tables import table
-    from halocline.errors import HaloclineError
-    from halocline.potential.many import outcomes
-    from halocline.structures.read import read_frames
+    from halocline.cli.output import progress, said_once, say
+    from halocline.evaluation.frames import evaluate_frames, read_all
 
-    _check_output(arguments)
-    frames = [
-        (name, index, atoms)
-        for name in arguments.structures
-        for index, atoms in enumerate(read_frames(name, arguments.format))
-    ]
+    _check(arguments)
     potential = load_potential(arguments)
-    options = evaluation_options(arguments)
-    kept, results, records = [], [], []
-    complain = _complainer(arguments)
-    with closing(potential.evaluator(**options)) as evaluator, progress(len(frames), "evaluating") as advance:
-        found = outcomes(potential, evaluator, [atoms for _, _, atoms in frames])
-        for (name, index, atoms), result in zip(frames, found, strict=True):
-            with complain(f"{name}, frame {index}"):
-                if isinstance(result, HaloclineError):
-                    raise result
-                records.append(_record(name, index, atoms, result))
-                kept.append(atoms)
-                results.append(result)
-            advance()
-    _say_outside(records, results)
-    if arguments.output and kept:
-        _write(arguments.output, kept, results)
-    if arguments.json:
-        emit_json(records)
-    elif records:
-        table("", _COLUMNS, [_row(record) for record in records])
-    return 0 if len(kept) == len(frames) else 1
+    results = _result_file(arguments, potential)
+    account = _Account(arguments)
+    bar = progress(None, "evaluating", "structures")
+    show = _as_json() if arguments.json else _as_tables()
+    evaluator = potential.evaluator(**evaluation_options(arguments))
+    try:
+        with closing(evaluator), results or nullcontext(), said_once(*_LOGGERS), bar as advance, show as show_one:
+            frames: Iterator[Frame] = read_all(arguments.structures, arguments.format)
+            if results is not None:
+                frames = results.rest(frames)
+                advance(account.take_over(results))
+            for evaluated in evaluate_frames(potential, evaluator, frames):
+                numbers = account.numbers(evaluated)
+                if results is not None:
+                    results.add(evaluated, numbers)
+                if numbers is not None:
+                    show_one(numbers)
+                advance()
+    except KeyboardInterrupt:
+        if arguments.output is not None:
+            say("halocline: stopped; the same command with --resume goes on.")
+        raise
+    return account.close()
 
 
-def _check_output(arguments: argparse.Namespace) -> None:
-    """Refuse an output that cannot be written, or that would replace an input."""
-    from pathlib import Path
-
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse files that cannot be read, and an output that cannot be written or would replace an input."""
     from halocline.errors import UsageError
-    from halocline.structures.write import check_output
+    from halocline.evaluation.results import check_results
+    from halocline.structures.read import check_source
+
+    output = arguments.output
+    if output is None:
+        if arguments.resume or arguments.overwrite:
+            raise UsageError("--resume and --overwrite are about a file of results; name it with --output.")
+    elif any(Path(name).exists() and output.exists() and output.samefile(name) for name in arguments.structures):
+        raise UsageError(f"--output {output} is one of the inputs; choose another name.")
+    else:
+        check_results(output, resume=arguments.resume, overwrite=arguments.overwrite)
+    for name in arguments.structures:
+        check_source(name, arguments.format)
+
+
+def _result_file(arguments: argparse.Namespace, potential: Potential) -> ResultFile | None:
+    """The file of results; what it holds follows from structures, model, dtype and backend, and nothing else."""
+    from halocline.dynamics.identity import model_digest
+    from halocline.evaluation.results import ResultFile
 
     if arguments.output is None:
-        return
-    output = Path(arguments.output)
-    check_output(output)
-    if output.resolve() in {Path(name).resolve() for name in arguments.structures}:
-        raise UsageError(f"--output {output} is one of the inputs; choose another name.")
+        return None
+    identity = {"model": model_digest(potential), "dtype": arguments.dtype, "backend": arguments.backend}
+    return ResultFile(arguments.output, identity, resume=arguments.resume, overwrite=arguments.overwrite)
 
 
-def _complainer(arguments: argparse.Namespace) -> Callable[[str], AbstractContextManager[None]]:
-    """Make the block in which a structure that cannot be evaluated ends in a sentence that says which it is."""
-    from contextlib import contextmanager, nullcontext
+class _Account:
+    """Says what is wrong with which frames, one by one or in the end, and counts them."""
 
-    from halocline.cli.output import say
-    from halocline.errors import StructureError, UnknownElementError
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._arguments = arguments
+        self._explained = False
+        self._outside: dict[str, tuple[str, int]] = {}
+        self._frames = self._failed = 0
 
-    explained = False
+    def take_over(self, results: ResultFile) -> int:
+        """Count what earlier calls have dealt with, and return it."""
+        from halocline.cli.output import say
 
-    @contextmanager
-    def complain(where: str) -> Iterator[None]:
-        nonlocal explained
-        try:
-            with nullcontext() if explained else default_explained(arguments), located(where):
-                yield
-        except StructureError as error:
-            explained = explained or isinstance(error, UnknownElementError)
-            say(f"halocline: {error}")
+        self._frames, self._failed = results.kept, results.failed
+        if results.kept:
+            say(f"halocline: {self._arguments.output} has the first {results.kept} structures; going on.")
+        return results.kept
 
-    return complain
+    def numbers(self, evaluated: EvaluatedFrame) -> dict[str, Any] | None:
+        """The numbers of a frame; or None, and a sentence was said."""
+        from halocline.errors import HaloclineError, NotFiniteError
+        from halocline.evaluation.numbers import numbers_of
 
+        self._frames += 1
+        error = evaluated.result
+        if not isinstance(error, HaloclineError):
+            self._note_outside(evaluated.frame, error)
+            try:
+                return numbers_of(evaluated.frame, error)
+            except NotFiniteError as overflow:
+                error = overflow
+        self._failed += 1
+        self._complain(error)
+        return None
 
-def _say_outside(records: list[dict[str, Any]], results: list[Result]) -> None:
-    """Say once of each way in which frames lie outside of the training, in which frame first and in how many."""
-    from halocline.cli.output import say
+    def close(self) -> int:
+        """Say what is said in the end, and return the exit status."""
+        from halocline.cli.output import say
 
-    found: dict[str, list[str]] = {}
-    for record, result in zip(records, results, strict=True):
+        for first, count in self._outside.values():
+            more = f", and likewise in {count - 1} of the other frames" if count > 1 else ""
+            say(f"halocline: {first}{more}.")
+        if self._failed and self._frames > 1:
+            say(f"halocline: {self._failed} of {self._frames} structures have no result.")
+        return 1 if self._failed else 0
+
+    def _complain(self, error: HaloclineError) -> None:
+        """Say what is wrong; once, where the model was chosen for the user, how that came."""
+        from halocline.cli.output import say
+        from halocline.errors import HaloclineError, UnknownElementError
+
+        if isinstance(error, UnknownElementError) and not self._explained:
+            self._explained = True
+            try:
+                with default_explained(self._arguments):
+                    raise error
+            except HaloclineError as explained:
+                error = explained
+        say(f"halocline: {error}")
+
+    def _note_outside(self, frame: Frame, result: Result) -> None:
+        """Keep of each way in which frames lie outside of the training the first, and the number."""
         for remark in result.outside:
-            found.setdefault(remark.key, []).append(f"{record['file']}, frame {record['frame']}: {remark.warning}")
-    for first, *others in found.values():
-        more = f", and likewise in {len(others)} of the other frames" if others else ""
-        say(f"halocline: {first}{more}.")
+            first, count = self._outside.get(remark.key, (f"{frame}: {remark.warning}", 0))
+            self._outside[remark.key] = first, count + 1
 
 
-def _record(name: str, index: int, atoms: Atoms, result: Result) -> dict[str, Any]:
-    """All numbers of a frame, in eV, eV/Å, eV/Å³ and GPa.
+def _as_json() -> AbstractContextManager[Callable[[dict[str, Any]], None]]:
+    from halocline.cli.output import json_list
 
-    Raises:
-        NotFiniteError: the greatest force or the pressure is too large for a number.
-    """
-    import numpy as np
-    from ase import units
-
-    from halocline.errors import NotFiniteError
-
-    with np.errstate(over="ignore"):
-        force = float(np.linalg.norm(result.forces, axis=1).max())
-        pressure = None if result.stress is None else -float(np.trace(result.stress)) / 3.0 / units.GPa
-    for quantity, value in (("greatest force", force), ("pressure", pressure)):
-        if value is not None and not np.isfinite(value):
-            raise NotFiniteError(f"The {quantity} is {value}, which is not finite.")
-    return {
-        "file": name,
-        "frame": index,
-        "formula": atoms.get_chemical_formula(),
-        "atoms": len(atoms),
-        "energy": result.energy,
-        "energy_per_atom": result.energy / len(atoms),
-        "max_force": force,
-        "pressure": pressure,
-        "energies": result.energies,
-        "forces": result.forces,
-        "stress": result.stress,
-        "outside": [remark.text for remark in result.outside],
-    }
+    return json_list()
 
 
-def _row(record: dict[str, Any]) -> list[object]:
+@contextmanager
+def _as_tables() -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Show frames in tables of `_ROWS` rows, whatever ends the block."""
+    from halocline.cli.tables import table
+
+    rows: list[list[object]] = []
+
+    def flush() -> None:
+        if rows:
+            table("", _COLUMNS, rows)
+        rows.clear()
+
+    def show(numbers: dict[str, Any]) -> None:
+        rows.append(_row(numbers))
+        if len(rows) == _ROWS:
+            flush()
+
+    try:
+        yield show
+    except BrokenPipeError:  # nobody reads them
+        raise
+    except BaseException:
+        flush()
+        raise
+    flush()
+
+
+def _row(numbers: dict[str, Any]) -> list[object]:
     """The cells of the table; energies to 0.01 meV."""
-    pressure = "" if record["pressure"] is None else f"{record['pressure']:.4f}"
-    cells = [record[name] for name in ("file", "frame", "formula", "atoms")]
-    numbers = (f"{record[name]:.5f}" for name in ("energy", "energy_per_atom", "max_force"))
-    return [*cells, *numbers, pressure]
-
-
-def _write(path: str, frames: list[Atoms], results: list[Result]) -> None:
-    from pathlib import Path
-
-    from halocline.files import write_atomically
-    from halocline.structures.constraints import warn_of_unwritable
-    from halocline.structures.write import extended_xyz, labelled
-
-    for atoms in frames:
-        warn_of_unwritable(atoms)
-    names = ("energy", "energies", "forces", "stress")
-    labels = ({name: getattr(result, name) for name in names} for result in results)
-    text = extended_xyz([labelled(*pair) for pair in zip(frames, labels, strict=True)])
-    write_atomically(Path(path), text)
+    pressure = "" if numbers["pressure"] is None else f"{numbers['pressure']:.4f}"
+    cells = [numbers[name] for name in ("file", "frame", "formula", "atoms")]
+    decimals = (f"{numbers[name]:.5f}" for name in ("energy", "energy_per_atom", "max_force"))
+    return [*cells, *decimals, pressure]

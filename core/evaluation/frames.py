@@ -89,9 +89,8 @@ def evaluate_frames(
                 yield frame.content
 
     for outcome in outcomes(potential, evaluator, structures()):
-        while isinstance(waiting[0].content, StructureError):
-            yield EvaluatedFrame(waiting[0], waiting.popleft().content)
-        frame = waiting.popleft()
+        while isinstance(error := (frame := waiting.popleft()).content, StructureError):
+            yield EvaluatedFrame(frame, error)
         if isinstance(outcome, HaloclineError):
             outcome.args = (f"{frame}: {outcome}",)
         yield EvaluatedFrame(frame, outcome)

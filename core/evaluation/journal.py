@@ -2,8 +2,8 @@
 
 A journal is a file of JSON lines beside the results. The first says what the numbers follow from besides the
 structures. Each other says, after results were written, how many frames were dealt with, a digest of these, and
-length and digest of the file of results. After a crash the last line may be torn, and after a power cut either file
-may be behind the other: the last line that agrees with the results is where to go on.
+length and digest of the file of results. After a crash the last line may be torn, and after a power cut either
+file may be behind the other: the last line that agrees with the results is where to go on.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ def read_journal(results: Path, identity: Mapping[str, Any]) -> list[Entry]:
     path = journal_path(results)
     if not path.exists():
         raise OutputError(
-            f"{results} cannot be gone on with: {path}, which says what it was made from, is not there. Replace it "
-            "with --overwrite, or choose another --output."
+            f"Nothing says what {results} was made from: {path} is not there. Replace it with --overwrite, or "
+            "choose another --output."
         )
     first, *rest = path.read_bytes().split(b"\n")
     _check_identity(results, _parsed(first), identity)
@@ -106,8 +106,8 @@ def read_journal(results: Path, identity: Mapping[str, Any]) -> list[Entry]:
     intact = last_intact(results, [EMPTY, *(entry.results for entry in entries)])
     if not intact:
         raise OutputError(
-            f"{results} was changed since it was written. Restore it, replace it with --overwrite, or choose another "
-            "--output."
+            f"{results} was changed since it was written. Restore it, replace it with --overwrite, or choose "
+            "another --output."
         )
     return entries[:intact]
 
@@ -143,8 +143,8 @@ def _parsed(line: bytes) -> Any:
 def _check_identity(results: Path, stored: Any, given: Mapping[str, Any]) -> None:
     if not isinstance(stored, dict) or stored.get("version") != FORMAT_VERSION:
         raise OutputError(
-            f"{journal_path(results)} is no journal that this version reads; replace {results} with --overwrite, or "
-            "choose another --output."
+            f"{journal_path(results)} is no journal that this version reads. Replace {results} with --overwrite, "
+            "or choose another --output."
         )
     was = stored["identity"]
     changes = [
@@ -154,6 +154,6 @@ def _check_identity(results: Path, stored: Any, given: Mapping[str, Any]) -> Non
     ]
     if changes:
         raise OutputError(
-            f"{results} was made with something else: {'; '.join(changes)}. Go on with what it was made with, or choose "
-            "another --output."
+            f"{results} was made with something else: {'; '.join(changes)}. Go on with what it was made with, or "
+            "choose another --output."
         )

@@ -151,7 +151,10 @@ class ResultFile:
         results = self._stack.enter_context(AppendedFile(self._path, mark, error_class=OutputError))
         path = journal_path(self._path)
         lines = b"".join((header(self._identity), *(entry.line() for entry in self._entries)))
-        write_atomically(path, lines)
+        try:
+            write_atomically(path, lines)
+        except OSError as error:
+            raise OutputError(f"Cannot write {path}: {error.strerror or error}.") from error
         journal = self._stack.enter_context(AppendedFile(path, mark_of(lines), error_class=OutputError))
         self._files = results, journal
         return self._files

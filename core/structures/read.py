@@ -84,6 +84,22 @@ def stream_frames(source: str, file_format: str | None = None) -> Generator[Atom
     return _frames(source, file_format, endless=True)
 
 
+def check_source(source: str, file_format: str | None = None) -> None:
+    """Find out before any work that a file cannot be read at all.
+
+    Raises:
+        StructureError: it is missing, may not be read, or is no regular file.
+        UsageError: there is no such format.
+    """
+    check_format(file_format)
+    try:
+        size_of(source)
+        if source != STANDARD_INPUT:
+            Path(source).open("rb").close()
+    except OSError as error:
+        raise StructureError(f"{_name(source)} cannot be read: {_reason(error)}.") from error
+
+
 def check_format(file_format: str | None) -> None:
     """Refuse a name that is no format.
 
