@@ -3,6 +3,7 @@
 from halocline.aggregation.block import Block, Form
 from halocline.aggregation.edges import EdgeBlock
 from halocline.aggregation.prefix import prefix
+from halocline.aggregation.radial import RadialFunction
 from halocline.aggregation.table import TableBlock
 
-__all__ = ["Block", "EdgeBlock", "Form", "TableBlock", "prefix"]
+__all__ = ["Block", "EdgeBlock", "Form", "RadialFunction", "TableBlock", "prefix"]

@@ -74,6 +74,31 @@ class Block(ABC):
         which halves the cost of models whose radial network dominates.
         """
 
+    def convolve(
+        self, values: Tensor, radial: Callable[[Tensor], Tensor] | Tensor, angular: Tensor | None = None
+    ) -> Tensor:
+        """Gather values at senders, weight them, and add them up at receivers.
+
+        Receiver i gets Σ_j w(r_ij) v_j, or Σ_j a_ij ⊗ w(r_ij) v_j with an angular factor. This is the definition;
+        what does the same faster must agree with it.
+
+        Args:
+            values: v, (n_in, *), of the senders.
+            radial: w, a function of the distance in Å as for `radial`, best a `RadialFunction`; or its values on
+                every edge, [..., *]. It may lack leading ones of the trailing axes: (C,) for values (m, C).
+            angular: a, [..., M], such as spherical harmonics of the edges' directions.
+
+        Returns:
+            (n_out, *), or (n_out, M, *) with an angular factor.
+        """
+        edges = self.vectors.ndim - 1
+        messages = self.at_senders(values)
+        weights = radial if isinstance(radial, Tensor) else self.radial(radial)
+        messages = messages * weights[(slice(None),) * edges + (None,) * (messages.ndim - weights.ndim)]
+        if angular is not None:
+            messages = messages.unsqueeze(edges) * angular[(..., *(None,) * (values.ndim - 1))]
+        return self.sum(messages)
+
     def lengths(self) -> Tensor:
         """Edge lengths [...] in Å. Padded edges count as 1 Å long, so that nothing divides by zero."""
         return safe_norm(self.vectors, self.mask)

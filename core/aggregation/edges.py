@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
+import torch
 from torch import Tensor
 
 from halocline.aggregation.block import Block, safe_norm
@@ -25,6 +26,9 @@ class EdgeBlock(Block):
         mask: (E,) or None.
         pairs: (P,) int64, one edge of each pair, or None where pairs are not known.
         pair_of: (E,) int64, the pair that each edge belongs to.
+        row_starts: (n_out,) int64, the first edge of each receiver; its edges end where those of the next begin.
+        opposite: (E,) int64, the edge that leads back; E or more where that is none of this block. None where
+            opposite edges are not known.
     """
 
     n_in: int
@@ -35,6 +39,8 @@ class EdgeBlock(Block):
     mask: Tensor | None = None
     pairs: Tensor | None = None
     pair_of: Tensor | None = None
+    row_starts: Tensor | None = None
+    opposite: Tensor | None = None
 
     def at_senders(self, values: Tensor) -> Tensor:
         """See `Block.at_senders`; (E, *)."""
@@ -73,3 +79,22 @@ class EdgeBlock(Block):
         mask = None if self.mask is None else self.mask.index_select(0, self.pairs)
         lengths = safe_norm(self.vectors.index_select(0, self.pairs), mask)
         return function(lengths).index_select(0, self.pair_of)
+
+
+def row_starts(receivers: Tensor, rows: int) -> Tensor:
+    """The first edge of each of so many receivers, (rows,), of receivers (E,) that never decrease."""
+    return torch.searchsorted(receivers, torch.arange(rows, device=receivers.device))
+
+
+def opposite_edges(pairs: Tensor, pair_of: Tensor) -> Tensor:
+    """The other edge of the pair that each edge belongs to, (E,); E where it has none.
+
+    Args:
+        pairs: (P,) int64, the first edge of each pair.
+        pair_of: (E,) int64, the pair of each edge.
+    """
+    here = torch.arange(pair_of.shape[0], device=pair_of.device)
+    zeros = torch.zeros_like(pairs)
+    both = zeros.index_add(0, pair_of, here).index_select(0, pair_of)
+    edges = zeros.index_add(0, pair_of, torch.ones_like(here)).index_select(0, pair_of)
+    return torch.where(edges == 2, both - here, pair_of.shape[0])

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from halocline.aggregation import Form
+from halocline.aggregation.edges import opposite_edges, row_starts
 from halocline.lowering.manifest import Value
 from halocline.program import EdgeInputs, Precision, ProgramInputs, TableInputs
 
@@ -83,6 +84,9 @@ def unflatten(
             transposed=tensors["transposed"],
         )
     paired = "pairs" in tensors
+    # Those two follow from the rest, and are left out of graphs whose stages do not read them.
+    starts = row_starts(tensors["receivers"], levels[hops - 1]) if hops else None
+    opposite = opposite_edges(tensors["pairs"], tensors["pair_of"]) if paired else None
     return EdgeInputs(
         species=outermost,
         vectors=tensors["vectors"],
@@ -95,6 +99,8 @@ def unflatten(
         pairs=tensors["pairs"] if paired else None,
         pair_of=tensors["pair_of"] if paired else None,
         pair_levels=_sizes("pair_level", hops, tensors, tensors["pairs"]) if paired else (),
+        row_starts=starts,
+        opposite=opposite,
     )
 
 

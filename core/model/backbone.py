@@ -78,6 +78,11 @@ class Backbone(nn.Module, ABC):
         dropped = tuple(f"layers.{i}." for i in range(layers, len(self.layers)))
         return {name: t for name, t in self.state_dict().items() if not name.startswith(dropped)}
 
+    @classmethod
+    def renewed_weights(cls, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The weights of a checkpoint under the names of today, where those of older versions were others."""
+        return dict(weights)
+
     def stages(self) -> Iterator[tuple[str, Stage]]:
         """All stages with their names, in the order in which they run."""
         yield "embed", self.embed

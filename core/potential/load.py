@@ -62,11 +62,12 @@ def build_potential(
         PluginError: the plugin that brings the backbone cannot be imported.
     """
     backbone = _build(checkpoint, where)
-    expected, found = _layout(backbone.state_dict()), _layout(checkpoint.tensors)
+    weights = backbone.renewed_weights(checkpoint.tensors)
+    expected, found = _layout(backbone.state_dict()), _layout(weights)
     if expected != found:
         odd = sorted(name for name in expected | found if expected.get(name) != found.get(name))
         raise CheckpointError(f"The weights {where} do not fit its config: {', '.join(odd[:5])} differ.")
-    backbone.load_state_dict(checkpoint.tensors)
+    backbone.load_state_dict(weights)
     if prune is not None:
         backbone = pruned(backbone, prune)
     return Potential(backbone.eval(), dict(checkpoint.reference_energies), dict(checkpoint.card))

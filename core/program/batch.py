@@ -39,6 +39,8 @@ def join(inputs: Sequence[EdgeInputs]) -> tuple[EdgeInputs, Tensor]:
         pairs=pairs,
         pair_of=pair_of,
         pair_levels=pair_levels,
+        row_starts=_joined([each.row_starts for each in inputs], edges),
+        opposite=_joined([each.opposite for each in inputs], edges),
     )
     return joint, structures
 
@@ -53,6 +55,12 @@ def _join_pairs(
         return None, None, ()
     levels = _sums([each.pair_levels for each in inputs])
     return _renumbered(pairs, edges), _renumbered(pair_of, _starts(pairs)), levels
+
+
+def _joined(indices: Sequence[Tensor | None], starts: Sequence[int]) -> Tensor | None:
+    """Join what all structures know, or nothing."""
+    known = [index for index in indices if index is not None]
+    return _renumbered(known, starts) if len(known) == len(indices) else None
 
 
 def _starts(parts: Sequence[Tensor]) -> list[int]:

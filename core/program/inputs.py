@@ -66,6 +66,9 @@ class EdgeInputs(ProgramInputs):
             symmetric.
         pair_of: (E,) int64, the pair of each edge.
         pair_levels: (p_0, ..., p_{H-1}), pairs whose first edge lies within each edge level.
+        row_starts: (n_{H-1},) int64, the first edge of each receiver.
+        opposite: (E,) int64, the edge that leads back; E where it lies outside of the part. None for lists that are
+            not symmetric.
     """
 
     senders: Tensor
@@ -74,6 +77,8 @@ class EdgeInputs(ProgramInputs):
     pairs: Tensor | None = None
     pair_of: Tensor | None = None
     pair_levels: tuple[int, ...] = ()
+    row_starts: Tensor | None = None
+    opposite: Tensor | None = None
 
     def block(self, level: int, vectors: Tensor) -> EdgeBlock:
         """See `ProgramInputs.block`."""
@@ -87,6 +92,8 @@ class EdgeInputs(ProgramInputs):
             mask=None if self.mask is None else self.mask[:edges],
             pairs=None if self.pairs is None else self.pairs[: self.pair_levels[level]],
             pair_of=None if self.pair_of is None else self.pair_of[:edges],
+            row_starts=None if self.row_starts is None else self.row_starts[: self.levels[level]],
+            opposite=None if self.opposite is None else self.opposite[:edges],
         )
 
 

@@ -64,7 +64,8 @@ def gather_edges(gradients: Tensor, part: Part, form: Form) -> Tensor:
 def _edge_inputs(
     graph: Graph, part: Part, vectors: NDArray[np.float64], precision: Precision, device: torch.device | str
 ) -> EdgeInputs:
-    pairs, pair_of = _pairs(graph, part)
+    pairs, pair_of, opposite = _pairs(graph, part)
+    rows = part.levels[-2] if len(part.levels) > 1 else 0
     return EdgeInputs(
         species=torch.from_numpy(graph.structure.numbers.take(part.atoms)).to(device),
         vectors=torch.from_numpy(vectors).to(device, precision.torch),
@@ -77,24 +78,28 @@ def _edge_inputs(
         pairs=None if pairs is None else torch.from_numpy(pairs).to(device),
         pair_of=None if pair_of is None else torch.from_numpy(pair_of).to(device),
         pair_levels=() if pairs is None else tuple(int(p) for p in np.searchsorted(pairs, part.edge_levels)),
+        row_starts=torch.from_numpy(np.searchsorted(part.receivers, np.arange(rows))).to(device),
+        opposite=None if opposite is None else torch.from_numpy(opposite).to(device),
     )
 
 
-def _pairs(graph: Graph, part: Part) -> tuple[NDArray[np.int64], NDArray[np.int64]] | tuple[None, None]:
-    """The first edge of each pair in the part, (P,), and the pair of each edge, (E,).
+def _pairs(
+    graph: Graph, part: Part
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]] | tuple[None, None, None]:
+    """The first edge of each pair in the part, (P,), and for each edge its pair and its opposite edge, (E,).
 
     An edge whose opposite lies outside the part is a pair of its own. As the first edge stands for its pair, any
     prefix of the edges needs just a prefix of the pairs.
     """
     if graph.partners is None:
-        return None, None
+        return None, None, None
     here, opposite = np.arange(len(part.edges)), graph.partners
     if not part.is_whole:
         local = np.full(len(graph.edges), len(here))
         local[part.edges] = here
         opposite = local.take(part.of_edges(graph.partners))
     opens = opposite >= here
-    return np.flatnonzero(opens), (np.cumsum(opens) - 1).take(np.minimum(here, opposite))
+    return np.flatnonzero(opens), (np.cumsum(opens) - 1).take(np.minimum(here, opposite)), opposite
 
 
 def _table_inputs(

@@ -49,8 +49,8 @@ class NumpySchNet:
     def _interaction(self, layer, features, receivers, senders, distances):
         gauss, d_gauss = self._gaussians(distances)
         envelope, d_envelope = self._envelope(distances)
-        pre_filter = self._linear(f"layers.{layer}.filter_in", gauss)
-        raw = self._linear(f"layers.{layer}.filter_out", softplus(pre_filter))
+        pre_filter = self._linear(f"layers.{layer}.filters.hidden", gauss)
+        raw = self._linear(f"layers.{layer}.filters.out", softplus(pre_filter))
         sent = self._linear(f"layers.{layer}.sender", features)
         total = np.zeros_like(features)
         for edge, (i, j) in enumerate(zip(receivers, senders, strict=True)):
@@ -71,8 +71,8 @@ class NumpySchNet:
         for edge, (i, j) in enumerate(zip(receivers, senders, strict=True)):
             d_sent[j] += d_total[i] * raw[edge] * envelope[edge]
             d_filter[edge] = d_total[i] * sent[j]
-        d_pre = (d_filter * envelope[:, None]) @ self.w[f"{name}.filter_out.weight"] * sigmoid(pre_filter)
-        d_distances = ((d_pre @ self.w[f"{name}.filter_in.weight"]) * d_gauss).sum(1)
+        d_pre = (d_filter * envelope[:, None]) @ self.w[f"{name}.filters.out.weight"] * sigmoid(pre_filter)
+        d_distances = ((d_pre @ self.w[f"{name}.filters.hidden.weight"]) * d_gauss).sum(1)
         d_distances += (d_filter * raw).sum(1) * d_envelope
         return d_out + d_sent @ self.w[f"{name}.sender.weight"], d_distances
 

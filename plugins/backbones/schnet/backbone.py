@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self, final
 
-from torch import nn
+from torch import Tensor, nn
 
 from halocline.model import Backbone, Stage
 from halocline.model.config import read_config, to_json
@@ -41,6 +41,12 @@ class SchNet(Backbone):
         config = SchNetConfig(species=("H", "O"), features=16, gaussians=12, layers=3, cutoff=3.0)
         return to_json(config)
 
+    @classmethod
+    def renewed_weights(cls, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """See `Backbone.renewed_weights`: filters became a module of their own."""
+        renamed = {".filter_in.": ".filters.hidden.", ".filter_out.": ".filters.out."}
+        return {_replaced(name, renamed): values for name, values in weights.items()}
+
     @property
     def readouts(self) -> dict[int, Stage]:
         """One readout, after the last layer."""
@@ -49,3 +55,9 @@ class SchNet(Backbone):
     def pruned_config(self, layers: int) -> dict[str, Any]:
         """See `Backbone.pruned_config`."""
         return self.config | {"layers": layers}
+
+
+def _replaced(name: str, parts: Mapping[str, str]) -> str:
+    for old, new in parts.items():
+        name = name.replace(old, new)
+    return name

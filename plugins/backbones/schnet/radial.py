@@ -1,12 +1,15 @@
-"""Functions of the distance: Gaussian basis, cosine envelope, shifted softplus."""
+"""Filters, as functions of the distance, and what they are made of."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+
+from halocline.aggregation import RadialFunction
+from halocline.plugins.backbones.schnet.config import SchNetConfig
 
 #: Gaussians are cut off at exp(-36) = 2e-16, below the precision of float64. Without a floor their tails are
 #: subnormal in float32, and matrix products with subnormal numbers run several times slower on CPUs.
@@ -71,3 +74,34 @@ def cosine_envelope(distances: Tensor, cutoff: float, *, ends: bool) -> Tensor:
     """
     envelope = 0.5 * (torch.cos(distances * (math.pi / cutoff)) + 1.0)
     return envelope * (distances < cutoff).to(envelope.dtype) if ends else envelope
+
+
+@final
+class Filters(RadialFunction):
+    """Continuous filters: a network on Gaussians of the distance, times the envelope; eq. 3 of the SchNet paper."""
+
+    start = 0.0
+
+    def __init__(self, config: SchNetConfig) -> None:
+        super().__init__()
+        self.cutoff, self.ends = config.cutoff, config.neighbours == "radius"
+        self.end = config.cutoff if self.ends else math.inf
+        self.channels = config.features
+        self.basis = GaussianBasis(config.cutoff, config.gaussians)
+        self.hidden = linear(config.gaussians, config.features)
+        self.out = linear(config.features, config.features)
+
+    def forward(self, distances: Tensor) -> Tensor:
+        """See `RadialFunction.forward`."""
+        hidden = shifted_softplus(self.hidden(self.basis(distances)))
+        filters: Tensor = self.out(hidden)
+        return filters * cosine_envelope(distances, self.cutoff, ends=self.ends)[..., None]
+
+
+def linear(inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:
+    """A linear map in float64 with Glorot weights and no offset, as SchNet is initialised."""
+    layer = nn.Linear(inputs, outputs, bias=bias, dtype=torch.float64)
+    nn.init.xavier_uniform_(layer.weight)
+    if bias:
+        nn.init.zeros_(layer.bias)
+    return layer
