@@ -67,8 +67,8 @@ class EdgeInputs(ProgramInputs):
         pair_of: (E,) int64, the pair of each edge.
         pair_levels: (p_0, ..., p_{H-1}), pairs whose first edge lies within each edge level.
         row_starts: (n_{H-1},) int64, the first edge of each receiver.
-        opposite: (E,) int64, the edge that leads back; E where it lies outside of the part. None for lists that are
-            not symmetric.
+        opposite: (E,) int64, the edge that leads back; E where it lies outside of the part. None for lists that
+            are not symmetric.
     """
 
     senders: Tensor

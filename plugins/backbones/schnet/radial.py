@@ -78,7 +78,7 @@ def cosine_envelope(distances: Tensor, cutoff: float, *, ends: bool) -> Tensor:
 
 @final
 class Filters(RadialFunction):
-    """Continuous filters: a network on Gaussians of the distance, times the envelope; eq. 3 of the SchNet paper."""
+    """Continuous filters: a network on Gaussians of the distance, times the envelope; SchNet paper, eq. 3."""
 
     start = 0.0
 

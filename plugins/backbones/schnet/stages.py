@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from halocline.aggregation import Block
 from halocline.model import Stage, StageSpec, State
