@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types bench gpu clean
+.PHONY: demo test lint types bench matrix gpu clean
 
 demo: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh
@@ -21,6 +21,10 @@ types: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m pytest benchmarks --benchmark-only
+
+# Every backbone on every backend, in every dtype, division and host; goes on where it stopped.
+matrix: $(STAMP)
+	PYTHONPATH=benchmarks $(BIN)/python -m matrix --output docs/measured/matrix/cpu.json
 
 gpu:
 	bash benchmarks/gpu.sh --output docs/measured/gpu
