@@ -1,4 +1,5 @@
-# make demo: the main job, end to end · make test: the tests that take seconds · .ci/run: everything
+# make demo: the main job, end to end · make test: the tests that take seconds · .ci/run: everything that must hold
+# make matrix: the whole product that .ci/run covers pairwise · make gpu: checks and timings on a GPU
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -18,10 +18,8 @@ from halocline.plugin import registry
 from halocline.potential.potential import Potential
 from halocline.spec import Spec
 
-#: Every backend that comes in the box, as it is called; those that compile for every shape or with a C++ compiler
-#: take long.
+#: Backends that prepare a model within seconds, as they are called.
 BACKENDS = ("torch", "onnx:threads=1", "onnx:threads=2")
-COMPILED = ("torch:compile=inductor", "torch:compile=aot", "ipu:target=cpu")
 
 #: Model → length in Å by which the structures are scaled.
 LENGTHS = {"schnet": 1.0, "schnet, one layer left": 1.0, "m3gnet": 1.0, "lennard-jones": 3.4}
@@ -109,5 +107,4 @@ def why_not(backend, dtype):
     if dtype not in executor.capabilities.precisions:
         return f"{Spec.parse(backend).name} has no {dtype}"
     diagnosis = executor.diagnose()
-    # The program of an IPU runs on the CPU without the SDK.
-    return None if diagnosis.usable or "target=cpu" in backend else diagnosis.reason
+    return None if diagnosis.usable else diagnosis.reason

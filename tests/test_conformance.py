@@ -67,20 +67,32 @@ class TestBesselM3GNet(BackboneTests):
         return example("m3gnet", radial="bessel")
 
 
-def backends():
-    """Every executor, and every variant that one declares; variants may compile for minutes."""
+def executors():
+    """Every executor with every backbone, and every variant that it declares with one; variants compile.
+
+    That variants run the other backbones as well is for the matrix to say, where each compiles once.
+    """
     for name in sorted(registry().names("executor")):
         for variant in registry().load("executor", name).variants:
-            yield pytest.param(
-                f"{name}:{variant}" if variant else name, marks=[pytest.mark.slow] if variant else []
-            )
+            spec = f"{name}:{variant}" if variant else name
+            for each in ["schnet"] if variant else BACKBONES:
+                marks = [pytest.mark.slow] if variant else []
+                yield pytest.param((spec, each), id=f"{spec}-{each}", marks=marks)
 
 
-@pytest.mark.timeout(2400)  # m3gnet is compiled twice, which may take minutes each
+@pytest.mark.timeout(2400)  # compiling may take minutes where others compute as well
 class TestExecutors(ExecutorTests):
-    @pytest.fixture(params=backends())
-    def executor(self, request):
-        spec = Spec.parse(request.param)
+    @pytest.fixture(params=executors())
+    def pair(self, request):
+        return request.param
+
+    @pytest.fixture
+    def backbone(self, pair):
+        return example(pair[1])
+
+    @pytest.fixture
+    def executor(self, pair):
+        spec = Spec.parse(pair[0])
         kind = registry().load("executor", spec.name)
         diagnosis = kind.diagnose()
         if not (diagnosis.usable or spec.options):

@@ -1,6 +1,7 @@
-"""Every backbone on every backend, in every precision, on every kind of structure: the same numbers.
+"""Every backbone on backends that start quickly, in every precision, on every kind of structure: the same numbers.
 
-The reference is NumPy in float64, written out by hand, with neighbours found by brute force.
+The reference is NumPy in float64, written out by hand, with neighbours found by brute force. Backends that compile
+are held against eager PyTorch, in `test_matrix`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ import numpy as np
 import pytest
 from parity_cases import (
     BACKENDS,
-    COMPILED,
     LENGTHS,
     STRUCTURES,
     answer,
@@ -21,19 +21,17 @@ from parity_cases import (
 )
 
 from halocline.testing import tolerances
-from halocline.testing.hosts import BUNDLES, HOSTS, together
+from halocline.testing.hosts import HOSTS
 
 #: Float64: of Σ|E_i|, of max(1 eV/Å, max|F|) and of max(1 eV, max|W|). Sums over a hundred edges and three layers.
 DOUBLE = 1e-10
 
 MATRIX = [
-    pytest.param(model, backend, dtype, id=f"{model} | {backend} | {dtype}", marks=marks)
+    pytest.param(model, backend, dtype, id=f"{model} | {backend} | {dtype}")
     for model in LENGTHS
-    for backend in BACKENDS + COMPILED
+    for backend in BACKENDS
     for dtype in ("float32", "float64")
-    for marks in [[pytest.mark.slow] if backend in COMPILED else []]
-    if not backend.startswith("torch:compile") or model in ("schnet", "lennard-jones")
-]  # torch compiles m3gnet for minutes, which the conformance suite does, and pruned models elsewhere
+]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -82,14 +80,12 @@ def test_forces_and_stress_are_derivatives(model, backend, dtype):
 
 @pytest.mark.parametrize(("model", "backend", "dtype"), MATRIX)
 def test_the_host_changes_nothing(model, backend, dtype):
-    """In every host where calls are cheap; in bundles of them where torch compiles anew for each."""
     _require_runnable(backend, dtype)
     runner = evaluator(model, backend, dtype)
-    hosts = BUNDLES if backend in COMPILED else [(host,) for host in HOSTS]
-    for names in hosts:
-        with together(names):
+    for name, host in HOSTS.items():
+        with host():
             result = potential(model).evaluate_with(runner, structure(model, "liquid"))
-        _require_equal(result, answer(model, "liquid"), dtype, ", ".join(names))
+        _require_equal(result, answer(model, "liquid"), dtype, name)
 
 
 def test_the_reference_is_not_flat():

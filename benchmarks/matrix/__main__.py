@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+
+from halocline import isolation
 from matrix.axes import BACKENDS, Cell, models, product_of
 from matrix.cell import Outcome, run
 from matrix.record import Record, measured_on
-
-from halocline import isolation
 
 #: Seconds for the cells of one model, backend and dtype that are not done yet: M3GNet compiles for minutes.
 LIMIT: Final = 1800.0

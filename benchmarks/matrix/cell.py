@@ -8,8 +8,6 @@ from functools import cache
 from typing import Any, Final, Literal, NamedTuple
 
 from ase import Atoms
-from matrix.axes import BUNDLED, DIVISIONS, ON_GPU, QUIET, TOGETHER, Cell, potential, why_not
-from matrix.deviation import Deviation, deviation, largest
 
 from halocline.errors import UsageError
 from halocline.evaluator.result import Result
@@ -18,6 +16,8 @@ from halocline.potential.potential import Potential
 from halocline.spec import Spec
 from halocline.testing.hosts import HOSTS, together
 from halocline.testing.structures import Samples
+from matrix.axes import BUNDLED, DIVISIONS, ON_GPU, QUIET, TOGETHER, Cell, potential, why_not
+from matrix.deviation import Deviation, deviation, largest
 
 #: Atoms at so many times their distances have no neighbours, where neighbours are those within a cutoff.
 APART: Final = 50.0

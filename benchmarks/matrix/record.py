@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Final, final
 
 import torch
-from matrix.axes import Cell
-from matrix.cell import Outcome
-from matrix.deviation import Deviation
 
 from halocline.doctor.machine import describe_machine
 from halocline.files import write_atomically
 from halocline.plugin.source import source_digest
+from matrix.axes import Cell
+from matrix.cell import Outcome
+from matrix.deviation import Deviation
 
 COLUMNS: Final = (*Cell._fields, "status", "seconds", *Deviation._fields, "message")
 
