@@ -19,11 +19,11 @@ from halocline.backends.ipu.process import RunnerProcess
 from halocline.backends.ipu.training import Labelled, step_arrays
 from halocline.backends.ipu.translate import from_lowered
 from halocline.errors import UsageError
-from halocline.evaluator.sums import forces_from_gradients
 from halocline.graph import NeighbourList, Structure
 from halocline.lowering import lower
 from halocline.partition import whole
 from halocline.program import FrozenModel, Precision, energies_and_gradients
+from halocline.program.geometry import forces_from_gradients
 from halocline.program.layout import gather_edges, lay_out
 
 STEPS = 3

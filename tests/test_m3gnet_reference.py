@@ -10,12 +10,12 @@ from structures import random_structure
 
 from halocline.aggregation import Form
 from halocline.errors import BackboneError
-from halocline.evaluator.sums import forces_from_gradients, virial_from_gradients
 from halocline.graph import NeighbourList, Structure
 from halocline.model.build import build_backbone
 from halocline.partition import whole
 from halocline.plugins.backbones.m3gnet.harmonics import HIGHEST_DEGREE, spherical_harmonics
 from halocline.program import FrozenModel, Precision, energies_and_gradients
+from halocline.program.geometry import forces_from_gradients, virial_from_gradients
 from halocline.program.layout import gather_edges, lay_out
 
 #: Of the largest value. The self-term that the moments take off again is as large as the sums themselves.

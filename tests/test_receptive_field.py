@@ -12,7 +12,6 @@ from structures import random_structure
 
 from halocline.aggregation import Form
 from halocline.errors import BackboneError, UsageError
-from halocline.evaluator.sums import forces_from_gradients
 from halocline.graph import NeighbourList, Structure
 from halocline.model import StageSpec, State
 from halocline.model.build import build_backbone
@@ -21,6 +20,7 @@ from halocline.plugin import registry
 from halocline.plugins.backbones.schnet.stages import Interaction
 from halocline.probes.receptive_field import measure_hops, require_hops
 from halocline.program import FrozenModel, Precision, energies_and_gradients
+from halocline.program.geometry import forces_from_gradients
 from halocline.program.layout import lay_out
 
 #: eV/Å. Sums in another order differ by 1e-15; the last hop of a fresh SchNet of depth 3 matters 1e-4.

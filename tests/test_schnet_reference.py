@@ -9,11 +9,11 @@ from numpy_reference.schnet import NumpySchNet, forces_and_virial
 from structures import random_structure
 
 from halocline.aggregation import Form
-from halocline.evaluator.sums import forces_from_gradients, virial_from_gradients
 from halocline.graph import NeighbourList, Structure
 from halocline.model.build import build_backbone
 from halocline.partition import whole
 from halocline.program import FrozenModel, Precision, energies_and_gradients
+from halocline.program.geometry import forces_from_gradients, virial_from_gradients
 from halocline.program.layout import gather_edges, lay_out
 
 #: Of the largest value. Sums run over up to a hundred edges and three layers in float64.

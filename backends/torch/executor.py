@@ -30,7 +30,13 @@ class TorchExecutor(Executor):
         UsageError: there is no such device or way to compile.
     """
 
-    capabilities = Capabilities(devices=KINDS, precisions=tuple(Precision), form=Form.EDGES, many_structures=True)
+    capabilities = Capabilities(
+        devices=KINDS,
+        precisions=tuple(Precision),
+        form=Form.EDGES,
+        many_structures=True,
+        steps_on_device=True,
+    )
     variants = ("", "compile=inductor", "compile=aot")
 
     def __init__(self, device: str = "auto", compile: str = "none") -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
-from typing import final
+from typing import Final, final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from halocline.errors import HaloclineError, NotFiniteError, StructureError, UsageError
@@ -20,7 +22,7 @@ from halocline.evaluator.recompute import RecomputeRunner
 from halocline.evaluator.result import Result
 from halocline.evaluator.runner import Contribution
 from halocline.executor import Executor
-from halocline.graph import Graph, JointGraph, NeighbourList, Structure, joint_graph
+from halocline.graph import Graph, JointGraph, NeighbourList, Radius, Search, Structure, joint_graph
 from halocline.memory.memory_model import MemoryModel, expected_candidates
 from halocline.model.backbone import Backbone
 from halocline.partition import Division
@@ -28,6 +30,10 @@ from halocline.partition.division import divided
 from halocline.program import Precision
 
 logger = logging.getLogger(__name__)
+
+#: Kinds of device on which whole structures stay from positions to forces, where the executor can. On CPUs the way
+#: by NumPy is as fast or faster, at any size (docs/measured/cpu/steps_on_device.json).
+STAY_ON: Final = ("cuda",)
 
 
 @final
@@ -68,6 +74,12 @@ class LocalEvaluator(Evaluator):
         if whole and executor.capabilities.many_structures and isinstance(self._runner, RecomputeRunner):
             self._batches = Batches(self._runner)
         self.together = self._batches is not None
+        self._on_device: Callable[[Search, Structure], Contribution] | None = None
+        rule, divided = backbone.neighbours, division is not None and division.divides
+        # Other rules search at every step, on the CPU.
+        stays = _stays_on_device(executor) and not divided
+        if stays and isinstance(self._runner, RecomputeRunner) and isinstance(rule, Radius):
+            self._on_device = partial(self._runner.run_on_device, rule.cutoff)
         if division is not None and division.memory is not None:
             if exchange:
                 raise UsageError("Exchanging keeps the state of all atoms; choose halo=recompute to bound memory.")
@@ -79,6 +91,8 @@ class LocalEvaluator(Evaluator):
         Raises:
             UsageError: the bound on memory is too low for this structure.
         """
+        if self._on_device is not None:
+            return _result(structure, self._on_device(self._neighbours.search(structure), structure))
         graph = self._neighbours.graph(structure)
         if self._memory is not None:
             self._division = self._bounded(graph, self._memory)
@@ -138,6 +152,10 @@ class LocalEvaluator(Evaluator):
     def _candidates(self, graph: Graph) -> int:
         """How many candidates a graph was probably cut from."""
         return expected_candidates(len(graph.edges), self._neighbours.rule, self._neighbours.skin)
+
+
+def _stays_on_device(executor: Executor) -> bool:
+    return executor.capabilities.steps_on_device and torch.device(executor.device).type in STAY_ON
 
 
 def _result(structure: Structure, contribution: Contribution) -> Result:

@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 from halocline.aggregation import Form
 from halocline.evaluator.links import Links
 from halocline.evaluator.runner import Contribution, Runner, Tally
-from halocline.evaluator.sums import forces_from_gradients, virial_from_gradients, virials_from_gradients
+from halocline.evaluator.topology import Topology
 from halocline.executor import Executor
-from halocline.graph import Contacts, Graph, JointGraph, Surroundings
+from halocline.graph import Contacts, Graph, JointGraph, Search, Structure, Surroundings
 from halocline.graph.structure import same_bits
 from halocline.model.backbone import Backbone
 from halocline.partition import Part, whole
 from halocline.partition.division import divide, is_undivided
 from halocline.program import FrozenModel, Precision, ProgramInputs, ProgramOutputs
+from halocline.program.geometry import forces_from_gradients, virial_from_gradients, virials_from_gradients
 from halocline.program.layout import gather_edges, lay_out, renewed
 from halocline.shares import timed
 
@@ -43,6 +44,7 @@ class RecomputeRunner(Runner):
         self._session = executor.prepare(FrozenModel.freeze(backbone, precision, self._form))
         self._hops = backbone.hops
         self._last: _LaidOut | None = None
+        self._topology: Topology | None = None
 
     @timed("layout")  # whatever is neither the session nor the sums
     def run(self, graph: Graph, parts: NDArray[np.int64], links: Links) -> Contribution:
@@ -69,25 +71,57 @@ class RecomputeRunner(Runner):
         outputs = self._session(inputs)
         return last.contribution(graph, outputs, self._form)
 
+    @timed("layout")
+    def run_on_device(self, cutoff: float, search: Search, structure: Structure) -> Contribution:
+        """Evaluate a whole structure on the device of the program, from positions and cell to forces and virial.
+
+        The executor must be one of `Capabilities.steps_on_device`.
+
+        Args:
+            cutoff: Å, of the model.
+            search: that covers the structure, of all pairs within a radius.
+            structure: undivided.
+
+        Raises:
+            StructureError: two atoms sit on one point.
+        """
+        topology = self._topology
+        if topology is None or topology.search is not search:
+            topology = Topology.of(search, cutoff, self._hops, self._precision, self._device)
+            self._topology = topology
+        geometry = topology.geometry(structure)
+        return topology.contribution(geometry, self._session(geometry.inputs))
+
+    @timed("layout")
     def run_together(self, joint: JointGraph) -> list[Contribution]:
         """Evaluate several whole structures in one call of the program, which the executor must be able to take.
 
         Sums over edges are taken structure by structure, in the same order as alone.
         """
-        graph, count = joint.graph, len(joint)
+        graph = joint.graph
         part = whole(len(graph.structure), graph.edges, self._hops)
         outputs = self._session(lay_out(graph, part, self._form, self._precision, self._device))
-        pulls = outputs.gradients.cpu()
-        receivers, senders = map(torch.from_numpy, (part.receivers, part.senders))
-        forces = forces_from_gradients(pulls, receivers, senders, len(part.atoms)).numpy()
-        of_edges = torch.repeat_interleave(torch.from_numpy(np.diff(joint.edges)))
-        virials = virials_from_gradients(pulls, torch.from_numpy(graph.vectors), of_edges, count).numpy()
-        energies = outputs.energies.double().cpu().numpy()
+        energies, forces, virials = _sums_of_each(joint, part, outputs)
         bounds = [slice(first, last) for first, last in pairwise(joint.atoms.tolist())]
         return [
             Contribution(energies[here].copy(), forces[here].copy(), virial, contacts)
             for here, virial, contacts in zip(bounds, virials, Contacts.of_each(joint), strict=True)
         ]
+
+
+#: Energies (N,), forces (N, 3), and the virial of one structure, or of each.
+_Sums = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+
+
+@timed("sums")
+def _sums_of_each(joint: JointGraph, part: Part, outputs: ProgramOutputs) -> _Sums:
+    """Of several structures, side by side."""
+    pulls = outputs.gradients.cpu()
+    receivers, senders = torch.from_numpy(part.receivers), torch.from_numpy(part.senders)
+    forces = forces_from_gradients(pulls, receivers, senders, len(part.atoms))
+    of_edges = torch.repeat_interleave(torch.from_numpy(np.diff(joint.edges)))
+    virials = virials_from_gradients(pulls, torch.from_numpy(joint.graph.vectors), of_edges, len(joint))
+    return outputs.energies.double().cpu().numpy(), forces.numpy(), virials.numpy()
 
 
 @final
@@ -112,10 +146,7 @@ class _LaidOut:
         return Contribution(energies, forces, virial, contacts)
 
     @timed("sums")
-    def _sums(
-        self, graph: Graph, outputs: ProgramOutputs, form: Form
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Energies, forces and virial."""
+    def _sums(self, graph: Graph, outputs: ProgramOutputs, form: Form) -> _Sums:
         part, pulls = self.part, gather_edges(outputs.gradients, self.part, form).cpu().double()
         receivers, senders = torch.from_numpy(part.receivers), torch.from_numpy(part.senders)
         forces = forces_from_gradients(pulls, receivers, senders, len(part.atoms))

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from halocline.evaluator.links import Links
-from halocline.evaluator.sums import forces_from_gradients, virial_from_gradients
 from halocline.graph import Contacts, Graph
 from halocline.partition import Part
+from halocline.program.geometry import forces_from_gradients, virial_from_gradients
 from halocline.shares import timed
 
 

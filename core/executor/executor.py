@@ -36,6 +36,7 @@ class Capabilities:
     precisions: tuple[Precision, ...]
     form: Form
     many_structures: bool = False
+    steps_on_device: bool = False
 
 
 class Session(InContext, ABC):

@@ -16,7 +16,7 @@ from halocline.graph.joint import JointGraph
 from halocline.shares import timed
 
 #: Neighbours of an element of which there is no atom: any number is fewer, or more.
-_NO_ATOM = (np.iinfo(np.int64).max, -1)
+NO_ATOM = (np.iinfo(np.int64).max, -1)
 
 
 @final
@@ -61,7 +61,7 @@ class Contacts:
         elements = np.unique(np.concatenate([each.elements for each in several]))
         size = len(elements)
         shortest, pairs = np.full((size, size), np.inf), np.full((size, size, 2), -1, np.int64)
-        fewest, most = (np.full(size, start, np.int64) for start in _NO_ATOM)
+        fewest, most = (np.full(size, start, np.int64) for start in NO_ATOM)
         for each in several:
             at = np.searchsorted(elements, each.elements)
             square = np.ix_(at, at)
@@ -125,7 +125,7 @@ class Surroundings:
         element = kinds % whole.type(size) if count > 1 else kinds
         codes = (kinds * whole.type(size)).take(edges.receivers) + element.take(edges.senders)
         rows = np.searchsorted(edges.receivers, np.arange(len(counted) + 1))
-        fewest, most = (np.full(count * size, start, np.int64) for start in _NO_ATOM)
+        fewest, most = (np.full(count * size, start, np.int64) for start in NO_ATOM)
         np.minimum.at(fewest, kinds[: len(counted)], np.diff(rows))
         np.maximum.at(most, kinds[: len(counted)], np.diff(rows))
         there = np.zeros(count * size, np.bool_)

@@ -16,6 +16,7 @@ from halocline.graph.nearest import nearest_edges
 from halocline.graph.radius import radius_edges
 from halocline.graph.rules import NeighbourRule, Radius
 from halocline.graph.structure import Structure
+from halocline.shares import timed
 
 #: Structures of up to so many atoms that are not periodic are searched together, by looking at every pair. At 64
 #: atoms this takes as long as one search in a tree for each, of several molecules; at 3 a thirtieth.
@@ -67,6 +68,7 @@ class JointGraph:
         return JointGraph(self.structures[first:last], part, atoms - atoms[0], edges - edges[0])
 
 
+@timed("search")
 def joint_graph(
     rule: NeighbourRule, structures: Sequence[Structure]
 ) -> tuple[JointGraph, dict[int, StructureError]]:

@@ -21,6 +21,7 @@ from halocline.lowering.trace import trace
 from halocline.partition import whole
 from halocline.probes.chain import chain
 from halocline.program import FrozenModel, TableInputs, energies_and_gradients
+from halocline.program.geometry import edge_vectors, virial_from_gradients
 from halocline.program.layout import lay_out
 
 #: Rows of the table of reference energies: every atomic number that an int64 in a structure may honestly have.
@@ -95,7 +96,7 @@ def _evaluate(
 ) -> tuple[Tensor, ...]:
     """Energies (N,), energy (), forces (N, 3) and virial (3, 3), all float64."""
     senders = positions.index_select(0, neighbours.reshape(-1)).view(*neighbours.shape, 3)
-    vectors = (senders - positions[:, None, :] + shifts @ cell) * mask[:, :, None]
+    vectors = edge_vectors(senders, positions[:, None, :], shifts, cell) * mask[:, :, None]
     dtype = frozen.precision.torch
     inputs = TableInputs(
         species=species,
@@ -110,9 +111,9 @@ def _evaluate(
     gradients = outputs.gradients.double() * mask[:, :, None]
     pulls = gradients.reshape(-1, 3).index_select(0, transposed.reshape(-1)).view(*transposed.shape, 3)
     forces = gradients.sum(1) - pulls.sum(1)
-    product = vectors.reshape(-1, 3).T @ gradients.reshape(-1, 3)
+    virial = virial_from_gradients(gradients.reshape(-1, 3), vectors.reshape(-1, 3))
     energies = outputs.energies.double() + reference.index_select(0, species)
-    return energies, energies.sum(), forces, 0.5 * (product + product.T)
+    return energies, energies.sum(), forces, virial
 
 
 def _example(frozen: FrozenModel, atoms: int) -> tuple[Tensor, ...]:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from halocline.aggregation import Form
 from halocline.context import in_evaluation_context
 from halocline.evaluator.result import Result
-from halocline.evaluator.sums import forces_from_gradients, virial_from_gradients
 from halocline.graph import Graph
 from halocline.partition import Part, cut_part, whole
 from halocline.program import Precision, ProgramInputs, ProgramOutputs
+from halocline.program.geometry import forces_from_gradients, virial_from_gradients
 from halocline.program.layout import gather_edges, lay_out
 
 #: A prepared program: an executor's session, or the eager definition.

@@ -7,9 +7,9 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from halocline.evaluator.sums import forces_from_gradients
 from halocline.model import Backbone
 from halocline.program import energies_and_gradients
+from halocline.program.geometry import forces_from_gradients
 from halocline.training.recipe import ForcesLoss
 from halocline.training.samples import Batch, LabelCounts
 

@@ -1,9 +1,26 @@
-"""From edge gradients to forces and virials: one sum each."""
+"""What surrounds a program: vectors from positions, forces and virials from gradients, all in float64."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+
+def edge_vectors(senders: Tensor, receivers: Tensor, shifts: Tensor, lattice: Tensor) -> Tensor:
+    """Vectors from receiver to sender, [..., 3] in Å: r_sender - r_receiver + shift · lattice.
+
+    One product at a time, as `Edges.vectors` forms them: opposite edges are exactly opposite.
+
+    Args:
+        senders: [..., 3] Å, positions of the senders.
+        receivers: positions of the receivers, which broadcast against them.
+        shifts: [..., p], whole numbers of the lattice vectors that are added.
+        lattice: (p, 3) Å, the periodic vectors of the cell.
+    """
+    vectors = senders - receivers
+    for axis in range(lattice.shape[0]):
+        vectors = vectors + shifts[..., axis : axis + 1] * lattice[axis]
+    return vectors
 
 
 def forces_from_gradients(gradients: Tensor, receivers: Tensor, senders: Tensor, atoms: int) -> Tensor:
@@ -19,7 +36,8 @@ def forces_from_gradients(gradients: Tensor, receivers: Tensor, senders: Tensor,
     """
     pulls = gradients.double()
     forces = pulls.new_zeros((atoms, 3))
-    return forces.index_add_(0, receivers, pulls).index_add_(0, senders, pulls, alpha=-1)
+    # With alpha=-1 instead, torch takes six times as long on CPUs.
+    return forces.index_add_(0, receivers, pulls).index_add_(0, senders, -pulls)
 
 
 def virial_from_gradients(gradients: Tensor, vectors: Tensor) -> Tensor:
