@@ -22,6 +22,11 @@ def halocline_backbones() -> list[Component]:
             "atoms, edges and three-body terms (Chen and Ong 2022), as in MatGL and MatterSim",
         ),
         Component(
+            "mace",
+            "halocline.plugins.backbones.mace:MACE",
+            "equivariant many-body messages (Batatia et al. 2022)",
+        ),
+        Component(
             "lennard-jones",
             "halocline.plugins.backbones.lennard_jones:LennardJones",
             "analytic pair potential with a smooth cutoff",

@@ -1,0 +1,100 @@
+"""Functions of the distance: Bessel functions, envelope, Agnesi transform, and the network on top of them.
+
+Constants are kept with the weights, as published weights were fitted to constants of their precision.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from halocline.plugins.backbones.mace.config import MACEConfig
+
+
+@final
+class RadialBasis(nn.Module):
+    """√(2/r_c) sin(n π r'/r_c)/r' · envelope(r), where r' is r or its Agnesi transform; eq. 7 of the paper.
+
+    Attributes:
+        waves: (B,), 1/Å.
+        amplitude: (), √(2/r_c).
+    """
+
+    waves: Tensor
+    amplitude: Tensor
+
+    def __init__(self, config: MACEConfig) -> None:
+        super().__init__()
+        self.cutoff, self.order = config.cutoff, config.envelope_order
+        waves = torch.arange(1, config.bessels + 1, dtype=torch.float64) * (math.pi / config.cutoff)
+        self.register_buffer("waves", waves)
+        self.register_buffer("amplitude", torch.tensor(math.sqrt(2.0 / config.cutoff), dtype=torch.float64))
+        self.transform = AgnesiTransform() if config.agnesi else None
+
+    def forward(self, distances: Tensor, bonds: Tensor | None = None) -> Tensor:
+        """Distances [...] in Å, with a transform also the bond lengths [...] they are measured by: [..., B]."""
+        envelope = polynomial_envelope(distances, self.cutoff, self.order)
+        if self.transform is not None:
+            assert bonds is not None
+            distances = self.transform(distances / bonds)
+        arguments = distances[..., None] * self.waves
+        return torch.sin(arguments) * (self.amplitude * envelope / distances)[..., None]
+
+
+@final
+class AgnesiTransform(nn.Module):
+    """1 / (1 + a x^q / (1 + x^(q-p))), which resolves distances near the bond length, x = 1, best.
+
+    W. C. Witt et al., J. Chem. Phys. 159, 164101 (2023).
+
+    Attributes:
+        a, q, p: ().
+    """
+
+    a: Tensor
+    q: Tensor
+    p: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name, value in (("a", 1.0805), ("q", 0.9183), ("p", 4.5791)):
+            self.register_buffer(name, torch.tensor(value, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[...] → [...]."""
+        logarithm = torch.log(x)
+        rising, falling = torch.exp(self.q * logarithm), torch.exp((self.q - self.p) * logarithm)
+        return 1.0 / (1.0 + self.a * rising / (1.0 + falling))
+
+
+@final
+class RadialNetwork(nn.Module):
+    """A perceptron without offsets, so that weights of messages reach zero with the basis."""
+
+    def __init__(self, inputs: int, hidden: tuple[int, ...], outputs: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.Linear(a, b, bias=False, dtype=torch.float64) for a, b in pairwise([inputs, *hidden, outputs])
+        )
+
+    def forward(self, values: Tensor) -> Tensor:
+        """[..., B] → [..., outputs]."""
+        for layer in self.layers[:-1]:
+            values = silu(layer(values))
+        result: Tensor = self.layers[-1](values)
+        return result
+
+
+def polynomial_envelope(distances: Tensor, cutoff: float | Tensor, order: int) -> Tensor:
+    """1 - (p+1)(p+2)/2 x^p + p(p+2) x^(p+1) - p(p+1)/2 x^(p+2) for x = r/r_c < 1 and 0 beyond, [...].
+
+    J. Gasteiger, J. Groß and S. Günnemann, ICLR 2020, eq. 8. It ends with two derivatives.
+    """
+    x, p = distances / cutoff, order
+    inner = 0.5 * (p + 1) * (p + 2) - x * (p * (p + 2.0) - x * (0.5 * p * (p + 1)))
+    return (1.0 - x**p * inner) * (distances < cutoff).to(distances.dtype)

@@ -1,0 +1,178 @@
+"""MACE's three kinds of stage.
+
+Shapes: N atoms read, n atoms written, m components, C channels, P paths, [...] edges in either form.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from ase.data import atomic_numbers, covalent_radii
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from halocline.aggregation import Block
+from halocline.model import Stage, StageSpec, State
+from halocline.plugins.backbones.mace.config import ROWS, MACEConfig
+from halocline.plugins.backbones.mace.radial import RadialBasis, RadialNetwork
+from halocline.plugins.backbones.mace.repulsion import Repulsion
+from halocline.plugins.equivariance import (
+    ChannelwiseProduct,
+    IrrepLinear,
+    SpeciesLinear,
+    SymmetricContraction,
+    slices,
+    spherical_harmonics,
+)
+
+
+@final
+class Embedding(Stage):
+    """What is known of each atom by its chemical element.
+
+    Attributes:
+        table: (S, C), a learned vector for each species.
+        radii: (S,), Å, covalent.
+    """
+
+    spec = StageSpec(hops=0)
+    rows: Tensor
+    radii: Tensor
+    charges: Tensor
+
+    def __init__(self, config: MACEConfig) -> None:
+        super().__init__()
+        numbers = [atomic_numbers[symbol] for symbol in config.species]
+        rows = torch.zeros(ROWS, dtype=torch.int64)
+        rows[numbers] = torch.arange(len(numbers))
+        self.table = nn.Parameter(torch.randn(len(numbers), config.channels, dtype=torch.float64))
+        self.register_buffer("rows", rows, persistent=False)
+        self.register_buffer("charges", torch.tensor(numbers, dtype=torch.float64), persistent=False)
+        self.register_buffer("radii", torch.tensor(covalent_radii[numbers], dtype=torch.float64))
+        self.by_pair = config.agnesi or config.repulsion
+
+    def forward(self, state: State, *blocks: Block) -> State:
+        """``species`` (N,) → ``features`` (N, 1, C) and ``rows`` (N,), the number of the species of each atom."""
+        del blocks
+        rows = self.rows.index_select(0, state.atoms["species"])
+        atoms = {"rows": rows, "features": self.table.index_select(0, rows).unsqueeze(1)}
+        if self.by_pair:
+            atoms |= {"radii": self.radii.index_select(0, rows), "charges": self.charges.index_select(0, rows)}
+        return State(atoms, {})
+
+
+@final
+class Layer(Stage):
+    """An interaction, which sums messages, and the product of the sums with themselves; eq. 8-11 of the paper.
+
+    Args:
+        config: of the model.
+        number: of the layer, from 0.
+    """
+
+    def __init__(self, config: MACEConfig, number: int) -> None:
+        super().__init__()
+        self.spec = StageSpec(hops=1, neighbours=config.rule)
+        self.max_degree, self.average = config.max_degree, config.average_neighbours
+        self.residual, self.by_pair = config.residual(number), config.distance_by_pair
+        before, between, after = config.features_before(number), config.harmonics, config.features_after(number)
+        channels, species = config.channels, len(config.species)
+        self.before = slices(before)
+        self.up = IrrepLinear([channels] * len(before), channels)
+        self.product = ChannelwiseProduct(before, between, between)
+        self.channels = channels
+        self.basis = RadialBasis(config)
+        self.weights = RadialNetwork(config.bessels, config.radial_units, len(self.product.paths) * channels)
+        self.density = RadialNetwork(config.bessels, (), 1) if config.density else None
+        self.down = IrrepLinear([count * channels for count in self.product.of_out], channels)
+        self.skip = SpeciesLinear(before[: len(after)] if self.residual else between, species, channels)
+        self.contraction = SymmetricContraction(between, after, config.correlation, species, channels)
+        self.mix, self.after = IrrepLinear([channels] * len(after), channels), slices(after)
+        self.repulsion = Repulsion(config.envelope_order) if config.repulsion and number == 0 else None
+
+    def forward(self, state: State, *blocks: Block) -> State:
+        """``features`` (N, m, C) → (n, m', C); the first layer may add ``repulsion`` (n,) in eV / scale."""
+        (block,) = blocks
+        x_NmC, rows = state.atoms["features"], state.atoms["rows"]
+        own = {name: block.targets(state.atoms[name]) for name in ("rows", "radii", "charges") if name in state.atoms}
+        sums_nmC = self._interaction(block, state)
+        if not self.residual:
+            sums_nmC = self.skip(sums_nmC, own["rows"])
+        products = self.contraction(sums_nmC, own["rows"])
+        features = self.mix([products[:, place] for place in self.after])
+        if self.residual:
+            features = _added(features, self.skip(block.targets(x_NmC), own["rows"]))
+        atoms = own | {"features": features}
+        if self.repulsion is not None:
+            atoms["repulsion"] = self.repulsion(block, state.atoms["charges"], state.atoms["radii"])
+        return State(atoms, {})
+
+    def _interaction(self, block: Block, state: State) -> Tensor:
+        """Messages summed at their receivers, (n, m, C)."""
+        x_NmC = state.atoms["features"]
+        bonds = self._bonds(block, state) if self.by_pair else None
+        x_NmC = self.up([x_NmC[:, place] for place in self.before])
+        directions = block.vectors / block.lengths()[..., None]
+        harmonics = spherical_harmonics(directions, self.max_degree)
+        weights = self._radial(block, bonds, self.weights).unflatten(-1, (-1, self.channels))
+        messages = self.product(block.at_senders(x_NmC), harmonics, weights)
+        sums = self.down([block.sum(message) for message in messages])
+        if self.density is None:
+            return sums * (1.0 / self.average)
+        density = torch.tanh(self._radial(block, bonds, self.density) ** 2)
+        return sums / (block.sum(density) + 1.0).unsqueeze(-1)
+
+    def _bonds(self, block: Block, state: State) -> Tensor:
+        """Half the sum of the covalent radii, [...] in Å."""
+        radii = state.atoms["radii"]
+        return 0.5 * (block.at_senders(radii) + block.at_receivers(radii))
+
+    def _radial(self, block: Block, bonds: Tensor | None, network: RadialNetwork) -> Tensor:
+        """A network of the radial basis on every edge, [..., outputs]."""
+        if bonds is not None:
+            result: Tensor = network(self.basis(block.lengths(), bonds))
+            return result
+        return block.radial(lambda distances: network(self.basis(distances)))
+
+
+@final
+class Readout(Stage):
+    """Energy of each atom from its scalars.
+
+    Args:
+        config: of the model.
+        hidden: channels of a hidden layer; None for a linear readout.
+        repulsion: whether it adds the repulsion.
+    """
+
+    spec = StageSpec(hops=0)
+
+    def __init__(self, config: MACEConfig, *, hidden: int | None, repulsion: bool) -> None:
+        super().__init__()
+        self.scale, self.repulsion = config.scale, repulsion
+        self.hidden = None if hidden is None else _linear(config.channels, hidden)
+        self.out = _linear(config.channels if hidden is None else hidden, 1)
+
+    def forward(self, state: State, *blocks: Block) -> State:
+        """``features`` (n, m, C) → ``energies`` (n,) in eV."""
+        del blocks
+        scalars = state.atoms["features"][:, :1].flatten(1)
+        if self.hidden is not None:
+            scalars = silu(self.hidden(scalars))
+        energies = self.out(scalars).squeeze(1)
+        if self.repulsion:
+            energies = energies + state.atoms["repulsion"]
+        return State({"energies": energies * self.scale}, {})
+
+
+def _added(features: Tensor, skipped: Tensor) -> Tensor:
+    """Features (n, m, C) plus those of the first irreps (n, m', C)."""
+    count = skipped.shape[1]
+    if count == features.shape[1]:
+        return features + skipped
+    return torch.cat([features[:, :count] + skipped, features[:, count:]], dim=1)
+
+
+def _linear(inputs: int, outputs: int) -> nn.Linear:
+    return nn.Linear(inputs, outputs, bias=False, dtype=torch.float64)
