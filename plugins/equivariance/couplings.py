@@ -25,7 +25,7 @@ def coupling(left: int, right: int, out: int) -> NDArray[np.float64]:
     Args:
         left: l₁.
         right: l₂.
-        out: l₃, with \\|l₁ - l₂\\| ≤ l₃ ≤ l₁ + l₂.
+        out: l₃, with abs(l₁ - l₂) ≤ l₃ ≤ l₁ + l₂.
 
     Returns:
         (2l₁ + 1, 2l₂ + 1, 2l₃ + 1), read-only.
@@ -37,14 +37,14 @@ def coupling(left: int, right: int, out: int) -> NDArray[np.float64]:
             complex_one[i, j, m + out] = _clebsch_gordan((left, i - left), (right, j - right), (out, m))
     bases = _real_basis(left), _real_basis(right), _real_basis(out).conj()
     real_one = np.einsum("ia,jb,kc,ijk->abc", *bases, complex_one, optimize=True) * (-1j) ** (left + right - out)
-    result = real_one.real / np.linalg.norm(real_one.real)
+    result: NDArray[np.float64] = real_one.real / np.linalg.norm(real_one.real)
     result.flags.writeable = False
     return result
 
 
 @cache
 def _real_basis(degree: int) -> NDArray[np.complex128]:
-    """Complex components m of unit vectors along real ones; of the phases (-1)^m, none is left in the real ones."""
+    """Complex components m of unit vectors along real ones, which have none of the phases (-1)^m."""
     basis = np.zeros((2 * degree + 1, 2 * degree + 1), np.complex128)
     basis[degree, degree] = 1.0
     for m in range(1, degree + 1):

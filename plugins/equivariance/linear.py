@@ -49,11 +49,11 @@ class SpeciesLinear(nn.Module):
         shape = (species, len(irreps), channels, channels)
         self.weight = nn.Parameter(torch.randn(shape, dtype=torch.float64) / math.sqrt(channels))
 
-    def forward(self, x_nmC: Tensor, rows: Tensor) -> Tensor:
+    def forward(self, x: Tensor, rows: Tensor) -> Tensor:
         """Features (n, m, C) with m of the irreps or more, and species (n,) → (n, m, C).
 
         The matrices are gathered: with many species, a product with each would cost as many times as much.
         """
         weight = self.weight.index_select(0, rows)
-        mixed = [x_nmC[:, place] @ weight[:, number] for number, place in enumerate(self.places)]
+        mixed = [x[:, place] @ weight[:, number] for number, place in enumerate(self.places)]
         return mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=1)

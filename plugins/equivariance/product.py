@@ -69,18 +69,18 @@ class ChannelwiseProduct(nn.Module):
             rows.append(block.reshape(-1, dimension(right), self.components))
         return np.concatenate(rows).transpose(1, 0, 2).reshape(dimension(right), -1)
 
-    def forward(self, x_mC: Tensor, y_m: Tensor, w_PC: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor, y: Tensor, w: Tensor) -> list[Tensor]:
         """Features [..., m, C], harmonics [..., m'] and weights [..., P, C], in the order of ``paths``.
 
         Returns:
             For each irrep that is kept, [..., 2l + 1, P_l · C]: the results of its paths side by side.
         """
-        mixing = (y_m @ self.couplings).unflatten(-1, (-1, self.components))
-        coupled = mixing @ x_mC
+        mixing = torch.unflatten(y @ self.couplings, -1, (-1, self.components))
+        coupled = mixing @ x
         results, row, path = [], 0, 0
         for irrep, count in zip(self.out, self.of_out, strict=True):
             size = irrep.dimension * count
-            block = coupled[..., row : row + size, :].unflatten(-2, (irrep.dimension, count))
-            results.append((block * w_PC[..., None, path : path + count, :]).flatten(-2))
+            block = torch.unflatten(coupled[..., row : row + size, :], -2, (irrep.dimension, count))
+            results.append((block * w[..., None, path : path + count, :]).flatten(-2))
             row, path = row + size, path + count
         return results

@@ -58,9 +58,7 @@ def symmetric_couplings(irreps: tuple[Irrep, ...], out: Irrep, order: int) -> ND
     return found
 
 
-def _couplings(
-    irreps: Sequence[Irrep], factors: Sequence[int]
-) -> Iterator[tuple[Irrep, NDArray[np.float64]]]:
+def _couplings(irreps: Sequence[Irrep], factors: Sequence[int]) -> Iterator[tuple[Irrep, NDArray[np.float64]]]:
     """Every way to couple these factors one after the other: its result, and (2l + 1, components of each)."""
     if len(factors) == 1:
         irrep = irreps[factors[0]]
@@ -85,9 +83,7 @@ def _symmetrised(
     return total / math.factorial(len(factors))
 
 
-def _new_direction(
-    tensor: NDArray[np.float64], basis: Sequence[NDArray[np.float64]]
-) -> list[NDArray[np.float64]]:
+def _new_direction(tensor: NDArray[np.float64], basis: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
     """What is new in a tensor, at norm one; nothing if it is a combination of orthonormal others."""
     for _ in range(2):  # once more, so that it is orthogonal to rounding
         for other in basis:
@@ -125,24 +121,24 @@ class SymmetricContraction(nn.Module):
                     matrix = _by_pairs(symmetric_couplings(irreps, irrep, power))
                     self.register_buffer(f"basis_{number}_{power}", torch.from_numpy(matrix), persistent=False)
 
-    def forward(self, x_nmC: Tensor, rows: Tensor) -> Tensor:
+    def forward(self, x: Tensor, rows: Tensor) -> Tensor:
         """Features (n, M, C) and species (n,) → (n, m, C)."""
-        pairs = (x_nmC.unsqueeze(2) * x_nmC.unsqueeze(1)).flatten(1, 2) if self.order > 1 else x_nmC
+        pairs = (x.unsqueeze(2) * x.unsqueeze(1)).flatten(1, 2) if self.order > 1 else x
         results = []
         for number in range(len(self.out)):
-            powers = [self._power(number, power, x_nmC, pairs, rows) for power in range(1, self.order + 1)]
+            powers = [self._power(number, power, x, pairs, rows) for power in range(1, self.order + 1)]
             results.append(torch.stack(powers).sum(0) if len(powers) > 1 else powers[0])
         return results[0] if len(results) == 1 else torch.cat(results, dim=1)
 
-    def _power(self, number: int, power: int, x_nmC: Tensor, pairs: Tensor, rows: Tensor) -> Tensor:
+    def _power(self, number: int, power: int, x: Tensor, pairs: Tensor, rows: Tensor) -> Tensor:
         """The share of one power in one irrep, (n, 2l + 1, C)."""
-        weights = self.weights[f"{number}_{power}"].index_select(0, rows)  # (n, K, C)
+        weights: Tensor = self.weights[f"{number}_{power}"].index_select(0, rows)  # (n, K, C)
         if power == 1:
-            return x_nmC[:, self.places[number]] * weights
-        values = getattr(self, f"basis_{number}_{power}") @ pairs
+            return x[:, self.places[number]] * weights
+        values: Tensor = getattr(self, f"basis_{number}_{power}") @ pairs
         if power == HIGHEST_ORDER:
-            values = (values.unflatten(1, (x_nmC.shape[1], -1)) * x_nmC.unsqueeze(2)).sum(1)
-        return (values.unflatten(1, (-1, self.out[number].dimension)) * weights.unsqueeze(2)).sum(1)
+            values = (torch.unflatten(values, 1, (x.shape[1], -1)) * x.unsqueeze(2)).sum(1)
+        return (torch.unflatten(values, 1, (-1, self.out[number].dimension)) * weights.unsqueeze(2)).sum(1)
 
 
 def _by_pairs(basis: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -152,4 +148,4 @@ def _by_pairs(basis: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     if basis.ndim == 2 + HIGHEST_ORDER:
         basis = basis.transpose(2, 0, 1, 3, 4)
-    return np.array(basis.reshape(-1, basis.shape[-1] ** 2))
+    return np.array(basis.reshape(math.prod(basis.shape[:-2]), -1))

@@ -94,34 +94,37 @@ class Layer(Stage):
     def forward(self, state: State, *blocks: Block) -> State:
         """``features`` (N, m, C) → (n, m', C); the first layer may add ``repulsion`` (n,) in eV / scale."""
         (block,) = blocks
-        x_NmC, rows = state.atoms["features"], state.atoms["rows"]
-        own = {name: block.targets(state.atoms[name]) for name in ("rows", "radii", "charges") if name in state.atoms}
-        sums_nmC = self._interaction(block, state)
+        features = state.atoms["features"]
+        own = {
+            name: block.targets(state.atoms[name]) for name in ("rows", "radii", "charges") if name in state.atoms
+        }
+        sums = self._interaction(block, state)
         if not self.residual:
-            sums_nmC = self.skip(sums_nmC, own["rows"])
-        products = self.contraction(sums_nmC, own["rows"])
-        features = self.mix([products[:, place] for place in self.after])
+            sums = self.skip(sums, own["rows"])
+        products = self.contraction(sums, own["rows"])
+        mixed = self.mix([products[:, place] for place in self.after])
         if self.residual:
-            features = _added(features, self.skip(block.targets(x_NmC), own["rows"]))
-        atoms = own | {"features": features}
+            mixed = _added(mixed, self.skip(block.targets(features), own["rows"]))
+        atoms = own | {"features": mixed}
         if self.repulsion is not None:
             atoms["repulsion"] = self.repulsion(block, state.atoms["charges"], state.atoms["radii"])
         return State(atoms, {})
 
     def _interaction(self, block: Block, state: State) -> Tensor:
         """Messages summed at their receivers, (n, m, C)."""
-        x_NmC = state.atoms["features"]
+        features = state.atoms["features"]
         bonds = self._bonds(block, state) if self.by_pair else None
-        x_NmC = self.up([x_NmC[:, place] for place in self.before])
+        sent = self.up([features[:, place] for place in self.before])
         directions = block.vectors / block.lengths()[..., None]
         harmonics = spherical_harmonics(directions, self.max_degree)
-        weights = self._radial(block, bonds, self.weights).unflatten(-1, (-1, self.channels))
-        messages = self.product(block.at_senders(x_NmC), harmonics, weights)
-        sums = self.down([block.sum(message) for message in messages])
+        weights = torch.unflatten(self._radial(block, bonds, self.weights), -1, (-1, self.channels))
+        messages = self.product(block.at_senders(sent), harmonics, weights)
+        sums: Tensor = self.down([block.sum(message) for message in messages])
         if self.density is None:
             return sums * (1.0 / self.average)
         density = torch.tanh(self._radial(block, bonds, self.density) ** 2)
-        return sums / (block.sum(density) + 1.0).unsqueeze(-1)
+        result: Tensor = sums / (block.sum(density) + 1.0).unsqueeze(-1)
+        return result
 
     def _bonds(self, block: Block, state: State) -> Tensor:
         """Half the sum of the covalent radii, [...] in Å."""
