@@ -21,10 +21,14 @@ VARIANTS = {
         "centre": {"sums": "centre"},
         "mattersim": {"dialect": "mattersim", "sums": "centre", "radial": "smooth", "max_l": 4, "max_n": 4},
     },
+    "mace": {
+        "foundation": {"first_block": "agnostic", "density": True, "agnesi": True, "repulsion": True},
+        "scalars": {"hidden_degree": 0, "max_degree": 3, "correlation": 2, "layers": 3},
+    },
 }
 
 #: Backbones whose variants take a minute each.
-SLOW = {"m3gnet"}
+SLOW = {"m3gnet", "mace"}
 
 
 def example(name, **changes):
