@@ -91,9 +91,10 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> UsageError:
     """Build the error for a name that is not known, with the nearest names or the whole list."""
     names = sorted(known)
     # Long names are seldom written out: one of their words, misspelt, is enough.
-    words = {word: full for full in reversed(names) for word in re.split("[-_/ ]", full)}
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or list(
-        dict.fromkeys(words[word] for word in difflib.get_close_matches(name, words, n=3, cutoff=0.7))
+    words = {word.lower(): full for full in reversed(names) for word in re.split("[-_/ ]", full)}
+    whole = {full.lower(): full for full in reversed(names)}
+    near = [whole[each] for each in difflib.get_close_matches(name.lower(), whole, n=3, cutoff=0.5)] or list(
+        dict.fromkeys(words[word] for word in difflib.get_close_matches(name.lower(), words, n=3, cutoff=0.7))
     )
     if near:
         hint = "did you mean " + " or ".join(repr(n) for n in near) + "?"

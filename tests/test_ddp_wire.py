@@ -83,7 +83,12 @@ def messages():
     yield Step(np.empty((0, 3)), None, None)
     yield Measured(Speeds(1e-300, inf, 0.1 + 0.2))
     yield Measured(refusal="no")
-    yield Contribution(np.array([np.nan, -0.0, inf]), np.ones((4, 3)).T[:, :3], np.eye(3), Contacts.of(graph))
+    others = {"charges": np.arange(3.0)}
+    yield Contribution(
+        np.array([np.nan, -0.0, inf]), np.ones((4, 3)).T[:, :3], np.eye(3), Contacts.of(graph), others
+    )
+    told = structure.under({"charge": np.arange(len(structure)), "temperature": np.ones(len(structure))})
+    yield Trial(dataclasses.replace(graph, structure=told), "group")
     yield FailedAnswer.of(UsageError("x"))
 
 
@@ -121,6 +126,9 @@ def require_same(one, other):
         assert len(one) == len(other)
         for each in zip(one, other, strict=True):
             require_same(*each)
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys()
+        assert all(np.array_equal(one[name], other[name]) for name in one)
     elif isinstance(one, Enum):
         assert one is other
     else:
@@ -139,9 +147,10 @@ def test_arrays_are_known_by_numpys_alias_of_any_release():
         __value__ = np.ndarray[Any, np.dtype[TypeVar("Scalar")]]
 
     for kind, dtype in ((np.float64, "float64"), (np.int64, "int64"), (np.bool_, "bool")):
-        assert wire._dtype(NDArray[kind]) == wire._dtype(types.GenericAlias(Named(), (kind,))) == np.dtype(dtype)
+        named = types.GenericAlias(Named(), (kind,))
+        assert wire._dtypes(NDArray[kind]) == wire._dtypes(named) == (np.dtype(dtype),)
     for kind in (bytes, float, tuple[int, ...], dict[str, float], Named):
-        assert wire._dtype(kind) == (np.uint8 if kind is bytes else None)
+        assert wire._dtypes(kind) == ((np.dtype(np.uint8),) if kind is bytes else None)
 
 
 def test_arrays_that_come_can_be_changed_and_belong_to_nobody_else():

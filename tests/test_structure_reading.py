@@ -22,6 +22,7 @@ from halocline.structures import read as reading
 from halocline.structures.read import read_frames
 from halocline.structures.write import extended_xyz
 from halocline.training.frames import read_frames as read_training_frames
+from halocline.training.frames import say_unused
 
 MODEL = "lennard-jones-argon"
 DECIMALS = 1e-8  # extended XYZ stores eight
@@ -373,5 +374,9 @@ def test_states_of_training_frames_are_named(tmp_path, caplog):
     atoms = Atoms("Ar2", positions=[(0, 0, 0), (0, 0, 4)], info={"charge": -1})
     write(tmp_path / "a.extxyz", [atoms] * 3)
     with caplog.at_level(logging.WARNING):
-        assert len(read_training_frames([("a.extxyz", tmp_path / "a.extxyz")])) == 3
+        frames = read_training_frames([("a.extxyz", tmp_path / "a.extxyz")])
+        assert len(frames) == 3
+        say_unused(frames, ["charge"])
+        assert not caplog.text
+        say_unused(frames, [])
     assert caplog.text.count("charge = -1") == 1

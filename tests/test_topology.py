@@ -79,7 +79,7 @@ def test_inputs_are_those_of_the_reference_to_the_bit(precision, skin):
     for step in walk(random_structure(5, pbc=(True, True, False))):
         structure = Structure.from_atoms(step)
         search = neighbours.search(structure)
-        geometry = Topology.of(search, 3.0, hops, precision, "cpu").geometry(structure)
+        geometry = Topology.of(search, structure, 3.0, hops, precision, "cpu").geometry(structure)
         graph = neighbours.graph(structure)
         expected = lay_out(graph, whole(len(structure), graph.edges, hops), Form.EDGES, precision)
         for name in type(expected).__dataclass_fields__:

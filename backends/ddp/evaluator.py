@@ -41,11 +41,11 @@ class _Share(NamedTuple):
 
 
 class _Held(NamedTuple):
-    """What all ranks have: their shares, from whose candidates those were cut, and the cell."""
+    """What all ranks have: their shares, from whose candidates those were cut, and the structure with its cell."""
 
     shares: list[_Share]
     search: Search
-    cell: NDArray[np.float64]
+    structure: Structure
 
 
 @final
@@ -121,7 +121,7 @@ class DdpEvaluator(Evaluator):
         search = self._neighbours.search(structure)
         # An interrupt anywhere below leaves nothing remembered: the next call tells all ranks everything.
         held, self._held = self._held, None
-        if held is None or held.search is not search:
+        if held is None or held.search is not search or not held.structure.same_conditions(structure):
             domains = self._domains(structure, search)
             shares = [_Share(domain.atoms, domain.owned) for domain in domains]
             steps = [
@@ -130,10 +130,10 @@ class DdpEvaluator(Evaluator):
             ]
         else:
             shares = held.shares
-            cell = None if np.array_equal(structure.cell, held.cell) else structure.cell
+            cell = None if np.array_equal(structure.cell, held.structure.cell) else structure.cell
             steps = [Step(structure.positions[share.atoms], cell, None) for share in shares]
         contributions = self._crew.ask(steps, Contribution)
-        self._held = _Held(shares, search, structure.cell.copy())
+        self._held = _Held(shares, search, structure.copy())
         return _add_up(structure, shares, contributions)
 
     @property
@@ -196,13 +196,16 @@ def _add_up(structure: Structure, shares: Sequence[_Share], contributions: Seque
     """Sums run in the order of ranks, so that they come out the same every time."""
     energies = np.empty(len(structure))
     forces, virial = np.zeros((len(structure), 3)), np.zeros((3, 3))
+    others = {name: np.empty((len(structure), *of.shape[1:])) for name, of in contributions[0].others.items()}
     for rank, ((atoms, owned), contribution) in enumerate(zip(shares, contributions, strict=True)):
         shapes = [part.shape for part in (contribution.energies, contribution.forces, contribution.virial)]
         if shapes != [(owned,), (len(atoms), 3), (3, 3)]:
             raise DistributedError(f"Rank {rank} answered for other atoms than it was asked for; start again.")
         energies[atoms[:owned]] = contribution.energies
+        for name, values in others.items():
+            values[atoms[:owned]] = contribution.others[name]
         forces[atoms] += contribution.forces
         virial += contribution.virial
     pairs = zip(shares, contributions, strict=True)
     contacts = Contacts.merge([each.contacts.renumbered(share.atoms) for share, each in pairs])
-    return Result(energies=energies, forces=forces, virial=virial, volume=structure.volume, contacts=contacts)
+    return Result.made_of(energies, forces, virial, others, structure.volume, contacts)

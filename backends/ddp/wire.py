@@ -2,7 +2,7 @@
 
 A message is an instance of a dataclass, a named tuple or an enumeration. Annotations alone say what its fields
 hold, and what is built from what arrives: numbers, text, ``bytes``, arrays, further such classes, tuples and
-dictionaries of them, or None. ``Any`` is a value of plain JSON.
+dictionaries of them, or None. ``Any`` is a value of plain JSON, and ``NDArray[Any]`` an array of any kind below.
 
     16 bytes    "HALO", length of the header (uint32), length of the body (uint64), in network order
     header      JSON: {"message": its class, "value": its fields, "arrays": [[dtype, shape], …]}
@@ -153,10 +153,10 @@ def _write(kind: Any, value: Any, arrays: list[NDArray[Any]]) -> Any:
         return value
     if origin in (Union, types.UnionType):
         return None if value is None else _write(_other_than_none(inner), value, arrays)
-    if (expected := _dtype(kind)) is not None:
+    if (allowed := _dtypes(kind)) is not None:
         array = np.frombuffer(value, np.uint8) if kind is bytes else value
-        if array.dtype != expected:
-            raise TypeError(f"an array of {array.dtype} stands where one of {expected} should")
+        if array.dtype not in allowed:
+            raise TypeError(f"an array of {array.dtype} stands where one of {_named(allowed)} should")
         arrays.append(np.ascontiguousarray(array))
         return len(arrays) - 1
     if origin is tuple:
@@ -183,10 +183,10 @@ def _read(kind: Any, value: Any, arrays: Iterator[tuple[int, NDArray[Any]]]) -> 
         return value
     if origin in (Union, types.UnionType):
         return _read(_other_than_none(inner), value, arrays)
-    if (expected := _dtype(kind)) is not None:
+    if (allowed := _dtypes(kind)) is not None:
         number, array = next(arrays, (-1, np.empty(0)))
-        if type(value) is not int or value != number or array.dtype != expected:
-            raise ValueError(f"{str(value)[:80]} is not its next array of {expected}")
+        if type(value) is not int or value != number or array.dtype not in allowed:
+            raise ValueError(f"{str(value)[:80]} is not its next array of {_named(allowed)}")
         return array.tobytes() if kind is bytes else array
     if origin is tuple:
         return tuple(_read(inner[0], each, arrays) for each in _checked(value, list))
@@ -210,14 +210,21 @@ def _checked(value: Any, kind: type) -> Any:
 
 
 @cache
-def _dtype(kind: Any) -> np.dtype[Any] | None:
+def _dtypes(kind: Any) -> tuple[np.dtype[Any], ...] | None:
     """Of an ``NDArray[…]``, which newer releases of NumPy keep as a named alias, or of bytes; else None."""
     if kind is bytes:
-        return np.dtype(np.uint8)
+        return (np.dtype(np.uint8),)
     alias = getattr(get_origin(kind), "__value__", None)
     if alias is not None:
         kind = alias[get_args(kind)]
-    return np.dtype(get_args(get_args(kind)[1])[0]) if get_origin(kind) is np.ndarray else None
+    if get_origin(kind) is not np.ndarray:
+        return None
+    scalar = get_args(get_args(kind)[1])[0]
+    return tuple(_DTYPES.values()) if scalar is Any else (np.dtype(scalar),)
+
+
+def _named(dtypes: tuple[np.dtype[Any], ...]) -> str:
+    return " or ".join(map(str, dtypes))
 
 
 def _other_than_none(kinds: Sequence[Any]) -> Any:

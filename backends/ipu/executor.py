@@ -124,8 +124,7 @@ class _IpuSession(Session):
         runner = self._runner(capacity)
         # Where sizes are fixed there are no inputs that only tell a size; those come last.
         arrays = runner.call(tensor.numpy() for tensor in tensors[: len(runner.inputs)])
-        energies, gradients = map(torch.from_numpy, arrays)
-        return crop(ProgramOutputs(energies, gradients), inputs, capacity)
+        return crop(ProgramOutputs(*map(torch.from_numpy, arrays)), inputs, capacity)
 
     def _runner(self, capacity: Capacity) -> RunnerProcess:
         if capacity not in self._runners:

@@ -30,9 +30,10 @@ def split_outputs(
     """The outputs of each structure, from those of the program on what `join_tables` made of them."""
     joint = crop(outputs, _concatenate(inputs), capacity)
     sizes = [len(each.species) for each in inputs]
-    parts = zip(inputs, torch.split(joint.energies, sizes), torch.split(joint.gradients, sizes), strict=True)
+    parts = zip(inputs, *(torch.split(values, sizes) for values in joint), strict=True)
     return [
-        ProgramOutputs(energies, gradients[:, : each.neighbours.shape[1]]) for each, energies, gradients in parts
+        ProgramOutputs(energies, gradients[:, : each.neighbours.shape[1]], *others)
+        for each, energies, gradients, *others in parts
     ]
 
 
@@ -50,6 +51,7 @@ def _concatenate(inputs: Sequence[TableInputs]) -> TableInputs:
         vectors=torch.cat([each.vectors for each in alike]),
         seeds=torch.cat([each.seeds for each in alike]),
         levels=(starts[-1],) * len(alike[0].levels),
+        conditions={name: torch.cat([each.conditions[name] for each in alike]) for name in alike[0].conditions},
         mask=torch.cat([each.mask for each in alike if each.mask is not None]),
         neighbours=torch.cat([each.neighbours + start for each, start in blocks]),
         transposed=torch.cat(

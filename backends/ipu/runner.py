@@ -147,7 +147,7 @@ class PackedLoss(torch.nn.Module):
         """
         inputs, (members, energies, present, forces) = tensors[:-4], tensors[-4:]
         transposed, seeds = inputs[self.transposed], inputs[self.seeds]
-        found, gradients = self.replay(*inputs)
+        found, gradients = self.replay(*inputs)[:2]
         slots = gradients.reshape(-1, 3).index_select(0, transposed.reshape(-1))
         pulls = gradients.sum(1) - slots.reshape(transposed.shape[0], transposed.shape[1], 3).sum(1)
         energy_errors = (torch.mv(members, found * seeds) - energies) * present

@@ -29,7 +29,8 @@ def prepare_program(frozen: FrozenModel, target: Target, threads: int) -> OnnxSe
     """Prepare a whole program; raises as `OnnxExecutor.prepare` does."""
     example = example_inputs(frozen.backbone, frozen.form, frozen.precision)
     with announced(f"Compiling {frozen.backbone.name!r} for ONNX Runtime ({frozen.precision})"):
-        return OnnxSession(_compile(lower(frozen), flatten(example), target, threads))
+        engines = _compile(lower(frozen), flatten(example), target, threads)
+        return OnnxSession(engines, frozen.backbone.outputs)
 
 
 def prepare_stage(frozen: FrozenModel, name: str, target: Target, threads: int) -> OnnxStage:

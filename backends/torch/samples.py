@@ -7,10 +7,11 @@ structure behind them. Hence these are random, and only made so that nothing is 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from ase.data import atomic_numbers
-from torch import Tensor
+from torch import Generator, Tensor
 
 from halocline.lowering import Manifest, Value
 
@@ -32,16 +33,19 @@ def arguments(manifest: Manifest, atoms: int, edges: int) -> tuple[Tensor, ...]:
         atoms: the smallest number of atoms, and of slots in a row; the others are somewhat larger.
         edges: the smallest number of edges and of pairs; the others are somewhat larger, unless it is 0.
     """
-    random = torch.Generator().manual_seed(atoms)
+    random = Generator().manual_seed(atoms)
     return tuple(_tensor(value, manifest, atoms, edges, random) for value in manifest.inputs)
 
 
-def _tensor(value: Value, manifest: Manifest, atoms: int, edges: int, random: torch.Generator) -> Tensor:
+def _tensor(value: Value, manifest: Manifest, atoms: int, edges: int, random: Generator) -> Tensor:
     """One argument."""
     shape = tuple(_size(size, atoms, edges) if isinstance(size, str) else size for size in value.shape)
     if value.name == "species":
         known = torch.tensor([atomic_numbers[symbol] for symbol in manifest.species])
         return known[torch.randint(len(known), shape, generator=random)]
+    for condition in manifest.conditions:
+        if value.name == condition["name"]:
+            return _condition(condition, shape, getattr(torch, value.dtype), random)
     if value.dtype == "int64":  # an index that exists whatever it counts
         return torch.randint(min(atoms, edges or atoms), shape, generator=random)
     dtype = getattr(torch, value.dtype)
@@ -52,6 +56,15 @@ def _tensor(value: Value, manifest: Manifest, atoms: int, edges: int, random: to
     # Vectors and shifts are longer than positions differ: no two atoms lie on one point.
     low, high = (0.0, 0.5) if value.name == "positions" else (1.0, 2.0)
     return torch.empty(shape, dtype=dtype).uniform_(low, high, generator=random)
+
+
+def _condition(declared: dict[str, Any], shape: tuple[int, ...], dtype: torch.dtype, random: Generator) -> Tensor:
+    """Numbers of a condition that the model may be told: tables of embeddings have no others."""
+    most = len(declared["choices"]) - 1 if declared["choices"] else declared["most"]
+    least = 0 if declared["choices"] else declared["least"]
+    least = (0 if most is None else most - 1) if least is None else least
+    most = least + 1 if most is None else most
+    return torch.randint(math.ceil(least), math.floor(most) + 1, shape, generator=random).to(dtype)
 
 
 def _size(name: str, atoms: int, edges: int) -> int:

@@ -65,7 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
     steps = _number_of_steps(arguments)
     atoms = read_frames(arguments.structure, arguments.format)[-1]
     potential = load_potential(arguments)
-    calculator = potential.calculator(**evaluation_options(arguments))  # only the driver of several ranks goes on
+    calculator = potential.calculator(
+        **evaluation_options(arguments), head=arguments.head
+    )  # only the driver of several ranks goes on
     resume = _resumes(arguments, calculator, output)
     bar = progress(steps, f"md {arguments.ensemble}")
     named = located(arguments.structure)
@@ -80,6 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
             identity=_identity(arguments, potential),
             resume=resume,
             overwrite=arguments.overwrite,
+            direct_forces=arguments.direct_forces,
             minimum_distance=NEAREST if arguments.minimum_distance is None else arguments.minimum_distance,
             on_step=_shower(advance),
             interrupted=lambda: bool(interruption),
@@ -108,6 +111,9 @@ def _add_ensemble_options(group: Any) -> None:
         type=float,
         metavar="FS",
         help=f"of the thermostat, 1/friction [{_SETTINGS.relaxation_time:g}]",
+    )
+    group.add_argument(
+        "--direct-forces", action="store_true", help="nve with forces that are no derivatives: energy drifts"
     )
     group.add_argument(
         "--barostat-time", type=float, metavar="FS", help=f"of the barostat [{_SETTINGS.barostat_time:g}]"

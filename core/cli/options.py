@@ -21,6 +21,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add what to evaluate with, and where and how."""
     group = parser.add_argument_group("model")
     add_model_choice(group)
+    group.add_argument(
+        "--head", metavar="NAME", help="of a model with several heads or fidelities [what structures state]"
+    )
     group = parser.add_argument_group("evaluation")
     backends = spec_help("executor", "evaluator")
     group.add_argument("--backend", default="torch", metavar="SPEC", help=f"{backends} [%(default)s]")

@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--steps must be at least 1, not {arguments.steps}.")
     atoms = read_frames(arguments.md, arguments.format)[-1]
     settings = Settings()
-    calculator = load_potential(arguments).calculator(**evaluation_options(arguments))
+    calculator = load_potential(arguments).calculator(**evaluation_options(arguments), head=arguments.head)
     with closing(calculator), default_explained(arguments), located(arguments.md):
         shares = step_shares(atoms, calculator, settings, arguments.steps)
     if arguments.json:

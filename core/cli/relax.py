@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     goal = Goal(**{name: getattr(arguments, name) for name in names})
     files = _files(Path(arguments.output), overwrite=arguments.overwrite)
     atoms = read_frames(arguments.structure, arguments.format)[-1]
-    calculator = load_potential(arguments).calculator(**evaluation_options(arguments))
+    calculator = load_potential(arguments).calculator(**evaluation_options(arguments), head=arguments.head)
     bar = progress(goal.max_steps, f"relax {goal.optimiser}")
     named = located(arguments.structure)
     with closing(calculator), default_explained(arguments), named, held_back() as interruption, bar as advance:

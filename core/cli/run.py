@@ -70,9 +70,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     from halocline.cli.output import progress, said_once, say
     from halocline.evaluation.frames import evaluate_frames, read_all
+    from halocline.model.condition import check_head
 
     _check(arguments)
     potential = load_potential(arguments)
+    check_head(potential.backbone.conditions, arguments.head)
     results = _result_file(arguments, potential)
     account = _Account(arguments)
     bar = progress(None, "evaluating", "structures")
@@ -84,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
             if results is not None:
                 frames = results.rest(frames)
                 advance(account.take_over(results))
-            for evaluated in evaluate_frames(potential, evaluator, frames):
+            for evaluated in evaluate_frames(potential, evaluator, frames, arguments.head):
                 numbers = account.numbers(evaluated)
                 if results is not None:
                     results.add(evaluated, numbers)
@@ -123,7 +125,8 @@ def _result_file(arguments: argparse.Namespace, potential: Potential) -> ResultF
 
     if arguments.output is None:
         return None
-    identity = {"model": model_digest(potential), "dtype": arguments.dtype, "backend": arguments.backend}
+    identity = {"model": model_digest(potential), "head": arguments.head}
+    identity |= {"dtype": arguments.dtype, "backend": arguments.backend}
     return ResultFile(arguments.output, identity, resume=arguments.resume, overwrite=arguments.overwrite)
 
 

@@ -107,7 +107,13 @@ def _among(graph: Graph, atoms: np.ndarray) -> Graph:
     kept = (place[edges.receivers] >= 0) & (place[edges.senders] >= 0)
     few = edges[kept]
     return Graph(
-        structure=Structure(structure.numbers[atoms], structure.positions[atoms], structure.cell, structure.pbc),
+        structure=Structure(
+            structure.numbers[atoms],
+            structure.positions[atoms],
+            structure.cell,
+            structure.pbc,
+            {name: values[atoms] for name, values in structure.conditions.items()},
+        ),
         edges=type(few)(place[few.receivers], place[few.senders], few.shifts),
         vectors=graph.vectors[kept],
         squares=graph.squares[kept],

@@ -57,7 +57,7 @@ def _example() -> Backbone:
 def _test(executor: Executor, subject: Subject, precision: Precision) -> SelfTest:
     """Evaluate a small triclinic cell and a liquid in turns, for threads that race do so only now and then."""
     samples = list(subject.samples.periodic().values())
-    structures = [Structure.from_atoms(atoms) for atoms in samples]
+    structures = [subject.graph(atoms).structure for atoms in samples]
     start = time.perf_counter()
     evaluator = LocalEvaluator(subject.backbone, executor, precision)
     rounds = [[_evaluate(evaluator, structure) for structure in structures]]

@@ -25,6 +25,7 @@ from halocline.dynamics.settings import CHECKPOINT_INTERVAL, NEAREST, Settings
 from halocline.dynamics.snapshot import Snapshot, load_snapshot, save_snapshot
 from halocline.dynamics.step_record import COLUMNS, StepRecord, measure
 from halocline.errors import DynamicsError, StructureError, UsageError
+from halocline.potential.calculator import HaloclineCalculator
 from halocline.shares import timed
 
 _LOG = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ def run_dynamics(
     resume: bool = False,
     overwrite: bool = False,
     minimum_distance: float = NEAREST,
+    direct_forces: bool = False,
     on_step: Callable[[StepRecord], None] = lambda sample: None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> DynamicsResult:
@@ -78,6 +80,7 @@ def run_dynamics(
         overwrite: replace a run that is in `output`.
         minimum_distance: stop where two atoms come nearer than this fraction of the shortest distance of their
             elements in the model's training; 0 never stops. Only calculators of `Potential` know that distance.
+        direct_forces: let nve run with forces that are no derivative of the energy: the energy will drift.
         on_step: called with every step that was recorded or passed over.
         interrupted: asked after every step; when true, a checkpoint is written and the run returns.
 
@@ -85,11 +88,17 @@ def run_dynamics(
         DynamicsError: the run blew up, the calculator failed, a file cannot be written, or the checkpoint
             belongs to other options. What was recorded before stays and is whole.
         StructureError: the structure does not suit the ensemble or the calculator.
-        UsageError: the files of another run are in the way.
+        UsageError: the files of another run are in the way, or the model does not suit the ensemble.
     """
     if not (isinstance(minimum_distance, int | float) and 0.0 <= minimum_distance <= 1.0):
         raise UsageError(f"The minimum distance must be a fraction between 0 and 1, not {minimum_distance!r}.")
-    options = settings.as_options() | (identity or {}) | {"structure": structure_digest(atoms)}
+    if settings.ensemble == "nve" and not direct_forces and not getattr(calculator, "derives_forces", True):
+        raise UsageError(
+            "The forces of this model are no derivatives of its energy, which nve would not keep: choose a "
+            "thermostat, or say --direct-forces (direct_forces=True)."
+        )
+    stated = calculator.stated(atoms) if isinstance(calculator, HaloclineCalculator) else {}
+    options = settings.as_options() | (identity or {}) | stated | {"structure": structure_digest(atoms)}
     with output.locked():
         guards = functools.partial(Guards, nearest=minimum_distance)
         run = _Run(atoms, calculator, settings, output, options, guards, resume=resume, overwrite=overwrite)

@@ -35,7 +35,8 @@ def frame_bytes(atoms: Atoms, **info: float) -> bytes:
         if atoms.has(name):
             frame.set_array(name, atoms.arrays[name])
     frame.set_constraint(writable(atoms))
-    frame.info.update({name: atoms.info[name] for name in STATES if name in atoms.info} | info)
+    states = {*STATES, *getattr(atoms.calc, "taken_entries", ())}
+    frame.info.update({name: atoms.info[name] for name in sorted(states) if name in atoms.info} | info)
     frame.calc = SinglePointCalculator(frame, **_results(atoms))
     return extended_xyz([frame])
 

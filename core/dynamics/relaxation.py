@@ -20,7 +20,7 @@ from halocline.dynamics.goal import Goal
 from halocline.dynamics.guards import why_failed
 from halocline.dynamics.records import frame_bytes, row_bytes
 from halocline.dynamics.step_record import static_pressure
-from halocline.errors import DynamicsError, StructureError
+from halocline.errors import DynamicsError, StructureError, UsageError
 from halocline.structures.constraints import warn_of_unwritable
 
 #: FIRE: Bitzek et al., Phys. Rev. Lett. 97, 170201 (2006). LBFGS, BFGS: quasi-Newton, limited and full memory.
@@ -83,9 +83,14 @@ def relax(
     Raises:
         DynamicsError: the calculator failed, gave numbers that are not finite, or a file cannot be written.
         StructureError: the structure cannot be evaluated, or has no cell to relax.
+        UsageError: the cell is to relax, and the stress is no derivative of the energy.
     """
     if goal.cell and not atoms.pbc.all():
         raise StructureError("Only the cell of a structure that is periodic in all three directions can relax.")
+    if goal.cell and not getattr(calculator, "derives_stress", True):
+        raise UsageError(
+            "The model has no stress, or one that is no derivative of its energy: the cell cannot relax with it."
+        )
     atoms = atoms.copy()
     atoms.calc = calculator
     atoms.get_forces()  # a structure that cannot be evaluated shows here, before any file is touched

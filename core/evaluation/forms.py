@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Voigt order of ASE, and the places of a tensor that it names.
 _VOIGT: Final = {"xx": (0, 0), "yy": (1, 1), "zz": (2, 2), "yz": (1, 2), "xz": (0, 2), "xy": (0, 1)}
+#: What structures are given, by ASE's names; the last two where the model tells them.
+_LABELS: Final = ("energy", "energies", "forces", "stress", "magmoms", "charges")
 #: Columns of CSV with their units, by the names of `numbers_of`.
 _COLUMNS: Final = {
     "file": "file",
@@ -69,7 +71,7 @@ class ExtendedXYZ:
     def record(self, frame: Frame, numbers: Mapping[str, Any]) -> bytes:
         """The structure."""
         warn_of_unwritable(frame.atoms)
-        labels = {name: numbers[name] for name in ("energy", "energies", "forces", "stress")}
+        labels = {name: numbers[name] for name in _LABELS if name in numbers}
         return extended_xyz([labelled(frame.atoms, labels)], exact=True)
 
 

@@ -71,7 +71,7 @@ def read_all(files: Sequence[str], file_format: str | None = None) -> Generator[
 
 
 def evaluate_frames(
-    potential: Potential, evaluator: Evaluator, frames: Iterable[Frame]
+    potential: Potential, evaluator: Evaluator, frames: Iterable[Frame], head: str | None = None
 ) -> Generator[EvaluatedFrame]:
     """Evaluate frames many at a time, and yield them in their order; see `Potential.map`.
 
@@ -79,6 +79,7 @@ def evaluate_frames(
         potential: the model.
         evaluator: from `Potential.evaluator`.
         frames: read when results are asked for, and a few ahead.
+        head: that is to answer; see a call of the potential.
     """
     waiting: deque[Frame] = deque()
 
@@ -88,7 +89,7 @@ def evaluate_frames(
             if isinstance(frame.content, Atoms):
                 yield frame.content
 
-    for outcome in outcomes(potential, evaluator, structures()):
+    for outcome in outcomes(potential, evaluator, structures(), head):
         while isinstance(error := (frame := waiting.popleft()).content, StructureError):
             yield EvaluatedFrame(frame, error)
         if isinstance(outcome, HaloclineError):

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION: Final = 1
 
+#: Entries of ``atoms.info`` that may state a charge, a spin or a head.
+_PLAIN: Final = (str, bool, int, float, np.generic)
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class Entry:
 
 @final
 class InputDigest:
-    """A digest of all that results take from frames: elements, positions, cells, and which could not be read."""
+    """A digest of all that results may follow from: elements, positions, cells, states, what cannot be read."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
@@ -63,6 +66,8 @@ class InputDigest:
             self._digest.update(len(atoms).to_bytes(8))
             for array in (atoms.numbers.astype(np.int64), atoms.positions, atoms.cell.array, atoms.pbc):
                 self._digest.update(np.ascontiguousarray(array).tobytes())
+            stated = {name: value for name, value in atoms.info.items() if isinstance(value, _PLAIN)}
+            self._digest.update(repr(sorted(stated.items())).encode(errors="replace"))
         else:
             self._digest.update(b"unreadable")
 

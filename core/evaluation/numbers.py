@@ -14,14 +14,15 @@ if TYPE_CHECKING:
     from halocline.evaluator.result import Result
 
 #: Entries with a number for each atom.
-PER_ATOM = ("energies", "forces")
+PER_ATOM = ("energies", "forces", "magmoms", "charges")
 
 
 def numbers_of(frame: Frame, result: Result) -> dict[str, Any]:
     """What is told of a frame: its place and composition, energies in eV, forces in eV/Å, stress in eV/Å³.
 
     The greatest force is that of one atom, the pressure, in GPa, minus the mean normal stress; stress and pressure
-    are None unless the structure is periodic in all three directions.
+    are None unless the structure is periodic in all three directions. Magnetic moments, in μB, and charges, in e,
+    are there if the model tells them.
 
     Raises:
         NotFiniteError: the greatest force or the pressure is too large for a number.
@@ -32,6 +33,7 @@ def numbers_of(frame: Frame, result: Result) -> dict[str, Any]:
     for quantity, value in (("greatest force", force), ("pressure", pressure)):
         if value is not None and not np.isfinite(value):
             raise NotFiniteError(f"{frame}: The {quantity} is {value}, which is not finite.")
+    told = {"magmoms": result.magmoms, "charges": result.charges}
     return {
         "file": frame.file,
         "frame": frame.number,
@@ -45,4 +47,5 @@ def numbers_of(frame: Frame, result: Result) -> dict[str, Any]:
         "forces": result.forces,
         "stress": result.stress,
         "outside": [remark.text for remark in result.outside],
+        **{name: values for name, values in told.items() if values is not None},
     }

@@ -28,5 +28,5 @@ def domain_graph(
     Raises:
         StructureError: two atoms sit on one point.
     """
-    structure = Structure(domain.numbers, positions, cell, pbc)
+    structure = Structure(domain.numbers, positions, cell, pbc, domain.conditions)
     return cut_candidates(rule, domain.edges, domain.partners, structure, domain.atoms)

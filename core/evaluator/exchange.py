@@ -14,13 +14,13 @@ from halocline.evaluator.links import Links
 from halocline.evaluator.runner import Contribution, Runner, Tally
 from halocline.executor import Executor, StageSession
 from halocline.graph import Graph
-from halocline.model.backbone import Backbone
+from halocline.model.backbone import Backbone, Output
 from halocline.model.stage import OF_EDGES
 from halocline.partition import Part, whole
 from halocline.partition.division import divide
 from halocline.probes.chain import chain
 from halocline.program import FrozenModel, Precision, ProgramInputs, energies_and_gradients
-from halocline.program.layout import gather_edges, lay_out
+from halocline.program.layout import condition_tensors, gather_edges, lay_out
 from halocline.shares import timed
 
 #: Atoms of a chain that has edges, whatever the model.
@@ -43,7 +43,9 @@ class ExchangeRunner(Runner):
     def __init__(self, backbone: Backbone, executor: Executor, precision: Precision) -> None:
         self._executor, self._precision = executor, precision
         frozen = FrozenModel.freeze(backbone, precision, executor.capabilities.form)
-        _require_forces(frozen)
+        self._outputs, self._derives = frozen.backbone.outputs, frozen.backbone.derives_forces
+        if self._derives:
+            _require_forces(frozen)
         sessions = executor.prepare_stages(frozen)
         self._stages = {name: _Stage(sessions[name], stage.spec.hops) for name, stage in frozen.backbone.stages()}
         self._path = ["embed", *(f"layers.{layer}" for layer in range(len(backbone.layers)))]
@@ -53,9 +55,10 @@ class ExchangeRunner(Runner):
     def run(self, graph: Graph, parts: NDArray[np.int64], links: Links) -> Contribution:
         """See `Runner.run`."""
         rows = _Rows(graph, parts, links, self._lay_out(graph, parts))
-        tally = Tally(graph, len(parts))
+        tally = Tally(graph, len(parts), self._outputs)
         species = torch.from_numpy(graph.structure.numbers).to(self._executor.device)
-        self._forwards_and_back(rows, _Point({"species": species}, complete=True), tally)
+        told = condition_tensors(graph.structure, self._precision, self._executor.device)
+        self._forwards_and_back(rows, _Point({"species": species, **told}, complete=True), tally)
         for hops, blocks in rows.blocks.items():
             for block, gradients in zip(blocks, rows.gradients[hops], strict=True):
                 tally.add_gradients(
@@ -77,16 +80,23 @@ class ExchangeRunner(Runner):
 
     def _forwards_and_back(self, rows: _Rows, point: _Point, tally: Tally) -> None:
         """Every stage in turn, then its vector-Jacobian products in the opposite order."""
-        points = [point]
+        points, with_energies = [point], set()
         for depth, name in enumerate(self._path):
             points.append(self._stages[name].forward(rows, points[-1]))
             if depth in self._readouts:
                 result = self._stages[self._readouts[depth]].forward(rows, points[-1])
-                tally.add_energies(np.arange(rows.owned), result.sheet["energies"][: rows.owned].detach())
+                found = {name: values[: rows.owned].detach() for name, values in result.sheet.items()}
+                if Output.ENERGIES in found:
+                    with_energies.add(depth)
+                    tally.add_energies(np.arange(rows.owned), found[Output.ENERGIES])
+                others = {str(name): found[name] for name in self._outputs[1:] if name in found}
+                tally.add_others(np.arange(rows.owned), others)
+        if not self._derives:
+            return
         cotangents = _Cotangents({})
         for depth, name in reversed(list(enumerate(self._path))):
             after = points.pop()
-            if depth in self._readouts:
+            if depth in with_energies:
                 readout = self._stages[self._readouts[depth]]
                 ones = torch.zeros(rows.atoms, dtype=self._precision.torch, device=self._executor.device)
                 ones[: rows.owned] = 1.0

@@ -159,8 +159,8 @@ def _stays_on_device(executor: Executor) -> bool:
 
 
 def _result(structure: Structure, contribution: Contribution) -> Result:
-    energies, forces, virial, contacts = contribution
-    return Result(energies=energies, forces=forces, virial=virial, volume=structure.volume, contacts=contacts)
+    energies, forces, virial, contacts, others = contribution
+    return Result.made_of(energies, forces, virial, others, structure.volume, contacts)
 
 
 def _outcome(structure: Structure, contribution: Contribution | None) -> Result | HaloclineError:

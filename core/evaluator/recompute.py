@@ -17,7 +17,7 @@ from halocline.evaluator.topology import Topology
 from halocline.executor import Executor
 from halocline.graph import Contacts, Graph, JointGraph, Search, Structure, Surroundings
 from halocline.graph.structure import same_bits
-from halocline.model.backbone import Backbone
+from halocline.model.backbone import Backbone, Output
 from halocline.partition import Part, whole
 from halocline.partition.division import divide, is_undivided
 from halocline.program import FrozenModel, Precision, ProgramInputs, ProgramOutputs
@@ -42,7 +42,7 @@ class RecomputeRunner(Runner):
     def __init__(self, backbone: Backbone, executor: Executor, precision: Precision) -> None:
         self._device, self._precision, self._form = executor.device, precision, executor.capabilities.form
         self._session = executor.prepare(FrozenModel.freeze(backbone, precision, self._form))
-        self._hops = backbone.hops
+        self._hops, self._outputs = backbone.hops, backbone.outputs
         self._last: _LaidOut | None = None
         self._topology: Topology | None = None
 
@@ -51,10 +51,12 @@ class RecomputeRunner(Runner):
         """See `Runner.run`."""
         if is_undivided(parts, len(graph.structure)):
             return self._run_whole(graph)
-        tally = Tally(graph, len(parts))
+        tally = Tally(graph, len(parts), self._outputs)
         for part in divide(graph, parts, self._hops):
             outputs = self._session(lay_out(graph, part, self._form, self._precision, self._device))
-            tally.add_energies(part.atoms[: part.levels[0]], outputs.energies)
+            owned = part.atoms[: part.levels[0]]
+            tally.add_energies(owned, outputs.energies)
+            tally.add_others(owned, dict(zip(self._outputs[1:], outputs.others, strict=True)))
             tally.add_gradients(part, gather_edges(outputs.gradients, part, self._form))
         return tally.contribution()
 
@@ -66,7 +68,7 @@ class RecomputeRunner(Runner):
         else:
             part = whole(len(graph.structure), graph.edges, self._hops)
             inputs = lay_out(graph, part, self._form, self._precision, self._device)
-            last = _LaidOut(graph, part, inputs, Surroundings.of(graph))
+            last = _LaidOut(graph, part, inputs, Surroundings.of(graph), self._outputs)
             self._last = last if len(graph.edges) <= SAME_EDGES else None
         outputs = self._session(inputs)
         return last.contribution(graph, outputs, self._form)
@@ -86,11 +88,12 @@ class RecomputeRunner(Runner):
             StructureError: two atoms sit on one point.
         """
         topology = self._topology
-        if topology is None or topology.search is not search:
-            topology = Topology.of(search, cutoff, self._hops, self._precision, self._device)
+        if topology is None or topology.search is not search or not topology.told.same_conditions(structure):
+            topology = Topology.of(search, structure, cutoff, self._hops, self._precision, self._device)
             self._topology = topology
         geometry = topology.geometry(structure)
-        return topology.contribution(geometry, self._session(geometry.inputs))
+        outputs = self._session(geometry.inputs)
+        return topology.contribution(geometry, outputs, _others(self._outputs, outputs))
 
     @timed("layout")
     def run_together(self, joint: JointGraph) -> list[Contribution]:
@@ -102,15 +105,28 @@ class RecomputeRunner(Runner):
         part = whole(len(graph.structure), graph.edges, self._hops)
         outputs = self._session(lay_out(graph, part, self._form, self._precision, self._device))
         energies, forces, virials = _sums_of_each(joint, part, outputs)
+        named = _others(self._outputs, outputs)
         bounds = [slice(first, last) for first, last in pairwise(joint.atoms.tolist())]
         return [
-            Contribution(energies[here].copy(), forces[here].copy(), virial, contacts)
+            Contribution(
+                energies[here].copy(),
+                forces[here].copy(),
+                virial,
+                contacts,
+                {name: values[here].copy() for name, values in named.items()},
+            )
             for here, virial, contacts in zip(bounds, virials, Contacts.of_each(joint), strict=True)
         ]
 
 
 #: Energies (N,), forces (N, 3), and the virial of one structure, or of each.
 _Sums = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+
+
+def _others(declared: tuple[Output, ...], outputs: ProgramOutputs) -> dict[str, NDArray[np.float64]]:
+    """What the model says of atoms beside energies, by name."""
+    values = zip(declared[1:], outputs.others, strict=True)
+    return {str(name): each.double().cpu().numpy() for name, each in values}
 
 
 @timed("sums")
@@ -127,23 +143,25 @@ def _sums_of_each(joint: JointGraph, part: Part, outputs: ProgramOutputs) -> _Su
 @final
 @dataclass(frozen=True, slots=True)
 class _LaidOut:
-    """An undivided graph, as the program was given it, and what its contacts follow from."""
+    """An undivided graph, as the program was given it, and what its results follow from."""
 
     graph: Graph
     part: Part
     inputs: ProgramInputs
     surroundings: Surroundings
+    outputs: tuple[Output, ...]
 
     def has_edges_of(self, graph: Graph) -> bool:
-        """Whether another graph has the very edges, between atoms of the same elements."""
+        """Whether another graph has the very edges, between atoms of which a model is told the same."""
         same = graph.edges is self.graph.edges and graph.partners is self.graph.partners
-        return same and same_bits(graph.structure.numbers, self.graph.structure.numbers)
+        old, new = self.graph.structure, graph.structure
+        return same and same_bits(new.numbers, old.numbers) and new.same_conditions(old)
 
     def contribution(self, graph: Graph, outputs: ProgramOutputs, form: Form) -> Contribution:
         """What the outputs mean for a graph with these edges."""
         energies, forces, virial = self._sums(graph, outputs, form)
         (contacts,) = self.surroundings.contacts(graph.squares)
-        return Contribution(energies, forces, virial, contacts)
+        return Contribution(energies, forces, virial, contacts, _others(self.outputs, outputs))
 
     @timed("sums")
     def _sums(self, graph: Graph, outputs: ProgramOutputs, form: Form) -> _Sums:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from halocline.applicability import Outside
 from halocline.errors import NotFiniteError
 from halocline.graph import Contacts
+from halocline.model.backbone import Output
 from halocline.shares import timed
 
 
@@ -25,11 +27,14 @@ class Result:
 
     Attributes:
         energies: (N,), eV, each atom's share, its element's reference energy included.
-        forces: (N, 3), eV/Å, minus the gradient of the energy.
-        virial: (3, 3), eV, derivative of the energy by a uniform strain. Symmetric.
+        forces: (N, 3), eV/Å, minus the gradient of the energy, or what the model says that they are.
+        virial: (3, 3), eV, derivative of the energy by a uniform strain, or what the model says that it is.
+            Symmetric. None of a model that says what forces are and not what the virial is.
         volume: Å³ if the structure is periodic in all three directions, else None.
         contacts: how near its atoms come, and how many neighbours they have; None if the evaluator does not say.
         outside: in what the structure lies outside of what the model was made from; empty if in nothing.
+        magmoms: (N,), μB, magnetic moment of each atom; None unless the model tells them.
+        charges: (N,), e, charge of each atom; None unless the model tells them.
 
     Raises:
         NotFiniteError: a number is infinite or none; the first such atom and quantity are named.
@@ -37,27 +42,35 @@ class Result:
 
     energies: NDArray[np.float64]
     forces: NDArray[np.float64]
-    virial: NDArray[np.float64]
+    virial: NDArray[np.float64] | None
     volume: float | None
     contacts: Contacts | None = None
     outside: tuple[Outside, ...] = ()
+    magmoms: NDArray[np.float64] | None = None
+    charges: NDArray[np.float64] | None = None
 
     @timed("result")
     def __post_init__(self) -> None:
         # A sum of squares is finite only if all numbers are, and then they are so small that none of the following
         # overflows: nearly always this is all there is to do.
-        squares = (float(np.vdot(each, each)) for each in (self.energies, self.forces, self.virial))
+        arrays = (self.energies, self.forces, self.virial, self.magmoms, self.charges)
+        squares = (float(np.vdot(each, each)) for each in arrays if each is not None)
         if not (math.isfinite(sum(squares)) and (self.volume is None or _LEAST < self.volume < math.inf)):
             self._refuse_if_not_finite()
 
     def _refuse_if_not_finite(self) -> None:
         _refuse_atoms("energy", self.energies, "eV")
         _refuse_atoms("force", self.forces, "eV/Å")
+        for quantity, values, unit in (("magnetic moment", self.magmoms, "μB"), ("charge", self.charges, "e")):
+            if values is not None:
+                _refuse_atoms(quantity, values, unit)
         with np.errstate(all="ignore"):  # what overflows is refused, which says more than a warning
             _refuse("total energy", self.energy, "eV")
-            _refuse("virial", self.virial, "eV")
+            if self.virial is not None:
+                _refuse("virial", self.virial, "eV")
             if self.volume is not None:
                 _refuse("volume", self.volume, "Å³")
+            if self.virial is not None and self.volume is not None:
                 _refuse("stress", self.virial / self.volume, "eV/Å³")
 
     @property
@@ -67,8 +80,50 @@ class Result:
 
     @property
     def stress(self) -> NDArray[np.float64] | None:
-        """Cauchy stress, (3, 3), eV/Å³, tension positive; None unless periodic in all three directions."""
-        return None if self.volume is None else self.virial / self.volume
+        """Cauchy stress, (3, 3), eV/Å³, tension positive; None unless periodic in all three directions.
+
+        None also of a model that has no virial.
+        """
+        return None if self.volume is None or self.virial is None else self.virial / self.volume
+
+    @classmethod
+    def made_of(
+        cls,
+        energies: NDArray[np.float64],
+        forces: NDArray[np.float64],
+        virial: NDArray[np.float64],
+        others: Mapping[str, NDArray[np.float64]],
+        volume: float | None,
+        contacts: Contacts | None = None,
+    ) -> Result:
+        """A result of what a program and its derivatives gave.
+
+        Args:
+            energies: (N,), eV.
+            forces: (N, 3), eV/Å, from gradients; those that the model says itself count instead.
+            virial: (3, 3), eV, likewise.
+            others: name → (N, ...), what else the model says of atoms; see `halocline.model.Output`.
+            volume: see the attribute.
+            contacts: see the attribute.
+
+        Raises:
+            NotFiniteError: as the class does.
+        """
+        told: NDArray[np.float64] | None = virial
+        if Output.VIRIALS in others:
+            total = others[Output.VIRIALS].sum(axis=0)
+            told = 0.5 * (total + total.T)
+        elif Output.FORCES in others:
+            told = None
+        return cls(
+            energies=energies,
+            forces=others.get(Output.FORCES, forces),
+            virial=told,
+            volume=volume,
+            contacts=contacts,
+            magmoms=others.get(Output.MAGMOMS),
+            charges=others.get(Output.CHARGES),
+        )
 
 
 def _refuse_atoms(quantity: str, values: NDArray[np.float64], unit: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, final
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from halocline.evaluator.links import Links
 from halocline.graph import Contacts, Graph
+from halocline.model.backbone import Output
 from halocline.partition import Part
 from halocline.program.geometry import forces_from_gradients, virial_from_gradients
 from halocline.shares import timed
@@ -25,12 +27,14 @@ class Contribution(NamedTuple):
         forces: (n, 3) eV/Å, what its energies do to every atom that it holds; they are added up over ranks.
         virial: (3, 3) eV, likewise.
         contacts: of the atoms that it owns.
+        others: name → (n_0, ...), what else the model says of the atoms that it owns; see `Output`.
     """
 
     energies: NDArray[np.float64]
     forces: NDArray[np.float64]
     virial: NDArray[np.float64]
     contacts: Contacts
+    others: dict[str, NDArray[np.float64]]
 
 
 class Runner(ABC):
@@ -54,18 +58,25 @@ class Tally:
     Args:
         graph: of the n atoms that the rank holds.
         owned: how many of them it owns.
+        outputs: of the backbone.
     """
 
-    def __init__(self, graph: Graph, owned: int) -> None:
+    def __init__(self, graph: Graph, owned: int, outputs: Sequence[Output]) -> None:
         self._graph = graph
         self._energies = np.zeros(owned)
         self._forces = np.zeros((len(graph.structure), 3))
         self._virial = np.zeros((3, 3))
+        self._others = {str(output): np.zeros((owned, *output.shape)) for output in outputs[1:]}
 
     @timed("sums")
     def add_energies(self, atoms: NDArray[np.int64], energies: Tensor) -> None:
         """Add energies (a,) in eV to atoms (a,)."""
         self._energies[atoms] += energies.double().cpu().numpy()
+
+    def add_others(self, atoms: NDArray[np.int64], others: Mapping[str, Tensor]) -> None:
+        """Add what else the model says of atoms (a,), by name."""
+        for name, values in others.items():
+            self._others[name][atoms] += values.double().cpu().numpy()
 
     @timed("sums")
     def add_gradients(self, part: Part, gradients: Tensor) -> None:
@@ -80,4 +91,4 @@ class Tally:
     def contribution(self) -> Contribution:
         """What the parts that were added give together."""
         contacts = Contacts.of(self._graph, len(self._energies))
-        return Contribution(self._energies, self._forces, self._virial, contacts)
+        return Contribution(self._energies, self._forces, self._virial, contacts, self._others)

@@ -23,6 +23,7 @@ from halocline.graph.contacts import NO_ATOM
 from halocline.graph.graph import COINCIDENT
 from halocline.program import EdgeInputs, Precision, ProgramOutputs
 from halocline.program.geometry import edge_vectors, forces_from_gradients, virial_from_gradients
+from halocline.program.layout import condition_tensors
 from halocline.shares import timed
 
 
@@ -52,9 +53,11 @@ class Topology:
 
     Attributes:
         search: from which it was made: a structure of N atoms, and C candidates in both directions.
+        told: the same atoms with what the model is told of them.
         cutoff: Å, at which candidates are cut.
         precision: of the program.
         species: (N,) int64, atomic numbers.
+        conditions: name → (N,); see `ProgramInputs`.
         seeds: (N,) ones in the precision.
         hops: H of the program.
         receivers: (C,) int64.
@@ -68,9 +71,11 @@ class Topology:
     """
 
     search: Search
+    told: Structure
     cutoff: float
     precision: Precision
     species: Tensor
+    conditions: dict[str, Tensor]
     seeds: Tensor
     hops: int
     receivers: Tensor
@@ -84,11 +89,14 @@ class Topology:
 
     @classmethod
     @timed("layout")
-    def of(cls, search: Search, cutoff: float, hops: int, precision: Precision, device: str) -> Topology:
+    def of(
+        cls, search: Search, told: Structure, cutoff: float, hops: int, precision: Precision, device: str
+    ) -> Topology:
         """Bring a search to a device, once.
 
         Args:
             search: of all pairs within a radius.
+            told: a structure that it covers, with what the model is told of it.
             cutoff: Å.
             hops: of the program.
             precision: likewise.
@@ -104,9 +112,11 @@ class Topology:
         kind = torch.from_numpy(kinds).to(device)
         return cls(
             search=search,
+            told=told,
             cutoff=cutoff,
             precision=precision,
             species=torch.from_numpy(structure.numbers).to(device),
+            conditions=condition_tensors(told, precision, device),
             seeds=torch.ones(len(structure), dtype=precision.torch, device=device),
             hops=hops,
             receivers=receivers,
@@ -165,6 +175,7 @@ class Topology:
         pairs = here.new_empty(edges // 2 + 1).scatter_(0, targets, here)[: edges // 2]
         return EdgeInputs(
             species=self.species,
+            conditions=self.conditions,
             vectors=vectors.to(self.precision.torch),
             seeds=self.seeds,
             levels=(atoms,) * (self.hops + 1),
@@ -177,8 +188,15 @@ class Topology:
             pair_levels=(edges // 2,) * self.hops,
         )
 
-    def contribution(self, geometry: Geometry, outputs: ProgramOutputs) -> Contribution:
+    def contribution(
+        self, geometry: Geometry, outputs: ProgramOutputs, others: dict[str, NDArray[np.float64]]
+    ) -> Contribution:
         """What the outputs of the program mean.
+
+        Args:
+            geometry: on which it ran.
+            outputs: what it returned.
+            others: those beside energies and gradients, by name.
 
         Raises:
             StructureError: two atoms sit on one point.
@@ -198,7 +216,7 @@ class Topology:
             fewest=whole[2].astype(np.int64),
             most=whole[3].astype(np.int64),
         )
-        return Contribution(energies, forces.reshape(-1, 3), virial.reshape(3, 3), contacts)
+        return Contribution(energies, forces.reshape(-1, 3), virial.reshape(3, 3), contacts, others)
 
     @timed("sums")
     def _sums(self, geometry: Geometry, outputs: ProgramOutputs) -> tuple[Tensor, Tensor, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -59,7 +59,7 @@ class JointGraph:
         here, there = slice(atoms[0], atoms[-1]), slice(edges[0], edges[-1])
         graph, old = self.graph, self.graph.edges
         part = Graph(
-            structure=_side_by_side(graph.structure.numbers[here], graph.structure.positions[here]),
+            structure=_atoms_of(graph.structure, here),
             edges=Edges(old.receivers[there] - atoms[0], old.senders[there] - atoms[0], old.shifts[there]),
             vectors=graph.vectors[there],
             squares=graph.squares[there],
@@ -124,10 +124,7 @@ def _join(rule: NeighbourRule, structures: Sequence[Structure], found: dict[int,
     )
     if found and len(small):
         edges = edges[np.argsort(edges.receivers, kind="stable")]
-    everything = _side_by_side(
-        np.concatenate([np.empty(0, np.int64), *(each.numbers for each in structures)]),
-        np.concatenate([np.empty((0, 3)), *(each.positions for each in structures)]),
-    )
+    everything = _side_by_side(structures)
     vectors = _vectors(edges, everything, structures, np.repeat(np.arange(len(sizes)), sizes))
     squares, partners = squared_lengths(vectors), None
     if isinstance(rule, Radius):
@@ -154,9 +151,24 @@ def _moved(edges: Edges, start: np.int64) -> Edges:
     return Edges(edges.receivers + start, edges.senders + start, edges.shifts)
 
 
-def _side_by_side(numbers: NDArray[np.int64], positions: NDArray[np.float64]) -> Structure:
+def _side_by_side(structures: Sequence[Structure]) -> Structure:
     """Atoms of several structures; their cells are in the edge vectors already."""
-    return Structure(numbers, positions, np.zeros((3, 3)), np.zeros(3, np.bool_))
+    names = structures[0].conditions if structures else ()
+    return Structure(
+        np.concatenate([np.empty(0, np.int64), *(each.numbers for each in structures)]),
+        np.concatenate([np.empty((0, 3)), *(each.positions for each in structures)]),
+        np.zeros((3, 3)),
+        np.zeros(3, np.bool_),
+        {name: np.concatenate([each.conditions[name] for each in structures]) for name in names},
+    )
+
+
+def _atoms_of(everything: Structure, here: slice) -> Structure:
+    """Some of them."""
+    conditions = {name: values[here] for name, values in everything.conditions.items()}
+    return replace(
+        everything, numbers=everything.numbers[here], positions=everything.positions[here], conditions=conditions
+    )
 
 
 def _vectors(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -32,12 +32,15 @@ class Structure:
         positions: (N, 3) float64, Å; atoms may lie outside the cell.
         cell: (3, 3) float64, Å; rows are lattice vectors. Rows of open directions are ignored.
         pbc: (3,) bool, which lattice vectors repeat.
+        conditions: name → (N,) int64 or float64, what the model is told beside atoms and cell; see
+            `halocline.model.Condition`. Atoms of one structure have one value.
     """
 
     numbers: NDArray[np.int64]
     positions: NDArray[np.float64]
     cell: NDArray[np.float64]
     pbc: NDArray[np.bool_]
+    conditions: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     @classmethod
     def from_atoms(cls, atoms: Atoms, like: Structure | None = None) -> Structure:
@@ -68,7 +71,17 @@ class Structure:
 
     def copy(self) -> Structure:
         """The same in arrays of its own."""
-        return Structure(self.numbers.copy(), self.positions.copy(), self.cell.copy(), self.pbc.copy())
+        conditions = {name: values.copy() for name, values in self.conditions.items()}
+        return Structure(self.numbers.copy(), self.positions.copy(), self.cell.copy(), self.pbc.copy(), conditions)
+
+    def under(self, conditions: dict[str, NDArray[Any]]) -> Structure:
+        """The same atoms, of which a model is told this; see the attribute."""
+        return replace(self, conditions=conditions)
+
+    def same_conditions(self, other: Structure) -> bool:
+        """Whether a model is told the same of both."""
+        mine, theirs = self.conditions, other.conditions
+        return mine.keys() == theirs.keys() and all(np.array_equal(mine[name], theirs[name]) for name in mine)
 
     def __len__(self) -> int:
         return len(self.numbers)

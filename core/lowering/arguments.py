@@ -6,19 +6,21 @@ table, of the values read; where none has it, of a marker, a vector whose length
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
 from halocline.aggregation import Form
 from halocline.aggregation.edges import opposite_edges, row_starts
 from halocline.lowering.manifest import Value
+from halocline.model.backbone import Output
+from halocline.model.condition import Condition
 from halocline.program import EdgeInputs, Precision, ProgramInputs, TableInputs
 
 
 def flatten(inputs: ProgramInputs) -> tuple[Tensor, ...]:
     """The inputs of a whole program, in the order of its manifest."""
-    named = {"species": inputs.species, **block_tensors(inputs), "seeds": inputs.seeds}
+    named = {**inputs.first_state().atoms, **block_tensors(inputs), "seeds": inputs.seeds}
     return (*named.values(), *markers(inputs, first=1).values())
 
 
@@ -57,7 +59,12 @@ def markers(inputs: ProgramInputs, *, first: int) -> dict[str, Tensor]:
 
 
 def unflatten(
-    form: Form, hops: int, tensors: Mapping[str, Tensor], outermost: Tensor, seeds: Tensor
+    form: Form,
+    hops: int,
+    tensors: Mapping[str, Tensor],
+    outermost: Tensor,
+    seeds: Tensor,
+    conditions: Sequence[str] = (),
 ) -> ProgramInputs:
     """Program inputs made of named tensors; sizes may be symbolic.
 
@@ -67,7 +74,9 @@ def unflatten(
         tensors: those of `block_tensors` and `markers`.
         outermost: (n_H, ...), the values that are read.
         seeds: (n_0,).
+        conditions: names of those that a whole program is given.
     """
+    told = {name: tensors[name] for name in conditions}
     rows = {0: seeds, hops: outermost}
     if form is Form.TABLE:
         rows = {hops - 1: tensors["neighbours"], **rows}
@@ -80,6 +89,7 @@ def unflatten(
             seeds=seeds,
             levels=levels,
             mask=tensors["mask"],
+            conditions=told,
             neighbours=tensors["neighbours"],
             transposed=tensors["transposed"],
         )
@@ -93,6 +103,7 @@ def unflatten(
         seeds=seeds,
         levels=levels,
         mask=None,
+        conditions=told,
         senders=tensors["senders"],
         receivers=tensors["receivers"],
         edge_levels=_sizes("edge_level", hops, tensors, tensors["senders"]),
@@ -106,6 +117,31 @@ def unflatten(
 
 def _sizes(name: str, hops: int, tensors: Mapping[str, Tensor], last: Tensor) -> tuple[int, ...]:
     return (*(tensors[f"{name}_{h}"].shape[0] for h in range(hops - 1)), last.shape[0])
+
+
+def describe_condition(condition: Condition, outer: str | int, precision: Precision) -> Value:
+    """Dtype, shape and meaning of what a program is told of each atom's structure.
+
+    Args:
+        condition: as the backbone declares it.
+        outer: size of the outermost hop level.
+        precision: of the program's floats.
+    """
+    dtype = precision.value if condition.kind == "real" else "int64"
+    numbered = ", ".join(f"{place} {name}" for place, name in enumerate(condition.choices))
+    meaning = f"{condition.name} of the structure of each atom" + (f": {numbered}" if numbered else "")
+    return Value(condition.name, dtype, (outer,), "", meaning)
+
+
+def describe_output(output: Output, atoms: str | int, precision: Precision) -> Value:
+    """Dtype, shape, unit and meaning of what a program says of atoms beside their energies.
+
+    Args:
+        output: one that the backbone declares.
+        atoms: how many there are.
+        precision: of the floats.
+    """
+    return Value(output.value, precision.value, (atoms, *output.shape), output.unit, output.meaning)
 
 
 def describe(name: str, hops: int, precision: Precision, form: Form) -> Value:

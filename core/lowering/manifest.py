@@ -16,7 +16,7 @@ from halocline.model.backbone import Backbone
 from halocline.program import FrozenModel, Precision
 
 #: Raised whenever inputs, outputs or their meaning change.
-PROGRAM_VERSION = 1
+PROGRAM_VERSION = 2
 
 Kind = Literal["program", "structure", "value", "vjp"]
 
@@ -53,6 +53,7 @@ class Manifest:
         config: of the backbone.
         stage: name of the stage; empty for whole programs.
         species: chemical symbols that the model knows.
+        conditions: what it is told of a structure beside atoms and cell, as `Condition.to_json` gives it.
         form: layout of edges.
         precision: of floats, unless an input or output says otherwise.
         hops: of neighbours that are read.
@@ -70,6 +71,7 @@ class Manifest:
     config: dict[str, Any]
     stage: str
     species: tuple[str, ...]
+    conditions: tuple[dict[str, Any], ...]
     form: Form
     precision: Precision
     hops: int
@@ -101,6 +103,7 @@ class Manifest:
             config=dict(backbone.config),
             stage=stage,
             species=backbone.species,
+            conditions=tuple(condition.to_json() for condition in backbone.conditions),
             form=frozen.form,
             precision=frozen.precision,
             hops=spec.hops if spec else backbone.hops,
@@ -141,6 +144,7 @@ class Manifest:
             }
             typed = {
                 "species": tuple(table["species"]),
+                "conditions": tuple(table["conditions"]),
                 "form": Form(table["form"]),
                 "precision": Precision(table["precision"]),
             }

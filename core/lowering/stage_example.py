@@ -44,7 +44,7 @@ def _state_before(backbone: Backbone, name: str, inputs: ProgramInputs) -> State
     """Run the stages that come before one, on all atoms."""
     group, _, number = name.partition(".")
     before = {"embed": -1, "layers": int(number or 0), "readouts": int(number or 0)}[group]
-    state = State({"species": inputs.species}, {})
+    state = inputs.first_state()
     for stage in (backbone.embed, *backbone.layers)[: before + 1]:
         assert isinstance(stage, Stage)
         state = stage(state, *[inputs.block(0, inputs.vectors)] * stage.spec.hops)

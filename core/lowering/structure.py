@@ -14,13 +14,14 @@ from torch import Tensor
 from halocline.aggregation import Form
 from halocline.context import in_evaluation_context
 from halocline.errors import LoweringError
+from halocline.lowering.arguments import describe_condition, describe_output
 from halocline.lowering.check import require_equal
 from halocline.lowering.manifest import Manifest, Value
 from halocline.lowering.program import Program
 from halocline.lowering.trace import trace
 from halocline.partition import whole
 from halocline.probes.chain import chain
-from halocline.program import FrozenModel, TableInputs, energies_and_gradients
+from halocline.program import FrozenModel, Precision, TableInputs, energies_and_gradients
 from halocline.program.geometry import edge_vectors, virial_from_gradients
 from halocline.program.layout import lay_out
 
@@ -41,11 +42,13 @@ _INPUTS = (
         "transposed", "int64", ("N", "t"), "", "flat slots of neighbours that hold each atom; k - 1 where padded"
     ),
 )
-_OUTPUTS = (
+_ENERGIES = (
     Value(
         "energies", _DOUBLE, ("N",), "eV", "of the atoms, reference energies included; NaN for unknown elements"
     ),
     Value("energy", _DOUBLE, (), "eV", "their sum"),
+)
+_DERIVATIVES = (
     Value("forces", _DOUBLE, ("N", 3), "eV/Å", "minus the derivative of the energy by the positions"),
     Value("virial", _DOUBLE, (3, 3), "eV", "derivative of the energy by strain; over the volume it is the stress"),
 )
@@ -73,13 +76,17 @@ def lower_structure(frozen: FrozenModel, reference_energies: Mapping[str, float]
     def evaluate(*tensors: Tensor) -> tuple[Tensor, ...]:
         return _evaluate(frozen, table, *tensors)
 
-    names = tuple(value.name for value in _INPUTS)
+    told = tuple(describe_condition(each, 1, Precision.FLOAT64) for each in frozen.backbone.conditions)
+    inputs = (*_INPUTS, *told)
+    names = tuple(value.name for value in inputs)
     graph = trace(frozen, evaluate, names, _example(frozen, 19), free=True, doubles=True)
     for atoms in (7, 1):
         tensors = _example(frozen, atoms)
         case = "one atom" if atoms == 1 else f"{atoms} atoms"
         require_equal(graph, tensors, evaluate(*tensors), frozen, case)
-    manifest = Manifest.of(frozen, "structure", _INPUTS, _OUTPUTS, reference_energies=dict(reference_energies))
+    others = tuple(describe_output(output, "N", Precision.FLOAT64) for output in frozen.backbone.outputs[1:])
+    outputs = (*_ENERGIES, *(_DERIVATIVES if frozen.backbone.derives_forces else ()), *others)
+    manifest = Manifest.of(frozen, "structure", inputs, outputs, reference_energies=dict(reference_energies))
     return Program(graph, manifest)
 
 
@@ -93,27 +100,36 @@ def _evaluate(
     shifts: Tensor,
     mask: Tensor,
     transposed: Tensor,
+    *told: Tensor,
 ) -> tuple[Tensor, ...]:
-    """Energies (N,), energy (), forces (N, 3) and virial (3, 3), all float64."""
+    """Energies (N,), energy (), forces (N, 3) and virial (3, 3) if those are derivatives, others; all float64."""
     senders = positions.index_select(0, neighbours.reshape(-1)).view(*neighbours.shape, 3)
     vectors = edge_vectors(senders, positions[:, None, :], shifts, cell) * mask[:, :, None]
     dtype = frozen.precision.torch
+    conditions = {
+        declared.name: one.to(dtype if declared.kind == "real" else torch.int64).expand(species.shape[0])
+        for declared, one in zip(frozen.backbone.conditions, told, strict=True)
+    }
     inputs = TableInputs(
         species=species,
         vectors=vectors.to(dtype),
         seeds=mask.new_ones(species.shape[0], dtype=dtype),
         levels=(species.shape[0],) * (frozen.backbone.hops + 1),
         mask=mask.to(dtype),
+        conditions=conditions,
         neighbours=neighbours,
         transposed=transposed,
     )
     outputs = energies_and_gradients(frozen.backbone, inputs)
+    energies = outputs.energies.double() + reference.index_select(0, species)
+    others = (values.double() for values in outputs.others)
+    if not frozen.backbone.derives_forces:
+        return energies, energies.sum(), *others
     gradients = outputs.gradients.double() * mask[:, :, None]
     pulls = gradients.reshape(-1, 3).index_select(0, transposed.reshape(-1)).view(*transposed.shape, 3)
     forces = gradients.sum(1) - pulls.sum(1)
     virial = virial_from_gradients(gradients.reshape(-1, 3), vectors.reshape(-1, 3))
-    energies = outputs.energies.double() + reference.index_select(0, species)
-    return energies, energies.sum(), forces, virial
+    return energies, energies.sum(), forces, virial, *others
 
 
 def _example(frozen: FrozenModel, atoms: int) -> tuple[Tensor, ...]:
@@ -132,4 +148,5 @@ def _example(frozen: FrozenModel, atoms: int) -> tuple[Tensor, ...]:
         mask.new_zeros((*mask.shape, 3)),
         mask,
         inputs.transposed,
+        *(torch.from_numpy(values[:1]) for values in graph.structure.conditions.values()),
     )

@@ -9,7 +9,15 @@ from torch import Tensor
 from halocline.aggregation import Form
 from halocline.context import in_evaluation_context
 from halocline.errors import LoweringError
-from halocline.lowering.arguments import block_tensors, describe, flatten, markers, unflatten
+from halocline.lowering.arguments import (
+    block_tensors,
+    describe,
+    describe_condition,
+    describe_output,
+    flatten,
+    markers,
+    unflatten,
+)
 from halocline.lowering.check import require_equal
 from halocline.lowering.example import example_inputs, other_inputs, whole_inputs
 from halocline.lowering.manifest import Manifest, Value
@@ -43,24 +51,31 @@ def lower(frozen: FrozenModel, capacity: Capacity | None = None) -> Program:
     else:
         example, others = _padded_examples(frozen, capacity)
     sizes = markers(example, first=1)
-    tensors = {"species": example.species, **block_tensors(example), "seeds": example.seeds}
+    tensors = {**example.first_state().atoms, **block_tensors(example), "seeds": example.seeds}
     # A size that is fixed needs no input to carry it.
     arguments, fixed = (tensors | sizes, {}) if capacity is None else (tensors, sizes)
-    names = tuple(arguments)
+    names, told = tuple(arguments), {each.name: each for each in backbone.conditions}
 
     def evaluate(*values: Tensor) -> tuple[Tensor, ...]:
         named = dict(zip(names, values, strict=True)) | fixed
-        inputs = unflatten(form, backbone.hops, named, named["species"], named["seeds"])
+        inputs = unflatten(form, backbone.hops, named, named["species"], named["seeds"], tuple(told))
         return tuple(energies_and_gradients(backbone, inputs))
 
     graph = trace(frozen, evaluate, names, tuple(arguments.values()), free=capacity is None)
     for case, inputs in others.items():
         expected = energies_and_gradients(backbone, inputs)
         require_equal(graph, flatten(inputs)[: len(names)], expected, frozen, case)
-    signature = [describe(name, backbone.hops, precision, form) for name in (*names, "energies", "gradients")]
+    signature = [
+        describe_condition(told[name], f"n_{backbone.hops}", precision)
+        if name in told
+        else describe(name, backbone.hops, precision, form)
+        for name in names
+    ]
+    results = [describe(name, backbone.hops, precision, form) for name in ("energies", "gradients")]
+    results += [describe_output(output, "n_0", precision) for output in backbone.outputs[1:]]
     if capacity is not None:
-        signature = [_fix_sizes(value, capacity) for value in signature]
-    return Program(graph, Manifest.of(frozen, "program", tuple(signature[:-2]), tuple(signature[-2:])))
+        signature, results = ([_fix_sizes(value, capacity) for value in side] for side in (signature, results))
+    return Program(graph, Manifest.of(frozen, "program", tuple(signature), tuple(results)))
 
 
 def _padded_examples(frozen: FrozenModel, capacity: Capacity) -> tuple[ProgramInputs, dict[str, ProgramInputs]]:

@@ -2,6 +2,7 @@
 
 from halocline.aggregation import Block
 from halocline.model.backbone import Backbone, Output
+from halocline.model.condition import Condition
 from halocline.model.stage import Stage, StageSpec, State
 
-__all__ = ["Backbone", "Block", "Output", "Stage", "StageSpec", "State"]
+__all__ = ["Backbone", "Block", "Condition", "Output", "Stage", "StageSpec", "State"]

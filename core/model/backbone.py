@@ -11,20 +11,53 @@ from torch import Tensor, nn
 
 from halocline.errors import BackboneError
 from halocline.graph.rules import NeighbourRule
+from halocline.model.condition import Condition
 from halocline.model.stage import Stage
 
 
 class Output(StrEnum):
-    """What a readout can return, under this name in ``State.atoms``."""
+    """What a readout can return, under this name in ``State.atoms``; those of several readouts are added up.
 
-    ENERGIES = "energies"  # (n, ) eV per atom; forces and stress follow by differentiation
+    Energies are there always, and forces and stress follow by differentiation. A model with forces of its own is
+    not differentiated: its forces are no gradient, and it has a stress only if it returns virials, too.
+    """
+
+    ENERGIES = "energies"
+    FORCES = "forces"
+    VIRIALS = "virials"
+    MAGMOMS = "magmoms"
+    CHARGES = "charges"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the value of one atom."""
+        return _OUTPUTS[self][0]
+
+    @property
+    def unit(self) -> str:
+        """Of the values."""
+        return _OUTPUTS[self][1]
+
+    @property
+    def meaning(self) -> str:
+        """A few words."""
+        return _OUTPUTS[self][2]
+
+
+_OUTPUTS: dict[Output, tuple[tuple[int, ...], str, str]] = {
+    Output.ENERGIES: ((), "eV", "energy of each atom, without reference energies"),
+    Output.FORCES: ((3,), "eV/Å", "force on each atom, which is no gradient of the energy"),
+    Output.VIRIALS: ((3, 3), "eV", "what each atom adds to the virial, which is no gradient of the energy"),
+    Output.MAGMOMS: ((), "μB", "magnetic moment of each atom"),
+    Output.CHARGES: ((), "e", "charge of each atom"),
+}
 
 
 class Backbone(nn.Module, ABC):
     """A machine-learned potential as a sequence of stages: embed, layers, readouts.
 
-    Every readout gives energies per atom, which are added up: a model with one readout has it after its last
-    layer, a model with one readout for each layer has all of them.
+    Readouts give energies per atom, which are added up: a model with one readout has it after its last layer, a
+    model with one readout for each layer has all of them. What else it declares each of them may give, or not.
 
     Subclasses are final. They build their modules in float64 from ``config`` alone, read no global state and
     are cast from outside.
@@ -36,11 +69,14 @@ class Backbone(nn.Module, ABC):
         embed: turns ``species`` into the first state.
         layers: message passing; pruning cuts here.
         readouts: number of layers done → the readout that sees the state then.
-        outputs: what the readouts return.
+        outputs: what the readouts return, energies first.
+        conditions: what it is told of a structure beside atoms and cell; nothing by default.
     """
 
     name: ClassVar[str]
-    outputs: ClassVar[tuple[Output, ...]] = (Output.ENERGIES,)
+
+    outputs: tuple[Output, ...] = (Output.ENERGIES,)
+    conditions: tuple[Condition, ...] = ()
 
     config: dict[str, Any]
     species: tuple[str, ...]
@@ -91,6 +127,16 @@ class Backbone(nn.Module, ABC):
             yield f"layers.{i}", layer
         for depth, readout in self.readouts.items():
             yield f"readouts.{depth}", readout
+
+    @property
+    def derives_forces(self) -> bool:
+        """Whether its forces are derivatives of its energy."""
+        return Output.FORCES not in self.outputs
+
+    @property
+    def derives_stress(self) -> bool:
+        """Whether its stress is a derivative of its energy."""
+        return self.derives_forces and Output.VIRIALS not in self.outputs
 
     @property
     def hops(self) -> int:

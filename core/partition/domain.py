@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ class Domain:
         owned: how many it owns.
         parts: (owned,) int64, the part of each; parts of one rank run one after another.
         numbers: (n,) int64, atomic numbers.
+        conditions: name → (n,), what the model is told of the structure; see `Structure`.
         edges: candidates, with local indices, sorted by receiver. Halo atoms that only send have none.
         partners: (E,) int64, the opposite of each candidate, itself where that lies outside the domain; None
             where the list is not symmetric.
@@ -33,6 +34,7 @@ class Domain:
     owned: int
     parts: NDArray[np.int64]
     numbers: NDArray[np.int64]
+    conditions: dict[str, NDArray[Any]]
     edges: Edges
     partners: NDArray[np.int64] | None
     sends: tuple[NDArray[np.int64], ...]
@@ -72,6 +74,7 @@ def build_domains(
             owned=piece.levels[0],
             parts=owners[piece.atoms[: piece.levels[0]]],
             numbers=structure.numbers[piece.atoms],
+            conditions={name: values[piece.atoms] for name, values in structure.conditions.items()},
             edges=Edges(piece.receivers, piece.senders, candidates.shifts[piece.edges]),
             partners=None if partners is None else _partners_within(piece, partners),
             sends=tuple(_rows(piece, pieces[to].atoms[receives[to][rank]]) for to in range(ranks)),

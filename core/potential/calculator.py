@@ -10,10 +10,12 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
-from halocline.errors import UsageError
+from halocline.errors import StructureError, UsageError
 from halocline.evaluator.following import BackboneState
 from halocline.forks import lock
 from halocline.graph.structure import same_bits
+from halocline.model.backbone import Output
+from halocline.model.condition import check_head, read_conditions, taken_entries
 from halocline.shares import timed
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from halocline.evaluator import FollowingEvaluator
     from halocline.potential.potential import Potential
 
-#: What results depend on. Charges, magnetic moments and entries of ``atoms.info`` are not looked at.
+#: What results of any model depend on. Charges and magnetic moments of ``atoms`` are not looked at.
 _INPUTS = ("numbers", "positions", "cell", "pbc")
 
 
@@ -38,6 +40,7 @@ class HaloclineCalculator(Calculator):
     Args:
         potential: the model.
         options: backend, dtype, device, partition and halo, as for `Potential.calculator`.
+        head: that is to answer, likewise.
 
     Attributes:
         outside: in what the structure of the last results lies outside of the training; see `Result.outside`.
@@ -46,11 +49,15 @@ class HaloclineCalculator(Calculator):
     # Assigned, never appended to: ASE shares one list between all calculators.
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
 
-    def __init__(self, potential: Potential, options: dict[str, str]) -> None:
+    def __init__(self, potential: Potential, options: dict[str, str], head: str | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._in_use = lock()
+        told = {Output.MAGMOMS: ["magmoms", "magmom"], Output.CHARGES: ["charges"]}
+        more = [name for output in potential.backbone.outputs for name in told.get(output, ())]
+        self.implemented_properties = [*type(self).implemented_properties, *more]
+        check_head(potential.backbone.conditions, head)
         self.potential = potential
-        self.options = options
+        self.options, self.head = options, head
         self.outside: tuple[Outside, ...] = ()
         self._evaluator: FollowingEvaluator | None = potential.evaluator(**options)
         self._reference_energies: dict[str, float] = {}  # of the last results
@@ -75,7 +82,8 @@ class HaloclineCalculator(Calculator):
 
         Raises:
             StructureError: as for a call of the potential; no results are left then.
-            PropertyNotImplementedError: stress of a structure that is not periodic in all three directions.
+            PropertyNotImplementedError: stress of a structure that is not periodic in all three directions, or of
+                a model that has none.
             UsageError: another thread is using the calculator.
         """
         with self._alone():
@@ -90,7 +98,7 @@ class HaloclineCalculator(Calculator):
         if self._evaluator is None:
             self._evaluator = self.potential.evaluator(**self.options)
         self._reference_energies = dict(self.potential.reference_energies)
-        result = self.potential.evaluate_with(self._evaluator, self.atoms)
+        result = self.potential.evaluate_with(self._evaluator, self.atoms, self.head)
         self.potential.say_outside(result)
         self.outside = result.outside
         self.results = {
@@ -99,10 +107,26 @@ class HaloclineCalculator(Calculator):
             "energies": result.energies,
             "forces": result.forces,
         }
+        if result.charges is not None:
+            self.results["charges"] = result.charges
+        if result.magmoms is not None:
+            self.results |= {"magmoms": result.magmoms, "magmom": float(result.magmoms.sum())}
         if result.stress is not None:
             self.results["stress"] = full_3x3_to_voigt_6_stress(result.stress)
+        elif "stress" in (properties or ()) and result.virial is None:
+            raise PropertyNotImplementedError("The model says what forces are, and has no stress.")
         elif "stress" in (properties or ()):
             raise PropertyNotImplementedError("Stress needs a structure that is periodic in all three directions.")
+
+    @property
+    def derives_forces(self) -> bool:
+        """Whether forces are derivatives of the energy."""
+        return self.potential.backbone.derives_forces
+
+    @property
+    def derives_stress(self) -> bool:
+        """Whether the stress is a derivative of the energy."""
+        return self.potential.backbone.derives_stress
 
     @property
     def restarted(self) -> bool:
@@ -128,12 +152,41 @@ class HaloclineCalculator(Calculator):
             return list(all_changes)
         pairs = zip(_inputs(self.atoms), _inputs(atoms), strict=True)
         changes = [name for name, pair in zip(_INPUTS, pairs, strict=True) if not same_bits(*pair)]
+        changes += self._changed_conditions(atoms)
         return changes or ([] if self._is_current() else list(all_changes))
+
+    def stated(self, atoms: Atoms) -> dict[str, float | str]:
+        """What the model takes of a structure beside atoms and cell, such as charge and head, by name.
+
+        Raises:
+            StructureError: the structure does not state it, or states something impossible.
+        """
+        declared = self.potential.backbone.conditions
+        numbers = read_conditions(declared, atoms.info, self.head)
+        return {each.name: each.stated(numbers[each.name]) for each in declared}
+
+    @property
+    def taken_entries(self) -> set[str]:
+        """The entries of ``atoms.info`` from which it is read."""
+        return taken_entries(self.potential.backbone.conditions)
+
+    def _changed_conditions(self, atoms: Atoms) -> list[str]:
+        """What else differs of what the model takes, such as the charge; all of it where it cannot be read."""
+        assert self.atoms is not None
+        declared = self.potential.backbone.conditions
+        if not declared:
+            return []
+        try:
+            before, now = self.stated(self.atoms), self.stated(atoms)
+        except StructureError:  # which the next calculation says
+            return [condition.name for condition in declared]
+        return [name for name in now if now[name] != before[name]]
 
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
         """Provenance for trajectories and databases."""
         del skip_default
-        return {"model": self.potential.card.get("name", self.potential.backbone.name), **self.options}
+        head = {} if self.head is None else {"head": self.head}
+        return {"model": self.potential.card.get("name", self.potential.backbone.name), **self.options, **head}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the evaluator behind, which is made anew where the copy is used, and results that are old."""

@@ -38,7 +38,12 @@ def is_list(atoms: object) -> bool:
 
 
 def evaluate_stream(
-    potential: Potential, evaluator: Evaluator, structures: Iterable[Atoms], *, keep_errors: bool
+    potential: Potential,
+    evaluator: Evaluator,
+    structures: Iterable[Atoms],
+    head: str | None = None,
+    *,
+    keep_errors: bool,
 ) -> Generator[Result | HaloclineError]:
     """Yield results in the order of the structures; see `Potential.map`.
 
@@ -46,9 +51,10 @@ def evaluate_stream(
         potential: the model.
         evaluator: from `Potential.evaluator`.
         structures: read when results are asked for.
+        head: that is to answer; see a call of the potential.
         keep_errors: yield the error of a structure in its place, instead of raising it.
     """
-    for place, outcome in enumerate(outcomes(potential, evaluator, structures)):
+    for place, outcome in enumerate(outcomes(potential, evaluator, structures, head)):
         if isinstance(outcome, Result):
             potential.say_outside(outcome)
         else:
@@ -59,13 +65,13 @@ def evaluate_stream(
 
 
 def outcomes(
-    potential: Potential, evaluator: Evaluator, structures: Iterable[Atoms]
+    potential: Potential, evaluator: Evaluator, structures: Iterable[Atoms], head: str | None = None
 ) -> Generator[Result | HaloclineError]:
     """What became of each structure, in their order; arguments as for `evaluate_stream`.
 
     Nothing is said where structures lie outside of the training, and errors do not name their structure.
     """
-    read = _Reader(potential, structures, together=evaluator.together)
+    read = _Reader(potential, structures, head, together=evaluator.together)
     while window := read.window():
         yield from _evaluated(potential, evaluator, window)
     if read.failure is not None:
@@ -95,8 +101,10 @@ class _Reader:
         failure: of the iterable, once it has failed; there are no more windows then.
     """
 
-    def __init__(self, potential: Potential, structures: Iterable[Atoms], *, together: bool) -> None:
-        self._potential, self._structures = potential, enumerate(structures)
+    def __init__(
+        self, potential: Potential, structures: Iterable[Atoms], head: str | None, *, together: bool
+    ) -> None:
+        self._potential, self._structures, self._head = potential, enumerate(structures), head
         self._most = WINDOW_STRUCTURES if together else 1
         self.failure: BaseException | None = None
 
@@ -119,6 +127,6 @@ class _Reader:
 
     def _prepared(self, structure: Atoms) -> Prepared | StructureError:
         try:
-            return self._potential.prepare(structure)
+            return self._potential.prepare(structure, self._head)
         except StructureError as error:
             return error

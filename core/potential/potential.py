@@ -40,6 +40,7 @@ from halocline.evaluator.result import Result
 from halocline.forks import lock
 from halocline.graph import Radius, Structure
 from halocline.model.backbone import Backbone
+from halocline.model.condition import check_head, taken_entries, under_conditions
 from halocline.partition import Division
 from halocline.plugin import registry
 from halocline.potential.many import evaluate_stream, is_list
@@ -72,6 +73,7 @@ class Options(TypedDict, total=False):
     partition: str
     halo: str
     memory: str | None
+    head: str | None
 
 
 @final
@@ -150,6 +152,7 @@ class Potential:
         partition: str = "none",
         halo: str = "auto",
         memory: str | None = None,
+        head: str | None = None,
     ) -> Result | list[Result]:
         """Evaluate one structure, or a list of them, many at a time.
 
@@ -166,19 +169,22 @@ class Potential:
             halo: ``recompute``, every part evaluates the halo that it needs; ``exchange``, parts run stage by
                 stage and send each other the state of their halos; or ``auto``.
             memory: such as ``8GiB``, what this process may take on the CPU; it chooses the number of parts.
+            head: the head or fidelity that is to answer, of models that have several; without it each structure
+                says so in ``atoms.info["head"]``, as it does of charge and spin if the model takes them.
 
         Raises:
             StructureError: not finite, no volume, coincident atoms, or elements the model does not know. Of a list
                 it is the first such structure, counted from 0; `map` can keep the others.
             NotFiniteError: the model's energy, a force or the stress is not finite; it is a StructureError, too.
-            UsageError: a backend, device, dtype or partition that is not there.
+            UsageError: a backend, device, dtype, partition or head that is not there.
         """
         options = (backend, dtype, device, partition, halo, memory)
         _require_texts(options)
+        check_head(self.backbone.conditions, head)
         evaluator = self._kept_evaluator(*options)
         if is_list(atoms):
-            return list(cast("Iterator[Result]", evaluate_stream(self, evaluator, atoms, keep_errors=False)))
-        result = self.evaluate_with(evaluator, cast("Atoms", atoms))
+            return list(cast("Iterator[Result]", evaluate_stream(self, evaluator, atoms, head, keep_errors=False)))
+        result = self.evaluate_with(evaluator, cast("Atoms", atoms), head)
         self.say_outside(result)
         return result
 
@@ -206,12 +212,13 @@ class Potential:
         partition: str = "none",
         halo: str = "auto",
         memory: str | None = None,
+        head: str | None = None,
     ) -> HaloclineCalculator:
         """Make an ASE calculator; arguments as for a call."""
         from halocline.potential.calculator import HaloclineCalculator
 
         options = {"backend": backend, "dtype": dtype, "device": device, "partition": partition, "halo": halo}
-        return HaloclineCalculator(self, options if memory is None else options | {"memory": memory})
+        return HaloclineCalculator(self, options if memory is None else options | {"memory": memory}, head)
 
     def map(
         self,
@@ -224,6 +231,7 @@ class Potential:
         partition: str = "none",
         halo: str = "auto",
         memory: str | None = None,
+        head: str | None = None,
     ) -> Generator[Result | HaloclineError]:
         """Evaluate structures as they come, many at a time, and yield their results in the same order.
 
@@ -242,6 +250,7 @@ class Potential:
             halo: see ``backend``.
             memory: such as ``2GiB``, what this process may take on the CPU: as many structures as fit are
                 evaluated together, and one that does not fit is divided.
+            head: see ``backend``.
 
         Raises:
             StructureError: as for a call, and says which structure it is, counted from 0.
@@ -256,17 +265,19 @@ class Potential:
         """
         options = (backend, dtype, device, partition, halo, memory)
         _require_texts(options)
+        check_head(self.backbone.conditions, head)
         if errors not in ("raise", "yield"):
             raise UsageError(f"What is done with errors must be raise or yield, not {errors!r}.")
-        return evaluate_stream(self, self._kept_evaluator(*options), structures, keep_errors=errors == "yield")
+        evaluator = self._kept_evaluator(*options)
+        return evaluate_stream(self, evaluator, structures, head, keep_errors=errors == "yield")
 
     @in_evaluation_context
-    def evaluate_with(self, evaluator: Evaluator, atoms: Atoms) -> Result:
+    def evaluate_with(self, evaluator: Evaluator, atoms: Atoms, head: str | None = None) -> Result:
         """Evaluate one structure with an evaluator from `evaluator`; errors as for a call.
 
         Nothing is said where it lies outside of the training: `Result.outside` holds it, `say_outside` says it.
         """
-        prepared = self.prepare(atoms)
+        prepared = self.prepare(atoms, head)
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # no result is made of what overflows
                 return self._completed(evaluator.evaluate(prepared.structure), prepared)
@@ -300,16 +311,23 @@ class Potential:
             volume=result.volume,
             contacts=result.contacts,
             outside=outside,
+            magmoms=result.magmoms,
+            charges=result.charges,
         )
 
-    def prepare(self, atoms: Atoms) -> Prepared:
+    def prepare(self, atoms: Atoms, head: str | None = None) -> Prepared:
         """Copy and check a structure.
+
+        Args:
+            atoms: the structure.
+            head: that is to answer; see a call.
 
         Raises:
             StructureError: it cannot be evaluated, whatever its neighbours.
         """
         like = self._latest[0] if self._latest else None
         structure = Structure.from_atoms(atoms, None if like is None else like.structure)
+        structure = under_conditions(structure, self.backbone.conditions, atoms.info, head)
         self._say_unused(atoms)
         prepared = self._with_reference(structure, like)
         self._latest[:] = [prepared]
@@ -361,7 +379,11 @@ class Potential:
 
     def _say_unused(self, atoms: Atoms) -> None:
         """Say once of each charge, spin or field that it changes nothing."""
-        new = {name: text for name, text in unused_states(atoms).items() if name not in self._said}
+        new = {
+            name: text
+            for name, text in unused_states(atoms, taken_entries(self.backbone.conditions)).items()
+            if name not in self._said
+        }
         if new:
             self._said.update(new)
             _LOG.warning(about_states(new))

@@ -9,6 +9,7 @@ from ase.data import atomic_numbers
 
 from halocline.graph import Graph, NeighbourList, Radius, Structure
 from halocline.model.backbone import Backbone
+from halocline.model.condition import of_each_atom
 
 #: Lattice spacing in units of the cutoff: each atom reaches one or two layers of the chain.
 SPACING = 0.7
@@ -43,4 +44,6 @@ def chain(backbone: Backbone, atoms: int, seed: int, spacing: float = SPACING) -
         cell=np.zeros((3, 3)),
         pbc=np.zeros(3, dtype=np.bool_),
     )
+    numbers = {each.name: each.example(seed) for each in backbone.conditions}
+    structure = structure.under(of_each_atom(backbone.conditions, numbers, atoms))
     return NeighbourList(rule).graph(structure)

@@ -33,6 +33,7 @@ def join(inputs: Sequence[EdgeInputs]) -> tuple[EdgeInputs, Tensor]:
         seeds=torch.cat([each.seeds for each in inputs]),
         levels=_sums([each.levels for each in inputs]),
         mask=None,
+        conditions={name: torch.cat([each.conditions[name] for each in inputs]) for name in inputs[0].conditions},
         senders=_renumbered([each.senders for each in inputs], atoms),
         receivers=_renumbered([each.receivers for each in inputs], atoms),
         edge_levels=_sums([each.edge_levels for each in inputs]),

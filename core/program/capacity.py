@@ -94,6 +94,10 @@ def pad(inputs: TableInputs, capacity: Capacity) -> TableInputs:
         seeds=_spread(inputs.seeds, places[: exact.levels[0]], (capacity.levels[0],)),
         levels=capacity.levels,
         mask=_spread(inputs.mask, rows, (room, capacity.width)),
+        conditions={
+            name: _spread(values, places, (capacity.levels[-1],), values[0].item())
+            for name, values in inputs.conditions.items()
+        },
         neighbours=_spread(places[inputs.neighbours], rows, (room, capacity.width)),
         transposed=_spread(
             _moved_slots(inputs.transposed, rows, exact.width, capacity.width),
@@ -114,7 +118,9 @@ def pad_edges(values: Tensor, padding: Tensor, inputs: TableInputs, capacity: Ca
 
 def crop(outputs: ProgramOutputs, inputs: TableInputs, capacity: Capacity) -> ProgramOutputs:
     """Take the outputs of the original inputs out of those of the padded ones."""
-    return ProgramOutputs(outputs.energies[: inputs.levels[0]], crop_edges(outputs.gradients, inputs, capacity))
+    owned = inputs.levels[0]
+    others = (values[:owned] for values in outputs.others)
+    return ProgramOutputs(outputs.energies[:owned], crop_edges(outputs.gradients, inputs, capacity), *others)
 
 
 def crop_edges(values: Tensor, inputs: TableInputs, capacity: Capacity) -> Tensor:

@@ -6,15 +6,20 @@ import torch
 from torch import Tensor
 
 from halocline.context import in_evaluation_context
-from halocline.errors import UsageError
-from halocline.model.backbone import Backbone
+from halocline.errors import BackboneError, UsageError
+from halocline.model.backbone import Backbone, Output
 from halocline.model.stage import Stage, State
 from halocline.program.derivatives import vector_jacobian_product
 from halocline.program.inputs import ProgramInputs, ProgramOutputs
 
 
 def atom_energies(backbone: Backbone, inputs: ProgramInputs, vectors: Tensor) -> Tensor:
-    """Energies (n_0,) of the owned atoms in eV, differentiable by ``vectors`` and the parameters.
+    """Energies (n_0,) of the owned atoms in eV; arguments and errors as for `atom_outputs`."""
+    return atom_outputs(backbone, inputs, vectors)[Output.ENERGIES]
+
+
+def atom_outputs(backbone: Backbone, inputs: ProgramInputs, vectors: Tensor) -> dict[Output, Tensor]:
+    """All declared outputs (n_0, ...) of the owned atoms, differentiable by ``vectors`` and the parameters.
 
     Stages run from the outermost hop level inwards, each on the prefix that the later ones still need.
 
@@ -25,6 +30,7 @@ def atom_energies(backbone: Backbone, inputs: ProgramInputs, vectors: Tensor) ->
 
     Raises:
         UsageError: the part was cut with fewer or more hops.
+        BackboneError: no readout returns what is declared.
     """
     level = len(inputs.levels) - 1
     if level != backbone.hops:
@@ -32,8 +38,8 @@ def atom_energies(backbone: Backbone, inputs: ProgramInputs, vectors: Tensor) ->
             f"{backbone.name!r} needs a halo of {backbone.hops} hops, but the part has one of {level}; "
             "cut it with the hops that the backbone declares."
         )
-    state = State({"species": inputs.species}, {})
-    energies = inputs.seeds.new_zeros(inputs.levels[0])
+    state = inputs.first_state()
+    found: dict[Output, Tensor] = {}
     readouts = backbone.readouts
     for depth, stage in enumerate((backbone.embed, *backbone.layers)):
         state, level = _advance(stage, state, level, inputs, vectors)
@@ -42,15 +48,20 @@ def atom_energies(backbone: Backbone, inputs: ProgramInputs, vectors: Tensor) ->
             reach = readout.spec.hops
             seen = state.first(inputs.levels[reach])
             result, _ = _advance(readout, seen, reach, inputs, vectors)
-            energies = energies + result.atoms["energies"]
-    return energies
+            for output in backbone.outputs:
+                if output in result.atoms:
+                    values = result.atoms[output]
+                    found[output] = found[output] + values if output in found else values
+    if missing := [output for output in backbone.outputs if output not in found]:
+        raise BackboneError(f"No readout of {backbone.name!r} returns the {missing[0]} that it declares.")
+    return {output: found[output] for output in backbone.outputs}
 
 
 @in_evaluation_context
 def energies_and_gradients(
     backbone: Backbone, inputs: ProgramInputs, *, differentiable: bool = False
 ) -> ProgramOutputs:
-    """Evaluate the whole program: energies per atom and their gradient by every edge vector.
+    """Evaluate the whole program: what it says of atoms, and the gradient of energies by every edge vector.
 
     Args:
         backbone: in the dtype and on the device of the inputs.
@@ -61,8 +72,14 @@ def energies_and_gradients(
         BackboneError: there are edges and declared hops, and the energies have lost their dependence on them.
     """
     inputs = inputs.usable()
-    vectors = inputs.vectors.detach().requires_grad_(True)
-    energies = atom_energies(backbone, inputs, vectors)
+    vectors = inputs.vectors.detach().requires_grad_(backbone.derives_forces)
+    energies, *others = atom_outputs(backbone, inputs, vectors).values()
+    if not differentiable:
+        others = [values.detach() for values in others]
+    if not backbone.derives_forces:
+        return ProgramOutputs(
+            energies if differentiable else energies.detach(), torch.zeros_like(inputs.vectors), *others
+        )
     gradients = vector_jacobian_product(
         {"energies": energies},
         {"energies": inputs.seeds},
@@ -71,7 +88,7 @@ def energies_and_gradients(
         constant=lambda: not backbone.hops or not vectors.numel(),
         differentiable=differentiable,
     )["vectors"]
-    return ProgramOutputs(energies if differentiable else energies.detach(), gradients)
+    return ProgramOutputs(energies if differentiable else energies.detach(), gradients, *others)
 
 
 def _advance(

@@ -14,6 +14,7 @@ from halocline.aggregation import Form
 from halocline.context import in_evaluation_context
 from halocline.errors import BackboneError
 from halocline.model.backbone import Backbone, Output
+from halocline.model.condition import require_consistent
 
 
 class Precision(StrEnum):
@@ -65,9 +66,12 @@ class FrozenModel:
                 raise BackboneError(
                     f"Stage {name!r} of {backbone.name!r} needs {needs}, which is not supported yet."
                 )
-        if backbone.outputs != (Output.ENERGIES,):
+        require_consistent(backbone.conditions, backbone.name)
+        outputs = backbone.outputs
+        if outputs[:1] != (Output.ENERGIES,) or len(set(outputs)) < len(outputs):
             raise BackboneError(
-                f"{backbone.name!r} declares outputs other than energies per atom: not supported yet."
+                f"{backbone.name!r} declares the outputs {', '.join(outputs) or 'none'}; energies come first, and "
+                "each of the others once."
             )
         frozen = copy.deepcopy(backbone).to(precision.torch).eval().requires_grad_(False)
         return cls(frozen, precision, form)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple, Self, final
+from typing import Any, Self, final
 
 from torch import Tensor
 
 from halocline.aggregation import Block, EdgeBlock, TableBlock, prefix
 from halocline.context import usable
+from halocline.model.stage import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class ProgramInputs(ABC):
         seeds: (n_0,) in the program's dtype; 1 for owned atoms, 0 for padding. Energies are weighted with it.
         levels: (n_0, ..., n_H), atoms up to each hop level.
         mask: [...] ones and zeros; None where no edge is padding.
+        conditions: name → (n_H,) int64, or floats in the program's dtype: those that the backbone declares.
     """
 
     species: Tensor
@@ -32,6 +35,7 @@ class ProgramInputs(ABC):
     seeds: Tensor
     levels: tuple[int, ...]
     mask: Tensor | None
+    conditions: Mapping[str, Tensor]
 
     @abstractmethod
     def block(self, level: int, vectors: Tensor) -> Block:
@@ -42,6 +46,10 @@ class ProgramInputs(ABC):
             vectors: stands in for ``self.vectors``, so that the caller can differentiate by it.
         """
 
+    def first_state(self) -> State:
+        """What the first stage reads."""
+        return State({"species": self.species, **self.conditions}, {})
+
     def usable(self) -> Self:
         """The same, with copies of those tensors that were made in inference mode; see `context.usable`."""
         tensors = {each.name: getattr(self, each.name) for each in fields(self)}
@@ -50,6 +58,8 @@ class ProgramInputs(ABC):
             for name, value in tensors.items()
             if isinstance(value, Tensor) and value.is_inference()
         }
+        if any(values.is_inference() for values in self.conditions.values()):
+            copies["conditions"] = {name: usable(values) for name, values in self.conditions.items()}
         return replace(self, **copies) if copies else self
 
 
@@ -128,13 +138,32 @@ class TableInputs(ProgramInputs):
         )
 
 
-class ProgramOutputs(NamedTuple):
-    """What every program returns.
+@final
+class ProgramOutputs(tuple[Tensor, ...]):
+    """What every program returns, in the order of its manifest.
 
-    Attributes:
+    Args:
         energies: (n_0,) in the program's dtype, eV per owned atom, without reference energies.
-        gradients: [..., 3] like the input vectors, eV/Å: derivative of the seeded sum of energies by each vector.
+        gradients: [..., 3] like the input vectors, eV/Å: derivative of the seeded sum of energies by each vector;
+            zeros of models whose forces are direct.
+        others: (n_0, ...), what else the backbone declares, in the order of its ``outputs``; see `Output`.
     """
 
-    energies: Tensor
-    gradients: Tensor
+    def __new__(cls, energies: Tensor, gradients: Tensor, *others: Tensor) -> Self:
+        """They are its items, as compilers know nothing but tuples of tensors."""
+        return super().__new__(cls, (energies, gradients, *others))
+
+    @property
+    def energies(self) -> Tensor:
+        """See the class."""
+        return self[0]
+
+    @property
+    def gradients(self) -> Tensor:
+        """See the class."""
+        return self[1]
+
+    @property
+    def others(self) -> tuple[Tensor, ...]:
+        """See the class."""
+        return self[2:]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from halocline.aggregation import Form
-from halocline.graph import Graph
+from halocline.graph import Graph, Structure
 from halocline.partition.part import Part
 from halocline.program.frozen import Precision
 from halocline.program.inputs import EdgeInputs, ProgramInputs, TableInputs
@@ -46,6 +46,18 @@ def renewed(inputs: ProgramInputs, graph: Graph, part: Part) -> ProgramInputs:
     return replace(inputs, vectors=torch.from_numpy(vectors).to(inputs.vectors.device, inputs.vectors.dtype))
 
 
+def condition_tensors(
+    structure: Structure, precision: Precision, device: torch.device | str, part: Part | None = None
+) -> dict[str, Tensor]:
+    """What a program is told of a structure, (n,) by name, of the atoms of a part or of all."""
+    tensors = {}
+    for name, values in structure.conditions.items():
+        dtype = precision.torch if values.dtype == np.float64 else torch.int64
+        chosen = values if part is None else values.take(part.atoms)
+        tensors[name] = torch.from_numpy(chosen).to(device, dtype)
+    return tensors
+
+
 def edge_slots(part: Part) -> NDArray[np.int64]:
     """The flat table slot of each edge, (E,): row = receiver, column = position among the receiver's edges."""
     counts, width = _rows(part)
@@ -68,6 +80,7 @@ def _edge_inputs(
     rows = part.levels[-2] if len(part.levels) > 1 else 0
     return EdgeInputs(
         species=torch.from_numpy(graph.structure.numbers.take(part.atoms)).to(device),
+        conditions=condition_tensors(graph.structure, precision, device, part),
         vectors=torch.from_numpy(vectors).to(device, precision.torch),
         seeds=torch.ones(part.levels[0], dtype=precision.torch, device=device),
         levels=part.levels,
@@ -114,6 +127,7 @@ def _table_inputs(
     padded = _padded(vectors, slots, (len(counts), width))
     return TableInputs(
         species=torch.from_numpy(graph.structure.numbers.take(part.atoms)).to(device),
+        conditions=condition_tensors(graph.structure, precision, device, part),
         vectors=torch.from_numpy(padded).to(device, precision.torch),
         seeds=torch.ones(part.levels[0], dtype=precision.torch, device=device),
         levels=part.levels,

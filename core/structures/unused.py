@@ -1,8 +1,8 @@
-"""What a structure states and no model here takes: said, so that nobody believes it was used."""
+"""What a structure states and its model does not take: said, so that nobody believes it was used."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,11 +33,16 @@ _LOOK_ALIKES = {
 }
 
 
-def unused_states(atoms: Atoms) -> dict[str, str]:
-    """The charges, spins and fields that a structure states, by name, as text."""
+def unused_states(atoms: Atoms, taken: Collection[str] = ()) -> dict[str, str]:
+    """The charges, spins and fields that a structure states for nothing, by name, as text.
+
+    Args:
+        atoms: the structure.
+        taken: entries of ``atoms.info`` that the model takes.
+    """
     found: dict[str, str] = {}
     for name, neutral in STATES.items():
-        if name in atoms.info and _differs(atoms.info[name], neutral):
+        if name not in taken and name in atoms.info and _differs(atoms.info[name], neutral):
             found[name] = f"{name} = {atoms.info[name]}"
     for name in STATE_COLUMNS:
         if name in atoms.arrays and atoms.arrays[name].any():
@@ -48,8 +53,8 @@ def unused_states(atoms: Atoms) -> dict[str, str]:
 def about_states(found: Mapping[str, str]) -> str:
     """Say in a sentence that these change nothing."""
     return (
-        f"The structure states {', '.join(found.values())}, which no model here takes: results are those of the "
-        "state that the model was trained on."
+        f"The structure states {', '.join(found.values())}, which the model does not take: results are those of "
+        "the state that the model was trained on."
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from halocline.aggregation import Form
 from halocline.context import in_evaluation_context
 from halocline.evaluator.result import Result
 from halocline.graph import Graph
+from halocline.model import Output
 from halocline.partition import Part, cut_part, whole
 from halocline.program import Precision, ProgramInputs, ProgramOutputs
 from halocline.program.geometry import forces_from_gradients, virial_from_gradients
@@ -36,21 +37,32 @@ def divide(graph: Graph, hops: int, owners: NDArray[np.int64] | None) -> list[Pa
 
 @in_evaluation_context
 def sum_parts(
-    run: ProgramFunction, graph: Graph, parts: list[Part], form: Form, precision: Precision, device: str = "cpu"
+    run: ProgramFunction,
+    graph: Graph,
+    parts: list[Part],
+    form: Form,
+    precision: Precision,
+    device: str = "cpu",
+    outputs: Sequence[Output] = (Output.ENERGIES,),
 ) -> Result:
-    """Evaluate part by part and add up energies, forces and virial."""
+    """Evaluate part by part and add up energies, forces and virial, and whatever else is among the outputs."""
     atoms = len(graph.structure)
     energies = np.zeros(atoms)
     gradients = torch.zeros((len(graph.edges), 3), dtype=torch.float64)
+    others = {name: np.zeros((atoms, *name.shape)) for name in outputs[1:]}
     for part in parts:
-        outputs = run(lay_out(graph, part, form, precision, device))
-        energies[part.atoms[: part.levels[0]]] += outputs.energies.detach().double().cpu().numpy()
-        rows = gather_edges(outputs.gradients.detach().cpu(), part, form).double()
+        found = run(lay_out(graph, part, form, precision, device))
+        owned = part.atoms[: part.levels[0]]
+        energies[owned] += found.energies.detach().double().cpu().numpy()
+        for name, values in zip(others, found.others, strict=True):
+            others[name][owned] += values.detach().double().cpu().numpy()
+        rows = gather_edges(found.gradients.detach().cpu(), part, form).double()
         gradients.index_add_(0, torch.from_numpy(part.edges), rows)
     receivers, senders = torch.from_numpy(graph.edges.receivers), torch.from_numpy(graph.edges.senders)
-    return Result(
-        energies=energies,
-        forces=forces_from_gradients(gradients, receivers, senders, atoms).numpy(),
-        virial=virial_from_gradients(gradients, torch.from_numpy(graph.vectors)).numpy(),
-        volume=graph.structure.volume,
+    return Result.made_of(
+        energies,
+        forces_from_gradients(gradients, receivers, senders, atoms).numpy(),
+        virial_from_gradients(gradients, torch.from_numpy(graph.vectors)).numpy(),
+        {str(name): values for name, values in others.items()},
+        graph.structure.volume,
     )

@@ -22,7 +22,6 @@ from halocline.testing.evaluate import ProgramFunction, divide, sum_parts
 from halocline.testing.hosts import BUNDLES, together
 from halocline.testing.report import Failure
 from halocline.testing.stages import require_stages
-from halocline.testing.structures import graph_of
 from halocline.testing.subject import Subject
 
 
@@ -51,9 +50,10 @@ class ExecutorSubject:
         self, run: ProgramFunction, precision: Precision, atoms: Atoms, owners: NDArray[np.int64] | None = None
     ) -> Result:
         """Run a session on a structure, whole or in parts that own something."""
-        graph = graph_of(atoms, self.subject.backbone.neighbours)
+        graph = self.subject.graph(atoms)
         parts = [p for p in divide(graph, self.subject.backbone.hops, owners) if p.levels[0]]
-        return sum_parts(run, graph, parts, self.executor.capabilities.form, precision, self.executor.device)
+        form, outputs = self.executor.capabilities.form, self.subject.backbone.outputs
+        return sum_parts(run, graph, parts, form, precision, self.executor.device, outputs)
 
 
 def check_results(subject: ExecutorSubject) -> None:
@@ -138,10 +138,11 @@ def _require_reference(
 ) -> None:
     """Compare with the eager definition in float64."""
     frozen = FrozenModel.freeze(subject.subject.backbone, Precision.FLOAT64, subject.executor.capabilities.form)
-    graph = graph_of(atoms, subject.subject.backbone.neighbours)
+    graph = subject.subject.graph(atoms)
     parts = divide(graph, subject.subject.backbone.hops, None)
     run = partial(energies_and_gradients, frozen.backbone)
-    expected = sum_parts(run, graph, parts, frozen.form, Precision.FLOAT64)
+    outputs = frozen.backbone.outputs
+    expected = sum_parts(run, graph, parts, frozen.form, Precision.FLOAT64, outputs=outputs)
     require_agreement(what, result, expected, precision)
 
 

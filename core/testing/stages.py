@@ -120,6 +120,7 @@ def _inputs_on(device: str, inputs: ProgramInputs) -> ProgramInputs:
     for field in dataclasses.fields(inputs):
         value = getattr(inputs, field.name)
         moved[field.name] = value.to(device) if isinstance(value, Tensor) else value
+    moved["conditions"] = _on(device, inputs.conditions)
     return dataclasses.replace(inputs, **moved)
 
 

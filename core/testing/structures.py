@@ -39,11 +39,15 @@ class Samples:
     """The structures that checks look at; made when first asked for, always the same.
 
     Args:
-        backbone: gives species, neighbour rule and receptive field.
+        backbone: gives species, neighbour rule, receptive field and conditions.
+
+    Attributes:
+        states: what ``atoms.info`` of the structures says, so that a model with conditions is told something.
     """
 
     def __init__(self, backbone: Backbone) -> None:
         self.species, self.rule, self.hops = backbone.species, backbone.neighbours, backbone.hops
+        self.states = {each.entries[0]: each.stated(each.example(1)) for each in backbone.conditions}
         self.length = self.rule.cutoff if isinstance(self.rule, Radius) else NEAREST_LENGTH
 
     @cached_property
@@ -80,7 +84,7 @@ class Samples:
     @property
     def atom(self) -> Atoms:
         """One atom without a cell."""
-        return Atoms(self.species[:1], positions=[[0.1, 0.2, 0.3]])
+        return Atoms(self.species[:1], positions=[[0.1, 0.2, 0.3]], info=dict(self.states))
 
     def periodic(self) -> dict[str, Atoms]:
         """Structures with a volume."""
@@ -110,7 +114,7 @@ class Samples:
         jitter = rng.uniform(-JITTER, JITTER, sites.shape) * step
         symbols = rng.permutation(np.resize(self.species, len(sites)))
         cell = np.diag(repeats) @ axes
-        return Atoms(list(symbols), positions=sites @ axes + jitter, cell=cell, pbc=pbc)
+        return Atoms(list(symbols), positions=sites @ axes + jitter, cell=cell, pbc=pbc, info=dict(self.states))
 
     def _clear(self, make: Callable[[int], Atoms]) -> Atoms:
         """The first sample in which small displacements change no neighbour."""

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from halocline.aggregation import Form
 from halocline.evaluator.result import Result
-from halocline.graph import Graph
+from halocline.graph import Graph, NeighbourList, Structure
 from halocline.model import Backbone
+from halocline.model.condition import under_conditions
 from halocline.potential.potential import Potential
 from halocline.program import FrozenModel, Precision, energies_and_gradients
 from halocline.testing.evaluate import divide, sum_parts
-from halocline.testing.structures import Samples, graph_of
+from halocline.testing.structures import Samples
 
 
 @final
@@ -47,7 +48,9 @@ class Subject:
 
     def graph(self, atoms: Atoms) -> Graph:
         """The neighbour graph of a structure."""
-        return graph_of(atoms, self.backbone.neighbours)
+        info = self.samples.states | atoms.info
+        structure = under_conditions(Structure.from_atoms(atoms), self.backbone.conditions, info)
+        return NeighbourList(self.backbone.neighbours).graph(structure)
 
     def frozen(self, form: Form, precision: Precision = Precision.FLOAT64) -> FrozenModel:
         """The backbone frozen in a form and precision; the same object at every call."""
@@ -75,4 +78,5 @@ class Subject:
         form = form or self.forms[0]
         graph = self.graph(atoms)
         run = partial(energies_and_gradients, self.frozen(form, precision).backbone)
-        return sum_parts(run, graph, divide(graph, self.backbone.hops, owners), form, precision)
+        parts = divide(graph, self.backbone.hops, owners)
+        return sum_parts(run, graph, parts, form, precision, outputs=self.backbone.outputs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, final
@@ -16,7 +16,6 @@ from halocline.structures.unused import about_states, unused_states
 
 if TYPE_CHECKING:
     from ase import Atoms
-
 
 _LOG = logging.getLogger(__name__)
 
@@ -57,6 +56,21 @@ def read_frames(files: Sequence[tuple[str, Path]]) -> list[Frame]:
     return [frame for source, file in files for frame in _read(source, file)]
 
 
+def say_unused(frames: Sequence[Frame], taken: Collection[str]) -> None:
+    """Say once of each file which charges, spins and fields in it change nothing.
+
+    Args:
+        frames: all of them.
+        taken: entries of ``atoms.info`` that the model takes.
+    """
+    states: dict[Path, dict[str, str]] = {}
+    for frame in frames:
+        states.setdefault(frame.file, {}).update(unused_states(frame.atoms, taken))
+    for file, found in states.items():
+        if found:
+            _LOG.warning("%s: %s", file, about_states(found))
+
+
 def _read(source: str, file: Path) -> list[Frame]:
     place = str(file.absolute())  # nothing that could stand for standard input
     try:
@@ -74,9 +88,6 @@ def _read(source: str, file: Path) -> list[Frame]:
         raise TrainingError(f"There is no data file {file}.") from error
     except OSError as error:
         raise TrainingError(f"Cannot read the data file {file}: {error.strerror}.") from error
-    states = {name: text for atoms in frames for name, text in unused_states(atoms).items()}
-    if states:
-        _LOG.warning("%s: %s", file, about_states(states))
     return [Frame(atoms, file, number, source, sha256) for number, atoms in enumerate(frames)]
 
 

@@ -16,8 +16,9 @@ from halocline.graph import Contacts, Graph, NeighbourList, Structure
 from halocline.model import Backbone
 from halocline.model.bounded import trainable
 from halocline.model.build import build_backbone
+from halocline.model.condition import taken_entries, under_conditions
 from halocline.training.duplicates import duplicate_groups, refuse_shared
-from halocline.training.frames import Frame, read_frames
+from halocline.training.frames import Frame, read_frames, say_unused
 from halocline.training.labels import LabelCount, Labels, read_labels
 from halocline.training.recipe import DataSettings, Recipe, TrainingSettings, resolve
 from halocline.training.reference import fit_reference_energies
@@ -91,6 +92,8 @@ def prepare(recipe: Recipe, folder: Path) -> Problem:
     split = given or _draw(recipe.data, len(frames), groups)
     species = _species(recipe, frames, split)
     backbone = _build(recipe, species)
+    _require_trainable(backbone)
+    say_unused(frames, taken_entries(backbone.conditions))
     graphs = _graphs(backbone, frames, sorted((*split.train, *split.validation, *split.test)))
     remedy = "" if given else 'Or set data.split.duplicates = "group", which draws all frames of one into one set.'
     refuse_shared(duplicate_groups(graphs), split, [str(frame) for frame in frames], remedy)
@@ -195,8 +198,19 @@ def _graphs(backbone: Backbone, frames: Sequence[Frame], numbers: Iterable[int])
     graphs = {}
     for i in numbers:
         with within(f"{frames[i]}, neighbours by {backbone.neighbours}"):
-            graphs[i] = neighbours.graph(Structure.from_atoms(frames[i].atoms))
+            atoms = frames[i].atoms
+            structure = under_conditions(Structure.from_atoms(atoms), backbone.conditions, atoms.info)
+            graphs[i] = neighbours.graph(structure)
     return graphs
+
+
+def _require_trainable(backbone: Backbone) -> None:
+    """Refuse a model that says more than training fits: nothing would ever correct it."""
+    if more := backbone.outputs[1:]:
+        raise TrainingError(
+            f"Training fits energies and their derivatives, and {backbone.name!r} also returns {', '.join(more)}; "
+            "leave those out of model.config."
+        )
 
 
 def _digest(frames: Sequence[Frame], labels: Sequence[Labels]) -> str:

@@ -89,7 +89,8 @@ def _check_packing(subject: RehearsedProgram) -> None:
     outputs = subject.run_padded(join_tables(parts, subject.capacity))
     for found, inputs in zip(split_outputs(outputs, parts, subject.capacity), parts, strict=True):
         alone = subject.run(inputs)
-        for name, packed, single in zip(alone._fields, found, alone, strict=True):
+        names = ("energies", "gradients", *subject.backbone.outputs[1:])
+        for name, packed, single in zip(names, found, alone, strict=True):
             scale = max(1.0, float(single.abs().max()))
             what = f"The {name} beside another structure and alone"
             require_close(what, packed.numpy(), single.numpy(), TWO_RESULTS * FLOAT32_FORCE * scale)

@@ -33,7 +33,7 @@ from halocline.program import (
 )
 from halocline.program.capacity import Capacity, crop, pad
 from halocline.program.layout import lay_out
-from halocline.testing.evaluate import sum_parts
+from halocline.testing.evaluate import ProgramFunction, sum_parts
 
 #: Atoms of the largest chain that is tried.
 LARGEST_CHAIN = 24
@@ -100,16 +100,23 @@ class RehearsedProgram:
 
     def evaluate(self, graph: Graph) -> Result:
         """Energies, forces and virial as the program gives them."""
-        return sum_parts(self.run, graph, [self._part(graph)], Form.TABLE, Precision.FLOAT32)
+        return sum_parts(
+            self.run, graph, [self._part(graph)], Form.TABLE, Precision.FLOAT32, outputs=self.backbone.outputs
+        )
 
     def evaluate_exactly(self, graph: Graph) -> Result:
         """The same as the backbone gives them in float64."""
         run = partial(energies_and_gradients, self._exact.backbone)
-        return sum_parts(run, graph, [self._part(graph)], Form.TABLE, Precision.FLOAT64)
+        return sum_parts(
+            run, graph, [self._part(graph)], Form.TABLE, Precision.FLOAT64, outputs=self.backbone.outputs
+        )
 
     def moved(self, structure: Structure, positions: NDArray[np.float64]) -> Graph:
         """The graph of a structure with other positions."""
         return NeighbourList(self.backbone.neighbours).graph(replace(structure, positions=positions))
+
+    def _sum(self, run: ProgramFunction, graph: Graph, precision: Precision) -> Result:
+        return sum_parts(run, graph, [self._part(graph)], Form.TABLE, precision, outputs=self.backbone.outputs)
 
     def _part(self, graph: Graph) -> Part:
         return whole(len(graph.structure), graph.edges, self.backbone.hops)

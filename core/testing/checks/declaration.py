@@ -20,8 +20,9 @@ def check_declaration(subject: Subject) -> None:
     _check_stages(backbone)
     _check_dtypes(backbone)
     _ = backbone.neighbours  # raises if stages disagree
-    if backbone.outputs != (Output.ENERGIES,):
-        raise Failure(f"The outputs are {backbone.outputs}; only energies per atom are supported.")
+    outputs = backbone.outputs
+    if outputs[:1] != (Output.ENERGIES,) or not all(isinstance(output, Output) for output in outputs):
+        raise Failure(f"The outputs are {outputs}; let energies come first, and name them by `Output`.")
     if not subject.forms:
         raise Failure("The stages have no form in common.")
     if missing := [form.value for form in Form if form not in subject.forms]:

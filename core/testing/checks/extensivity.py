@@ -43,6 +43,6 @@ def _copies(result: Result, count: int) -> Result:
     return Result(
         energies=np.tile(result.energies, count),
         forces=np.tile(result.forces, (count, 1)),
-        virial=count * result.virial,
+        virial=None if result.virial is None else count * result.virial,
         volume=None if result.volume is None else count * result.volume,
     )

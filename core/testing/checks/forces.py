@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from halocline.testing import tolerances
 from halocline.testing.comparison import force_scale, require_close
 from halocline.testing.differences import difference
+from halocline.testing.report import NotApplicable
 from halocline.testing.subject import Subject
 
 #: Random displacements of all atoms tried on each structure, and single atoms moved along each axis.
@@ -19,6 +20,8 @@ DIRECTIONS, SINGLE_ATOMS = 2, 1
 
 def check_forces(subject: Subject) -> None:
     """Finite differences of the energy, along single coordinates and along random displacements of all atoms."""
+    if not subject.backbone.derives_forces:
+        raise NotApplicable("Its forces are no derivatives of the energy, and do not claim to be.")
     for name, atoms in subject.samples.small().items():
         result = subject.evaluate(atoms)
         scale = force_scale(result)

@@ -43,14 +43,21 @@ def check_permutation(subject: Subject) -> None:
     for name, atoms in subject.samples.small().items():
         order = rng.permutation(len(atoms))
         result = subject.evaluate(atoms)
-        expected = replace(result, energies=result.energies[order], forces=result.forces[order])
+        expected = replace(
+            result,
+            energies=result.energies[order],
+            forces=result.forces[order],
+            magmoms=None if result.magmoms is None else result.magmoms[order],
+            charges=None if result.charges is None else result.charges[order],
+        )
         require_same(f"of the {name} after a permutation", subject.evaluate(atoms[order]), expected)
 
 
 def _check_orthogonal(subject: Subject, turn: NDArray[np.float64], what: str) -> None:
     for name, atoms in subject.samples.small().items():
         result = subject.evaluate(atoms)
-        expected = replace(result, forces=result.forces @ turn, virial=turn.T @ result.virial @ turn)
+        virial = None if result.virial is None else turn.T @ result.virial @ turn
+        expected = replace(result, forces=result.forces @ turn, virial=virial)
         require_same(f"of the {name} {what}", subject.evaluate(_turned(atoms, turn)), expected)
 
 

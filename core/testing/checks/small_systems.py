@@ -21,8 +21,6 @@ def check_one_atom(subject: Subject) -> None:
     atom.set_cell(0.6 * subject.samples.length * np.eye(3))
     atom.pbc = True
     result = subject.evaluate(atom)
-    if not (np.isfinite(result.energies).all() and np.isfinite(result.virial).all()):
-        raise Failure("An atom among its own periodic images has an energy or a stress that is not finite.")
     require_close(
         "Forces of an atom among its images, and zero (eV/Å)", result.forces, np.zeros((1, 3)), tolerances.FORCE
     )
@@ -46,7 +44,7 @@ def check_no_neighbours(subject: Subject) -> None:
 def _require_no_force(what: str, result: Result) -> None:
     if not np.isfinite(result.energies).all():
         raise Failure(f"{what} has the energy {result.energies[0]} eV.")
-    if result.forces.any() or result.virial.any():
+    if result.forces.any() or (result.virial is not None and result.virial.any()):
         raise Failure(
             f"{what} has a force of up to {np.abs(result.forces).max():.2g} eV/Å, which must be zero exactly."
         )
