@@ -15,6 +15,7 @@ from halocline.backends.ipu.rehearsal import require_rehearsal
 from halocline.dynamics import RunFiles, Settings, run_dynamics
 from halocline.dynamics.relaxation import Goal, relax
 from halocline.errors import BackboneError, UsageError
+from halocline.evaluator import local
 from halocline.model import Output
 from halocline.plugin import registry
 from halocline.potential import many
@@ -52,6 +53,18 @@ def test_everything_is_told_alike_however_it_is_evaluated(says, options):
     alone = [model(atoms, dtype="float64") for atoms in structures()]
     for found, expected in zip(model(structures(), **asked), alone, strict=True):
         require_equal(found, expected)
+
+
+@pytest.mark.parametrize("says", SAYS)
+def test_a_step_on_the_device_tells_it_too(says, monkeypatch):
+    monkeypatch.setattr(local, "STAY_ON", ("cpu",))
+    model = told(says=SAYS[says])
+    evaluator = model.evaluator("torch", "float64", "cpu", "none", "auto")
+    for atoms in structures():
+        for state in ({"charge": 1}, {"charge": -1}, {"electrons": 2.0}):  # of the same neighbours
+            atoms.info.update(state)
+            found = model.evaluate_with(evaluator, atoms, "PBE")
+            require_equal(found, told(says=SAYS[says])(atoms, head="PBE", dtype="float64", halo="exchange"))
 
 
 @pytest.mark.parametrize("says", SAYS)
