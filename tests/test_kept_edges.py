@@ -11,7 +11,7 @@ import halocline
 from halocline.aggregation import Form
 from halocline.evaluator import recompute
 from halocline.graph import NeighbourList, Radius, Structure
-from halocline.graph.graph import squared_lengths
+from halocline.graph.edges import squared_lengths
 from halocline.model.build import build_backbone
 from halocline.partition import whole
 from halocline.plugin import registry
@@ -72,7 +72,7 @@ def test_same_edges_are_the_same_objects(atoms):
             np.testing.assert_array_equal(getattr(graph.edges, name), getattr(fresh.edges, name))
         np.testing.assert_array_equal(graph.partners, fresh.partners)
         assert graph.vectors.tobytes() == graph.edges.vectors(graph.structure).tobytes()
-        assert graph.squares.tobytes() == squared_lengths(graph.vectors).tobytes()
+        assert graph.squares.tobytes() == squared_lengths(graph.vectors.T).tobytes()
         assert (graph.vectors[graph.partners] == -graph.vectors).all()
         assert (graph.squares[graph.partners] == graph.squares).all()
 

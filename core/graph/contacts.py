@@ -118,7 +118,8 @@ class Surroundings:
         cls, graph: Graph, of_atoms: NDArray[np.int64], starts: NDArray[np.int64], owned: int | None = None
     ) -> Surroundings:
         edges, counted = graph.edges, graph.structure.numbers[:owned]
-        elements, kinds = np.unique(graph.structure.numbers, return_inverse=True)
+        elements = np.flatnonzero(np.bincount(graph.structure.numbers))  # faster than `unique`, which sorts
+        kinds = np.searchsorted(elements, graph.structure.numbers)
         count, size = len(starts), len(elements)
         whole = np.min_scalar_type(count * size**2)  # codes are as short as they may be: as many as edges
         kinds = (of_atoms * size + kinds).astype(whole)  # S times K of them

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halocline.errors import StructureError
-from halocline.graph.edges import Edges
+from halocline.graph.edges import Edges, squared_lengths
 from halocline.graph.structure import Structure
 
 #: Two atoms nearer than this (Å) count as one point, where directions and forces are undefined.
@@ -63,7 +63,7 @@ class Graph:
             StructureError: two atoms sit on one point.
         """
         vectors = edges.vectors(structure) if vectors is None else vectors
-        squares = squared_lengths(vectors) if squares is None else squares
+        squares = squared_lengths(vectors.T) if squares is None else squares
         if len(vectors) and squares.min() < _SUSPECT:
             shortest = int(squares.argmin())
             if np.linalg.norm(vectors[shortest]) < COINCIDENT:
@@ -73,12 +73,3 @@ class Graph:
                     f"Atoms {pair[0]} and {pair[1]} sit on one point; remove or move one of them."
                 )
         return cls(structure, edges, vectors, squares, partners)
-
-
-def squared_lengths(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Squares (E,) of the lengths of vectors (E, 3), the same for opposite ones."""
-    x, y, z = vectors.T
-    squares: NDArray[np.float64] = x * x  # in this order, as numbers that were computed before had them
-    squares += z * z
-    squares += y * y
-    return squares

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halocline.errors import StructureError
-from halocline.graph.edges import Edges
-from halocline.graph.graph import COINCIDENT, Graph, squared_lengths
+from halocline.graph.edges import Edges, squared_lengths
+from halocline.graph.graph import COINCIDENT, Graph
 from halocline.graph.nearest import nearest_edges
 from halocline.graph.radius import radius_edges
 from halocline.graph.rules import NeighbourRule, Radius
@@ -126,7 +126,7 @@ def _join(rule: NeighbourRule, structures: Sequence[Structure], found: dict[int,
         edges = edges[np.argsort(edges.receivers, kind="stable")]
     everything = _side_by_side(structures)
     vectors = _vectors(edges, everything, structures, np.repeat(np.arange(len(sizes)), sizes))
-    squares, partners = squared_lengths(vectors), None
+    squares, partners = squared_lengths(vectors.T), None
     if isinstance(rule, Radius):
         inside = np.flatnonzero(squares < rule.cutoff**2)
         edges, vectors, squares = edges.take(inside), vectors.take(inside, axis=0), squares.take(inside)
