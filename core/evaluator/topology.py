@@ -186,6 +186,8 @@ class Topology:
             pairs=pairs,
             pair_of=pair_of,
             pair_levels=(edges // 2,) * self.hops,
+            row_starts=before.index_select(0, self.rows[: atoms if self.hops else 0]),
+            opposite=opposite,
         )
 
     def contribution(
