@@ -8,7 +8,7 @@ mkdir -p "$out"
 echo "== the zoo"
 halocline zoo list
 echo "== energy, forces and stress of 64 water molecules"
-halocline run examples/water.extxyz -o "$out/water-evaluated.extxyz"
+halocline run examples/water.extxyz -o "$out/water-evaluated.extxyz" --overwrite
 echo "== the same from ONNX Runtime"
 halocline run examples/water.extxyz --backend onnx
 echo "== the same in four parts"
