@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from halocline.errors import HaloclineError
+from halocline.errors import HaloclineError, UsageError
 from halocline.files import write_atomically
 
 if TYPE_CHECKING:
@@ -36,3 +36,15 @@ def save_figure(figure: Figure, picture: Path, error_class: type[HaloclineError]
         write_atomically(picture, data.getvalue())
     except OSError as error:
         raise error_class(f"Cannot write the figure {picture}: {error.strerror or error}.") from error
+
+
+def check_figure(picture: Path) -> None:
+    """Find out before any work that a figure cannot be written to a file.
+
+    Raises:
+        UsageError: the name does not end in .png, or the folder is missing.
+    """
+    if picture.suffix.lower() != ".png":
+        raise UsageError(f"--plot {picture} is written as a PNG; let its name end in .png.")
+    if not picture.parent.is_dir():
+        raise UsageError(f"The folder of --plot {picture} does not exist; make it first.")

@@ -106,7 +106,7 @@ def test_bad_frames_fail_alone_by_number(tmp_path, capsys, ending):
     for number, complaint in zip(bad[:-1], complaints, strict=False):
         assert f"in.extxyz, frame {number}" in complaint
     assert "cut short" in complaints[-1]
-    assert "6 of 13 structures have no result" in printed.err
+    assert "6 of 13 structures were left out" in printed.err
     if ending == "extxyz":
         assert len(read(output, ":")) == 7
     else:
@@ -183,7 +183,7 @@ def test_failures_before_and_after_a_resumption_are_counted(tmp_path, capsys, mo
     capsys.readouterr()
     assert run(path, "-o", output, "--resume") == 1
     printed = capsys.readouterr()
-    assert f"{len(bad)} of 12 structures have no result" in printed.err
+    assert f"{len(bad)} of 12 structures were left out" in printed.err
     assert run(path, "-o", output, "--resume") == 1
 
 

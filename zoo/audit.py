@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from halocline.cli.options import add_device
 from halocline.cli.output import emit, emit_json, progress
 from halocline.cli.tables import page_width, table
-from halocline.errors import UsageError
+from halocline.figures import check_figure
 
 if TYPE_CHECKING:
     from halocline.audit import Row, Summary
@@ -34,7 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         HaloclineError: there is no such model or device, or the figure cannot be written.
     """
-    _check_plot(arguments.plot)
+    if arguments.plot is not None:
+        check_figure(arguments.plot)
     import torch
 
     import halocline
@@ -60,20 +61,6 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _print(_title(arguments.model, level), rows, summaries)
     return 0
-
-
-def _check_plot(plot: Path | None) -> None:
-    """Find out before the work that the figure cannot be written.
-
-    Raises:
-        UsageError: the name is of no PNG, or its folder does not exist.
-    """
-    if plot is None:
-        return
-    if plot.suffix.lower() != ".png":
-        raise UsageError(f"--plot {plot} is written as a PNG; let its name end in .png.")
-    if not plot.parent.is_dir():
-        raise UsageError(f"The folder of --plot {plot} does not exist; make it first.")
 
 
 def _title(model: str, level: str | None) -> str:

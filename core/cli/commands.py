@@ -12,6 +12,7 @@ def halocline_commands() -> list[Component]:
     """Describe the commands."""
     return [
         Component("run", "halocline.cli.run:configure", "energies, forces and stress of structures"),
+        Component("eval", "halocline.cli.eval:configure", "errors of a model against labels"),
         Component("md", "halocline.cli.md:configure", "molecular dynamics"),
         Component("relax", "halocline.cli.relax:configure", "relax atoms, and the cell if asked to"),
         Component("train", "halocline.cli.train:configure", "fit a model to energies and forces"),

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from halocline.cli.account import Account
 from halocline.cli.options import (
     add_format,
     add_model_options,
-    default_explained,
     evaluation_options,
     load_potential,
 )
@@ -19,10 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from halocline.errors import HaloclineError
     from halocline.evaluation.frames import EvaluatedFrame, Frame
     from halocline.evaluation.results import ResultFile
-    from halocline.evaluator.result import Result
     from halocline.potential.potential import Potential
 
 _COLUMNS = ("file", "frame", "formula", "atoms", "E (eV)", "E/atom (eV)", "max |F| (eV/Å)", "p (GPa)")
@@ -76,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     potential = load_potential(arguments)
     check_head(potential.backbone.conditions, arguments.head)
     results = _result_file(arguments, potential)
-    account = _Account(arguments)
+    account = Account(arguments)
     bar = progress(None, "evaluating", "structures")
     show = _as_json() if arguments.json else _as_tables()
     evaluator = potential.evaluator(**evaluation_options(arguments))
@@ -85,9 +83,10 @@ def run(arguments: argparse.Namespace) -> int:
             frames: Iterator[Frame] = read_all(arguments.structures, arguments.format)
             if results is not None:
                 frames = results.rest(frames)
-                advance(account.take_over(results))
+                _take_over(account, results)
+                advance(results.kept)
             for evaluated in evaluate_frames(potential, evaluator, frames, arguments.head):
-                numbers = account.numbers(evaluated)
+                numbers = _numbers(account, evaluated)
                 if results is not None:
                     results.add(evaluated, numbers)
                 if numbers is not None:
@@ -130,71 +129,28 @@ def _result_file(arguments: argparse.Namespace, potential: Potential) -> ResultF
     return ResultFile(arguments.output, identity, resume=arguments.resume, overwrite=arguments.overwrite)
 
 
-class _Account:
-    """Says what is wrong with which frames, one by one or in the end, and counts them."""
+def _take_over(account: Account, results: ResultFile) -> None:
+    """Count the frames that earlier calls have dealt with, too."""
+    from halocline.cli.output import say
 
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        self._arguments = arguments
-        self._explained = False
-        self._outside: dict[str, tuple[str, int]] = {}
-        self._frames = self._failed = 0
+    account.frames, account.failed = results.kept, results.failed
+    if results.kept:
+        say(f"halocline: {results.path} has the first {results.kept} structures; going on.")
 
-    def take_over(self, results: ResultFile) -> int:
-        """Count what earlier calls have dealt with, and return it."""
-        from halocline.cli.output import say
 
-        self._frames, self._failed = results.kept, results.failed
-        if results.kept:
-            say(f"halocline: {self._arguments.output} has the first {results.kept} structures; going on.")
-        return results.kept
+def _numbers(account: Account, evaluated: EvaluatedFrame) -> dict[str, Any] | None:
+    """The numbers of a frame; or None, and a sentence was said."""
+    from halocline.errors import NotFiniteError
+    from halocline.evaluation.numbers import numbers_of
 
-    def numbers(self, evaluated: EvaluatedFrame) -> dict[str, Any] | None:
-        """The numbers of a frame; or None, and a sentence was said."""
-        from halocline.errors import HaloclineError, NotFiniteError
-        from halocline.evaluation.numbers import numbers_of
-
-        self._frames += 1
-        error = evaluated.result
-        if not isinstance(error, HaloclineError):
-            self._note_outside(evaluated.frame, error)
-            try:
-                return numbers_of(evaluated.frame, error)
-            except NotFiniteError as overflow:
-                error = overflow
-        self._failed += 1
-        self._complain(error)
+    result = account.result(evaluated)
+    if result is None:
         return None
-
-    def close(self) -> int:
-        """Say what is said in the end, and return the exit status."""
-        from halocline.cli.output import say
-
-        for first, count in self._outside.values():
-            more = f", and likewise in {count - 1} of the other frames" if count > 1 else ""
-            say(f"halocline: {first}{more}.")
-        if self._failed and self._frames > 1:
-            say(f"halocline: {self._failed} of {self._frames} structures have no result.")
-        return 1 if self._failed else 0
-
-    def _complain(self, error: HaloclineError) -> None:
-        """Say what is wrong; once, where the model was chosen for the user, how that came."""
-        from halocline.cli.output import say
-        from halocline.errors import HaloclineError, UnknownElementError
-
-        if isinstance(error, UnknownElementError) and not self._explained:
-            self._explained = True
-            try:
-                with default_explained(self._arguments):
-                    raise error
-            except HaloclineError as explained:
-                error = explained
-        say(f"halocline: {error}")
-
-    def _note_outside(self, frame: Frame, result: Result) -> None:
-        """Keep of each way in which frames lie outside of the training the first, and the number."""
-        for remark in result.outside:
-            first, count = self._outside.get(remark.key, (f"{frame}: {remark.warning}", 0))
-            self._outside[remark.key] = first, count + 1
+    try:
+        return numbers_of(evaluated.frame, result)
+    except NotFiniteError as error:
+        account.fail(error)
+        return None
 
 
 def _as_json() -> AbstractContextManager[Callable[[dict[str, Any]], None]]:

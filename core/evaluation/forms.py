@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
@@ -82,14 +82,14 @@ class CommaSeparated:
     def header(self) -> bytes:
         """The names of columns."""
         stress = [f"stress_{name}_eV_per_A3" for name in _VOIGT]
-        return _line([*_COLUMNS.values(), *stress, "outside"])
+        return csv_line([*_COLUMNS.values(), *stress, "outside"])
 
     def record(self, frame: Frame, numbers: Mapping[str, Any]) -> bytes:
         """The numbers in all digits, empty where there is none."""
         del frame
         stress = numbers["stress"]
         components = ["" if stress is None else float(stress[place]) for place in _VOIGT.values()]
-        return _line([*(numbers[name] for name in _COLUMNS), *components, "; ".join(numbers["outside"])])
+        return csv_line([*(numbers[name] for name in _COLUMNS), *components, "; ".join(numbers["outside"])])
 
 
 @final
@@ -115,7 +115,8 @@ FORMS: Final[Mapping[str, type[Form]]] = {
 }
 
 
-def _line(cells: list[Any]) -> bytes:
+def csv_line(cells: Sequence[Any]) -> bytes:
+    """A line of CSV; numbers have all their digits."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(cells)
     return text.getvalue().encode(errors="replace")

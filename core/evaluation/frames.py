@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 from ase import Atoms
@@ -13,6 +15,7 @@ from halocline.errors import HaloclineError, StructureError
 from halocline.evaluator.result import Result
 from halocline.potential.many import outcomes
 from halocline.structures.read import stream_frames
+from halocline.structures.source import STANDARD_INPUT
 
 if TYPE_CHECKING:
     from halocline.evaluator import Evaluator
@@ -98,3 +101,13 @@ def evaluate_frames(
     for frame in waiting:
         assert isinstance(frame.content, StructureError)
         yield EvaluatedFrame(frame, frame.content)
+
+
+def file_digests(files: Sequence[str]) -> dict[str, str]:
+    """SHA-256 of each file as it is now; of standard input there is none."""
+    digests = {}
+    for file in files:
+        if file != STANDARD_INPUT:
+            with Path(file).open("rb") as stream:
+                digests[file] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return digests

@@ -48,13 +48,16 @@ class ResultFile:
     Raises:
         OutputError: another process writes it, it cannot be written, or it does not belong to what goes on.
         UsageError: it is there and may not be replaced, or its name promises no form.
+
+    Attributes:
+        path: of the file.
     """
 
     def __init__(
         self, path: Path, identity: Mapping[str, Any], *, resume: bool = False, overwrite: bool = False
     ) -> None:
         check_results(path, resume=resume, overwrite=overwrite)
-        self._path, self._form, self._identity, self._resume = path, form_of(path), identity, resume
+        self.path, self._form, self._identity, self._resume = path, form_of(path), identity, resume
         self._digest = InputDigest()
         self._frames = self._failed = 0
         self._entries: list[Entry] = []
@@ -76,18 +79,18 @@ class ResultFile:
         return self._failed
 
     def __enter__(self) -> Self:
-        lock = FileLock(self._path.with_name(f".{self._path.name}.lock"))
+        lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
         try:
             lock.acquire(timeout=0)
             self._stack.callback(lock.release)
-            if self._resume and self._path.exists() and self._path.stat().st_size:
-                self._entries = read_journal(self._path, self._identity)
+            if self._resume and self.path.exists() and self.path.stat().st_size:
+                self._entries = read_journal(self.path, self._identity)
                 self._open(self._entries[-1].results)
         except Timeout as error:
-            raise OutputError(f"Another process is writing {self._path}; let it end.") from error
+            raise OutputError(f"Another process is writing {self.path}; let it end.") from error
         except OSError as error:
             self._stack.close()
-            raise OutputError(f"Cannot write {self._path}: {error.strerror or error}.") from error
+            raise OutputError(f"Cannot write {self.path}: {error.strerror or error}.") from error
         except BaseException:
             self._stack.close()
             raise
@@ -110,7 +113,7 @@ class ResultFile:
             while self._frames < entry.frames and (frame := next(frames, None)) is not None:
                 self._digest.add(frame)
                 self._frames += 1
-            check_input(self._path, entry, self._digest)
+            check_input(self.path, entry, self._digest)
             self._failed = entry.failed
         return frames
 
@@ -148,8 +151,8 @@ class ResultFile:
 
     def _open(self, mark: Mapping[str, Any]) -> tuple[AppendedFile, AppendedFile]:
         """Results from a mark on, and a journal that says how they came there."""
-        results = self._stack.enter_context(AppendedFile(self._path, mark, error_class=OutputError))
-        path = journal_path(self._path)
+        results = self._stack.enter_context(AppendedFile(self.path, mark, error_class=OutputError))
+        path = journal_path(self.path)
         lines = b"".join((header(self._identity), *(entry.line() for entry in self._entries)))
         try:
             write_atomically(path, lines)

@@ -7,12 +7,84 @@ from dataclasses import asdict, dataclass
 from typing import final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from halocline.training.labels import Labels
 
 #: meV in an eV.
 MILLI = 1000.0
+
+
+@final
+class Deviations:
+    """How far numbers of a model are from their labels; taken in a few at a time, and none of them is kept.
+
+    Attributes:
+        count: of the numbers.
+        largest: absolute difference.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.largest = 0.0
+        self._absolute = self._squared = self._magnitude = 0.0
+        # Of labels and of the model: means, and sums of products of what is left without them.
+        self._means, self._products = np.zeros(2), np.zeros((2, 2))
+
+    def add(self, labels: ArrayLike, model: ArrayLike) -> None:
+        """Take in numbers of a model, and their labels, of the same shape."""
+        pairs = np.stack([np.ravel(labels), np.ravel(model)]).astype(np.float64)
+        added = pairs.shape[1]
+        if not added:
+            return
+        differences = np.abs(pairs[1] - pairs[0])
+        self.largest = max(self.largest, float(differences.max()))
+        self._absolute += float(differences.sum())
+        self._squared += float(differences @ differences)
+        self._magnitude += float(np.abs(pairs[0]).sum())
+        # Chan, Golub and LeVeque, Am. Stat. 37, 242 (1983): sums of squares alone would lose digits.
+        means = pairs.mean(axis=1)
+        rest = pairs - means[:, None]
+        shift, total = means - self._means, self.count + added
+        self._products += rest @ rest.T + np.outer(shift, shift) * (self.count * added / total)
+        self._means += shift * (added / total)
+        self.count = total
+
+    @property
+    def mae(self) -> float | None:
+        """Mean absolute error; None without numbers, as with all that follow."""
+        return self._absolute / self.count if self.count else None
+
+    @property
+    def rmse(self) -> float | None:
+        """Root of the mean squared error."""
+        return float(np.sqrt(self._squared / self.count)) if self.count else None
+
+    @property
+    def label_std(self) -> float | None:
+        """Standard deviation of the labels."""
+        return float(np.sqrt(self._products[0, 0] / self.count)) if self.count else None
+
+    @property
+    def label_magnitude(self) -> float | None:
+        """Mean absolute value of the labels."""
+        return self._magnitude / self.count if self.count else None
+
+    @property
+    def r2(self) -> float | None:
+        """Coefficient of determination: 1 less the squared errors relative to those of the labels' mean."""
+        return 1.0 - self._squared / float(self._products[0, 0]) if self._products[0, 0] > 0.0 else None
+
+    @property
+    def correlation(self) -> float | None:
+        """Pearson's, of labels and model."""
+        scale = float(np.sqrt(self._products[0, 0] * self._products[1, 1]))
+        return float(self._products[0, 1]) / scale if scale > 0.0 else None
+
+    @property
+    def slope(self) -> float | None:
+        """Of the line of least squares that gives labels from numbers of the model."""
+        return float(self._products[0, 1] / self._products[1, 1]) if self._products[1, 1] > 0.0 else None
 
 
 @final
@@ -61,27 +133,19 @@ def measure(
         energies: predicted, eV, reference energies included.
         forces: predicted, (N, 3), eV/Å.
     """
-    known = [i for i, each in enumerate(labels) if each.energy is not None]
-    label_E = np.array([(labels[i].energy - references[i]) / sizes[i] for i in known]) * MILLI  # type: ignore[operator]
-    model_E = np.array([(energies[i] - references[i]) / sizes[i] for i in known]) * MILLI
-    pairs = [(f, each.forces) for f, each in zip(forces, labels, strict=True) if each.forces is not None]
-    model_F = np.concatenate([p.ravel() for p, _ in pairs] or [np.empty(0)]) * MILLI
-    label_F = np.concatenate([p.ravel() for _, p in pairs] or [np.empty(0)]) * MILLI
+    energy, force = Deviations(), Deviations()
+    for label, reference, size, model_E, model_F in zip(labels, references, sizes, energies, forces, strict=True):
+        if label.energy is not None:
+            energy.add((label.energy - reference) / size * MILLI, (model_E - reference) / size * MILLI)
+        if label.forces is not None:
+            force.add(label.forces * MILLI, model_F * MILLI)
     return Errors(
         frames=len(labels),
-        energy_mae=_mean(np.abs(model_E - label_E)),
-        energy_rmse=_root(_mean((model_E - label_E) ** 2)),
-        energy_std=_mean(np.array([label_E.std()])) if len(label_E) else None,
-        forces_mae=_mean(np.abs(model_F - label_F)),
-        forces_rmse=_root(_mean((model_F - label_F) ** 2)),
-        forces_std=_mean(np.array([label_F.std()])) if len(label_F) else None,
-        forces_mean=_mean(np.abs(label_F)),
+        energy_mae=energy.mae,
+        energy_rmse=energy.rmse,
+        energy_std=energy.label_std,
+        forces_mae=force.mae,
+        forces_rmse=force.rmse,
+        forces_std=force.label_std,
+        forces_mean=force.label_magnitude,
     )
-
-
-def _mean(values: NDArray[np.float64]) -> float | None:
-    return float(values.mean()) if len(values) else None
-
-
-def _root(value: float | None) -> float | None:
-    return None if value is None else float(np.sqrt(value))

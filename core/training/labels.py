@@ -1,40 +1,59 @@
-"""Reference energies and forces of frames, under the keys that files call them by."""
+"""Reference energies, forces and stress of frames, under the keys that files call them by."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
 import numpy as np
+from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
 from halocline.errors import TrainingError
-from halocline.training.frames import Frame
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 _LOG = logging.getLogger(__name__)
 
-#: eV or eV/Å. A million atoms of oganesson, all electrons counted, have a thousandth of it.
+#: eV, eV/Å or eV/Å³. A million atoms of oganesson, all electrons counted, have a thousandth of it.
 LARGEST = 1e15
+
+#: Keys that are looked for, the first that any frame has is taken. What a file calls virial is, as in files of GAP
+#: and MACE, minus the stress times the volume, in eV.
+DEFAULT_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "energy": ("REF_energy", "energy", "free_energy"),
+    "forces": ("REF_forces", "forces"),
+    "stress": ("REF_stress", "stress", "REF_virials", "virials", "REF_virial", "virial"),
+}
+_VIRIAL: Final = "virial"
+
+
+class LabelledFrame(Protocol):
+    """A frame of a file; as text it says which."""
+
+    @property
+    def atoms(self) -> Atoms:
+        """The structure, with whatever the file holds of it."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """What a frame of N atoms is fitted to.
+    """What a frame of N atoms is fitted to, or compared with.
 
     Attributes:
         energy: eV, or None if the frame carries none.
         forces: (N, 3) in eV/Å, or None.
+        stress: (3, 3) in eV/Å³, tension positive, or None.
     """
 
     energy: float | None
     forces: NDArray[np.float64] | None
+    stress: NDArray[np.float64] | None = None
 
 
 @final
@@ -48,91 +67,147 @@ class LabelCount:
     total: int
 
 
+def in_recipe(label: str, name: str) -> str:
+    """How the key of a label is chosen in a recipe."""
+    return f'{label}_key = "{name}" in [data]'
+
+
+@final
+class LabelReader:
+    """Reads labels from frames, as many at a time as come.
+
+    A key is looked up in the comment line or the columns of the file. What ASE takes out of them as results of a
+    calculation (``energy``, ``forces``) is read from there, never through the constraints of the structure. The
+    first frames of all in which a label is found decide for its key.
+
+    Args:
+        keys: label → its key, or None for the first of `DEFAULT_KEYS` that is found.
+        chosen_by: says how whoever reads the messages chooses the key of a label.
+
+    Attributes:
+        total: frames that were read.
+    """
+
+    def __init__(self, keys: Mapping[str, str | None], chosen_by: Callable[[str, str], str] = in_recipe) -> None:
+        self._candidates = {label: (key,) if key else DEFAULT_KEYS[label] for label, key in keys.items()}
+        self._chosen_by = chosen_by
+        self._keys: dict[str, str] = {}
+        self._found: Counter[str] = Counter()
+        self._others: Counter[tuple[str, str]] = Counter()
+        self._seen: Counter[str] = Counter()
+        self._fitting: dict[str, set[str]] = {label: set() for label in keys}
+        self.total = 0
+
+    def look(self, frames: Sequence[LabelledFrame]) -> None:
+        """Take note of what some frames carry, before the labels of any of them are read."""
+        values = [_values(frame.atoms) for frame in frames]
+        self.total += len(frames)
+        for label in self._candidates.keys() - self._keys.keys():
+            self._choose(label, values)
+        if len(self._keys) < len(self._candidates):
+            self._note_names(frames, values)
+
+    def read(self, frame: LabelledFrame) -> Labels:
+        """The labels of a frame.
+
+        Raises:
+            TrainingError: one is not a number, has the wrong shape, is not finite, or is larger than `LARGEST`.
+        """
+        values = _values(frame.atoms)
+        found = {label: values.get(key) for label, key in self._keys.items()}
+        for label, value in found.items():
+            if value is not None:
+                self._found[label] += 1
+            else:
+                other = next((name for name in DEFAULT_KEYS[label] if values.get(name) is not None), None)
+                self._others.update([(label, other)] if other else [])
+        energy, forces, stress = (found.get(label) for label in DEFAULT_KEYS)
+        keys = self._keys
+        return Labels(
+            energy=None if energy is None else float(_numbers(energy, (), frame, keys["energy"])),
+            forces=None if forces is None else _numbers(forces, (len(frame.atoms), 3), frame, keys["forces"]),
+            stress=None if stress is None else _stress(stress, frame, keys["stress"]),
+        )
+
+    def counts(self) -> list[LabelCount]:
+        """Of each label, whence it was read and how often it was there."""
+        return [
+            LabelCount(label, self._keys.get(label, names[-1]), self._found[label], self.total)
+            for label, names in self._candidates.items()
+        ]
+
+    def missing(self, *labels: str) -> TrainingError:
+        """Say that no frame carries any of these labels, and what they carry instead."""
+        names = " or ".join(name for label in labels for name in self._candidates[label])
+        listed = ", ".join(f"{key} ({count})" for key, count in sorted(self._seen.items())) or "nothing"
+        return TrainingError(
+            f"None of the {self.total} frames carries {' or '.join(labels)} under {names}. "
+            f"They carry (number of frames): {listed}. {' '.join(map(self._hint, labels))}"
+        )
+
+    def warn_of_others(self) -> None:
+        """Say if frames count as unlabelled only because their label has another name than those of others."""
+        for (label, other), count in self._others.items():
+            _LOG.warning(
+                "%d of %d frames carry %s but not %s, so they have no %s here; give all frames one name for it, "
+                "or choose with %s.",
+                *(count, self.total, other, self._keys[label], label, self._chosen_by(label, other)),
+            )
+
+    def _choose(self, label: str, values: Sequence[Mapping[str, Any]]) -> None:
+        for key in self._candidates[label]:
+            if any(each.get(key) is not None for each in values):
+                self._keys[label] = key
+                return
+
+    def _note_names(self, frames: Sequence[LabelledFrame], values: Sequence[Mapping[str, Any]]) -> None:
+        """Keep the names of what frames carry, and under which there is something of the shape of a label."""
+        for frame, each in zip(frames, values, strict=True):
+            self._seen.update(each.keys())
+            shapes = {"energy": ((),), "forces": ((len(frame.atoms), 3),), "stress": ((6,), (9,), (3, 3))}
+            for label, names in self._fitting.items():
+                names.update(name for name, value in each.items() if _could_be(value, shapes[label]))
+
+    def _hint(self, label: str) -> str:
+        """Which key to choose."""
+        fitting = sorted(self._fitting[label])
+        if not fitting:
+            return f"None of these can be the {label}; add it to the file."
+        choices = " or ".join(self._chosen_by(label, name) for name in fitting)
+        return f"If one of them is the {label}, choose it with {choices}."
+
+
 def read_labels(
-    frames: Sequence[Frame],
+    frames: Sequence[LabelledFrame],
     energy_key: str | None,
     forces_key: str | None,
     needed: Collection[str] = ("energy", "forces"),
 ) -> tuple[list[Labels], list[LabelCount]]:
-    """Read the labels of all frames.
-
-    A key is looked up in the comment line or the columns of the file. What ASE takes out of them as results of a
-    calculation (``energy``, ``forces``) is read from there, never through the constraints of the structure.
+    """Read the energies and forces of all frames that a model is fitted to.
 
     Args:
         frames: at least one.
-        energy_key: by default ``REF_energy`` if any frame has it, else ``energy``.
-        forces_key: by default ``REF_forces`` if any frame has it, else ``forces``.
+        energy_key: by default the first of `DEFAULT_KEYS` that any frame has.
+        forces_key: likewise.
         needed: labels that must be on one frame at least.
 
     Raises:
-        TrainingError: a needed label is in no frame, or one is not a number, has the wrong shape, is not finite,
-            or is larger than `LARGEST`.
+        TrainingError: a needed label is in no frame; or see `LabelReader.read`.
     """
-    energies, energy_count = _find("energy", frames, energy_key, "energy" in needed)
-    forces, forces_count = _find("forces", frames, forces_key, "forces" in needed)
-    labels = [
-        Labels(
-            energy=None if energy is None else float(_numbers(energy, (), frame, energy_count.key)),
-            forces=None if force is None else _numbers(force, (len(frame.atoms), 3), frame, forces_count.key),
-        )
-        for frame, energy, force in zip(frames, energies, forces, strict=True)
-    ]
-    return labels, [energy_count, forces_count]
+    reader = LabelReader({"energy": energy_key, "forces": forces_key})
+    reader.look(frames)
+    labels = [reader.read(frame) for frame in frames]
+    reader.warn_of_others()
+    counts = reader.counts()
+    for count in counts:
+        if count.label in needed and not count.frames:
+            raise reader.missing(count.label)
+    return labels, counts
 
 
-def _find(label: str, frames: Sequence[Frame], wanted: str | None, needed: bool) -> tuple[list[Any], LabelCount]:
-    """Raw values of one label, None where a frame has none."""
-    keys = [wanted] if wanted else [f"REF_{label}", label]
-    for key in keys:
-        values = [_values(frame.atoms).get(key) for frame in frames]
-        found = sum(value is not None for value in values)
-        if found:
-            _warn_of_others(label, key, values, frames)
-            return values, LabelCount(label, key, found, len(frames))
-    if not needed:
-        return values, LabelCount(label, key, 0, len(frames))
-    seen = Counter(key for frame in frames for key in _values(frame.atoms))
-    listed = ", ".join(f"{key} ({count})" for key, count in sorted(seen.items())) or "nothing"
-    raise TrainingError(
-        f"None of the {len(frames)} frames carries {label} under {' or '.join(keys)}. "
-        f"They carry (number of frames): {listed}. {_hint(label, frames)}"
-    )
-
-
-def _warn_of_others(label: str, key: str, values: Sequence[Any], frames: Sequence[Frame]) -> None:
-    """Say if frames count as unlabelled only because their label has another name than those of others."""
-    others = [name for name in (f"REF_{label}", label) if name != key]
-    missing = [frame for frame, value in zip(frames, values, strict=True) if value is None]
-    for other in others:
-        count = sum(other in _values(frame.atoms) for frame in missing)
-        if count:
-            _LOG.warning(
-                "%d of %d frames carry %s but not %s, so they have no %s here; give all frames one name for it, "
-                "or choose with data.%s_key.",
-                *(count, len(frames), other, key, label, label),
-            )
-
-
-def _hint(label: str, frames: Sequence[Frame]) -> str:
-    """What to write into the recipe: the names under which there is something of the right shape."""
-    fitting = sorted(
-        {
-            name
-            for frame in frames
-            for name, value in _values(frame.atoms).items()
-            if _could_be(value, () if label == "energy" else (len(frame.atoms), 3))
-        }
-    )
-    if not fitting:
-        return f"None of these can be the {label}; add it to the file."
-    choices = " or ".join(f'{label}_key = "{name}"' for name in fitting)
-    return f"If one of them is the {label}, set in [data]: {choices}."
-
-
-def _could_be(value: Any, shape: tuple[int, ...]) -> bool:
+def _could_be(value: Any, shapes: Collection[tuple[int, ...]]) -> bool:
     array = np.asarray(value)
-    return array.shape == shape and array.dtype.kind in "if"
+    return array.shape in shapes and array.dtype.kind in "if"
 
 
 def _values(atoms: Atoms) -> dict[str, Any]:
@@ -142,7 +217,25 @@ def _values(atoms: Atoms) -> dict[str, Any]:
     return {**columns, **atoms.info, **results}
 
 
-def _numbers(value: Any, shape: tuple[int, ...], frame: Frame, key: str) -> NDArray[np.float64]:
+def _stress(value: Any, frame: LabelledFrame, key: str) -> NDArray[np.float64]:
+    """A stress of six components in Voigt order, or of nine, symmetrised; or that of a virial."""
+    shape = np.shape(value)
+    numbers = _numbers(value, shape if shape in ((6,), (9,), (3, 3)) else (3, 3), frame, key)
+    if shape == (6,):
+        full: NDArray[np.float64] = voigt_6_to_full_3x3_stress(numbers)
+    else:
+        full = numbers.reshape(3, 3)
+        full = 0.5 * (full + full.T)
+    if _VIRIAL not in key:
+        return full
+    volume = frame.atoms.cell.volume
+    if not volume:
+        raise TrainingError(f"{key} of {frame} is a virial, but the structure has no volume; remove it.")
+    stress: NDArray[np.float64] = -full / volume
+    return stress
+
+
+def _numbers(value: Any, shape: tuple[int, ...], frame: LabelledFrame, key: str) -> NDArray[np.float64]:
     """The value as finite numbers of the expected shape."""
     if np.asarray(value).dtype == np.bool_:
         raise TrainingError(f"{key} of {frame} is true or false, not a number; correct its label.")

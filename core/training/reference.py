@@ -25,9 +25,14 @@ def fit_reference_energies(
         Energy of each element in eV, and whether the data determine all of them. They do not where compositions
         are too few or proportional: then only energy differences within one composition have a meaning.
     """
-    numbers = [atomic_numbers[symbol] for symbol in species]
-    counts = np.array([[np.count_nonzero(each == z) for z in numbers] for each in structures], dtype=np.float64)
+    counts = composition(species, structures)
     if not len(counts):
         return dict.fromkeys(species, 0.0), False
     solution, _, rank, _ = np.linalg.lstsq(counts, np.asarray(energies, dtype=np.float64), rcond=None)
     return {symbol: float(e) for symbol, e in zip(species, solution, strict=True)}, int(rank) == len(species)
+
+
+def composition(species: Sequence[str], structures: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
+    """How many atoms of each element structures have, (len(structures), S); arguments as above."""
+    numbers = [atomic_numbers[symbol] for symbol in species]
+    return np.array([[np.count_nonzero(each == z) for z in numbers] for each in structures], dtype=np.float64)

@@ -136,7 +136,7 @@ def test_labels_under_another_name_are_suggested(folder, argon):
         atoms.calc.results = {"forces": atoms.calc.results["forces"]}
         atoms.info |= {"dft_total": energy, "step": "a", "converged": True, "dipole": np.zeros(3)}
     ase.io.write(folder / "argon.extxyz", argon)
-    with pytest.raises(TrainingError, match=r'set in \[data\]: energy_key = "dft_total"\.'):
+    with pytest.raises(TrainingError, match=r'energy_key = "dft_total" in \[data\]'):
         prepare(read_recipe(folder / "recipe.toml"), folder)
 
 
