@@ -28,7 +28,7 @@ matrix: $(STAMP)
 	PYTHONPATH=benchmarks $(BIN)/python -m matrix --output docs/measured/matrix/cpu.json
 
 gpu:
-	bash benchmarks/gpu.sh --output docs/measured/gpu
+	bash benchmarks/gpu.sh --output docs/measured/gpu/gpu.json
 
 clean:
 	rm -rf .gpu $(VENV) .editable dist .pytest_cache .mypy_cache .ruff_cache .benchmarks .hypothesis demo-output
