@@ -49,6 +49,7 @@ class LocalEvaluator(Evaluator):
         division: into parts, which bounds the memory that the program takes; None leaves structures whole.
         exchange: run stage after stage over all parts, instead of part after part: no atom is evaluated twice,
             but the state of all atoms is kept.
+        neighbours: by the rule of the backbone, shared with other evaluators; by default its own.
 
     Raises:
         UsageError: the executor does not compute in this precision, or cannot exchange.
@@ -62,12 +63,13 @@ class LocalEvaluator(Evaluator):
         division: Division | None = None,
         *,
         exchange: bool = False,
+        neighbours: NeighbourList | None = None,
     ) -> None:
         able = executor.capabilities.precisions
         if precision not in able:
             raise UsageError(f"This backend computes in {', '.join(able)}, not in {precision.value}.")
         self._runner = make_runner(backbone, executor, precision, exchange=exchange)
-        self._neighbours, self._hops = NeighbourList(backbone.neighbours), backbone.hops
+        self._neighbours, self._hops = neighbours or NeighbourList(backbone.neighbours), backbone.hops
         self._division, self._memory = division, None
         self._batches: Batches | None = None
         whole = division is None or division.parts == 1  # a bound on memory divides only what exceeds it

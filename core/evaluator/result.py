@@ -19,6 +19,22 @@ from halocline.shares import timed
 
 @final
 @dataclass(frozen=True, slots=True)
+class Spread:
+    """How far the members of a committee are from their mean: roots of mean squares over members.
+
+    Attributes:
+        energy: eV, of the total energy.
+        energies: (N,), eV, of each atom's share.
+        forces: (N,), eV/Å, of each atom's force, as lengths of differences.
+    """
+
+    energy: float
+    energies: NDArray[np.float64]
+    forces: NDArray[np.float64]
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class Result:
     """Energy, forces and stress of one structure of N atoms, all float64.
 
@@ -35,6 +51,7 @@ class Result:
         outside: in what the structure lies outside of what the model was made from; empty if in nothing.
         magmoms: (N,), μB, magnetic moment of each atom; None unless the model tells them.
         charges: (N,), e, charge of each atom; None unless the model tells them.
+        spread: of the members if the model is a committee, of which everything else is the mean; else None.
 
     Raises:
         NotFiniteError: a number is infinite or none; the first such atom and quantity are named.
@@ -48,6 +65,7 @@ class Result:
     outside: tuple[Outside, ...] = ()
     magmoms: NDArray[np.float64] | None = None
     charges: NDArray[np.float64] | None = None
+    spread: Spread | None = None
 
     @timed("result")
     def __post_init__(self) -> None:

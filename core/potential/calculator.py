@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from halocline.applicability import Outside
     from halocline.evaluator import FollowingEvaluator
+    from halocline.evaluator.result import Spread
     from halocline.potential.potential import Potential
 
 #: What results of any model depend on. Charges and magnetic moments of ``atoms`` are not looked at.
@@ -44,6 +45,7 @@ class HaloclineCalculator(Calculator):
 
     Attributes:
         outside: in what the structure of the last results lies outside of the training; see `Result.outside`.
+        spread: of the members behind the last results, if the model is a committee; see `Result.spread`.
     """
 
     # Assigned, never appended to: ASE shares one list between all calculators.
@@ -59,6 +61,7 @@ class HaloclineCalculator(Calculator):
         self.potential = potential
         self.options, self.head = options, head
         self.outside: tuple[Outside, ...] = ()
+        self.spread: Spread | None = None
         self._evaluator: FollowingEvaluator | None = potential.evaluator(**options)
         self._reference_energies: dict[str, float] = {}  # of the last results
 
@@ -100,7 +103,7 @@ class HaloclineCalculator(Calculator):
         self._reference_energies = dict(self.potential.reference_energies)
         result = self.potential.evaluate_with(self._evaluator, self.atoms, self.head)
         self.potential.say_outside(result)
-        self.outside = result.outside
+        self.outside, self.spread = result.outside, result.spread
         self.results = {
             "energy": result.energy,
             "free_energy": result.energy,

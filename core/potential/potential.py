@@ -35,16 +35,17 @@ from halocline.applicability import Applicability
 from halocline.checkpoint import Checkpoint, save_checkpoint
 from halocline.context import in_evaluation_context
 from halocline.errors import BackboneError, HaloclineError, NotFiniteError, UnknownElementError, UsageError
-from halocline.evaluator import Evaluator, FollowingEvaluator, LocalEvaluator
+from halocline.evaluator import Evaluator, FollowingEvaluator
 from halocline.evaluator.result import Result
 from halocline.forks import lock
 from halocline.graph import Radius, Structure
+from halocline.model.adapters import merged
 from halocline.model.backbone import Backbone
 from halocline.model.condition import check_head, taken_entries, under_conditions
 from halocline.partition import Division
-from halocline.plugin import registry
+from halocline.potential.combined import Combined
+from halocline.potential.evaluators import make_evaluator
 from halocline.potential.many import evaluate_stream, is_list
-from halocline.probes.receptive_field import require_hops
 from halocline.program import Precision
 from halocline.spec import Spec
 from halocline.structures.unused import about_states, unused_states
@@ -200,7 +201,7 @@ class Potential:
             raise UsageError(f"The halo rule must be auto, recompute or exchange, not {halo!r}.")
         division, spec = Division.parse(partition, memory), Spec.parse(backend)
         # Not of this object: whoever drops it must see its evaluators end with it, and their processes.
-        make = partial(_make_evaluator, self.backbone, spec, Precision(dtype), device, division, halo)
+        make = partial(make_evaluator, self.backbone, spec, Precision(dtype), device, division, halo)
         return FollowingEvaluator(self.backbone, make)
 
     def calculator(
@@ -313,6 +314,7 @@ class Potential:
             outside=outside,
             magmoms=result.magmoms,
             charges=result.charges,
+            spread=result.spread,
         )
 
     def prepare(self, atoms: Atoms, head: str | None = None) -> Prepared:
@@ -344,9 +346,11 @@ class Potential:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a checkpoint: safetensors with config, reference energies and card in the header.
 
-        Weights that float32 holds exactly are stored in it; nothing is rounded.
+        Weights that float32 holds exactly are stored in it; nothing is rounded. Adapters are merged.
         """
-        tensors = {name: _narrow(t) for name, t in self.backbone.state_dict().items()}
+        if isinstance(self.backbone, Combined):
+            self.backbone.refuse()
+        tensors = {name: _narrow(t) for name, t in merged(self.backbone).state_dict().items()}
         checkpoint = Checkpoint(
             backbone=self.backbone.name,
             config=self.backbone.config,
@@ -416,23 +420,6 @@ class Prepared(NamedTuple):
 
 def _of_formula(error: NotFiniteError, prepared: Prepared) -> NotFiniteError:
     return NotFiniteError(f"{Symbols(prepared.structure.numbers).get_chemical_formula()}: {error}")
-
-
-def _make_evaluator(
-    backbone: Backbone, spec: Spec, precision: Precision, device: str, division: Division, halo: str
-) -> Evaluator:
-    """An evaluator of a backbone as it is."""
-    component = registry().find_among(("executor", "evaluator"), spec.name, "backend")
-    if division.divides or component.kind == "evaluator":
-        require_hops(backbone)
-    if component.kind == "evaluator":
-        if division.memory is not None:
-            raise UsageError(f"A bound on memory is for one process; give {spec.name} a number of parts.")
-        given = {"backbone": backbone, "precision": precision, "division": division}
-        kind = registry().load("evaluator", component.qualified_name)
-        return cast("Evaluator", spec.build(kind, **given, device=device, halo=halo))
-    executor = spec.build(registry().load("executor", component.qualified_name), device=device)
-    return LocalEvaluator(backbone, executor, precision, division, exchange=halo == "exchange")
 
 
 def _require_texts(options: tuple[str | None, ...]) -> None:

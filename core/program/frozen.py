@@ -13,6 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from halocline.aggregation import Form
 from halocline.context import in_evaluation_context
 from halocline.errors import BackboneError
+from halocline.model.adapters import merged
 from halocline.model.backbone import Backbone, Output
 from halocline.model.condition import require_consistent
 
@@ -73,5 +74,5 @@ class FrozenModel:
                 f"{backbone.name!r} declares the outputs {', '.join(outputs) or 'none'}; energies come first, and "
                 "each of the others once."
             )
-        frozen = copy.deepcopy(backbone).to(precision.torch).eval().requires_grad_(False)
+        frozen = copy.deepcopy(merged(backbone)).to(precision.torch).eval().requires_grad_(False)
         return cls(frozen, precision, form)

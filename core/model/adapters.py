@@ -1,0 +1,123 @@
+"""Low-rank adapters: a model is fine-tuned by a few numbers for each dense layer, and keeps its weights.
+
+E. J. Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022, arXiv:2106.09685.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from halocline.errors import BackboneError, UsageError
+from halocline.model.backbone import Backbone
+
+
+@final
+class Adapted(nn.Module):
+    """A dense layer whose weight has a product of two thin matrices added to it; at first that is zero.
+
+    Args:
+        layer: stays as it is.
+        rank: r, less than both sizes of its weight (out, in).
+        scale: of the product.
+        generator: draws ``down``.
+
+    Attributes:
+        layer: see the argument.
+        down: (r, in).
+        up: (out, r), zeros at first.
+    """
+
+    def __init__(self, layer: nn.Linear, rank: int, scale: float, generator: torch.Generator) -> None:
+        super().__init__()
+        weight = layer.weight.detach()
+        bound = 1.0 / math.sqrt(layer.in_features)
+        drawn = torch.empty(rank, layer.in_features, dtype=torch.float64)
+        self.layer, self.scale = layer, scale
+        self.down = nn.Parameter(drawn.uniform_(-bound, bound, generator=generator).to(weight))
+        self.up = nn.Parameter(weight.new_zeros(layer.out_features, rank))
+
+    @property
+    def weight(self) -> Tensor:
+        """(out, in), that the layer works with."""
+        return self.layer.weight + self.scale * (self.up @ self.down)
+
+    @property
+    def bias(self) -> Tensor | None:
+        """(out,), of the layer, if it has one."""
+        return self.layer.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in) → (..., out)."""
+        return linear(x, self.weight, self.bias)
+
+
+def adapted(backbone: Backbone, rank: int, *, alpha: float | None = None, seed: int = 0) -> Backbone:
+    """A copy whose dense layers have adapters, which alone can be trained.
+
+    It gives what the original gives until they are trained. Evaluated, saved and lowered is what `merged` makes.
+
+    Args:
+        backbone: without adapters; it stays as it is.
+        rank: of the adapters. Layers with as few inputs or outputs, or fewer, have none.
+        alpha: the product counts alpha / rank times; once by default.
+        seed: of the first values.
+
+    Raises:
+        UsageError: the rank is not positive, or no layer is large enough for it.
+        BackboneError: there are adapters already.
+    """
+    if type(rank) is not int or rank < 1:
+        raise UsageError(f"The rank of adapters must be a whole number above 0, not {rank!r}.")
+    if any(adapters(backbone)):
+        raise BackboneError(f"{backbone.name!r} has adapters already; merge them first.")
+    copied = copy.deepcopy(backbone).requires_grad_(False)
+    generator, scale = torch.Generator().manual_seed(seed), 1.0 if alpha is None else alpha / rank
+
+    def adapt(layer: nn.Module) -> nn.Module:
+        if isinstance(layer, nn.Linear) and min(layer.weight.shape) > rank:
+            return Adapted(layer, rank, scale, generator)
+        return layer
+
+    _replace(copied, adapt)
+    if not any(adapters(copied)):
+        raise UsageError(f"No dense layer of {backbone.name!r} has more than {rank} inputs and outputs.")
+    return copied
+
+
+def adapters(backbone: Backbone) -> Iterator[Adapted]:
+    """All layers of a backbone that have adapters, in their order."""
+    return (module for module in backbone.modules() if isinstance(module, Adapted))
+
+
+def merged(backbone: Backbone) -> Backbone:
+    """A copy in which adapters have become part of the weights; the original itself if it has none."""
+    if not any(adapters(backbone)):
+        return backbone
+    copied = copy.deepcopy(backbone)
+    _replace(copied, _merge)
+    return copied
+
+
+def _merge(module: nn.Module) -> nn.Module:
+    if not isinstance(module, Adapted):
+        return module
+    module.layer.weight = nn.Parameter(module.weight.detach())
+    return module.layer
+
+
+def _replace(root: nn.Module, change: Callable[[nn.Module], nn.Module]) -> None:
+    """Put what becomes of each module below a root in its place; one that is there twice becomes one."""
+    became: dict[nn.Module, nn.Module] = {}
+    for parent in list(root.modules()):
+        for name, child in parent.named_children():
+            if child not in became:
+                became[child] = change(child)
+            if became[child] is not child:
+                setattr(parent, name, became[child])

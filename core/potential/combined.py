@@ -1,0 +1,182 @@
+"""Several potentials as one: their sum, or a committee whose mean counts and whose spread is told."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, final
+
+import numpy as np
+from ase.data import atomic_numbers
+from numpy.typing import NDArray
+from torch import nn
+
+from halocline.errors import BackboneError, UsageError
+from halocline.graph.rules import NeighbourRule, Radius
+from halocline.model.backbone import Backbone, Output
+from halocline.model.condition import Condition
+from halocline.model.stage import Stage
+
+if TYPE_CHECKING:
+    from halocline.potential.potential import Potential
+
+
+def sum_of(*potentials: Potential) -> Potential:
+    """The sum of potentials: a network and a pair potential, say, or a dispersion correction.
+
+    Energies, forces and virials are added up, and so are reference energies. Terms with one neighbour rule share
+    their list. What lies outside of the training is told by the first one's card.
+
+    Args:
+        potentials: two or more. They agree on every condition that they share, and at most one tells magnetic
+            moments, or charges.
+
+    Raises:
+        UsageError: they are fewer than two, know no common element, or contradict each other.
+
+    Example:
+        >>> import halocline
+        >>> from ase import Atoms
+        >>> argon = halocline.load("lennard-jones-argon")
+        >>> round(sum_of(argon, argon)(Atoms("Ar2", [(0, 0, 0), (0, 0, 3.8)]), dtype="float64").energy, 4)
+        -0.0206
+    """
+    return _combined("sum", potentials, 1.0)
+
+
+def committee_of(*potentials: Potential) -> Potential:
+    """The mean of potentials, with their spread in `Result.spread`.
+
+    Args:
+        potentials: two or more, which tell the same and agree on conditions.
+
+    Raises:
+        UsageError: they are fewer than two, know no common element, or contradict each other.
+    """
+    return _combined("committee", potentials, 1.0 / max(1, len(potentials)))
+
+
+def _combined(kind: Literal["sum", "committee"], potentials: Sequence[Potential], weight: float) -> Potential:
+    if len(potentials) < 2:
+        raise UsageError(f"A {kind} needs two potentials or more, not {len(potentials)}.")
+    first = potentials[0]
+    species = [each for each in first.species if all(each in other.species for other in potentials)]
+    if not species:
+        raise UsageError(f"The potentials of a {kind} know no element in common.")
+    energies = [[potential.reference_energies[symbol] for symbol in species] for potential in potentials]
+    total = weight * np.sum(energies, axis=0)
+    terms = [potential.backbone for potential in potentials]
+    backbone = Combined(kind, terms, species, np.array(energies) - total)
+    names = [potential.card.get("name", potential.backbone.name) for potential in potentials]
+    card = first.card | {"name": f"{kind} of {', '.join(names)}"}
+    references = dict(zip(species, total.tolist(), strict=True))
+    return dataclasses.replace(first, backbone=backbone, reference_energies=references, card=card)
+
+
+@final
+class Combined(Backbone):
+    """Backbones that evaluators run one by one; it has no stages, and cannot be frozen, saved or exported.
+
+    Args:
+        kind: what becomes of their results.
+        terms: two or more.
+        species: that all of them know.
+        references: (terms, species), eV, by which the reference energies of each differ from those of the whole.
+
+    Attributes:
+        terms: see the argument.
+        offsets: (terms, 119), eV, the references by atomic number.
+
+    Raises:
+        UsageError: they contradict each other.
+    """
+
+    def __init__(
+        self,
+        kind: Literal["sum", "committee"],
+        terms: Sequence[Backbone],
+        species: Sequence[str],
+        references: NDArray[np.float64],
+    ) -> None:
+        super().__init__()
+        self.name = kind  # type: ignore[misc]  # each kind is one of its own
+        self.config = {"terms": [[term.name, term.config] for term in terms], "references": references.tolist()}
+        self.species = tuple(species)
+        self._terms = nn.ModuleList(terms)
+        self.offsets = np.zeros((len(terms), len(atomic_numbers)))
+        self.offsets[:, [atomic_numbers[symbol] for symbol in species]] = references
+        self.conditions, self.outputs = _agreed_conditions(terms), _outputs(kind, terms)
+
+    @property
+    def terms(self) -> list[Backbone]:
+        """The backbones that are combined."""
+        return [term for term in self._terms if isinstance(term, Backbone)]
+
+    @property
+    def described(self) -> str:
+        """What it is, for messages."""
+        return f"a {self.name} of {', '.join(term.name for term in self.terms)}"
+
+    @property
+    def neighbours(self) -> NeighbourRule:
+        """The rule of the term that reaches farthest."""
+        rules = [term.neighbours for term in self.terms]
+        return max(rules, key=lambda rule: rule.cutoff if isinstance(rule, Radius) else np.inf)
+
+    @property
+    def hops(self) -> int:
+        """See `Backbone.hops`."""
+        return max(term.hops for term in self.terms)
+
+    @property
+    def readouts(self) -> dict[int, Stage]:
+        """There are none."""
+        self.refuse()
+
+    def stages(self) -> Iterator[tuple[str, Stage]]:
+        """There are none."""
+        self.refuse()
+
+    def pruned_config(self, layers: int) -> dict[str, Any]:
+        """Terms are pruned before they are combined."""
+        self.refuse()
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """It is made of potentials, by `sum_of` and `committee_of`."""
+        raise BackboneError("Sums and committees are made of potentials, not of a config.")
+
+    @classmethod
+    def example_config(cls) -> dict[str, Any]:
+        """See `from_config`."""
+        raise BackboneError("Sums and committees are made of potentials, not of a config.")
+
+    def refuse(self) -> NoReturn:
+        """Say that it is no model by itself.
+
+        Raises:
+            BackboneError: always.
+        """
+        raise BackboneError(
+            f"This is {self.described}, which has no stages of its own: save, export, prune or train its terms."
+        )
+
+
+def _agreed_conditions(terms: Sequence[Backbone]) -> tuple[Condition, ...]:
+    found: dict[str, Condition] = {}
+    for condition in (each for term in terms for each in term.conditions):
+        if found.setdefault(condition.name, condition) != condition:
+            raise UsageError(f"Two potentials declare the condition {condition.name!r} differently.")
+    return tuple(found.values())
+
+
+def _outputs(kind: str, terms: Sequence[Backbone]) -> tuple[Output, ...]:
+    told = [set(term.outputs) for term in terms]
+    if kind == "committee":
+        if any(each != told[0] for each in told):
+            raise UsageError("The potentials of a committee do not all tell the same.")
+        return terms[0].outputs
+    for output in (Output.MAGMOMS, Output.CHARGES):
+        if sum(output in each for each in told) > 1:
+            raise UsageError(f"Two potentials tell {output}, which cannot be added up.")
+    return tuple(output for output in Output if any(output in each for each in told))
