@@ -188,7 +188,7 @@ class Ranks(Evaluator):
 
 @pytest.fixture
 def ranks(monkeypatch):
-    monkeypatch.setattr(potentials, "_make_evaluator", lambda *_: Ranks())
+    monkeypatch.setattr(potentials, "make_evaluator", lambda *_: Ranks())
     Ranks.living.clear()
     return Ranks.living
 

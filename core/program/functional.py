@@ -1,8 +1,8 @@
 """Programs as functions of their parameters, for the transformations of ``torch.func``.
 
 What it is for: committees of one architecture in one call (``vmap`` over stacked parameters), derivatives by
-parameters (``grad``, ``jacrev``), and optimisers that keep parameters by themselves. A frozen model has its weights
-in it; here they are an argument.
+parameters (``grad``, ``jacrev``), and optimisers that keep parameters by themselves. A frozen model has its
+weights in it; here they are an argument.
 """
 
 from __future__ import annotations
