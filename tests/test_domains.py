@@ -14,6 +14,7 @@ from halocline.backends.torch.executor import TorchExecutor
 from halocline.evaluator import Links, domain_graph, make_runner
 from halocline.evaluator.result import Result
 from halocline.graph import NeighbourList, Structure
+from halocline.graph.rules import is_ranked
 from halocline.partition import build_domains
 from halocline.program import Precision
 
@@ -59,6 +60,7 @@ def on_ranks(model, structure, owners, parts, ranks, exchange):
         ranks=ranks,
         reach=reach,
         exchange=exchange,
+        ranked=is_ranked(model.neighbours),
     )
     active = [rank for rank, domain in enumerate(domains) if domain.owned]
     boards, barrier = [None] * ranks, threading.Barrier(len(active), timeout=20.0)

@@ -198,7 +198,7 @@ def test_parts_do_not_depend_on_what_came_before():
 
 def test_candidates_are_expected_from_the_edges():
     model, graph, candidates = model_and_graph("schnet", 1000, 0.1)
-    expected = expected_candidates(len(graph.edges), model.neighbours, NeighbourList(model.neighbours).skin)
+    expected = expected_candidates(graph, model.neighbours, NeighbourList(model.neighbours).skin)
     assert expected == pytest.approx(candidates, rel=0.1)
 
 

@@ -71,7 +71,7 @@ def run(stage, state, inputs, vectors=None):
         return stage(State(state, {})).atoms
     vectors = inputs.vectors if vectors is None else vectors
     levels = range(stage.spec.hops - 1, -1, -1)
-    return stage(State(state, {}), *(inputs.block(level, vectors) for level in levels)).atoms
+    return stage(State(state, {}), *inputs.blocks(stage.spec.neighbours, levels, vectors)).atoms
 
 
 def random_like(tensors, seed=0):

@@ -23,6 +23,7 @@ from halocline.evaluator import Evaluator
 from halocline.evaluator.result import Result
 from halocline.evaluator.runner import Contribution
 from halocline.graph import Contacts, Graph, NeighbourList, Search, Structure
+from halocline.graph.rules import is_ranked
 from halocline.model.backbone import Backbone
 from halocline.partition import Division, Domain, build_domains
 from halocline.partition.division import divided
@@ -165,6 +166,7 @@ class DdpEvaluator(Evaluator):
             ranks=self._ranks,
             reach=self._hops_of_stage if exchange else self._hops,
             exchange=exchange,
+            ranked=is_ranked(self._neighbours.rule),
         )
 
     def _choose(self, profile: Profile, graph: Graph, owners: NDArray[np.int64]) -> None:

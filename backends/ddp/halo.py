@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -15,7 +16,7 @@ from halocline.cost.costs import STATELESS, choose_halo
 from halocline.cost.loads import count_loads
 from halocline.cost.profile import Profile
 from halocline.cost.speeds import EXCERPT, excerpt
-from halocline.graph import Graph
+from halocline.graph import NO_SETS, Graph
 from halocline.model.backbone import Backbone
 from halocline.program import Precision
 
@@ -64,7 +65,8 @@ def exchange_pays(
         DistributedError: a rank died, hangs or ran out of memory.
     """
     group = secrets.token_hex(8)
-    few = excerpt(graph, min(EXCERPT, max(FEWEST, len(owners) // parts)))
+    # Which of its edges belong to which rule is decided where it is evaluated.
+    few = replace(excerpt(graph, min(EXCERPT, max(FEWEST, len(owners) // parts))), sets=NO_SETS)
     measured = crew.ask([Trial(few, group), *[Trial(None, group)] * (ranks - 1)], Measured)[0]
     if measured.speeds is None:
         LOGGER.info("Halos are recomputed, because they must be. %s", measured.refusal)

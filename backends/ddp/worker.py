@@ -19,6 +19,7 @@ from halocline.evaluator.domain_graph import domain_graph
 from halocline.evaluator.links import Links, NoLinks
 from halocline.evaluator.make import make_runner
 from halocline.evaluator.runner import Contribution, Runner
+from halocline.graph import cut_candidates
 from halocline.place import Place
 from halocline.plugin import registry
 from halocline.spec import Spec
@@ -62,7 +63,9 @@ class DomainWorker:
         except UsageError as error:
             return Measured(refusal=str(error))
         runner, hops = self._runner(exchange=False), self._backbone.hops
-        return Measured(Speeds(measure_compute(runner, trial.graph, hops), rate, latency))
+        few = trial.graph
+        graph = cut_candidates(self._backbone.neighbours, few.edges, few.partners, few.structure)
+        return Measured(Speeds(measure_compute(runner, graph, hops), rate, latency))
 
     def step(self, step: Step) -> Contribution:
         """Evaluate what the rank owns.

@@ -9,6 +9,7 @@ import torch
 
 from halocline.program import ProgramOutputs, TableInputs
 from halocline.program.capacity import Capacity, crop, pad
+from halocline.program.index_sets import OPPOSITE, SetInputs
 
 
 def join_tables(inputs: Sequence[TableInputs], capacity: Capacity) -> TableInputs:
@@ -60,4 +61,19 @@ def _concatenate(inputs: Sequence[TableInputs]) -> TableInputs:
                 for each, start in blocks
             ]
         ),
+        sets=_concatenate_sets(alike, starts),
     )
+
+
+def _concatenate_sets(alike: Sequence[TableInputs], starts: Sequence[int]) -> SetInputs:
+    """Masks and opposite slots of tables of one width."""
+    width, tensors = alike[0].neighbours.shape[1], {}
+    for name in alike[0].sets.tensors:
+        parts = [each.sets.tensors[name] for each in alike]
+        if name == OPPOSITE:
+            parts = [
+                (slots + start * width).where(slots != width - 1, width - 1)
+                for slots, start in zip(parts, starts, strict=False)
+            ]
+        tensors[name] = torch.cat(parts)
+    return SetInputs(alike[0].sets.asked, tensors)

@@ -9,6 +9,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from halocline.aggregation import Block
 from halocline.context import usable
 from halocline.executor import StageSession
 from halocline.model import Stage, State
@@ -52,9 +53,10 @@ class EagerStage(StageSession):
     def _run(
         self, state: Mapping[str, Tensor], inputs: ProgramInputs | None, vectors: Tensor | None
     ) -> dict[str, Tensor]:
-        blocks = []
+        blocks: list[Block] = []
         if inputs is not None and vectors is not None:
-            blocks = [inputs.block(level, vectors) for level in range(len(inputs.levels) - 2, -1, -1)]
+            levels = range(len(inputs.levels) - 2, -1, -1)
+            blocks = inputs.blocks(self._stage.spec.neighbours, levels, vectors)
         return self._stage(State.of(state), *blocks).named()
 
 

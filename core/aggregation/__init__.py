@@ -4,6 +4,18 @@ from halocline.aggregation.block import Block, Form
 from halocline.aggregation.edges import EdgeBlock
 from halocline.aggregation.prefix import prefix
 from halocline.aggregation.radial import RadialFunction
+from halocline.aggregation.sets import EdgeSets, EdgeTriplets, TableSets, TripletBlock
 from halocline.aggregation.table import TableBlock
 
-__all__ = ["Block", "EdgeBlock", "Form", "RadialFunction", "TableBlock", "prefix"]
+__all__ = [
+    "Block",
+    "EdgeBlock",
+    "EdgeSets",
+    "EdgeTriplets",
+    "Form",
+    "RadialFunction",
+    "TableBlock",
+    "TableSets",
+    "TripletBlock",
+    "prefix",
+]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from enum import StrEnum
 
 from torch import Tensor
+
+from halocline.aggregation.sets import TripletBlock
+from halocline.errors import BackboneError
 
 
 class Form(StrEnum):
@@ -99,6 +102,25 @@ class Block(ABC):
             messages = messages.unsqueeze(edges) * angular[(..., *(None,) * (values.ndim - 1))]
         return self.sum(messages)
 
+    @abstractmethod
+    def within(self, rule: Hashable) -> Block:
+        """The block of those edges that one rule of a model with several keeps; see `StageSpec.neighbours`.
+
+        Flat edges are fewer then; tables keep their shape, and mask the others. Values of edges belong to the
+        block that they were computed on.
+
+        Raises:
+            BackboneError: no stage declares the rule.
+        """
+
+    @abstractmethod
+    def triplets(self, which: Hashable) -> TripletBlock:
+        """Pairs of edges that share an atom; see `StageSpec.index_sets`.
+
+        Raises:
+            BackboneError: no stage declares them.
+        """
+
     def lengths(self) -> Tensor:
         """Edge lengths [...] in Å. Padded edges count as 1 Å long, so that nothing divides by zero."""
         return safe_norm(self.vectors, self.mask)
@@ -108,3 +130,10 @@ def safe_norm(vectors: Tensor, mask: Tensor | None) -> Tensor:
     """Norms [...] of vectors [..., 3]; 1 where the mask is 0."""
     squares = (vectors * vectors).sum(-1)
     return (squares if mask is None else squares + (1.0 - mask)).sqrt()
+
+
+def undeclared(what: Hashable) -> BackboneError:
+    """What a stage is told that asks a block for something that it was not made with."""
+    return BackboneError(
+        f"A stage asks its block for {what}, which no stage of the model declares; name it in a StageSpec."
+    )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import final
 
 import torch
 from torch import Tensor
 
-from halocline.aggregation.block import Block, safe_norm
+from halocline.aggregation.block import Block, safe_norm, undeclared
 from halocline.aggregation.prefix import prefix
 from halocline.aggregation.rows import add_up, take, weighted
+from halocline.aggregation.sets import EdgeSets, EdgeTriplets
 
 
 @final
@@ -29,6 +30,7 @@ class EdgeBlock(Block):
         row_starts: (n_out,) int64, the first edge of each receiver; its edges end where those of the next begin.
         opposite: (E,) int64, the edge that leads back; E or more where that is none of this block. None where
             opposite edges are not known.
+        sets: lists and triplets of a model that has such; else None.
     """
 
     n_in: int
@@ -41,6 +43,7 @@ class EdgeBlock(Block):
     pair_of: Tensor | None = None
     row_starts: Tensor | None = None
     opposite: Tensor | None = None
+    sets: EdgeSets | None = None
 
     def at_senders(self, values: Tensor) -> Tensor:
         """See `Block.at_senders`; (E, *)."""
@@ -65,6 +68,33 @@ class EdgeBlock(Block):
     def targets(self, values: Tensor) -> Tensor:
         """See `Block.targets`."""
         return prefix(values, self.n_out)
+
+    def within(self, rule: Hashable) -> EdgeBlock:
+        """See `Block.within`."""
+        if self.sets is None:  # there is one list
+            return self
+        if rule not in self.sets.places:
+            raise undeclared(rule)
+        places = self.sets.places[rule]
+        if places is None:
+            return self
+        receivers = take(self.receivers, places)
+        return EdgeBlock(
+            n_in=self.n_in,
+            n_out=self.n_out,
+            vectors=take(self.vectors, places),
+            senders=take(self.senders, places),
+            receivers=receivers,
+            mask=None if self.mask is None else take(self.mask, places),
+            row_starts=row_starts(receivers, self.n_out),
+            sets=EdgeSets({rule: None}, self.sets.triplets),
+        )
+
+    def triplets(self, which: Hashable) -> EdgeTriplets:
+        """See `Block.triplets`."""
+        if self.sets is None or which not in self.sets.triplets:
+            raise undeclared(which)
+        return self.sets.triplets[which]
 
     def _total(self, messages: Tensor, atoms: Tensor, count: int) -> Tensor:
         """Messages (E, *) added up at so many atoms, (E,) of which they belong to."""

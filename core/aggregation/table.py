@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
-from halocline.aggregation.block import Block
+from halocline.aggregation.block import Block, undeclared
 from halocline.aggregation.prefix import prefix
 from halocline.aggregation.rows import take, weighted
+from halocline.aggregation.sets import TableSets, TableTriplets, different_slots
 
 
 @final
@@ -28,6 +29,7 @@ class TableBlock(Block):
         neighbours: (n_out, k) int64, senders; some atom where padded.
         transposed: (n_in, t) int64, flat slots of ``neighbours`` that hold this atom, or the zero slot k - 1.
         mask: (n_out, k), ones and zeros.
+        sets: lists and triplets of a model that has such; else None.
     """
 
     n_in: int
@@ -36,6 +38,7 @@ class TableBlock(Block):
     neighbours: Tensor
     transposed: Tensor
     mask: Tensor
+    sets: TableSets | None = None
 
     def at_senders(self, values: Tensor) -> Tensor:
         """See `Block.at_senders`; (n_out, k, *)."""
@@ -65,6 +68,30 @@ class TableBlock(Block):
     def radial(self, function: Callable[[Tensor], Tensor]) -> Tensor:
         """See `Block.radial`; a fixed table evaluates every slot: finding pairs would cost more than it saves."""
         return function(self.lengths())
+
+    def within(self, rule: Hashable) -> TableBlock:
+        """See `Block.within`."""
+        if self.sets is None:  # there is one list
+            return self
+        if rule not in self.sets.masks:
+            raise undeclared(rule)
+        mask = self.sets.masks[rule][: self.n_out]
+        return replace(self, mask=mask, vectors=weighted(self.vectors, mask))
+
+    def triplets(self, which: Hashable) -> TableTriplets:
+        """See `Block.triplets`."""
+        if self.sets is None or which not in self.sets.triplets:
+            raise undeclared(which)
+        written_by, read_by, at_sender = self.sets.triplets[which]
+        written = self.sets.masks[written_by][: self.n_out]
+        if not at_sender:
+            return TableTriplets(different_slots(written, self.sets.masks[read_by][: self.n_out]), None)
+        assert self.sets.opposite is not None
+        width = self.neighbours.shape[1]
+        read = take(self.sets.masks[read_by], self.neighbours.reshape(-1)).view(*self.neighbours.shape, width)
+        slots = self.neighbours.unsqueeze(2) * width + torch.arange(width, device=read.device)
+        others = (slots != self.sets.opposite[: self.n_out].unsqueeze(2)).to(read.dtype)
+        return TableTriplets(written.unsqueeze(2) * read * others, self.at_senders)
 
 
 def _gather(values: Tensor, neighbours: Tensor, transposed: Tensor, mask: Tensor) -> Tensor:

@@ -103,7 +103,7 @@ def _sent(backbone: Backbone, precision: Precision) -> tuple[list[Tensor], list[
         assert isinstance(layer, Stage)
         readers = [layer, *([twin.readouts[depth - 1]] if depth - 1 in twin.readouts else [])]
         _cross(state, [] if complete else readers, forwards, backwards)
-        state = layer(state, *[inputs.block(0, inputs.vectors)] * layer.spec.hops)
+        state = layer(state, *inputs.blocks(layer.spec.neighbours, [0] * layer.spec.hops, inputs.vectors))
         complete = complete and not layer.spec.hops
     last = twin.readouts.get(len(twin.layers))
     _cross(state, [last] if last and not complete else [], forwards, backwards)

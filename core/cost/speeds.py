@@ -118,6 +118,7 @@ def _among(graph: Graph, atoms: np.ndarray) -> Graph:
         vectors=graph.vectors[kept],
         squares=graph.squares[kept],
         partners=None if graph.partners is None else (np.cumsum(kept) - 1)[graph.partners[kept]],
+        sets=graph.sets.among(kept),
     )
 
 

@@ -16,7 +16,7 @@ def domain_graph(
     pbc: NDArray[np.bool_],
     rule: NeighbourRule,
 ) -> Graph:
-    """Cut the candidates of a domain at the cutoff.
+    """Cut the candidates of a domain to what the rule keeps.
 
     Args:
         domain: of n atoms.
@@ -29,4 +29,4 @@ def domain_graph(
         StructureError: two atoms sit on one point.
     """
     structure = Structure(domain.numbers, positions, cell, pbc, domain.conditions)
-    return cut_candidates(rule, domain.edges, domain.partners, structure, domain.atoms)
+    return cut_candidates(rule, domain.edges, domain.partners, structure, domain.atoms, domain.decided)

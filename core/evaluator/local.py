@@ -153,7 +153,7 @@ class LocalEvaluator(Evaluator):
 
     def _candidates(self, graph: Graph) -> int:
         """How many candidates a graph was probably cut from."""
-        return expected_candidates(len(graph.edges), self._neighbours.rule, self._neighbours.skin)
+        return expected_candidates(graph, self._neighbours.rule, self._neighbours.skin)
 
 
 def _stays_on_device(executor: Executor) -> bool:

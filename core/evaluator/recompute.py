@@ -153,8 +153,9 @@ class _LaidOut:
 
     def has_edges_of(self, graph: Graph) -> bool:
         """Whether another graph has the very edges, between atoms of which a model is told the same."""
-        same = graph.edges is self.graph.edges and graph.partners is self.graph.partners
-        old, new = self.graph.structure, graph.structure
+        mine = self.graph
+        same = graph.edges is mine.edges and graph.partners is mine.partners and graph.sets is mine.sets
+        old, new = mine.structure, graph.structure
         return same and same_bits(new.numbers, old.numbers) and new.same_conditions(old)
 
     def contribution(self, graph: Graph, outputs: ProgramOutputs, form: Form) -> Contribution:

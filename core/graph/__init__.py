@@ -4,23 +4,28 @@ from halocline.graph.contacts import Contacts, Surroundings
 from halocline.graph.cut import cut_candidates
 from halocline.graph.edges import Edges
 from halocline.graph.graph import Graph
+from halocline.graph.index_sets import NO_SETS, IndexSets
 from halocline.graph.joint import JointGraph, joint_graph
 from halocline.graph.neighbours import NeighbourList, Search
-from halocline.graph.rules import Nearest, NeighbourRule, Radius
+from halocline.graph.rules import Nearest, NeighbourRule, Radius, Several, Triplets
 from halocline.graph.structure import Structure
 
 __all__ = [
+    "NO_SETS",
     "Contacts",
     "Edges",
     "Graph",
+    "IndexSets",
     "JointGraph",
     "Nearest",
     "NeighbourList",
     "NeighbourRule",
     "Radius",
     "Search",
+    "Several",
     "Structure",
     "Surroundings",
+    "Triplets",
     "cut_candidates",
     "joint_graph",
 ]

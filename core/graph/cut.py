@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from halocline.graph.edges import Edges, as_rows, squared_lengths
 from halocline.graph.graph import Graph
 from halocline.graph.rules import NeighbourRule, Radius
+from halocline.graph.selection import select
 from halocline.graph.structure import Structure, same_bits
 from halocline.shares import timed
 
@@ -48,22 +49,26 @@ def cut_candidates(
     partners: NDArray[np.int64] | None,
     structure: Structure,
     ids: NDArray[np.int64] | None = None,
+    decided: int | None = None,
 ) -> Graph:
     """Keep the candidates that are neighbours where the atoms are now.
 
     Args:
-        rule: of the model. Candidates of nearest neighbours are those neighbours already.
+        rule: of the model. Candidates that have no opposite are neighbours already: nearest ones without a cutoff.
         candidates: a superset of the edges.
         partners: the opposite of each candidate, or None.
         structure: the atoms that the candidates connect.
         ids: (N,), by which messages name the atoms; their places by default.
+        decided: as for `select`; where length alone decides, all edges are.
 
     Raises:
         StructureError: two atoms sit on one point.
     """
-    if not isinstance(rule, Radius):
-        return Graph.build(structure, candidates, partners, ids)
-    return cut_at(rule.cutoff, candidates, partners, structure, ids)[0]
+    if isinstance(rule, Radius):
+        return cut_at(rule.cutoff, candidates, partners, structure, ids)[0]
+    if partners is None:
+        return Graph.build(structure, candidates, None, ids)
+    return select(rule, candidates, partners, structure, ids=ids, decided=decided)[0]
 
 
 @timed("cut")

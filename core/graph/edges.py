@@ -56,6 +56,17 @@ class Edges:
         """Return the same edges in canonical order."""
         return self[_order(self.receivers, self.senders, self.shifts)]
 
+    def opposite(self) -> Edges:
+        """Each edge in the other direction, in the order of these."""
+        return Edges(self.senders, self.receivers, -self.shifts)
+
+    def different(self) -> Edges:
+        """Each edge once, of a list in canonical order."""
+        new = np.ones(len(self), np.bool_)
+        new[1:] = (np.diff(self.receivers) != 0) | (np.diff(self.senders) != 0)
+        new[1:] |= np.diff(self.shifts, axis=0).any(axis=1)
+        return self[new]
+
     def vectors(self, structure: Structure) -> NDArray[np.float64]:
         """Vectors from receiver to sender, (E, 3) in Å: r_sender - r_receiver + shift · cell."""
         return as_rows(self.components(structure))

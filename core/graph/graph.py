@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from halocline.errors import StructureError
 from halocline.graph.edges import Edges, squared_lengths
+from halocline.graph.index_sets import NO_SETS, IndexSets
 from halocline.graph.structure import Structure
 
 #: Two atoms nearer than this (Å) count as one point, where directions and forces are undefined.
@@ -31,6 +32,7 @@ class Graph:
         squares: (E,) float64, Å², of their lengths.
         partners: (E,) int64, the opposite of each edge, or itself if that is not in the list; None where the rule
             is not symmetric.
+        sets: which of the edges belong to each rule of a model with several lists.
     """
 
     structure: Structure
@@ -38,6 +40,7 @@ class Graph:
     vectors: NDArray[np.float64]
     squares: NDArray[np.float64]
     partners: NDArray[np.int64] | None
+    sets: IndexSets = NO_SETS
 
     @classmethod
     def build(
@@ -48,6 +51,7 @@ class Graph:
         ids: NDArray[np.int64] | None = None,
         vectors: NDArray[np.float64] | None = None,
         squares: NDArray[np.float64] | None = None,
+        sets: IndexSets = NO_SETS,
     ) -> Graph:
         """Form the edge vectors, in float64.
 
@@ -58,6 +62,7 @@ class Graph:
             ids: (N,), by which messages name the atoms; their places by default.
             vectors: (E, 3) Å, of the edges, if they are known already.
             squares: (E,) Å², of those vectors' lengths, likewise.
+            sets: see the attribute.
 
         Raises:
             StructureError: two atoms sit on one point.
@@ -72,4 +77,4 @@ class Graph:
                 raise StructureError(
                     f"Atoms {pair[0]} and {pair[1]} sit on one point; remove or move one of them."
                 )
-        return cls(structure, edges, vectors, squares, partners)
+        return cls(structure, edges, vectors, squares, partners, sets)

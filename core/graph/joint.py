@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halocline.errors import StructureError
+from halocline.graph.candidates import search
 from halocline.graph.edges import Edges, squared_lengths
 from halocline.graph.graph import COINCIDENT, Graph
-from halocline.graph.nearest import nearest_edges
-from halocline.graph.radius import radius_edges
-from halocline.graph.rules import NeighbourRule, Radius
+from halocline.graph.rules import Nearest, NeighbourRule, Radius, reach
+from halocline.graph.selection import selected
 from halocline.graph.structure import Structure
 from halocline.shares import timed
 
@@ -64,6 +64,7 @@ class JointGraph:
             vectors=graph.vectors[there],
             squares=graph.squares[there],
             partners=None if graph.partners is None else graph.partners[there] - edges[0],
+            sets=graph.sets.mapped(lambda places: _between(places, edges[0], edges[-1])),
         )
         return JointGraph(self.structures[first:last], part, atoms - atoms[0], edges - edges[0])
 
@@ -101,10 +102,8 @@ def _search(
     failures: dict[int, StructureError] = {}
     for place, structure in enumerate(structures):
         try:
-            if not isinstance(rule, Radius):
-                found[place] = nearest_edges(structure, rule.count)
-            elif not _is_small(structure):
-                found[place] = radius_edges(structure, rule.cutoff)
+            if not (_is_small(structure) and reach(rule) < np.inf):
+                found[place], _ = search(rule, structure)
         except StructureError as error:
             failures[place] = error
     return found, failures
@@ -126,13 +125,25 @@ def _join(rule: NeighbourRule, structures: Sequence[Structure], found: dict[int,
         edges = edges[np.argsort(edges.receivers, kind="stable")]
     everything = _side_by_side(structures)
     vectors = _vectors(edges, everything, structures, np.repeat(np.arange(len(sizes)), sizes))
-    squares, partners = squared_lengths(vectors.T), None
-    if isinstance(rule, Radius):
-        inside = np.flatnonzero(squares < rule.cutoff**2)
-        edges, vectors, squares = edges.take(inside), vectors.take(inside, axis=0), squares.take(inside)
-        partners = edges.partners()
-    graph = Graph(everything, edges, vectors, squares, partners)
-    return JointGraph(tuple(structures), graph, starts, np.searchsorted(edges.receivers, starts))
+    graph = _cut(rule, Graph(everything, edges, vectors, squared_lengths(vectors.T), None))
+    return JointGraph(tuple(structures), graph, starts, np.searchsorted(graph.edges.receivers, starts))
+
+
+def _cut(rule: NeighbourRule, graph: Graph) -> Graph:
+    """Of a graph of candidates, which may have coincident atoms, what the rule asks for."""
+    if reach(rule) < np.inf:
+        inside = np.flatnonzero(graph.squares < reach(rule) ** 2)
+        vectors, squares = graph.vectors.take(inside, axis=0), graph.squares.take(inside)
+        edges = graph.edges.take(inside)
+        graph = Graph(graph.structure, edges, vectors, squares, edges.partners())
+    if isinstance(rule, Radius) or (isinstance(rule, Nearest) and rule.is_plain):
+        return graph
+    return selected(rule, graph)
+
+
+def _between(places: NDArray[np.int64], first: np.int64, last: np.int64) -> NDArray[np.int64]:
+    """Those places from the first to before the last, counted from the first."""
+    return places[slice(*np.searchsorted(places, (first, last)))] - first
 
 
 def _all_pairs(starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> Edges:

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halocline.errors import UsageError
+from halocline.graph.candidates import search
 from halocline.graph.cut import Kept, cut_at, cut_candidates
 from halocline.graph.edges import Edges
 from halocline.graph.graph import Graph
-from halocline.graph.nearest import nearest_edges
-from halocline.graph.radius import radius_edges
-from halocline.graph.rules import NeighbourRule, Radius
+from halocline.graph.rules import NeighbourRule, Radius, reach
+from halocline.graph.selection import Selection, select
 from halocline.graph.structure import Structure, same_bits
 from halocline.shares import timed
 
@@ -40,12 +40,13 @@ class Search(NamedTuple):
 class NeighbourList:
     """Graphs of one structure after another, searching anew only when an edge could have been missed.
 
-    Candidates within ``cutoff + skin`` are kept. Each call cuts them at the cutoff exactly, so the graph is the
-    same, to the bit and in order, whether or not the search was repeated.
+    Candidates within ``cutoff + skin`` are kept. Each call cuts them at the cutoff exactly, and ranks them where
+    a rule asks for the nearest ones, so the graph is the same, to the bit and in order, whether or not the search
+    was repeated.
 
     Args:
-        rule: which neighbours the model asks for. Nearest neighbours are searched at every call: ranks change
-            without any atom moving far.
+        rule: which neighbours the model asks for. Nearest neighbours without a cutoff are searched at every call:
+            there is no distance within which they must lie.
         skin: Å, at least zero.
     """
 
@@ -57,6 +58,7 @@ class NeighbourList:
         self.searches = 0
         self._latest: Search | None = None
         self._kept: Kept | None = None
+        self._selection: Selection | None = None
 
     def graph(self, structure: Structure) -> Graph:
         """Return the structure's graph; the list remembers nothing that changes a later result.
@@ -78,7 +80,12 @@ class NeighbourList:
             cutoff, candidates, partners = self.rule.cutoff, search.candidates, search.partners
             graph, self._kept = cut_at(cutoff, candidates, partners, structure, kept=self._kept)
             return graph
-        return cut_candidates(self.rule, search.candidates, search.partners, structure)
+        if search.partners is None:
+            return cut_candidates(self.rule, search.candidates, None, structure)
+        graph, self._selection = select(
+            self.rule, search.candidates, search.partners, structure, last=self._selection
+        )
+        return graph
 
     def refresh(self, structure: Structure) -> bool:
         """Search anew if an edge could have been missed, and say whether candidates have changed.
@@ -96,7 +103,7 @@ class NeighbourList:
             StructureError: an absurdly small cell.
         """
         latest = self._latest
-        if latest is not None and isinstance(self.rule, Radius) and self._covers(latest, structure):
+        if latest is not None and self._covers(latest, structure):
             return latest
         found = self._search(structure)
         self._latest = found
@@ -118,10 +125,7 @@ class NeighbourList:
     def _search(self, structure: Structure) -> Search:
         # A copy, as whoever owns the arrays may move atoms in place.
         own = structure.copy()
-        if isinstance(self.rule, Radius):
-            candidates = radius_edges(own, self.rule.cutoff + self.skin)
-            return Search(own, candidates, candidates.partners())
-        return Search(own, nearest_edges(own, self.rule.count), None)
+        return Search(own, *search(self.rule, own, self.skin))
 
     @timed("list")
     def _covers(self, search: Search, structure: Structure) -> bool:
@@ -130,8 +134,9 @@ class NeighbourList:
         With F the map from the old cell to the new and u the displacements beyond F, an old vector v becomes
         v F + u_j - u_i, at least σ_min(F) |v| - 2 max|u| long. Pairs left out had |v| ≥ cutoff + skin.
         """
-        assert isinstance(self.rule, Radius)
-        cutoff, old = self.rule.cutoff, search.structure
+        cutoff, old = reach(self.rule), search.structure
+        if cutoff == np.inf:
+            return False
         if not (same_bits(old.numbers, structure.numbers) and same_bits(old.pbc, structure.pbc)):
             return False
         strain = _map_between(old, structure)

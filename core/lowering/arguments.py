@@ -12,10 +12,20 @@ from torch import Tensor
 
 from halocline.aggregation import Form
 from halocline.aggregation.edges import opposite_edges, row_starts
+from halocline.graph import NeighbourRule
 from halocline.lowering.manifest import Value
 from halocline.model.backbone import Output
 from halocline.model.condition import Condition
 from halocline.program import EdgeInputs, Precision, ProgramInputs, TableInputs
+from halocline.program.index_sets import (
+    NO_SET_INPUTS,
+    OPPOSITE,
+    READ,
+    WRITTEN,
+    SetInputs,
+    named_rules,
+    named_triplets,
+)
 
 
 def flatten(inputs: ProgramInputs) -> tuple[Tensor, ...]:
@@ -33,12 +43,13 @@ def block_tensors(inputs: ProgramInputs) -> dict[str, Tensor]:
             "mask": inputs.mask,
             "neighbours": inputs.neighbours,
             "transposed": inputs.transposed,
+            **inputs.sets.tensors,
         }
     assert isinstance(inputs, EdgeInputs)
     tensors = {"vectors": inputs.vectors, "senders": inputs.senders, "receivers": inputs.receivers}
     if inputs.pairs is not None and inputs.pair_of is not None:
         tensors |= {"pairs": inputs.pairs, "pair_of": inputs.pair_of}
-    return tensors
+    return {**tensors, **inputs.sets.tensors}
 
 
 def markers(inputs: ProgramInputs, *, first: int) -> dict[str, Tensor]:
@@ -55,6 +66,8 @@ def markers(inputs: ProgramInputs, *, first: int) -> dict[str, Tensor]:
         sizes |= {f"edge_level_{h}": inputs.edge_levels[h] for h in range(hops - 1)}
         if inputs.pairs is not None:
             sizes |= {f"pair_level_{h}": inputs.pair_levels[h] for h in range(hops - 1)}
+        for name, levels in inputs.sets.levels.items():
+            sizes |= {f"{name}_level_{h}": levels[h] for h in range(hops - 1)}
     return {name: inputs.species.new_zeros(size) for name, size in sizes.items()}
 
 
@@ -64,6 +77,7 @@ def unflatten(
     tensors: Mapping[str, Tensor],
     outermost: Tensor,
     seeds: Tensor,
+    asked: NeighbourRule,
     conditions: Sequence[str] = (),
 ) -> ProgramInputs:
     """Program inputs made of named tensors; sizes may be symbolic.
@@ -74,6 +88,7 @@ def unflatten(
         tensors: those of `block_tensors` and `markers`.
         outermost: (n_H, ...), the values that are read.
         seeds: (n_0,).
+        asked: by the model.
         conditions: names of those that a whole program is given.
     """
     told = {name: tensors[name] for name in conditions}
@@ -92,6 +107,7 @@ def unflatten(
             conditions=told,
             neighbours=tensors["neighbours"],
             transposed=tensors["transposed"],
+            sets=_sets(form, hops, tensors, asked),
         )
     paired = "pairs" in tensors
     # Those two follow from the rest, and are left out of graphs whose stages do not read them.
@@ -112,7 +128,21 @@ def unflatten(
         pair_levels=_sizes("pair_level", hops, tensors, tensors["pairs"]) if paired else (),
         row_starts=starts,
         opposite=opposite,
+        sets=_sets(form, hops, tensors, asked),
     )
+
+
+def _sets(form: Form, hops: int, tensors: Mapping[str, Tensor], asked: NeighbourRule) -> SetInputs:
+    """Lists and triplets of a model that has such."""
+    rules, triplets = named_rules(asked), named_triplets(asked)
+    if not rules and not triplets:
+        return NO_SET_INPUTS
+    if form is Form.TABLE:
+        return SetInputs(asked, {name: tensors[name] for name in (*rules, OPPOSITE) if name in tensors})
+    pairs = [name + end for name in triplets for end in (WRITTEN, READ)]
+    longest = {name: name for name in rules} | {name: name + WRITTEN for name in triplets}
+    levels = {name: _sizes(f"{name}_level", hops, tensors, tensors[last]) for name, last in longest.items()}
+    return SetInputs(asked, {name: tensors[name] for name in (*rules, *pairs)}, levels)
 
 
 def _sizes(name: str, hops: int, tensors: Mapping[str, Tensor], last: Tensor) -> tuple[int, ...]:
@@ -156,6 +186,8 @@ def describe(name: str, hops: int, precision: Precision, form: Form) -> Value:
     rows, outer, floats = f"n_{hops - 1}", f"n_{hops}", precision.value
     edges: tuple[str | int, ...] = (rows, "k") if form is Form.TABLE else ("E",)
     kind, _, level = name.rpartition("_")
+    if name == OPPOSITE or name.startswith(("rule_", "triplets_")):
+        return _describe_set(name, edges, floats, form)
     if kind in ("level", "edge_level", "pair_level"):
         size = {"level": "n", "edge_level": "e", "pair_level": "p"}[kind]
         return Value(
@@ -177,3 +209,22 @@ def describe(name: str, hops: int, precision: Precision, form: Form) -> Value:
             name, floats, (*edges, 3), "eV/Å", "derivative of the seeded sum of energies by vectors"
         ),
     }[name]
+
+
+def _describe_set(name: str, edges: tuple[str | int, ...], floats: str, form: Form) -> Value:
+    """The same for what belongs to lists and triplets."""
+    if name == OPPOSITE:
+        return Value(name, "int64", edges, "", "flat slot of the opposite edge; k - 1 where there is none")
+    kind, number, *rest = name.split("_")
+    size = ("R_" if kind == "rule" else "T_") + number
+    if "level" in rest:
+        size = f"{size}_{rest[-1]}"
+        return Value(name, "int64", (size,), "", "only its length is used: the size of this hop level")
+    if kind == "rule" and form is Form.TABLE:
+        return Value(name, floats, edges, "", "1 for an edge that this rule keeps, else 0")
+    meaning = {
+        "rule": "places of the edges that this rule keeps",
+        "written": "places of the edges that messages go to",
+        "read": "places of the edges that messages come from",
+    }[rest[0] if rest else kind]
+    return Value(name, "int64", (size,), "", meaning)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self, final
 
@@ -11,7 +12,7 @@ import halocline
 from halocline.aggregation import Form
 from halocline.digests import tensors_digest
 from halocline.errors import LoweringError
-from halocline.graph.rules import NeighbourRule, Radius
+from halocline.graph.rules import Nearest, NeighbourRule, Radius
 from halocline.model.backbone import Backbone
 from halocline.program import FrozenModel, Precision
 
@@ -57,8 +58,10 @@ class Manifest:
         form: layout of edges.
         precision: of floats, unless an input or output says otherwise.
         hops: of neighbours that are read.
-        neighbours: the rule by which they are chosen: ``{"rule": "radius", "cutoff": Å}`` or
-            ``{"rule": "nearest", "count": k}``; None for stages without neighbours.
+        neighbours: the rule by which they are chosen: ``{"rule": "radius", "cutoff": Å}``;
+            ``{"rule": "nearest", "count": k}``, with ``kept_by`` and ``cutoff`` (Å or null) unless those are the
+            default; or ``{"rule": "several", "rules": [...], "triplets": [...]}``. None for stages without
+            neighbours.
         inputs: in order.
         outputs: in order.
         reference_energies: chemical symbol → eV, contained in the energies; empty where they are not.
@@ -159,5 +162,13 @@ def weights_digest(backbone: Backbone) -> str:
 
 
 def _rule_table(rule: NeighbourRule) -> dict[str, Any]:
-    name = "radius" if isinstance(rule, Radius) else "nearest"
-    return {"rule": name, **asdict(rule)}
+    if isinstance(rule, Radius):
+        return {"rule": "radius", "cutoff": rule.cutoff}
+    if isinstance(rule, Nearest):
+        more = {"kept_by": rule.kept_by, "cutoff": None if rule.cutoff == math.inf else rule.cutoff}
+        return {"rule": "nearest", "count": rule.count} | ({} if rule.is_plain else more)
+    triplets = [
+        {"written": _rule_table(each.written), "read": _rule_table(each.read), "at": each.at}
+        for each in rule.triplets
+    ]
+    return {"rule": "several", "rules": [_rule_table(each) for each in rule.rules], "triplets": triplets}

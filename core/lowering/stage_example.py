@@ -47,7 +47,7 @@ def _state_before(backbone: Backbone, name: str, inputs: ProgramInputs) -> State
     state = inputs.first_state()
     for stage in (backbone.embed, *backbone.layers)[: before + 1]:
         assert isinstance(stage, Stage)
-        state = stage(state, *[inputs.block(0, inputs.vectors)] * stage.spec.hops)
+        state = stage(state, *inputs.blocks(stage.spec.neighbours, [0] * stage.spec.hops, inputs.vectors))
     return state.first(len(inputs.species)) if group == "readouts" else state
 
 

@@ -52,7 +52,9 @@ class StageFunction:
         if not self.hops:
             return self.module(state).named()
         innermost = tensors["level_0"] if "level_0" in tensors else tensors["neighbours"]
-        return self._run(state, unflatten(self.frozen.form, self.hops, tensors, tensors[self.reads[0]], innermost))
+        asked = self.frozen.backbone.neighbours
+        outermost = tensors[self.reads[0]]
+        return self._run(state, unflatten(self.frozen.form, self.hops, tensors, outermost, innermost, asked))
 
     @in_evaluation_context
     def product(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -96,7 +98,7 @@ class StageFunction:
         return Value(name, dtype, (f"n_{level}", *tensor.shape[1:]), "", meaning)
 
     def _run(self, state: State, inputs: ProgramInputs) -> dict[str, Tensor]:
-        blocks = [inputs.block(level, inputs.vectors) for level in range(self.hops - 1, -1, -1)]
+        blocks = inputs.blocks(self.module.spec.neighbours, range(self.hops - 1, -1, -1), inputs.vectors)
         return self.module(state, *blocks).named()
 
 

@@ -23,6 +23,7 @@ from halocline.partition import whole
 from halocline.probes.chain import chain
 from halocline.program import FrozenModel, Precision, TableInputs, energies_and_gradients
 from halocline.program.geometry import edge_vectors, virial_from_gradients
+from halocline.program.index_sets import named_rules, named_triplets
 from halocline.program.layout import lay_out
 
 #: Rows of the table of reference energies: every atomic number that an int64 in a structure may honestly have.
@@ -69,6 +70,12 @@ def lower_structure(frozen: FrozenModel, reference_energies: Mapping[str, float]
     """
     if frozen.form is not Form.TABLE:
         raise LoweringError("A structure program needs the table form; freeze the backbone with Form.TABLE.")
+    asked = frozen.backbone.neighbours
+    if named_rules(asked) or named_triplets(asked):
+        raise LoweringError(
+            f"{frozen.backbone.name!r} has several lists of neighbours, or triplets; structure programs take "
+            "one list. Evaluate the model with a backend instead of exporting it."
+        )
     table = torch.full((_ELEMENTS,), torch.nan, dtype=torch.float64)
     for symbol, energy in reference_energies.items():
         table[atomic_numbers[symbol]] = energy

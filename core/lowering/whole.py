@@ -58,7 +58,8 @@ def lower(frozen: FrozenModel, capacity: Capacity | None = None) -> Program:
 
     def evaluate(*values: Tensor) -> tuple[Tensor, ...]:
         named = dict(zip(names, values, strict=True)) | fixed
-        inputs = unflatten(form, backbone.hops, named, named["species"], named["seeds"], tuple(told))
+        outermost, innermost, asked = named["species"], named["seeds"], backbone.neighbours
+        inputs = unflatten(form, backbone.hops, named, outermost, innermost, asked, tuple(told))
         return tuple(energies_and_gradients(backbone, inputs))
 
     graph = trace(frozen, evaluate, names, tuple(arguments.values()), free=capacity is None)

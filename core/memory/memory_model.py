@@ -8,6 +8,7 @@ on them. The network's share is measured: small chains are evaluated and the byt
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Self, final
@@ -19,7 +20,8 @@ from scipy.optimize import nnls
 from halocline.aggregation import Form
 from halocline.context import in_evaluation_context
 from halocline.errors import UsageError
-from halocline.graph import Graph, Nearest, NeighbourRule
+from halocline.graph import Graph, NeighbourRule
+from halocline.graph.rules import is_ranked, reach
 from halocline.memory.live_bytes import peak_bytes
 from halocline.model.backbone import Backbone
 from halocline.partition.geometry import expected_levels
@@ -195,15 +197,20 @@ class MemoryModel:
         return MARGIN * (network + PART_EDGE * edges)
 
 
-def expected_candidates(edges: int, rule: NeighbourRule, skin: float) -> int:
-    """How many edges a neighbour list has that so many edges are cut from, were the density uniform.
+def expected_candidates(graph: Graph, rule: NeighbourRule, skin: float) -> int:
+    """How many candidates a graph was probably cut from, were the density uniform.
 
     Args:
-        edges: of the graph.
+        graph: of one structure, or of several.
         rule: of the neighbours.
         skin: of the list, Å.
     """
-    return edges if isinstance(rule, Nearest) else round(edges * (1.0 + skin / rule.cutoff) ** 3)
+    edges, farthest = len(graph.edges), reach(rule)
+    if farthest == math.inf or not edges:
+        return edges
+    # Ranked edges need not fill the cutoff. In a uniform ball of radius R, squares are 3/5 R² on average.
+    ball = math.sqrt(float(graph.squares.mean()) * 5.0 / 3.0) if is_ranked(rule) else farthest
+    return round(edges * max(1.0, (farthest + skin) / ball) ** 3)
 
 
 def _resident(graph: Graph, candidates: int) -> tuple[int, int]:

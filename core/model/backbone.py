@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 from torch import Tensor, nn
 
 from halocline.errors import BackboneError
-from halocline.graph.rules import NeighbourRule
+from halocline.graph.rules import NeighbourRule, single_rules, together
 from halocline.model.condition import Condition
 from halocline.model.stage import Stage
 
@@ -153,21 +153,13 @@ class Backbone(nn.Module, ABC):
 
     @property
     def neighbours(self) -> NeighbourRule:
-        """The rule by which all stages choose neighbours.
+        """What all stages together ask for; rules and triplets in the order in which stages name them.
 
         Raises:
-            BackboneError: no stage has neighbours, or stages differ, which no evaluator supports yet.
+            BackboneError: no stage has neighbours.
         """
-        rules = {stage.spec.neighbours for _, stage in self.stages()} - {None}
+        specs = [stage.spec for _, stage in self.stages()]
+        rules = [rule for spec in specs for rule in single_rules(spec.neighbours)]
         if not rules:
             raise BackboneError(f"No stage of {self.name!r} declares neighbours.")
-        if len(rules) > 1:
-            named = ", ".join(
-                f"{name} {stage.spec.neighbours}" for name, stage in self.stages() if stage.spec.hops
-            )
-            raise BackboneError(
-                f"All stages of {self.name!r} must share one neighbour rule, but there are {named}."
-            )
-        (rule,) = rules
-        assert rule is not None
-        return rule
+        return together(rules, [triplets for spec in specs for triplets in spec.index_sets])

@@ -10,7 +10,7 @@ from typing import NamedTuple, final
 from torch import Tensor, nn
 
 from halocline.aggregation import Block, Form, prefix
-from halocline.graph.rules import NeighbourRule
+from halocline.graph.rules import NeighbourRule, Triplets
 
 #: What names of edge values begin with where they stand beside those of atoms; any compiler takes such names.
 OF_EDGES = "edges_"
@@ -54,17 +54,18 @@ class StageSpec:
 
     Attributes:
         hops: how many hops of neighbours its output depends on. Checked numerically by the conformance suite.
-        neighbours: which neighbours it reads; None for a stage without hops.
+        neighbours: which neighbours it reads; None for a stage without hops. Its blocks hold those of one rule.
+            With `Several`, they hold all edges of the model, of which `Block.within` takes those of a rule.
         forms: layouts of edges that it can work on.
         edge_state: names of edge values that it reads outside their receiver's own row.
-        index_sets: sets of edges it needs, such as ``triples``.
+        index_sets: pairs of edges that it reads, which `Block.triplets` gives.
     """
 
     hops: int
     neighbours: NeighbourRule | None = None
     forms: frozenset[Form] = field(default_factory=lambda: frozenset(Form))
     edge_state: tuple[str, ...] = ()
-    index_sets: tuple[str, ...] = ()
+    index_sets: tuple[Triplets, ...] = ()
 
 
 class Stage(nn.Module, ABC):

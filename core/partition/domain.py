@@ -20,6 +20,7 @@ class Domain:
     Attributes:
         atoms: (n,) int64, global ids; those that this rank owns come first.
         owned: how many it owns.
+        decided: the first so many have all their candidates, and so have their neighbours.
         parts: (owned,) int64, the part of each; parts of one rank run one after another.
         numbers: (n,) int64, atomic numbers.
         conditions: name → (n,), what the model is told of the structure; see `Structure`.
@@ -32,6 +33,7 @@ class Domain:
 
     atoms: NDArray[np.int64]
     owned: int
+    decided: int
     parts: NDArray[np.int64]
     numbers: NDArray[np.int64]
     conditions: dict[str, NDArray[Any]]
@@ -51,6 +53,7 @@ def build_domains(
     ranks: int,
     reach: int,
     exchange: bool,
+    ranked: bool = False,
 ) -> list[Domain]:
     """Give every rank its share; ranks without atoms are legal.
 
@@ -63,15 +66,18 @@ def build_domains(
         ranks: how many ranks there are.
         reach: hops of the halo: those of the model, or of its farthest-reaching stage where state is exchanged.
         exchange: whether ranks send state to each other.
+        ranked: whether candidates are ranked among those of both their ends, so that a rank holds one more hop.
     """
     rank_of = owners * ranks // parts
     cutter = Cutter(candidates, len(structure))
-    pieces = [cutter.cut(np.flatnonzero(rank_of == rank), reach) for rank in range(ranks)]
-    receives = [_receives(piece, rank_of, ranks, exchange) for piece in pieces]
+    hops = reach + ranked
+    pieces = [cutter.cut(np.flatnonzero(rank_of == rank), hops) for rank in range(ranks)]
+    receives = [_receives(piece, reach, rank_of, ranks, exchange) for piece in pieces]
     return [
         Domain(
             atoms=piece.atoms,
             owned=piece.levels[0],
+            decided=piece.levels[max(0, reach - 1)],
             parts=owners[piece.atoms[: piece.levels[0]]],
             numbers=structure.numbers[piece.atoms],
             conditions={name: values[piece.atoms] for name, values in structure.conditions.items()},
@@ -85,12 +91,12 @@ def build_domains(
 
 
 def _receives(
-    piece: Part, rank_of: NDArray[np.int64], ranks: int, exchange: bool
+    piece: Part, reach: int, rank_of: NDArray[np.int64], ranks: int, exchange: bool
 ) -> tuple[NDArray[np.int64], ...]:
-    """For each rank, the halo rows of a piece that it owns."""
+    """For each rank, the halo rows of a piece that it owns, up to so many hops."""
     if not exchange:
         return (np.empty(0, np.int64),) * ranks
-    owner = rank_of[piece.atoms[piece.levels[0] :]]
+    owner = rank_of[piece.atoms[piece.levels[0] : piece.levels[reach]]]
     return tuple(piece.levels[0] + np.flatnonzero(owner == rank) for rank in range(ranks))
 
 

@@ -87,7 +87,7 @@ class Cutter:
         levels, edges, frontier = [owned], [np.empty(0, np.int64)], owned
         reached = self._add(owned, 0)
         for _ in range(hops):
-            edges.append(_ranges(self._starts[frontier], self._starts[frontier + 1]))
+            edges.append(ranges(self._starts[frontier], self._starts[frontier + 1]))
             senders = self._edges.senders[edges[-1]]
             frontier = np.unique(senders[self._place[senders] < 0])
             reached = self._add(frontier, reached)
@@ -114,7 +114,7 @@ class Cutter:
         )
 
 
-def _ranges(starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
+def ranges(starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
     """All numbers of each range, one range after another."""
     lengths = ends - starts
     before = np.cumsum(lengths) - lengths

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 import os
 import threading
 from collections import OrderedDict
@@ -38,7 +39,8 @@ from halocline.errors import BackboneError, HaloclineError, NotFiniteError, Unkn
 from halocline.evaluator import Evaluator, FollowingEvaluator
 from halocline.evaluator.result import Result
 from halocline.forks import lock
-from halocline.graph import Radius, Structure
+from halocline.graph import Structure
+from halocline.graph.rules import reach
 from halocline.model.adapters import merged
 from halocline.model.backbone import Backbone
 from halocline.model.condition import check_head, taken_entries, under_conditions
@@ -132,9 +134,9 @@ class Potential:
 
     @property
     def cutoff(self) -> float | None:
-        """Distance in Å beyond which atoms do not exchange messages; None for nearest neighbours."""
-        rule = self.backbone.neighbours
-        return rule.cutoff if isinstance(rule, Radius) else None
+        """Distance in Å beyond which atoms do not exchange messages; None if nearest ones do however far."""
+        farthest = reach(self.backbone.neighbours)
+        return farthest if farthest < math.inf else None
 
     @overload
     def __call__(self, atoms: Atoms, **options: Unpack[Options]) -> Result: ...

@@ -7,7 +7,8 @@ from itertools import product
 import numpy as np
 from ase.data import atomic_numbers
 
-from halocline.graph import Graph, NeighbourList, Radius, Structure
+from halocline.graph import Graph, NeighbourList, Structure
+from halocline.graph.rules import reach
 from halocline.model.backbone import Backbone
 from halocline.model.condition import of_each_atom
 
@@ -33,7 +34,7 @@ def chain(backbone: Backbone, atoms: int, seed: int, spacing: float = SPACING) -
         spacing: of the lattice, in units of the cutoff.
     """
     rule = backbone.neighbours
-    length = rule.cutoff if isinstance(rule, Radius) else NEAREST_LENGTH
+    length = reach(rule) if reach(rule) < np.inf else NEAREST_LENGTH
     random = np.random.default_rng(seed)
     layers = -(-atoms // 4)
     sites = np.array(list(product(range(layers), range(2), range(2))), dtype=np.float64)[:atoms]

@@ -8,6 +8,8 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
+from halocline.graph.rules import NeighbourRule, single_rules
+from halocline.program.index_sets import READ, WRITTEN, SetInputs, named_rules, named_triplets
 from halocline.program.inputs import EdgeInputs
 
 
@@ -42,6 +44,7 @@ def join(inputs: Sequence[EdgeInputs]) -> tuple[EdgeInputs, Tensor]:
         pair_levels=pair_levels,
         row_starts=_joined([each.row_starts for each in inputs], edges),
         opposite=_joined([each.opposite for each in inputs], edges),
+        sets=_join_sets([each.sets for each in inputs], edges),
     )
     return joint, structures
 
@@ -62,6 +65,21 @@ def _joined(indices: Sequence[Tensor | None], starts: Sequence[int]) -> Tensor |
     """Join what all structures know, or nothing."""
     known = [index for index in indices if index is not None]
     return _renumbered(known, starts) if len(known) == len(indices) else None
+
+
+def _join_sets(sets: Sequence[SetInputs], edges: Sequence[int]) -> SetInputs:
+    """Lists and triplets of all structures; places count from the start of the list that they are in."""
+    asked = sets[0].asked
+    tensors: dict[str, Tensor] = {}
+    starts: dict[NeighbourRule, Sequence[int]] = dict.fromkeys(single_rules(asked), edges)
+    for name, rule in named_rules(asked).items():
+        places = [each.tensors[name] for each in sets]
+        tensors[name], starts[rule] = _renumbered(places, edges), _starts(places)
+    for name, which in named_triplets(asked).items():
+        for end, rule in ((WRITTEN, which.written), (READ, which.read)):
+            tensors[name + end] = _renumbered([each.tensors[name + end] for each in sets], starts[rule])
+    levels = {name: _sums([each.levels[name] for each in sets]) for name in sets[0].levels}
+    return SetInputs(asked, tensors, levels)
 
 
 def _starts(parts: Sequence[Tensor]) -> list[int]:

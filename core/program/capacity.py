@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from halocline.errors import UsageError
+from halocline.program.index_sets import OPPOSITE, SetInputs
 from halocline.program.inputs import ProgramOutputs, TableInputs
 
 #: Each octave of sizes has this many buckets, so padding adds less than an eighth and sizes seldom change bucket.
@@ -105,7 +106,20 @@ def pad(inputs: TableInputs, capacity: Capacity) -> TableInputs:
             (capacity.levels[-1], capacity.transposed),
             capacity.width - 1,
         ),
+        sets=_pad_sets(inputs, rows, exact, capacity),
     )
+
+
+def _pad_sets(inputs: TableInputs, rows: Tensor, exact: Capacity, capacity: Capacity) -> SetInputs:
+    """Masks and opposite slots; padding is in no list and has no opposite."""
+    shape, padded = (capacity.levels[-2], capacity.width), {}
+    for name, values in inputs.sets.tensors.items():
+        if name == OPPOSITE:
+            moved = _moved_slots(values, rows, exact.width, capacity.width)
+            padded[name] = _spread(moved, rows, shape, capacity.width - 1)
+        else:
+            padded[name] = _spread(values, rows, shape)
+    return SetInputs(inputs.sets.asked, padded)
 
 
 def pad_edges(values: Tensor, padding: Tensor, inputs: TableInputs, capacity: Capacity) -> Tensor:

@@ -97,5 +97,5 @@ def _advance(
     """Run one stage; return its state and the level it is on."""
     assert isinstance(stage, Stage)
     inner = level - stage.spec.hops
-    blocks = (inputs.block(at, vectors) for at in range(level - 1, inner - 1, -1))
+    blocks = inputs.blocks(stage.spec.neighbours, range(level - 1, inner - 1, -1), vectors)
     return stage(state, *blocks), inner

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self, final
 
 from torch import Tensor
 
-from halocline.aggregation import Block, EdgeBlock, TableBlock, prefix
+from halocline.aggregation import Block, EdgeBlock, EdgeSets, EdgeTriplets, TableBlock, TableSets, prefix
 from halocline.context import usable
+from halocline.graph.rules import NeighbourRule, Several, single_rules
 from halocline.model.stage import State
+from halocline.program.index_sets import (
+    NO_SET_INPUTS,
+    OPPOSITE,
+    READ,
+    WRITTEN,
+    SetInputs,
+    named_rules,
+    named_triplets,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +38,7 @@ class ProgramInputs(ABC):
         levels: (n_0, ..., n_H), atoms up to each hop level.
         mask: [...] ones and zeros; None where no edge is padding.
         conditions: name → (n_H,) int64, or floats in the program's dtype: those that the backbone declares.
+        sets: lists and triplets of a model that has several.
     """
 
     species: Tensor
@@ -36,6 +47,7 @@ class ProgramInputs(ABC):
     levels: tuple[int, ...]
     mask: Tensor | None
     conditions: Mapping[str, Tensor]
+    sets: SetInputs = field(default=NO_SET_INPUTS, kw_only=True)
 
     @abstractmethod
     def block(self, level: int, vectors: Tensor) -> Block:
@@ -50,17 +62,38 @@ class ProgramInputs(ABC):
         """What the first stage reads."""
         return State({"species": self.species, **self.conditions}, {})
 
+    def blocks(self, rule: NeighbourRule | None, levels: Iterable[int], vectors: Tensor) -> list[Block]:
+        """The blocks that a stage is called with.
+
+        Args:
+            rule: that the stage declares. With `Several` it gets all edges, else those of its one rule.
+            levels: that it writes, the outermost first.
+            vectors: as for `block`.
+        """
+        blocks = [self.block(level, vectors) for level in levels]
+        one_of_several = self.sets.asked is not None and not isinstance(rule, Several)
+        return [block.within(rule) for block in blocks] if one_of_several else blocks
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors, by name."""
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        tensors = {name: value for name, value in own.items() if isinstance(value, Tensor)}
+        return {**tensors, **self.conditions, **self.sets.tensors}
+
+    def mapped(self, function: Callable[[Tensor], Tensor]) -> Self:
+        """The same with other tensors, such as those on another device."""
+        changed: dict[str, Any] = {"sets": self.sets.mapped(function)}
+        changed["conditions"] = {name: function(values) for name, values in self.conditions.items()}
+        for each in fields(self):
+            if isinstance(value := getattr(self, each.name), Tensor):
+                changed[each.name] = function(value)
+        return replace(self, **changed)
+
     def usable(self) -> Self:
         """The same, with copies of those tensors that were made in inference mode; see `context.usable`."""
-        tensors = {each.name: getattr(self, each.name) for each in fields(self)}
-        copies: dict[str, Any] = {
-            name: usable(value)
-            for name, value in tensors.items()
-            if isinstance(value, Tensor) and value.is_inference()
-        }
-        if any(values.is_inference() for values in self.conditions.values()):
-            copies["conditions"] = {name: usable(values) for name, values in self.conditions.items()}
-        return replace(self, **copies) if copies else self
+        made = any(tensor.is_inference() for tensor in self.tensors.values())
+        return self.mapped(usable) if made else self
 
 
 @final
@@ -104,7 +137,22 @@ class EdgeInputs(ProgramInputs):
             pair_of=None if self.pair_of is None else self.pair_of[:edges],
             row_starts=None if self.row_starts is None else self.row_starts[: self.levels[level]],
             opposite=None if self.opposite is None else self.opposite[:edges],
+            sets=None if self.sets.asked is None else self._sets(self.sets.asked, level),
         )
+
+    def _sets(self, asked: NeighbourRule, level: int) -> EdgeSets:
+        """The lists and triplets of the block that writes a level."""
+        tensors, levels = self.sets.tensors, self.sets.levels
+        places: dict[Hashable, Tensor | None] = dict.fromkeys(single_rules(asked))
+        counts = dict.fromkeys(places, self.edge_levels[level])
+        for name, rule in named_rules(asked).items():
+            counts[rule] = levels[name][level]
+            places[rule] = tensors[name][: counts[rule]]
+        triplets: dict[Hashable, EdgeTriplets] = {}
+        for name, which in named_triplets(asked).items():
+            written, read = (tensors[name + end][: levels[name][level]] for end in (WRITTEN, READ))
+            triplets[which] = EdgeTriplets(written, read, counts[which.written])
+        return EdgeSets(places, triplets)
 
 
 @final
@@ -135,7 +183,17 @@ class TableInputs(ProgramInputs):
             neighbours=self.neighbours[:n_out],
             transposed=transposed,
             mask=self.mask[:n_out],
+            sets=None if self.sets.asked is None else self._sets(self.sets.asked, self.mask),
         )
+
+    def _sets(self, asked: NeighbourRule, mask: Tensor) -> TableSets:
+        tensors = self.sets.tensors
+        masks: dict[Hashable, Tensor] = dict.fromkeys(single_rules(asked), mask)
+        masks |= {rule: tensors[name] for name, rule in named_rules(asked).items()}
+        triplets: dict[Hashable, tuple[Hashable, Hashable, bool]] = {
+            which: (which.written, which.read, which.at == "sender") for which in named_triplets(asked).values()
+        }
+        return TableSets(masks, tensors.get(OPPOSITE), triplets)
 
 
 @final

@@ -15,6 +15,7 @@ from halocline.graph import Graph, Structure
 from halocline.partition.part import Part
 from halocline.program.frozen import Precision
 from halocline.program.inputs import EdgeInputs, ProgramInputs, TableInputs
+from halocline.program.set_layout import edge_sets, opposites, table_sets
 
 
 def lay_out(
@@ -93,6 +94,7 @@ def _edge_inputs(
         pair_levels=() if pairs is None else tuple(int(p) for p in np.searchsorted(pairs, part.edge_levels)),
         row_starts=torch.from_numpy(np.searchsorted(part.receivers, np.arange(rows))).to(device),
         opposite=None if opposite is None else torch.from_numpy(opposite).to(device),
+        sets=edge_sets(graph, part, device),
     )
 
 
@@ -106,11 +108,7 @@ def _pairs(
     """
     if graph.partners is None:
         return None, None, None
-    here, opposite = np.arange(len(part.edges)), graph.partners
-    if not part.is_whole:
-        local = np.full(len(graph.edges), len(here))
-        local[part.edges] = here
-        opposite = local.take(part.of_edges(graph.partners))
+    here, opposite = np.arange(len(part.edges)), opposites(graph, part)
     opens = opposite >= here
     return np.flatnonzero(opens), (np.cumsum(opens) - 1).take(np.minimum(here, opposite)), opposite
 
@@ -125,15 +123,17 @@ def _table_inputs(
     mask = np.zeros(len(counts) * width)
     mask[slots] = 1.0
     padded = _padded(vectors, slots, (len(counts), width))
+    of_slots = torch.from_numpy(mask.reshape(-1, width)).to(device, precision.torch)
     return TableInputs(
         species=torch.from_numpy(graph.structure.numbers.take(part.atoms)).to(device),
         conditions=condition_tensors(graph.structure, precision, device, part),
         vectors=torch.from_numpy(padded).to(device, precision.torch),
         seeds=torch.ones(part.levels[0], dtype=precision.torch, device=device),
         levels=part.levels,
-        mask=torch.from_numpy(mask.reshape(-1, width)).to(device, precision.torch),
+        mask=of_slots,
         neighbours=torch.from_numpy(neighbours.reshape(-1, width)).to(device),
         transposed=torch.from_numpy(_transposed(part, slots, width)).to(device),
+        sets=table_sets(graph, part, slots, of_slots),
     )
 
 

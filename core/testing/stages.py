@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Final, final
 
 import numpy as np
 from torch import Tensor
@@ -74,7 +73,7 @@ def require_stages(executor: Executor, frozen: FrozenModel) -> None:
     for case in cases:
         session, where = sessions[case.stage], f"stage {case.stage} of {case.atoms} atoms"
         state, cotangents = _on(executor.device, case.state), _on(executor.device, case.cotangents)
-        inputs = None if case.inputs is None else _inputs_on(executor.device, case.inputs)
+        inputs = None if case.inputs is None else case.inputs.mapped(lambda tensor: tensor.to(executor.device))
         value, product = session.value(state, inputs), session.product(state, inputs, cotangents)
         _require_tensors(f"that {where} writes", value, case.value, frozen.precision)
         _require_tensors(f"by what {where} reads", product, case.product, frozen.precision)
@@ -113,15 +112,6 @@ def _nothing(frozen: FrozenModel, state: State, hops: int) -> tuple[State, Progr
 
 def _on(device: str, tensors: Tensors) -> dict[str, Tensor]:
     return {name: values.to(device) for name, values in tensors.items()}
-
-
-def _inputs_on(device: str, inputs: ProgramInputs) -> ProgramInputs:
-    moved: dict[str, Any] = {}
-    for field in dataclasses.fields(inputs):
-        value = getattr(inputs, field.name)
-        moved[field.name] = value.to(device) if isinstance(value, Tensor) else value
-    moved["conditions"] = _on(device, inputs.conditions)
-    return dataclasses.replace(inputs, **moved)
 
 
 def _require_tensors(what: str, found: Tensors, expected: Tensors, precision: Precision) -> None:

@@ -10,8 +10,9 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from halocline.graph import Graph, NeighbourList, NeighbourRule, Radius, Structure
+from halocline.graph import Graph, Nearest, NeighbourList, NeighbourRule, Radius, Structure
 from halocline.graph.nearest import nearest_edges
+from halocline.graph.rules import reach, single_rules
 from halocline.model import Backbone
 from halocline.partition import cut_part
 from halocline.testing.tolerances import CLEARANCE
@@ -48,7 +49,7 @@ class Samples:
     def __init__(self, backbone: Backbone) -> None:
         self.species, self.rule, self.hops = backbone.species, backbone.neighbours, backbone.hops
         self.states = {each.entries[0]: each.stated(each.example(1)) for each in backbone.conditions}
-        self.length = self.rule.cutoff if isinstance(self.rule, Radius) else NEAREST_LENGTH
+        self.length = reach(self.rule) if reach(self.rule) < np.inf else NEAREST_LENGTH
 
     @cached_property
     def molecule(self) -> Atoms:
@@ -124,13 +125,21 @@ class Samples:
 
 def clearance(atoms: Atoms, rule: NeighbourRule) -> float:
     """How far (Å) any pair is from becoming or ceasing to be neighbours."""
-    if isinstance(rule, Radius):
+    return min(_clearance(atoms, each) for each in single_rules(rule))
+
+
+def _clearance(atoms: Atoms, rule: Radius | Nearest) -> float:
+    gap = np.inf
+    if rule.cutoff < np.inf:
         distances = np.linalg.norm(graph_of(atoms, Radius(1.1 * rule.cutoff)).vectors, axis=1)
-        return float(np.abs(distances - rule.cutoff).min(initial=np.inf))
+        gap = float(np.abs(distances - rule.cutoff).min(initial=np.inf))
+    if isinstance(rule, Radius):
+        return gap
     structure = Structure.from_atoms(atoms)
     edges = nearest_edges(structure, rule.count + 1)
     distances = np.linalg.norm(edges.vectors(structure), axis=1)
-    return min(_last_gap(distances[edges.receivers == i], rule.count) for i in range(len(atoms)))
+    ranked = [distances[(edges.receivers == i) & (distances < rule.cutoff)] for i in range(len(atoms))]
+    return min(gap, *(_last_gap(each, rule.count) for each in ranked))
 
 
 def _last_gap(distances: NDArray[np.float64], count: int) -> float:

@@ -1,8 +1,22 @@
 """Small backbones, one for each kind of thing that a stage may declare."""
 
+from kinds.capped import AtBothEnds, ByBoth, ByEither, ByReceiver, BySender, WithoutRadius
+from kinds.several import SeveralLists, TwoRadii
 from kinds.vectors import VectorModel
 
+_KINDS = (
+    VectorModel,
+    ByReceiver,
+    BySender,
+    ByEither,
+    ByBoth,
+    AtBothEnds,
+    WithoutRadius,
+    SeveralLists,
+    TwoRadii,
+)
+
 #: By name; every test of `test_kinds` runs over all of them.
-KINDS = {kind.name: kind for kind in (VectorModel,)}
+KINDS = {kind.name: kind for kind in _KINDS}
 
 __all__ = ["KINDS"]

@@ -6,6 +6,7 @@ import numpy as np
 
 from halocline.evaluator.result import Result
 from halocline.graph import Radius
+from halocline.graph.rules import single_rules
 from halocline.testing.comparison import require_same
 from halocline.testing.report import NotApplicable
 from halocline.testing.subject import Subject
@@ -16,7 +17,7 @@ REPEATS = (2, 1, 2)
 
 def check_extensivity(subject: Subject) -> None:
     """Two far copies of a molecule, and a supercell of a crystal, are copies in every atom's energy and force."""
-    if not isinstance(subject.backbone.neighbours, Radius):
+    if not all(isinstance(rule, Radius) for rule in single_rules(subject.backbone.neighbours)):
         raise NotApplicable(
             "Nearest neighbours bind distant copies of a small molecule, and equally near images are ranked "
             "anew in a supercell."

@@ -11,7 +11,8 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from halocline.evaluator.result import Result
-from halocline.graph import Radius
+from halocline.graph import NeighbourRule, Radius
+from halocline.graph.rules import reach, single_rules
 from halocline.testing import tolerances
 from halocline.testing.comparison import energy_scale, force_scale, require_close
 from halocline.testing.report import Failure, NotApplicable
@@ -31,31 +32,34 @@ NEAREST = 0.3
 def check_smoothness(subject: Subject) -> None:
     """An atom crosses the cutoff of another, alone and in a crowd; alone, nothing at all is left beyond."""
     rule = subject.backbone.neighbours
-    if not isinstance(rule, Radius):
+    if not all(isinstance(each, Radius) for each in single_rules(rule)):
         raise NotApplicable(
             "Energies jump where the last of the nearest neighbours changes; that is the rule's nature."
         )
     for pair in itertools.combinations_with_replacement(subject.backbone.species[:MOST_SPECIES], 2):
-        _check_pair(subject, rule.cutoff, *pair)
-    _check_crowd(subject, rule)
+        for each in single_rules(rule):
+            at = partial(_pair, *pair, each.cutoff)
+            _check_crossing(subject, at, f"of {'–'.join(pair)} across the cutoff of {each.cutoff} Å")
+        _check_beyond(subject, reach(rule), *pair)
+    for each in single_rules(rule):
+        _check_crowd(subject, rule, each.cutoff)
 
 
-def _check_pair(subject: Subject, cutoff: float, first: str, second: str) -> None:
+def _check_beyond(subject: Subject, cutoff: float, first: str, second: str) -> None:
     at = partial(_pair, first, second, cutoff)
-    _check_crossing(subject, at, f"of {first}–{second} across the cutoff")
     near, far = subject.evaluate(at(tolerances.CROSSING)), subject.evaluate(at(10.0 * cutoff))
     if near.forces.any() or not np.array_equal(near.energies, far.energies):
         raise Failure(f"{first} and {second} still interact beyond the cutoff of {cutoff} Å.")
 
 
-def _check_crowd(subject: Subject, rule: Radius) -> None:
+def _check_crowd(subject: Subject, rule: NeighbourRule, cutoff: float) -> None:
     """A probe leaves one atom of a molecule while it stays near the others."""
     molecule = subject.samples.molecule
     rng = np.random.default_rng(6)
     for _ in range(TRIES):
         axis = rng.normal(size=3)
-        at = partial(_probed, molecule, subject.backbone.species[0], rule.cutoff * axis / np.linalg.norm(axis))
-        if _is_crowded(at(0.0), rule.cutoff) and clearance(at(ASIDE), rule) > tolerances.CLEARANCE:
+        at = partial(_probed, molecule, subject.backbone.species[0], cutoff * axis / np.linalg.norm(axis))
+        if _is_crowded(at(0.0), cutoff) and clearance(at(ASIDE), rule) > tolerances.CLEARANCE:
             _check_crossing(subject, at, "of a probe that leaves one atom of a molecule")
             return
     raise Failure("No sample was found in which just one pair crosses the cutoff.")

@@ -1,0 +1,136 @@
+"""Lists within a block, and pairs of edges: what a stage of several rules or with triplets reads."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from halocline.aggregation.rows import add_up, take, weighted
+
+
+class TripletBlock(ABC):
+    """Pairs of edges that share an atom, written ``[..., +]``: messages go from the edges read to those written.
+
+    Flat, ``[..., +]`` is (T,); in tables (n_out, k, k): slot, then the other edge's slot in the row of the shared
+    atom. Values of edges are those of the lists of the two rules.
+    """
+
+    @abstractmethod
+    def at_written(self, values: Tensor) -> Tensor:
+        """Read values [..., *] of the edges that are written: [..., +, *]."""
+
+    @abstractmethod
+    def at_read(self, values: Tensor) -> Tensor:
+        """Read values [..., *] of the edges that are read: [..., +, *].
+
+        Where triplets share the sender of the written edge, they are values on the block before this one, whose
+        receivers are the atoms that this block reads.
+        """
+
+    @abstractmethod
+    def sum(self, messages: Tensor) -> Tensor:
+        """Add up messages [..., +, *] at the edges written: [..., *]."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class EdgeTriplets(TripletBlock):
+    """As flat arrays.
+
+    Attributes:
+        written: (T,) int64, never decreasing.
+        read: (T,) int64.
+        count: of the edges that can be written.
+    """
+
+    written: Tensor
+    read: Tensor
+    count: int
+
+    def at_written(self, values: Tensor) -> Tensor:
+        """See `TripletBlock.at_written`."""
+        return take(values, self.written)
+
+    def at_read(self, values: Tensor) -> Tensor:
+        """See `TripletBlock.at_read`."""
+        return take(values, self.read)
+
+    def sum(self, messages: Tensor) -> Tensor:
+        """See `TripletBlock.sum`."""
+        return add_up(messages, self.written, self.count)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class EdgeSets:
+    """The lists and triplets of a block of flat edges.
+
+    Attributes:
+        places: rule → (E_r,) int64 among the edges of the block; None for all of them.
+        triplets: those that stages ask for.
+    """
+
+    places: Mapping[Hashable, Tensor | None]
+    triplets: Mapping[Hashable, EdgeTriplets]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TableSets:
+    """The lists of tables. Rows are those of the outermost block: each block takes the first of them.
+
+    Attributes:
+        masks: rule → (rows, k), ones and zeros.
+        opposite: (rows, k) int64, the flat slot of the opposite edge, or the zero slot. None if not needed.
+        triplets: which → the rules of the edges written and of those read, and whether they share the sender.
+    """
+
+    masks: Mapping[Hashable, Tensor]
+    opposite: Tensor | None
+    triplets: Mapping[Hashable, tuple[Hashable, Hashable, bool]]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TableTriplets(TripletBlock):
+    """All pairs of slots, most of which are padding where rows are sparse.
+
+    Attributes:
+        mask: (n_out, k, k), ones and zeros.
+        read: gathers rows of slots (n_in, k, *) → (n_out, k, k, *), where triplets share the sender; None where
+            they share the receiver, so that rows are those of the block itself.
+    """
+
+    mask: Tensor
+    read: Callable[[Tensor], Tensor] | None
+
+    def at_written(self, values: Tensor) -> Tensor:
+        """See `TripletBlock.at_written`."""
+        return values.unsqueeze(2).expand(*self.mask.shape, *values.shape[2:])
+
+    def at_read(self, values: Tensor) -> Tensor:
+        """See `TripletBlock.at_read`."""
+        if self.read is not None:
+            return self.read(values)
+        return values.unsqueeze(1).expand(*self.mask.shape, *values.shape[2:])
+
+    def sum(self, messages: Tensor) -> Tensor:
+        """See `TripletBlock.sum`."""
+        return weighted(messages, self.mask).sum(2)
+
+
+def different_slots(written: Tensor, read: Tensor) -> Tensor:
+    """Which pairs of slots of one row are in their lists and differ, (n, k, k).
+
+    Args:
+        written: (n, k), the mask of one list.
+        read: (n, k), of the other.
+    """
+    slots = torch.arange(written.shape[1], device=written.device)
+    different = (slots[:, None] != slots).to(written.dtype)
+    return written.unsqueeze(2) * read.unsqueeze(1) * different

@@ -1,0 +1,63 @@
+"""The lists and triplets of a model as the tensors that its programs are given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, final
+
+from torch import Tensor
+
+from halocline.graph.rules import Nearest, NeighbourRule, Radius, Several, Triplets, narrower
+
+#: The opposite of each slot of a table, where triplets need it.
+OPPOSITE: Final = "opposite"
+
+#: Of triplets: places of the edges that messages go to, and of those that they come from.
+WRITTEN, READ = "_written", "_read"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SetInputs:
+    """Nothing at all for a model with one list and no triplets.
+
+    Attributes:
+        asked: by the model; None if there is nothing.
+        tensors: by name. Flat edges: ``rule_0`` (E_r,) int64, places of its edges, increasing;
+            ``triplets_0_written`` and ``triplets_0_read`` (T,) int64, places in the lists of the two rules, the
+            former never decreasing. Tables: ``rule_0`` (n_{H-1}, k), 1 for its edges and else 0; if triplets share
+            senders, ``opposite`` (n_{H-1}, k) int64, the flat slot of the opposite edge, or the zero slot.
+        levels: flat edges only: for ``rule_0`` and ``triplets_0``, how many of them belong to the receivers of
+            each hop level but the outermost.
+    """
+
+    asked: NeighbourRule | None = None
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    levels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def mapped(self, function: Callable[[Tensor], Tensor]) -> SetInputs:
+        """With other tensors."""
+        if not self.tensors:
+            return self
+        return replace(self, tensors={name: function(tensor) for name, tensor in self.tensors.items()})
+
+
+NO_SET_INPUTS: Final = SetInputs()
+
+
+def named_rules(asked: NeighbourRule | None) -> dict[str, Radius | Nearest]:
+    """The rules that have a list of their own, by the name of its tensor."""
+    rules = () if asked is None else narrower(asked)
+    return {f"rule_{number}": rule for number, rule in enumerate(rules)}
+
+
+def named_triplets(asked: NeighbourRule | None) -> dict[str, Triplets]:
+    """Triplets, by what the names of their tensors begin with."""
+    triplets = asked.triplets if isinstance(asked, Several) else ()
+    return {f"triplets_{number}": each for number, each in enumerate(triplets)}
+
+
+def needs_opposite(asked: NeighbourRule | None) -> bool:
+    """Whether tables need to know opposite edges."""
+    return any(each.at == "sender" for each in named_triplets(asked).values())
