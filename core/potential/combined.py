@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from halocline.errors import BackboneError, UsageError
-from halocline.graph.rules import NeighbourRule, Radius
+from halocline.graph.rules import NeighbourRule, reach
 from halocline.model.backbone import Backbone, Output
 from halocline.model.condition import Condition
 from halocline.model.stage import Stage
@@ -121,7 +121,7 @@ class Combined(Backbone):
     def neighbours(self) -> NeighbourRule:
         """The rule of the term that reaches farthest."""
         rules = [term.neighbours for term in self.terms]
-        return max(rules, key=lambda rule: rule.cutoff if isinstance(rule, Radius) else np.inf)
+        return max(rules, key=reach)
 
     @property
     def hops(self) -> int:
