@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -159,20 +159,33 @@ def _xyz_groups(blocks: Iterator[bytes], source: str, chosen: IOFormat) -> Gener
     failure: StructureError | OSError | None = None
     count = 0
     while failure is None:
-        group: list[Atoms | StructureError] = []
+        group: list[bytes | StructureError] = []
         size = 0
         try:
             while len(group) < _GROUP and size < _GROUP_BYTES and (text := next(texts, None)) is not None:
+                group.append(text)
                 size += 0 if isinstance(text, StructureError) else len(text)
-                group.append(_xyz_frame(text, source, chosen, f"{_name(source)}, frame {count}"))
-                count += 1
         except (StructureError, OSError) as error:  # after the frames before it
             failure = error
         if not group:
             break
-        yield group
+        yield _xyz_frames(group, source, chosen, count)
+        count += len(group)
     if failure is not None:
         raise failure
+
+
+def _xyz_frames(
+    texts: Sequence[bytes | StructureError], source: str, chosen: IOFormat, first: int
+) -> list[Atoms | StructureError]:
+    """Frames that follow each other, or why they cannot be read; if one cannot, each is read by itself."""
+    where = [f"{_name(source)}, frame {first + place}" for place in range(len(texts))]
+    good = [text for text in texts if not isinstance(text, StructureError)]
+    if len(good) == len(texts):
+        with suppress(Exception):
+            frames = _read(b"".join(good), source, chosen, {})
+            return [_checked(atoms, chosen, place) for atoms, place in zip(frames, where, strict=True)]
+    return [_xyz_frame(text, source, chosen, place) for text, place in zip(texts, where, strict=True)]
 
 
 def _xyz_frame(text: bytes | StructureError, source: str, chosen: IOFormat, where: str) -> Atoms | StructureError:
