@@ -42,6 +42,7 @@ def halocline_converters() -> list[Component]:
         Component(
             "mattersim", "halocline.plugins.backbones.m3gnet.from_mattersim:convert", "M3GNet models of MatterSim"
         ),
+        Component("mace", "halocline.plugins.backbones.mace.from_mace:convert", "models of MACE"),
     ]
 
 

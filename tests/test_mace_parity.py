@@ -1,0 +1,138 @@
+"""MACE gives what mace-torch gives; see `oracles/mace/README.md`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from oracles.mace.models import BESSELS, CHANNELS, CUTOFF, ENERGIES, MODELS, NEIGHBOURS, NUMBERS, POWER
+from oracles.mace.models import RADIAL, READOUT, SCALE, SHIFT, arguments
+from oracles.mace.records import FOLDER, read_answers, weight
+from oracles.mace.structures import structures
+
+from halocline.errors import BackboneError
+from halocline.plugin import registry
+from halocline.plugins.equivariance import coupling, slices, spherical_harmonics
+from halocline.potential.load import build_potential
+from halocline.zoo.foreign.mace_layout import mace_layout
+
+#: Of Σ|E_i - E0|, of max|F| and of max|virial|, in float64 and float32.
+AGREEMENT = {"float64": 1e-10, "float32": 1e-5}
+
+#: What e3nn 0.4.4 multiplies SiLU by: its second moment over a million normally distributed numbers of one seed.
+ACTIVATION = 1.6791767923989418
+
+
+def config(name):
+    """A model as the reader of files describes it."""
+    chosen = arguments(name)
+    return {
+        "model": "ScaleShiftMACE",
+        "atomic_numbers": list(NUMBERS),
+        "interactions": [chosen["first"]] + [chosen["later"]] * (chosen["layers"] - 1),
+        "avg_num_neighbors": [NEIGHBOURS] * chosen["layers"],
+        "channels": CHANNELS,
+        "hidden_lmax": chosen["hidden"],
+        "max_ell": chosen["max_ell"],
+        "correlation": chosen["correlation"],
+        "num_bessel": BESSELS,
+        "num_polynomial_cutoff": POWER,
+        "r_max": CUTOFF,
+        "radial_MLP": list(RADIAL),
+        "MLP_irreps": READOUT if chosen["layers"] > 1 else 0,
+        "distance_transform": chosen["distance_transform"],
+        "pair_repulsion": chosen["pair_repulsion"],
+        "activation": ACTIVATION,
+    }
+
+
+def coupling_key(name, max_ell):
+    """Where the couplings of this name are kept."""
+    out, power = name.split(".")[4], name[-1]
+    return f"{out}_{max_ell}_{power}"
+
+
+def tensors(name):
+    """Its tensors: weights from the seed, constants and couplings as the package made them."""
+    chosen = config(name)
+    _, constants = read_answers(FOLDER / f"{name}.npz")
+    with np.load(FOLDER / "couplings.npz") as file:
+        tables = {key: file[key] for key in file}
+    layout = mace_layout(chosen, lambda matrix: tables[coupling_key(matrix, chosen["max_ell"])].shape[-1])
+    given = {
+        "r_max": np.array(CUTOFF),
+        "atomic_energies_fn.atomic_energies": np.array(ENERGIES),
+        "scale_shift.scale": np.array(SCALE),
+        "scale_shift.shift": np.array(SHIFT),
+        **constants,
+    }
+    found = {}
+    for key, shape in layout.items():
+        if "U_matrix" in key:
+            found[key] = tables[coupling_key(key, chosen["max_ell"])]
+        else:
+            found[key] = given[key] if key in given else weight(key, shape)
+        assert found[key].shape == shape, key
+    assert set(constants) <= set(layout)
+    return chosen, {key: torch.from_numpy(np.array(values)) for key, values in found.items()}
+
+
+def potential(name):
+    return build_potential(registry().load("converter", "mace")(*tensors(name)))
+
+
+@pytest.mark.parametrize("precision", AGREEMENT)
+@pytest.mark.parametrize("name", MODELS)
+def test_energies_forces_and_stress_are_those_of_the_package(name, precision):
+    ours, answers, agreement = potential(name), read_answers(FOLDER / f"{name}.npz")[0], AGREEMENT[precision]
+    assert len(answers) == len(structures())
+    isolated = dict(zip(NUMBERS, ENERGIES, strict=True))
+    for key, atoms in structures().items():
+        answer, found = answers[key], ours(atoms, dtype=precision, device="cpu")
+        scale = np.abs(answer.energies - [isolated[number] for number in atoms.numbers]).sum()
+        assert abs(found.energy - answer.energy) <= agreement * scale, key
+        assert np.abs(found.energies - answer.energies).max() <= agreement * scale, key
+        assert np.abs(found.forces - answer.forces).max() <= agreement * np.abs(answer.forces).max(), key
+        if atoms.pbc.all():
+            assert np.abs(found.stress - answer.stress).max() <= agreement * np.abs(answer.stress).max(), key
+
+
+def test_harmonics_are_those_of_e3nn():
+    with np.load(FOLDER / "e3nn-0.4.4.npz") as file:
+        directions, expected = file["directions"], file["harmonics"]
+    unit = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    np.testing.assert_allclose(spherical_harmonics(torch.from_numpy(unit), 3), expected, rtol=0, atol=1e-14)
+
+
+def test_couplings_are_those_of_e3nn_but_for_the_signs_of_some_odd_ones():
+    """Which ones is written down at `coupling`: whoever multiplies them by trained weights must know."""
+    opposite = set()
+    with np.load(FOLDER / "e3nn-0.4.4.npz") as file:
+        for name in file:
+            if name.startswith("coupling_"):
+                degrees = tuple(map(int, name.removeprefix("coupling_")))
+                sign = np.sign(np.vdot(file[name], coupling(*degrees)))
+                np.testing.assert_allclose(sign * file[name], coupling(*degrees), rtol=0, atol=1e-14)
+                opposite |= {degrees} if sign < 0 else set()
+    assert opposite == {(1, 2, 2), (2, 1, 2), (2, 2, 1), (1, 3, 3), (3, 1, 3), (3, 3, 1)}
+
+
+def test_signs_of_couplings_in_the_file_do_not_matter():
+    """Files of other versions list couplings with other signs; their weights have them as well."""
+    chosen, theirs = tensors("residual-L1")
+    base = build_potential(registry().load("converter", "mace")(chosen, theirs))
+    name = "products.0.symmetric_contractions.contractions.1"
+    theirs[f"{name}.U_matrix_3"] = theirs[f"{name}.U_matrix_3"] * -1
+    theirs[f"{name}.weights_max"] = theirs[f"{name}.weights_max"] * -1
+    turned = build_potential(registry().load("converter", "mace")(chosen, theirs))
+    for key, values in base.backbone.state_dict().items():
+        torch.testing.assert_close(turned.backbone.state_dict()[key], values, rtol=0, atol=0)
+
+
+def test_couplings_of_other_irreps_are_refused():
+    chosen, theirs = tensors("residual-L1")
+    name = "products.0.symmetric_contractions.contractions.1.U_matrix_2"
+    theirs[name] = theirs[name].clone()
+    theirs[name][0, 0, 0] += 0.1
+    with pytest.raises(BackboneError, match="couplings of power 2 to 1o"):
+        registry().load("converter", "mace")(chosen, theirs)
