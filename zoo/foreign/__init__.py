@@ -1,7 +1,8 @@
 """Models in the formats of other packages, read as plain tensors and JSON without those packages."""
 
+from halocline.zoo.foreign.mace import read_mace
 from halocline.zoo.foreign.matgl import read_matgl
 from halocline.zoo.foreign.mattersim import read_mattersim
 from halocline.zoo.foreign.model import ForeignModel
 
-__all__ = ["ForeignModel", "read_matgl", "read_mattersim"]
+__all__ = ["ForeignModel", "read_mace", "read_matgl", "read_mattersim"]

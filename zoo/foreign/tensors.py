@@ -18,6 +18,7 @@ STORAGES = {
     "DoubleStorage": torch.float64,
     "LongStorage": torch.int64,
     "IntStorage": torch.int32,
+    "BoolStorage": torch.uint8,  # any byte is a number, where a truth value would have to be 0 or 1
 }
 
 

@@ -1,12 +1,14 @@
 """A reader of the pickles that ``torch.save`` writes of plain data. It can build data and do nothing else.
 
 A pickle is a program. Python's own machine runs it with whatever functions it names; the one here knows the two
-dozen operations that plain data needs, and the four names below. There is nothing that a file could call.
+dozen operations that plain data needs, and the four names below. There is nothing that a file could call. Where whole
+objects are asked for, whatever else it names becomes a record of what was to be called, and with what.
 """
 
 from __future__ import annotations
 
 import pickletools
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
@@ -20,6 +22,22 @@ class _Name(NamedTuple):
 
     module: str
     name: str
+
+
+@final
+@dataclass(eq=False, slots=True)
+class ForeignObject:
+    """What a pickle would have made by calling something: a record, which does nothing.
+
+    Attributes:
+        name: of what it would have called, with its module.
+        arguments: of the call.
+        state: of the object that it would have got: its attributes, where it is one of a class of Python's.
+    """
+
+    name: str
+    arguments: tuple[Any, ...]
+    state: Any = None
 
 
 _DICT = _Name("collections", "OrderedDict")
@@ -40,8 +58,21 @@ def read_torch_file(path: Path) -> Any:
     Raises:
         CheckpointError: it is no such file, is damaged, or holds anything else.
     """
+    return _read(path, objects=False)
+
+
+def read_torch_objects(path: Path) -> Any:
+    """Read what ``torch.save`` wrote of whole objects, such as modules: plain data and `ForeignObject`.
+
+    Raises:
+        CheckpointError: it is no such file, is damaged, or does what no ``torch.save`` does.
+    """
+    return _read(path, objects=True)
+
+
+def _read(path: Path, *, objects: bool) -> Any:
     with Archive(path) as archive:
-        machine = _Machine(path, TensorReader(archive))
+        machine = _Machine(path, TensorReader(archive), objects=objects)
         try:
             return machine.run(archive.pickle())
         except CheckpointError:
@@ -53,10 +84,17 @@ def read_torch_file(path: Path) -> Any:
 
 @final
 class _Machine:
-    """Operations of protocol 2 on a stack."""
+    """Operations of protocol 2 on a stack.
 
-    def __init__(self, path: Path, tensors: TensorReader) -> None:
+    Args:
+        path: the file, for messages.
+        tensors: makes tensors.
+        objects: record calls of names that plain data does not need, instead of refusing the file.
+    """
+
+    def __init__(self, path: Path, tensors: TensorReader, *, objects: bool) -> None:
         self._path = path
+        self._objects = objects
         self._tensors = tensors
         self._stack: list[Any] = []
         self._marks: list[int] = []
@@ -100,8 +138,13 @@ class _Machine:
             case "REDUCE":
                 arguments, function = self._stack.pop(), self._stack.pop()
                 self._stack.append(self._reduce(function, arguments))
+            case "NEWOBJ" if self._objects:
+                arguments, kind = self._stack.pop(), self._stack.pop()
+                self._stack.append(self._record(kind, arguments))
             case "BUILD":
-                self._stack.pop()  # attributes, which plain data has not; those of a state dict are versions
+                state = self._stack.pop()  # plain data has no attributes; those of a state dict are versions
+                if isinstance(self._stack[-1], ForeignObject):
+                    self._stack[-1].state = state
             case "SETITEM" | "SETITEMS":
                 items = self._pop(2) if name == "SETITEM" else self._pop_to_mark()
                 self._fill(items)
@@ -113,7 +156,7 @@ class _Machine:
 
     def _name(self, argument: str) -> _Name:
         name = _Name(*argument.split(" ", 1))
-        if name not in _ALLOWED:
+        if name not in _ALLOWED and not self._objects:
             raise CheckpointError(
                 f"{self._path} asks for {'.'.join(name)!r}, which plain tensors do not need; it was not run."
             )
@@ -133,13 +176,21 @@ class _Machine:
                 return self._tensors.read(storage, offset, size, stride)
             case _Name() as name, (tensor, *_) if name == _PARAMETER:
                 return tensor
+        if self._objects:
+            return self._record(function, arguments)
         raise CheckpointError(
             f"The pickle in {self._path} calls something in a way that plain tensors do not need."
         )
 
+    def _record(self, function: Any, arguments: Any) -> ForeignObject:
+        if not isinstance(function, _Name) or not isinstance(arguments, tuple):
+            raise CheckpointError(f"The pickle in {self._path} calls something that has no name.")
+        return ForeignObject(".".join(function), arguments)
+
     def _fill(self, items: list[Any]) -> None:
         keys = items[::2]
-        if len(items) % 2 or not all(isinstance(key, str | int) for key in keys):
+        allowed = str | int | ForeignObject if self._objects else str | int
+        if len(items) % 2 or not all(isinstance(key, allowed) for key in keys):
             raise CheckpointError(f"{self._path} has a dictionary with keys that are neither text nor numbers.")
         self._target(dict).update(zip(keys, items[1::2], strict=True))
 

@@ -66,12 +66,12 @@ def build(name):
     return model
 
 
-def evaluate(model, atoms):
+def evaluate(model, atoms, numbers=NUMBERS, cutoff=CUTOFF):
     """One structure."""
-    table = tools.AtomicNumberTable(list(NUMBERS))
+    table = tools.AtomicNumberTable(list(numbers))
     configuration = data.config_from_atoms(atoms)
     batch = torch_geometric.dataloader.DataLoader(
-        [data.AtomicData.from_config(configuration, z_table=table, cutoff=CUTOFF)], batch_size=1
+        [data.AtomicData.from_config(configuration, z_table=table, cutoff=cutoff)], batch_size=1
     )
     periodic = bool(atoms.pbc.all())
     result = model(next(iter(batch)).to_dict(), compute_stress=periodic)

@@ -13,6 +13,16 @@ from oracles.mace.models import SEED
 #: Where the answers lie.
 FOLDER = Path(__file__).with_name("answers")
 
+#: Trained models: name → file, within the folder of real data.
+CHECKPOINTS = {
+    "ecemc": "checkpoints_mace/ecemc_model.model",
+    "ecemc-swa": "checkpoints_mace/ecemc_model_swa.model",
+    "mace01": "checkpoints_pickle/mace01.model",
+}
+
+#: Structures that they are asked for: an isolated atom, and two frames of the liquid.
+LABELLED = [("ec_emc_electrolyte/ECEMC.xyz", index) for index in (2, 3, 150)]
+
 
 class Answer(NamedTuple):
     """What mace-torch says about a structure in double precision.
@@ -40,16 +50,21 @@ def weight(name: str, shape: tuple[int, ...]) -> NDArray:
 def write_answers(path: Path, answers: dict[str, Answer], constants: dict[str, NDArray]) -> None:
     """Write the answers of one model, and the constants that its file would hold."""
     arrays = {
-        f"{name}/{field}": value for name, answer in answers.items() for field, value in answer._asdict().items()
+        f"{number}/{field}": value
+        for number, answer in enumerate(answers.values())
+        for field, value in answer._asdict().items()
     }
+    arrays["names"] = np.array(list(answers))
     np.savez_compressed(path, **arrays, **{f"constants/{name}": value for name, value in constants.items()})
 
 
 def read_answers(path: Path) -> tuple[dict[str, Answer], dict[str, NDArray]]:
     """What `write_answers` wrote."""
     with np.load(path) as file:
-        names = sorted({name.split("/")[0] for name in file} - {"constants"})
-        answers = {name: Answer(*(file[f"{name}/{field}"] for field in Answer._fields)) for name in names}
+        answers = {
+            str(name): Answer(*(file[f"{number}/{field}"] for field in Answer._fields))
+            for number, name in enumerate(file["names"])
+        }
         constants = {
             name.removeprefix("constants/"): file[name] for name in file if name.startswith("constants/")
         }
