@@ -36,8 +36,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     pull.set_defaults(run=_pull)
     _add_verb(verbs, "verify", "compare a model on this machine with its SHA-256").set_defaults(run=_verify)
-    addition = verbs.add_parser("import", help="convert a model of MatGL or MatterSim from files of yours")
-    addition.add_argument("source", type=Path, metavar="PATH", help="a folder of MatGL or a file of MatterSim")
+    addition = verbs.add_parser("import", help="convert a model of MatGL, MatterSim or MACE from files of yours")
+    addition.add_argument(
+        "source", type=Path, metavar="PATH", help="a folder of MatGL, or a file of MatterSim or MACE"
+    )
     addition.add_argument("--name", required=True, help="what to call it")
     addition.set_defaults(run=_import)
     own = verbs.add_parser("add", help="find a checkpoint of yours by a name")

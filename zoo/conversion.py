@@ -23,14 +23,19 @@ VERSION = 2
 
 
 def format_of(path: Path) -> str:
-    """The format of a folder or a file: MatGL has folders, MatterSim has files.
+    """The format of a folder or a file: MatGL has folders, MACE files that begin with a module, MatterSim others.
 
     Raises:
         ZooError: there is nothing.
+        CheckpointError: it is a file of another kind.
     """
     if not path.exists():
         raise ZooError(f"There is no folder or file {path}.")
-    return "matgl" if path.is_dir() else "mattersim"
+    from halocline.zoo.foreign.archive import first_name  # here, because its package imports torch
+
+    if path.is_dir():
+        return "matgl"
+    return "mace" if first_name(path).startswith("mace.") else "mattersim"
 
 
 def read(form: str, path: Path) -> ForeignModel:
@@ -38,14 +43,14 @@ def read(form: str, path: Path) -> ForeignModel:
 
     Args:
         form: its format.
-        path: a folder for ``matgl``, a file for ``mattersim``.
+        path: a folder for ``matgl``, a file for ``mattersim`` and ``mace``.
 
     Raises:
         CheckpointError: it is no such model, is damaged or hostile, or is not known here.
     """
-    from halocline.zoo.foreign import read_matgl, read_mattersim  # here, because they import torch
+    from halocline.zoo.foreign import read_mace, read_matgl, read_mattersim  # here, because they import torch
 
-    return {"matgl": read_matgl, "mattersim": read_mattersim}[form](path)
+    return {"matgl": read_matgl, "mattersim": read_mattersim, "mace": read_mace}[form](path)
 
 
 def store(model: ForeignModel, card: dict[str, Any], path: Path, check: Callable[[Potential], None]) -> None:

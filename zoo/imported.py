@@ -91,7 +91,7 @@ def import_model(source: Path, name: str) -> Path:
     """Convert a model and store it under a name, in the place of an earlier one.
 
     Args:
-        source: a folder of MatGL or a file of MatterSim.
+        source: a folder of MatGL, or a file of MatterSim or MACE.
         name: of the result.
 
     Raises:

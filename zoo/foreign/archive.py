@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickletools
 import zipfile
 from pathlib import Path
 from typing import final
@@ -89,6 +90,22 @@ class Archive:
             return self._zip.read(self._entries[name])
         except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError, NotImplementedError) as error:
             raise CheckpointError(f"The part {name!r} of {self.path} is damaged: {_words(error)}.") from error
+
+
+def first_name(path: Path) -> str:
+    """The first name that the pickle in a file of ``torch.save`` uses, with its module; empty if there is none.
+
+    Raises:
+        CheckpointError: it is no such file.
+    """
+    with Archive(path) as archive:
+        try:
+            names = (
+                argument for code, argument, _ in pickletools.genops(archive.pickle()) if code.name == "GLOBAL"
+            )
+            return str(next(names, "")).replace(" ", ".")
+        except ValueError:  # whoever reads it says what is wrong
+            return ""
 
 
 def _words(error: Exception) -> str:

@@ -11,14 +11,12 @@ from torch import Tensor
 from halocline.errors import CheckpointError
 from halocline.zoo.cache import digest
 from halocline.zoo.foreign.mace_layout import mace_layout
-from halocline.zoo.foreign.model import ForeignModel, check_blocks, check_tensors, show
+from halocline.zoo.foreign.model import ForeignModel, check_blocks, check_tensors, show, show_name
 from halocline.zoo.foreign.modules import attribute, modules_of, part, tensors_of
 from halocline.zoo.foreign.unpickle import ForeignObject, read_torch_objects
 
 _MODELS = ("ScaleShiftMACE", "MACE")
-_BLOCKS = tuple(
-    f"RealAgnostic{kind}InteractionBlock" for kind in ("", "Residual", "Density", "DensityResidual")
-)
+_BLOCKS = tuple(f"RealAgnostic{kind}InteractionBlock" for kind in ("", "Residual", "Density", "DensityResidual"))
 
 #: Choices of the whole model of which one value is implemented; files of older versions lack some.
 _ONLY = {
@@ -31,6 +29,12 @@ _ONLY = {
     "edge_irreps": None,
     "embedding_specs": None,
 }
+
+#: Far more than any model has; what is listed for each degree and power stays short.
+_MOST = {"max_ell": 12, "correlation": 8}
+
+#: Of a list in a message.
+_SHOWN = 4
 
 #: The activation, and e3nn's function around it; the second moment of a wrapped function is one.
 _ACTIVATION, _WRAPPED = "torch.nn.functional.silu", "e3nn.math._normalize_activation.normalize2mom"
@@ -50,7 +54,7 @@ def read_mace(path: Path) -> ForeignModel:
     """
     root = read_torch_objects(path)
     if not isinstance(root, ForeignObject) or root.name not in {f"mace.modules.models.{name}" for name in _MODELS}:
-        what = show(root.name) if isinstance(root, ForeignObject) else show(root)
+        what = show_name(root.name) if isinstance(root, ForeignObject) else show(root)
         raise CheckpointError(f"{path} is not a model of MACE: it must be a {' or a '.join(_MODELS)}, not {what}.")
     _check_choices(path, root)
     tensors = {name: tensor for name, tensor in tensors_of(path, root).items() if _is_kept(name, tensor)}
@@ -58,6 +62,9 @@ def read_mace(path: Path) -> ForeignModel:
         config = _config(path, root, tensors)
     except KeyError as error:
         raise CheckpointError(f"{path} has no tensor {error.args[0]}, which every MACE has.") from error
+    for name, most in _MOST.items():
+        if config[name] > most:
+            raise CheckpointError(f"{path} asks for a {name} of {config[name]}, as no MACE has it.")
     floats = {name: _scalar(name, tensor) for name, tensor in tensors.items() if tensor.is_floating_point()}
     check_blocks(path, floats, len(config["interactions"]))
     check_tensors(path, floats, mace_layout(config, lambda name: _last(floats.get(name))))
@@ -72,16 +79,18 @@ def _check_choices(path: Path, root: ForeignObject) -> None:
             raise CheckpointError(f"{path} has {name} = {show(found)}, which is not known here.")
     heads = attribute(root, "heads", ["Default"])
     if not isinstance(heads, list) or len(heads) != 1:
-        named = ", ".join(map(show, heads)) if isinstance(heads, list) else show(heads)
+        named = ", ".join(map(show, heads[:_SHOWN])) if isinstance(heads, list) else show(heads)
         raise CheckpointError(f"{path} has several heads ({named}); only models with one are known here.")
     known = {"bessel_fn": "BesselBasis", "cutoff_fn": "PolynomialCutoff", "distance_transform": "AgnesiTransform"}
     kinds = {name: _class(module) for name, module in modules_of(path, root)}
     for name, kind in known.items():
         if kinds.get(f"radial_embedding.{name}", kind) != kind:
-            raise CheckpointError(f"{path} has the {name} {kinds[f'radial_embedding.{name}']}; only {kind} is known.")
+            raise CheckpointError(
+                f"{path} has the {name} {show_name(kinds[f'radial_embedding.{name}'])}; only {kind} is known."
+            )
     for name, kind in kinds.items():
         if name.count(".") == 1 and name.startswith("interactions.") and kind not in _BLOCKS:
-            raise CheckpointError(f"{path} has blocks {show(kind)}; {', '.join(_BLOCKS)} are known here.")
+            raise CheckpointError(f"{path} has blocks {show_name(kind)}, which are not known here.")
 
 
 def _class(module: ForeignObject) -> str:
@@ -89,9 +98,11 @@ def _class(module: ForeignObject) -> str:
 
 
 def _is_kept(name: str, tensor: Tensor) -> bool:
-    """Whether a tensor belongs to the function: e3nn has empty offsets, and masks and tables that follow from irreps."""
+    """Whether a tensor belongs to the function; e3nn has empty offsets, and masks that follow from irreps."""
     last = name.rpartition(".")[2]
-    return bool(tensor.numel()) and last != "output_mask" and ".conv_tp." not in name and not last.endswith("_zeroed")
+    return (
+        bool(tensor.numel()) and last != "output_mask" and ".conv_tp." not in name and not last.endswith("_zeroed")
+    )
 
 
 def _scalar(name: str, tensor: Tensor) -> Tensor:
@@ -142,10 +153,13 @@ def _numbered(path: Path, root: ForeignObject, name: str) -> list[ForeignObject]
 
 def _nonlinear(path: Path, readouts: list[ForeignObject]) -> bool:
     kinds = [_class(readout) for readout in readouts]
-    if set(kinds[:-1]) - {"LinearReadoutBlock"} or kinds[-1] not in ("LinearReadoutBlock", "NonLinearReadoutBlock"):
+    if set(kinds[:-1]) - {"LinearReadoutBlock"} or kinds[-1] not in (
+        "LinearReadoutBlock",
+        "NonLinearReadoutBlock",
+    ):
         raise CheckpointError(
-            f"{path} has the readouts {', '.join(map(show, kinds))}; linear ones with a NonLinearReadoutBlock at the "
-            "end are known here."
+            f"{path} has the readouts {', '.join(map(show_name, kinds[-_SHOWN:]))}; known here are linear ones, "
+            "and a NonLinearReadoutBlock as the last."
         )
     return kinds[-1] == "NonLinearReadoutBlock"
 
@@ -202,7 +216,9 @@ def _activation(path: Path, root: ForeignObject) -> float:
         if module.name == _WRAPPED:
             function, factor = attribute(module, "f"), attribute(module, "cst")
             if function is None or ".".join(function) != _ACTIVATION:
-                raise CheckpointError(f"The activation {show(name)} in {path} is not SiLU, which alone is known here.")
+                raise CheckpointError(
+                    f"The activation {show(name)} in {path} is not SiLU, which alone is known here."
+                )
             factors.add(factor)
     if len(factors) != 1 or not all(type(factor) is float and 0.0 < factor < math.inf for factor in factors):
         raise CheckpointError(f"{path} does not say what its activations are normalised by.")

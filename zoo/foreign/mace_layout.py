@@ -26,7 +26,9 @@ def mace_layout(config: dict[str, Any], couplings: Callable[[str], int]) -> dict
         "atomic_energies_fn.atomic_energies": (species,),
         "radial_embedding.bessel_fn.bessel_weights": (config["num_bessel"],),
     }
-    layout |= {f"radial_embedding.{name}": () for name in ("bessel_fn.r_max", "bessel_fn.prefactor", "cutoff_fn.r_max")}
+    layout |= {
+        f"radial_embedding.{name}": () for name in ("bessel_fn.r_max", "bessel_fn.prefactor", "cutoff_fn.r_max")
+    }
     if config["distance_transform"] == "Agnesi":
         transform = "radial_embedding.distance_transform"
         layout |= {f"{transform}.{name}": () for name in ("a", "q", "p")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ class ForeignModel:
     """A model in the words of the package that made it.
 
     Attributes:
-        dialect: the package, ``matgl`` or ``mattersim``.
+        dialect: the package, ``matgl``, ``mattersim`` or ``mace``.
         config: its hyper-parameters under its names; plain JSON values.
         tensors: its weights and constants under its names, each with memory of its own.
         facts: where it was read from, for the card: ``files`` (name → SHA-256) and what the file says of itself.
@@ -71,6 +72,11 @@ def check_tensors(path: Path, tensors: Mapping[str, Tensor], layout: Mapping[str
             )
         if not tensor.is_floating_point() or not tensor.isfinite().all():
             raise CheckpointError(f"The tensor {name} in {path} holds something else than finite numbers.")
+
+
+def show_name(name: str) -> str:
+    """The name of a class for a message, whole unless it is none."""
+    return repr(name) if re.fullmatch(r"[\w.]{1,100}", name, re.ASCII) else show(name)
 
 
 def show(value: Any) -> str:

@@ -15,6 +15,9 @@ from halocline.zoo.foreign.unpickle import ForeignObject
 #: Modules within modules within ...; those of real models are six or seven deep.
 _DEEPEST = 32
 
+#: Modules of one model; a module costs some kilobytes, and real models have a few hundred.
+_MOST = 10_000
+
 
 def tensors_of(path: Path, root: ForeignObject) -> dict[str, Tensor]:
     """All parameters and buffers, by the names that a state dictionary would have.
@@ -38,9 +41,8 @@ def modules_of(path: Path, root: ForeignObject) -> Iterator[tuple[str, ForeignOb
         CheckpointError: the records are not those of modules.
     """
     waiting = [("", root, 0)]
-    while waiting:
-        name, module, depth = waiting.pop(0)
-        if depth > _DEEPEST:
+    for name, module, depth in waiting:  # which grows meanwhile
+        if depth > _DEEPEST or len(waiting) > _MOST:
             raise CheckpointError(f"{path} has modules within modules without end.")
         yield name, module
         for key, part in _table(path, module, "_modules").items():

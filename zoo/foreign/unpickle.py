@@ -1,8 +1,8 @@
 """A reader of the pickles that ``torch.save`` writes of plain data. It can build data and do nothing else.
 
 A pickle is a program. Python's own machine runs it with whatever functions it names; the one here knows the two
-dozen operations that plain data needs, and the four names below. There is nothing that a file could call. Where whole
-objects are asked for, whatever else it names becomes a record of what was to be called, and with what.
+dozen operations that plain data needs, and the four names below. There is nothing that a file could call. Where
+whole objects are asked for, whatever else it names becomes a record of what was to be called, and with what.
 """
 
 from __future__ import annotations

@@ -1,20 +1,21 @@
 """Models of MACE (I. Batatia et al., NeurIPS 2022; https://github.com/ACEsuit/mace).
 
-Upstream normalises at run time what we fold into the weights: each linear map by the square root of its inputs, the
-activation by its second moment, channels before components. Its harmonics look from senders to receivers, ours the
-other way. Its products are spanned by couplings that lie in the file and are not independent; ours by an
-orthonormal basis, in which the same polynomial has fewer weights.
+Upstream normalises at run time what we fold into the weights: each linear map by the root of its inputs, the
+activation by its second moment. Its harmonics look from senders to receivers, ours the other way. Its products are
+spanned by couplings that lie in the file and are not independent; ours by an orthogonal basis, in which the same
+polynomial has fewer weights.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import permutations
 from typing import Any
 
 import numpy as np
 import torch
-from ase.data import chemical_symbols
+from ase.data import chemical_symbols, covalent_radii
 from torch import Tensor
 
 from halocline.checkpoint import Checkpoint
@@ -23,7 +24,7 @@ from halocline.model.config import to_json
 from halocline.plugins.backbones.mace.config import MACEConfig
 from halocline.plugins.equivariance import Irrep, paths, symmetric_couplings
 
-#: Of the norm of a coupling: what may be left of one in single precision outside of the symmetric, equivariant ones.
+#: Of the largest number in a coupling: what single precision may leave outside of the equivariant ones.
 _OUTSIDE = 1e-5
 
 
@@ -48,7 +49,9 @@ def convert(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Checkpo
         names = _Layer(ours, layer, config["activation"], weights)
         renamed |= {f"layers.{layer}.{name}": tensor for name, tensor in names.renamed().items()}
         renamed |= _readout(layer, ours, config["activation"], weights)
-    energies = weights["atomic_energies_fn.atomic_energies"].flatten() + float(weights.get("scale_shift.shift", 0.0))
+    energies = weights["atomic_energies_fn.atomic_energies"].flatten() + float(
+        weights.get("scale_shift.shift", 0.0)
+    )
     return Checkpoint(
         backbone="mace",
         config=to_json(ours),
@@ -58,7 +61,9 @@ def convert(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Checkpo
 
 
 def _config(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> MACEConfig:
-    blocks = [name.removeprefix("RealAgnostic").removesuffix("InteractionBlock") for name in config["interactions"]]
+    blocks = [
+        name.removeprefix("RealAgnostic").removesuffix("InteractionBlock") for name in config["interactions"]
+    ]
     kinds: list[Any] = ["residual" if "Residual" in block else "agnostic" for block in blocks]
     neighbours = config["avg_num_neighbors"]
     for values, what in ((kinds[1:], "blocks"), (neighbours, "avg_num_neighbors")):
@@ -91,8 +96,6 @@ def _config(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> MACECon
 
 def _radii(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Tensor:
     """Covalent radii of the species, Å; those of the file, where the model uses them."""
-    from ase.data import covalent_radii
-
     numbers = list(config["atomic_numbers"])
     found = [
         weights[f"{module}.covalent_radii"][numbers]
@@ -204,8 +207,6 @@ def _in_our_basis(couplings: Tensor, irreps: tuple[Irrep, ...], out: Irrep, powe
 
 def _symmetrised(couplings: Tensor, power: int) -> Tensor:
     """The mean over all orders of the factors, of couplings (2l + 1, M, ..., M, K)."""
-    from itertools import permutations
-
     orders = list(permutations(range(1, power + 1)))
     total = torch.zeros_like(couplings)
     for order in orders:
@@ -216,22 +217,22 @@ def _symmetrised(couplings: Tensor, power: int) -> Tensor:
 def _perceptron(matrices: Sequence[Tensor], activation: float) -> list[Tensor]:
     """Matrices (in, out) as ours, (out, in), with their normalisation and that of the activations before them."""
     factors = [1.0] + [activation] * (len(matrices) - 1)
-    return [
-        matrix.T * (factor / math.sqrt(len(matrix))) for matrix, factor in zip(matrices, factors, strict=True)
-    ]
+    return [matrix.T * (factor / math.sqrt(len(matrix))) for matrix, factor in zip(matrices, factors, strict=True)]
 
 
 def _by_irrep(name: str, flat: Tensor, inputs: Sequence[int]) -> dict[str, Tensor]:
     """One matrix for each irrep out of a row of numbers, normalised by their inputs."""
     outputs = len(flat) // sum(inputs)
-    parts = flat.split([size * outputs for size in inputs])
+    parts = torch.split(flat, [size * outputs for size in inputs])
     return {
         f"{name}.weights.{number}": part.view(size, outputs) / math.sqrt(size)
         for number, (part, size) in enumerate(zip(parts, inputs, strict=True))
     }
 
 
-def _readout(layer: int, config: MACEConfig, activation: float, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _readout(
+    layer: int, config: MACEConfig, activation: float, weights: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
     ours, theirs = f"heads.{layer}", f"readouts.{layer}"
     if layer < config.layers - 1 or config.last_readout == "linear":
         out = weights[f"{theirs}.linear.weight"]

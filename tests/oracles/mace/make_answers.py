@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-import zlib
 
 os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"  # e3nn 0.4.4 keeps constants in a pickle
 
@@ -14,6 +12,7 @@ import torch
 from e3nn import o3
 from mace import data, modules, tools
 from mace.tools import torch_geometric
+from oracles.m3gnet.report import say
 from oracles.mace.models import (
     BESSELS,
     CHANNELS,
@@ -26,7 +25,6 @@ from oracles.mace.models import (
     RADIAL,
     READOUT,
     SCALE,
-    SEED,
     SHIFT,
     arguments,
 )
@@ -96,14 +94,19 @@ def main():
             elif key.startswith(("radial_embedding", "pair_repulsion_fn")) and values.is_floating_point():
                 constants[key] = values.numpy()
         write_answers(FOLDER / f"{name}.npz", answers, constants)
-        print(name, os.path.getsize(FOLDER / f"{name}.npz"), answers["crystal-0"].energy, np.abs(answers["crystal-0"].forces).max())
+        say(f"{name}: largest force {max(np.abs(answer.forces).max() for answer in answers.values()):.2g} eV/Å")
     np.savez_compressed(FOLDER / "couplings.npz", **couplings)
     tables = {
         f"coupling_{a}{b}{c}": o3.wigner_3j(a, b, c).numpy()
-        for a in range(4) for b in range(4) for c in range(4) if abs(a - b) <= c <= a + b
+        for a in range(4)
+        for b in range(4)
+        for c in range(4)
+        if abs(a - b) <= c <= a + b
     }
     directions = np.array([[1.0, 2.0, -2.0], [-2.0, 3.0, 6.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
-    values = o3.spherical_harmonics([0, 1, 2, 3], torch.tensor(directions), normalize=True, normalization="component")
+    values = o3.spherical_harmonics(
+        [0, 1, 2, 3], torch.tensor(directions), normalize=True, normalization="component"
+    )
     np.savez_compressed(FOLDER / "e3nn-0.4.4.npz", directions=directions, harmonics=values.numpy(), **tables)
 
 

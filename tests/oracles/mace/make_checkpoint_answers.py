@@ -10,6 +10,7 @@ os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"  # the files are pickles, a
 
 import torch
 from ase.io import read
+from oracles.m3gnet.report import say
 from oracles.mace.make_answers import evaluate
 from oracles.mace.records import CHECKPOINTS, FOLDER, LABELLED, write_answers
 
@@ -26,7 +27,7 @@ def main(root):
             for file, index in LABELLED
         }
         write_answers(FOLDER / f"{name}.npz", answers, {})
-        print(name, {key: answer.energy for key, answer in answers.items()})
+        say(f"{name}: {[answer.energy for answer in answers.values()]} eV")
 
 
 if __name__ == "__main__":

@@ -65,7 +65,5 @@ def read_answers(path: Path) -> tuple[dict[str, Answer], dict[str, NDArray]]:
             str(name): Answer(*(file[f"{number}/{field}"] for field in Answer._fields))
             for number, name in enumerate(file["names"])
         }
-        constants = {
-            name.removeprefix("constants/"): file[name] for name in file if name.startswith("constants/")
-        }
+        constants = {name.removeprefix("constants/"): file[name] for name in file if name.startswith("constants/")}
     return answers, constants

@@ -18,7 +18,9 @@ def structures() -> dict[str, Atoms]:
         cell = np.diag(rng.uniform(4.0, 5.0, 3)) + rng.uniform(-0.5, 0.5, (3, 3))
         atoms = Atoms(cell=cell if periodic else None, pbc=periodic)
         while len(atoms) < 7:
-            trial = atoms + Atoms([int(rng.choice([1, 6, 8]))], [rng.random(3) @ cell * (1.0 if periodic else 0.7)])
+            trial = atoms + Atoms(
+                [int(rng.choice([1, 6, 8]))], [rng.random(3) @ cell * (1.0 if periodic else 0.7)]
+            )
             trial.cell, trial.pbc = atoms.cell, atoms.pbc
             if len(trial) == 1 or trial.get_distances(-1, range(len(trial) - 1), mic=periodic).min() > APART:
                 atoms = trial
