@@ -10,7 +10,7 @@ from ase.data import atomic_numbers
 from torch import nn
 
 from halocline.graph import Radius
-from halocline.model import Backbone, Condition, Output, Stage, StageSpec, State
+from halocline.model import Backbone, Condition, Output, PooledHead, Stage, StageSpec, State
 from halocline.model.build import build_with_seed
 from halocline.potential.potential import Potential
 
@@ -22,7 +22,7 @@ CONDITIONS = {
     "temperature": Condition(name="temperature", kind="real", least=0.0, default=1.0, keys=("electrons",)),
     "head": Condition(name="head", kind="choice", choices=HEADS),
 }
-CHANNELS = 8
+CHANNELS, POOLED = 8, 4
 
 
 class Embed(Stage):
@@ -91,8 +91,24 @@ class Readout(Stage):
             found[name] = {
                 "forces": values[:, :3],
                 "virials": (values.view(-1, 3, 3) + values.view(-1, 3, 3).transpose(1, 2)),
+                "pooled": values[:, :POOLED].tanh(),
             }.get(name, values[:, 0])
         return State(found, {})
+
+
+class MeanEnergy(PooledHead):
+    """A network on the mean of vectors, times the number of atoms."""
+
+    channels = POOLED
+
+    def __init__(self):
+        super().__init__()
+        self.hidden = nn.Linear(POOLED, 5, dtype=torch.float64)
+        self.last = nn.Linear(5, 1, dtype=torch.float64)
+
+    def forward(self, sums, atoms):
+        mean = sums / atoms[:, None]
+        return atoms * self.last((3.0 * self.hidden(mean)).tanh())[:, 0]
 
 
 class Told(Backbone):
@@ -110,6 +126,7 @@ class Told(Backbone):
         told = tuple(config["told"])
         self.conditions = tuple(CONDITIONS[name] for name in told)
         self.outputs = (Output.ENERGIES, *map(Output, config["says"]))
+        self.mean_energy = MeanEnergy() if Output.POOLED in self.outputs else None
         self.embed = Embed(told)
         self.layers = nn.ModuleList([Layer(config["cutoff"]) for _ in range(config["layers"])])
         self.reads = nn.ModuleList([Readout(told, self.outputs) for _ in range(config["layers"])])
@@ -125,6 +142,10 @@ class Told(Backbone):
     @property
     def readouts(self):
         return {depth + 1: stage for depth, stage in enumerate(self.reads)}
+
+    @property
+    def pooled_head(self):
+        return self.mean_energy
 
     def pruned_config(self, layers):
         return {**self.config, "layers": layers}

@@ -30,7 +30,7 @@ def prepare_program(frozen: FrozenModel, target: Target, threads: int) -> OnnxSe
     example = example_inputs(frozen.backbone, frozen.form, frozen.precision)
     with announced(f"Compiling {frozen.backbone.name!r} for ONNX Runtime ({frozen.precision})"):
         engines = _compile(lower(frozen), flatten(example), target, threads)
-        return OnnxSession(engines, frozen.backbone.outputs)
+        return OnnxSession(engines, list(frozen.backbone.shapes.values())[1:])
 
 
 def prepare_stage(frozen: FrozenModel, name: str, target: Target, threads: int) -> OnnxStage:

@@ -15,6 +15,7 @@ from halocline.evaluator.runner import Contribution, Runner, Tally
 from halocline.executor import Executor, StageSession
 from halocline.graph import Graph
 from halocline.model.backbone import Backbone, Output
+from halocline.model.pooled import POOLED_WEIGHTS
 from halocline.model.stage import OF_EDGES
 from halocline.partition import Part, whole
 from halocline.partition.division import divide
@@ -43,6 +44,7 @@ class ExchangeRunner(Runner):
     def __init__(self, backbone: Backbone, executor: Executor, precision: Precision) -> None:
         self._executor, self._precision = executor, precision
         frozen = FrozenModel.freeze(backbone, precision, executor.capabilities.form)
+        self._shapes = frozen.backbone.shapes
         self._outputs, self._derives = frozen.backbone.outputs, frozen.backbone.derives_forces
         if self._derives:
             _require_forces(frozen)
@@ -55,10 +57,11 @@ class ExchangeRunner(Runner):
     def run(self, graph: Graph, parts: NDArray[np.int64], links: Links) -> Contribution:
         """See `Runner.run`."""
         rows = _Rows(graph, parts, links, self._lay_out(graph, parts))
-        tally = Tally(graph, len(parts), self._outputs)
+        tally = Tally(graph, len(parts), self._shapes)
         species = torch.from_numpy(graph.structure.numbers).to(self._executor.device)
         told = condition_tensors(graph.structure, self._precision, self._executor.device)
-        self._forwards_and_back(rows, _Point({"species": species, **told}, complete=True), tally)
+        weights = told.pop(POOLED_WEIGHTS, None)
+        self._forwards_and_back(rows, _Point({"species": species, **told}, complete=True), tally, weights)
         for hops, blocks in rows.blocks.items():
             for block, gradients in zip(blocks, rows.gradients[hops], strict=True):
                 tally.add_gradients(
@@ -78,17 +81,27 @@ class ExchangeRunner(Runner):
         inputs = lay_out(graph, part, executor.capabilities.form, self._precision, executor.device)
         return _Block(part, torch.from_numpy(part.atoms).to(executor.device), inputs)
 
-    def _forwards_and_back(self, rows: _Rows, point: _Point, tally: Tally) -> None:
-        """Every stage in turn, then its vector-Jacobian products in the opposite order."""
-        points, with_energies = [point], set()
+    def _forwards_and_back(self, rows: _Rows, point: _Point, tally: Tally, weights: Tensor | None) -> None:
+        """Every stage in turn, then its vector-Jacobian products in the opposite order.
+
+        Args:
+            rows: the atoms.
+            point: the first state.
+            tally: to add to.
+            weights: (n, C), see `POOLED_WEIGHTS`; None without a pooled head.
+        """
+        points, seeds = [point], dict[int, Sheet]()
         for depth, name in enumerate(self._path):
             points.append(self._stages[name].forward(rows, points[-1]))
             if depth in self._readouts:
                 result = self._stages[self._readouts[depth]].forward(rows, points[-1])
                 found = {name: values[: rows.owned].detach() for name, values in result.sheet.items()}
+                seeds[depth] = self._seeds(rows, found, weights)
                 if Output.ENERGIES in found:
-                    with_energies.add(depth)
                     tally.add_energies(np.arange(rows.owned), found[Output.ENERGIES])
+                if Output.POOLED in found and weights is not None:
+                    products = (found[Output.POOLED] * weights[: rows.owned]).sum(-1)
+                    tally.add_energies(np.arange(rows.owned), products)
                 others = {str(name): found[name] for name in self._outputs[1:] if name in found}
                 tally.add_others(np.arange(rows.owned), others)
         if not self._derives:
@@ -96,12 +109,21 @@ class ExchangeRunner(Runner):
         cotangents = _Cotangents({})
         for depth, name in reversed(list(enumerate(self._path))):
             after = points.pop()
-            if depth in with_energies:
+            if seeds.get(depth):
                 readout = self._stages[self._readouts[depth]]
-                ones = torch.zeros(rows.atoms, dtype=self._precision.torch, device=self._executor.device)
-                ones[: rows.owned] = 1.0
-                _add(cotangents.sheet, readout.backward(rows, after, _Cotangents({"energies": ones})).sheet)
+                _add(cotangents.sheet, readout.backward(rows, after, _Cotangents(seeds[depth])).sheet)
             cotangents = self._stages[name].backward(rows, points[-1], cotangents)
+
+    def _seeds(self, rows: _Rows, found: Sheet, weights: Tensor | None) -> Sheet:
+        """Cotangents of what a readout says: of owned atoms alone, all others are zero."""
+        seeds: Sheet = {}
+        if Output.ENERGIES in found:
+            seeds["energies"] = torch.zeros(rows.atoms, dtype=self._precision.torch, device=self._executor.device)
+            seeds["energies"][: rows.owned] = 1.0
+        if Output.POOLED in found and weights is not None:
+            seeds["pooled"] = torch.zeros_like(weights)
+            seeds["pooled"][: rows.owned] = weights[: rows.owned]
+        return seeds
 
 
 def _require_forces(frozen: FrozenModel) -> None:

@@ -42,7 +42,7 @@ class RecomputeRunner(Runner):
     def __init__(self, backbone: Backbone, executor: Executor, precision: Precision) -> None:
         self._device, self._precision, self._form = executor.device, precision, executor.capabilities.form
         self._session = executor.prepare(FrozenModel.freeze(backbone, precision, self._form))
-        self._hops, self._outputs = backbone.hops, backbone.outputs
+        self._hops, self._outputs, self._shapes = backbone.hops, backbone.outputs, backbone.shapes
         self._last: _LaidOut | None = None
         self._topology: Topology | None = None
 
@@ -51,7 +51,7 @@ class RecomputeRunner(Runner):
         """See `Runner.run`."""
         if is_undivided(parts, len(graph.structure)):
             return self._run_whole(graph)
-        tally = Tally(graph, len(parts), self._outputs)
+        tally = Tally(graph, len(parts), self._shapes)
         for part in divide(graph, parts, self._hops):
             outputs = self._session(lay_out(graph, part, self._form, self._precision, self._device))
             owned = part.atoms[: part.levels[0]]

@@ -51,6 +51,7 @@ class Result:
         outside: in what the structure lies outside of what the model was made from; empty if in nothing.
         magmoms: (N,), μB, magnetic moment of each atom; None unless the model tells them.
         charges: (N,), e, charge of each atom; None unless the model tells them.
+        pooled: (N, C), of models with a pooled head, before it has been asked; nobody else is given it.
         spread: of the members if the model is a committee, of which everything else is the mean; else None.
 
     Raises:
@@ -66,6 +67,7 @@ class Result:
     magmoms: NDArray[np.float64] | None = None
     charges: NDArray[np.float64] | None = None
     spread: Spread | None = None
+    pooled: NDArray[np.float64] | None = None
 
     @timed("result")
     def __post_init__(self) -> None:
@@ -141,6 +143,7 @@ class Result:
             contacts=contacts,
             magmoms=others.get(Output.MAGMOMS),
             charges=others.get(Output.CHARGES),
+            pooled=others.get(Output.POOLED),
         )
 
 

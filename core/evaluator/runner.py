@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple, final
 
 import numpy as np
@@ -58,15 +58,15 @@ class Tally:
     Args:
         graph: of the n atoms that the rank holds.
         owned: how many of them it owns.
-        outputs: of the backbone.
+        shapes: of the outputs of the backbone.
     """
 
-    def __init__(self, graph: Graph, owned: int, outputs: Sequence[Output]) -> None:
+    def __init__(self, graph: Graph, owned: int, shapes: Mapping[Output, tuple[int, ...]]) -> None:
         self._graph = graph
         self._energies = np.zeros(owned)
         self._forces = np.zeros((len(graph.structure), 3))
         self._virial = np.zeros((3, 3))
-        self._others = {str(output): np.zeros((owned, *output.shape)) for output in outputs[1:]}
+        self._others = {str(output): np.zeros((owned, *shape)) for output, shape in list(shapes.items())[1:]}
 
     @timed("sums")
     def add_energies(self, atoms: NDArray[np.int64], energies: Tensor) -> None:

@@ -16,6 +16,7 @@ from halocline.graph import NeighbourRule
 from halocline.lowering.manifest import Value
 from halocline.model.backbone import Output
 from halocline.model.condition import Condition
+from halocline.model.pooled import POOLED_WEIGHTS, PooledHead
 from halocline.program import EdgeInputs, Precision, ProgramInputs, TableInputs
 from halocline.program.index_sets import (
     NO_SET_INPUTS,
@@ -30,7 +31,7 @@ from halocline.program.index_sets import (
 
 def flatten(inputs: ProgramInputs) -> tuple[Tensor, ...]:
     """The inputs of a whole program, in the order of its manifest."""
-    named = {**inputs.first_state().atoms, **block_tensors(inputs), "seeds": inputs.seeds}
+    named = {"species": inputs.species, **inputs.conditions, **block_tensors(inputs), "seeds": inputs.seeds}
     return (*named.values(), *markers(inputs, first=1).values())
 
 
@@ -163,15 +164,22 @@ def describe_condition(condition: Condition, outer: str | int, precision: Precis
     return Value(condition.name, dtype, (outer,), "", meaning)
 
 
-def describe_output(output: Output, atoms: str | int, precision: Precision) -> Value:
+def describe_pooled_weights(head: PooledHead, outer: str | int, precision: Precision) -> Value:
+    """Dtype, shape and meaning of the weights that a program with a pooled head is given."""
+    meaning = "derivative of the energy by the pooled sums, for each atom; zeros to ask for the pooled vectors"
+    return Value(POOLED_WEIGHTS, precision.value, (outer, head.channels), "eV", meaning)
+
+
+def describe_output(output: Output, shape: tuple[int, ...], atoms: str | int, precision: Precision) -> Value:
     """Dtype, shape, unit and meaning of what a program says of atoms beside their energies.
 
     Args:
         output: one that the backbone declares.
+        shape: of the value of one atom.
         atoms: how many there are.
         precision: of the floats.
     """
-    return Value(output.value, precision.value, (atoms, *output.shape), output.unit, output.meaning)
+    return Value(output.value, precision.value, (atoms, *shape), output.unit, output.meaning)
 
 
 def describe(name: str, hops: int, precision: Precision, form: Form) -> Value:

@@ -76,6 +76,11 @@ def lower_structure(frozen: FrozenModel, reference_energies: Mapping[str, float]
             f"{frozen.backbone.name!r} has several lists of neighbours, or triplets; structure programs take "
             "one list. Evaluate the model with a backend instead of exporting it."
         )
+    if frozen.backbone.pooled_head is not None:
+        raise LoweringError(
+            f"The energy of {frozen.backbone.name!r} follows from a sum over all atoms, which takes two runs: it "
+            "cannot be exported as one program from positions to forces."
+        )
     table = torch.full((_ELEMENTS,), torch.nan, dtype=torch.float64)
     for symbol, energy in reference_energies.items():
         table[atomic_numbers[symbol]] = energy
@@ -91,7 +96,9 @@ def lower_structure(frozen: FrozenModel, reference_energies: Mapping[str, float]
         tensors = _example(frozen, atoms)
         case = "one atom" if atoms == 1 else f"{atoms} atoms"
         require_equal(graph, tensors, evaluate(*tensors), frozen, case)
-    others = tuple(describe_output(output, "N", Precision.FLOAT64) for output in frozen.backbone.outputs[1:])
+    others = tuple(
+        describe_output(*each, "N", Precision.FLOAT64) for each in list(frozen.backbone.shapes.items())[1:]
+    )
     outputs = (*_ENERGIES, *(_DERIVATIVES if frozen.backbone.derives_forces else ()), *others)
     manifest = Manifest.of(frozen, "structure", inputs, outputs, reference_energies=dict(reference_energies))
     return Program(graph, manifest)

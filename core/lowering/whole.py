@@ -14,6 +14,7 @@ from halocline.lowering.arguments import (
     describe,
     describe_condition,
     describe_output,
+    describe_pooled_weights,
     flatten,
     markers,
     unflatten,
@@ -23,6 +24,7 @@ from halocline.lowering.example import example_inputs, other_inputs, whole_input
 from halocline.lowering.manifest import Manifest, Value
 from halocline.lowering.program import Program
 from halocline.lowering.trace import trace
+from halocline.model.pooled import POOLED_WEIGHTS
 from halocline.program import FrozenModel, ProgramInputs, TableInputs, energies_and_gradients
 from halocline.program.capacity import Capacity, pad
 
@@ -51,10 +53,13 @@ def lower(frozen: FrozenModel, capacity: Capacity | None = None) -> Program:
     else:
         example, others = _padded_examples(frozen, capacity)
     sizes = markers(example, first=1)
-    tensors = {**example.first_state().atoms, **block_tensors(example), "seeds": example.seeds}
+    tensors = {"species": example.species, **example.conditions, **block_tensors(example), "seeds": example.seeds}
     # A size that is fixed needs no input to carry it.
     arguments, fixed = (tensors | sizes, {}) if capacity is None else (tensors, sizes)
-    names, told = tuple(arguments), {each.name: each for each in backbone.conditions}
+    names, outer, head = tuple(arguments), f"n_{backbone.hops}", backbone.pooled_head
+    told = {each.name: describe_condition(each, outer, precision) for each in backbone.conditions}
+    if head is not None:
+        told[POOLED_WEIGHTS] = describe_pooled_weights(head, outer, precision)
 
     def evaluate(*values: Tensor) -> tuple[Tensor, ...]:
         named = dict(zip(names, values, strict=True)) | fixed
@@ -66,14 +71,9 @@ def lower(frozen: FrozenModel, capacity: Capacity | None = None) -> Program:
     for case, inputs in others.items():
         expected = energies_and_gradients(backbone, inputs)
         require_equal(graph, flatten(inputs)[: len(names)], expected, frozen, case)
-    signature = [
-        describe_condition(told[name], f"n_{backbone.hops}", precision)
-        if name in told
-        else describe(name, backbone.hops, precision, form)
-        for name in names
-    ]
+    signature = [told[name] if name in told else describe(name, backbone.hops, precision, form) for name in names]
     results = [describe(name, backbone.hops, precision, form) for name in ("energies", "gradients")]
-    results += [describe_output(output, "n_0", precision) for output in backbone.outputs[1:]]
+    results += [describe_output(*each, "n_0", precision) for each in list(backbone.shapes.items())[1:]]
     if capacity is not None:
         signature, results = ([_fix_sizes(value, capacity) for value in side] for side in (signature, results))
     return Program(graph, Manifest.of(frozen, "program", tuple(signature), tuple(results)))

@@ -3,6 +3,7 @@
 from halocline.aggregation import Block
 from halocline.model.backbone import Backbone, Output
 from halocline.model.condition import Condition
+from halocline.model.pooled import PooledHead
 from halocline.model.stage import Stage, StageSpec, State
 
-__all__ = ["Backbone", "Block", "Condition", "Output", "Stage", "StageSpec", "State"]
+__all__ = ["Backbone", "Block", "Condition", "Output", "PooledHead", "Stage", "StageSpec", "State"]

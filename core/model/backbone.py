@@ -12,13 +12,15 @@ from torch import Tensor, nn
 from halocline.errors import BackboneError
 from halocline.graph.rules import NeighbourRule, single_rules, together
 from halocline.model.condition import Condition
+from halocline.model.pooled import PooledHead
 from halocline.model.stage import Stage
 
 
 class Output(StrEnum):
     """What a readout can return, under this name in ``State.atoms``; those of several readouts are added up.
 
-    Energies are there always, and forces and stress follow by differentiation. A model with forces of its own is
+    Energies are there always, and forces and stress follow by differentiation; a model with a pooled vector may
+    leave them to `Backbone.pooled_head`. A model with forces of its own is
     not differentiated: its forces are no gradient, and it has a stress only if it returns virials, too.
     """
 
@@ -27,29 +29,26 @@ class Output(StrEnum):
     VIRIALS = "virials"
     MAGMOMS = "magmoms"
     CHARGES = "charges"
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the value of one atom."""
-        return _OUTPUTS[self][0]
+    POOLED = "pooled"
 
     @property
     def unit(self) -> str:
         """Of the values."""
-        return _OUTPUTS[self][1]
+        return _MEANINGS[self][0]
 
     @property
     def meaning(self) -> str:
         """A few words."""
-        return _OUTPUTS[self][2]
+        return _MEANINGS[self][1]
 
 
-_OUTPUTS: dict[Output, tuple[tuple[int, ...], str, str]] = {
-    Output.ENERGIES: ((), "eV", "energy of each atom, without reference energies"),
-    Output.FORCES: ((3,), "eV/Å", "force on each atom, which is no gradient of the energy"),
-    Output.VIRIALS: ((3, 3), "eV", "what each atom adds to the virial, which is no gradient of the energy"),
-    Output.MAGMOMS: ((), "μB", "magnetic moment of each atom"),
-    Output.CHARGES: ((), "e", "charge of each atom"),
+_MEANINGS: dict[Output, tuple[str, str]] = {
+    Output.ENERGIES: ("eV", "energy of each atom, without reference energies"),
+    Output.FORCES: ("eV/Å", "force on each atom, which is no gradient of the energy"),
+    Output.VIRIALS: ("eV", "what each atom adds to the virial, which is no gradient of the energy"),
+    Output.MAGMOMS: ("μB", "magnetic moment of each atom"),
+    Output.CHARGES: ("e", "charge of each atom"),
+    Output.POOLED: ("", "vector of each atom, of which an energy follows once it is added up over all atoms"),
 }
 
 
@@ -127,6 +126,22 @@ class Backbone(nn.Module, ABC):
             yield f"layers.{i}", layer
         for depth, readout in self.readouts.items():
             yield f"readouts.{depth}", readout
+
+    @property
+    def pooled_head(self) -> PooledHead | None:
+        """What makes an energy of the sum of ``pooled`` vectors; there if the backbone declares those."""
+        return None
+
+    @property
+    def shapes(self) -> dict[Output, tuple[int, ...]]:
+        """Of the values of one atom, of all outputs."""
+        head = self.pooled_head
+        sizes = {
+            Output.FORCES: (3,),
+            Output.VIRIALS: (3, 3),
+            Output.POOLED: (0 if head is None else head.channels,),
+        }
+        return {output: sizes.get(output, ()) for output in self.outputs}
 
     @property
     def derives_forces(self) -> bool:

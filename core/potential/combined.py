@@ -175,8 +175,10 @@ def _outputs(kind: str, terms: Sequence[Backbone]) -> tuple[Output, ...]:
     if kind == "committee":
         if any(each != told[0] for each in told):
             raise UsageError("The potentials of a committee do not all tell the same.")
-        return terms[0].outputs
+        return tuple(output for output in terms[0].outputs if output is not Output.POOLED)
     for output in (Output.MAGMOMS, Output.CHARGES):
         if sum(output in each for each in told) > 1:
             raise UsageError(f"Two potentials tell {output}, which cannot be added up.")
-    return tuple(output for output in Output if any(output in each for each in told))
+    return tuple(
+        output for output in Output if output is not Output.POOLED and any(output in each for each in told)
+    )

@@ -17,6 +17,7 @@ from halocline.model.backbone import Backbone
 from halocline.partition import Division
 from halocline.plugin import registry
 from halocline.potential.combined import Combined
+from halocline.potential.pooled import PooledEvaluator
 from halocline.probes.receptive_field import require_hops
 from halocline.program import Precision
 from halocline.spec import Spec
@@ -56,6 +57,21 @@ def make_evaluator(
         return CombinedEvaluator(
             backbone, [make(term, spec, precision, device, division, halo) for term in backbone.terms]
         )
+    evaluator = _of_one(backbone, spec, precision, device, division, halo, lists)
+    return evaluator if backbone.pooled_head is None else PooledEvaluator(backbone, evaluator)
+
+
+def _of_one(
+    backbone: Backbone,
+    spec: Spec,
+    precision: Precision,
+    device: str,
+    division: Division,
+    halo: str,
+    lists: dict[NeighbourRule, NeighbourList],
+) -> Evaluator:
+    """An evaluator of the program of a backbone; arguments and errors as for `make_evaluator`."""
+    component = registry().find_among(("executor", "evaluator"), spec.name, "backend")
     if division.divides or component.kind == "evaluator":
         require_hops(backbone)
     if component.kind == "evaluator":

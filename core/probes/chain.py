@@ -11,6 +11,7 @@ from halocline.graph import Graph, NeighbourList, Structure
 from halocline.graph.rules import reach
 from halocline.model.backbone import Backbone
 from halocline.model.condition import of_each_atom
+from halocline.model.pooled import POOLED_WEIGHTS
 
 #: Lattice spacing in units of the cutoff: each atom reaches one or two layers of the chain.
 SPACING = 0.7
@@ -46,5 +47,8 @@ def chain(backbone: Backbone, atoms: int, seed: int, spacing: float = SPACING) -
         pbc=np.zeros(3, dtype=np.bool_),
     )
     numbers = {each.name: each.example(seed) for each in backbone.conditions}
-    structure = structure.under(of_each_atom(backbone.conditions, numbers, atoms))
+    conditions = of_each_atom(backbone.conditions, numbers, atoms)
+    if backbone.pooled_head is not None:
+        conditions[POOLED_WEIGHTS] = random.normal(size=(atoms, backbone.pooled_head.channels))
+    structure = structure.under(conditions)
     return NeighbourList(rule).graph(structure)

@@ -96,7 +96,7 @@ def pad(inputs: TableInputs, capacity: Capacity) -> TableInputs:
         levels=capacity.levels,
         mask=_spread(inputs.mask, rows, (room, capacity.width)),
         conditions={
-            name: _spread(values, places, (capacity.levels[-1],), values[0].item())
+            name: _spread(values, places, (capacity.levels[-1], *values.shape[1:]), values.reshape(-1)[0].item())
             for name, values in inputs.conditions.items()
         },
         neighbours=_spread(places[inputs.neighbours], rows, (room, capacity.width)),

@@ -8,6 +8,7 @@ from torch import Tensor
 from halocline.context import in_evaluation_context
 from halocline.errors import BackboneError, UsageError
 from halocline.model.backbone import Backbone, Output
+from halocline.model.pooled import POOLED_WEIGHTS
 from halocline.model.stage import Stage, State
 from halocline.program.derivatives import vector_jacobian_product
 from halocline.program.inputs import ProgramInputs, ProgramOutputs
@@ -52,6 +53,10 @@ def atom_outputs(backbone: Backbone, inputs: ProgramInputs, vectors: Tensor) -> 
                 if output in result.atoms:
                     values = result.atoms[output]
                     found[output] = found[output] + values if output in found else values
+    if Output.POOLED in found:
+        weights = inputs.conditions[POOLED_WEIGHTS][: inputs.levels[0]]
+        products = (found[Output.POOLED] * weights).sum(-1)
+        found[Output.ENERGIES] = found[Output.ENERGIES] + products if Output.ENERGIES in found else products
     if missing := [output for output in backbone.outputs if output not in found]:
         raise BackboneError(f"No readout of {backbone.name!r} returns the {missing[0]} that it declares.")
     return {output: found[output] for output in backbone.outputs}

@@ -79,5 +79,9 @@ class FrozenModel:
                 f"{backbone.name!r} declares the outputs {', '.join(outputs) or 'none'}; energies come first, and "
                 "each of the others once."
             )
+        if (Output.POOLED in outputs) != (backbone.pooled_head is not None):
+            raise BackboneError(
+                f"{backbone.name!r} has a pooled head if it declares pooled vectors, and only then."
+            )
         frozen = copy.deepcopy(merged(backbone)).to(precision.torch).eval().requires_grad_(False)
         return cls(frozen, precision, form)

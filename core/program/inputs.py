@@ -12,6 +12,7 @@ from torch import Tensor
 from halocline.aggregation import Block, EdgeBlock, EdgeSets, EdgeTriplets, TableBlock, TableSets, prefix
 from halocline.context import usable
 from halocline.graph.rules import NeighbourRule, Several, single_rules
+from halocline.model.pooled import POOLED_WEIGHTS
 from halocline.model.stage import State
 from halocline.program.index_sets import (
     NO_SET_INPUTS,
@@ -37,7 +38,8 @@ class ProgramInputs(ABC):
         seeds: (n_0,) in the program's dtype; 1 for owned atoms, 0 for padding. Energies are weighted with it.
         levels: (n_0, ..., n_H), atoms up to each hop level.
         mask: [...] ones and zeros; None where no edge is padding.
-        conditions: name → (n_H,) int64, or floats in the program's dtype: those that the backbone declares.
+        conditions: name → (n_H,) int64, or floats in the program's dtype: those that the backbone declares, and
+            `POOLED_WEIGHTS`, (n_H, C), if it has a pooled head.
         sets: lists and triplets of a model that has several.
     """
 
@@ -60,7 +62,8 @@ class ProgramInputs(ABC):
 
     def first_state(self) -> State:
         """What the first stage reads."""
-        return State({"species": self.species, **self.conditions}, {})
+        told = {name: values for name, values in self.conditions.items() if name != POOLED_WEIGHTS}
+        return State({"species": self.species, **told}, {})
 
     def blocks(self, rule: NeighbourRule | None, levels: Iterable[int], vectors: Tensor) -> list[Block]:
         """The blocks that a stage is called with.

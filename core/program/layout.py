@@ -54,7 +54,7 @@ def condition_tensors(
     tensors = {}
     for name, values in structure.conditions.items():
         dtype = precision.torch if values.dtype == np.float64 else torch.int64
-        chosen = values if part is None else values.take(part.atoms)
+        chosen = values if part is None else values.take(part.atoms, axis=0)
         tensors[name] = torch.from_numpy(chosen).to(device, dtype)
     return tensors
 

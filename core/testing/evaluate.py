@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -43,13 +44,13 @@ def sum_parts(
     form: Form,
     precision: Precision,
     device: str = "cpu",
-    outputs: Sequence[Output] = (Output.ENERGIES,),
+    shapes: Mapping[Output, tuple[int, ...]] = MappingProxyType({}),
 ) -> Result:
     """Evaluate part by part and add up energies, forces and virial, and whatever else is among the outputs."""
     atoms = len(graph.structure)
     energies = np.zeros(atoms)
     gradients = torch.zeros((len(graph.edges), 3), dtype=torch.float64)
-    others = {name: np.zeros((atoms, *name.shape)) for name in outputs[1:]}
+    others = {name: np.zeros((atoms, *shape)) for name, shape in list(shapes.items())[1:]}
     for part in parts:
         found = run(lay_out(graph, part, form, precision, device))
         owned = part.atoms[: part.levels[0]]

@@ -52,8 +52,8 @@ class ExecutorSubject:
         """Run a session on a structure, whole or in parts that own something."""
         graph = self.subject.graph(atoms)
         parts = [p for p in divide(graph, self.subject.backbone.hops, owners) if p.levels[0]]
-        form, outputs = self.executor.capabilities.form, self.subject.backbone.outputs
-        return sum_parts(run, graph, parts, form, precision, self.executor.device, outputs)
+        form, shapes = self.executor.capabilities.form, self.subject.backbone.shapes
+        return sum_parts(run, graph, parts, form, precision, self.executor.device, shapes)
 
 
 def check_results(subject: ExecutorSubject) -> None:
@@ -141,8 +141,8 @@ def _require_reference(
     graph = subject.subject.graph(atoms)
     parts = divide(graph, subject.subject.backbone.hops, None)
     run = partial(energies_and_gradients, frozen.backbone)
-    outputs = frozen.backbone.outputs
-    expected = sum_parts(run, graph, parts, frozen.form, Precision.FLOAT64, outputs=outputs)
+    shapes = frozen.backbone.shapes
+    expected = sum_parts(run, graph, parts, frozen.form, Precision.FLOAT64, shapes=shapes)
     require_agreement(what, result, expected, precision)
 
 

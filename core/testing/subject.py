@@ -14,6 +14,7 @@ from halocline.evaluator.result import Result
 from halocline.graph import Graph, NeighbourList, Structure
 from halocline.model import Backbone
 from halocline.model.condition import under_conditions
+from halocline.model.pooled import POOLED_WEIGHTS
 from halocline.potential.potential import Potential
 from halocline.program import FrozenModel, Precision, energies_and_gradients
 from halocline.testing.evaluate import divide, sum_parts
@@ -50,6 +51,11 @@ class Subject:
         """The neighbour graph of a structure."""
         info = self.samples.states | atoms.info
         structure = under_conditions(Structure.from_atoms(atoms), self.backbone.conditions, info)
+        if (head := self.backbone.pooled_head) is not None:  # any will do
+            weights = np.linspace(-1.0, 1.0, head.channels)
+            structure = structure.under(
+                {**structure.conditions, POOLED_WEIGHTS: np.tile(weights, (len(atoms), 1))}
+            )
         return NeighbourList(self.backbone.neighbours).graph(structure)
 
     def frozen(self, form: Form, precision: Precision = Precision.FLOAT64) -> FrozenModel:
@@ -79,4 +85,4 @@ class Subject:
         graph = self.graph(atoms)
         run = partial(energies_and_gradients, self.frozen(form, precision).backbone)
         parts = divide(graph, self.backbone.hops, owners)
-        return sum_parts(run, graph, parts, form, precision, outputs=self.backbone.outputs)
+        return sum_parts(run, graph, parts, form, precision, shapes=self.backbone.shapes)

@@ -101,14 +101,14 @@ class RehearsedProgram:
     def evaluate(self, graph: Graph) -> Result:
         """Energies, forces and virial as the program gives them."""
         return sum_parts(
-            self.run, graph, [self._part(graph)], Form.TABLE, Precision.FLOAT32, outputs=self.backbone.outputs
+            self.run, graph, [self._part(graph)], Form.TABLE, Precision.FLOAT32, shapes=self.backbone.shapes
         )
 
     def evaluate_exactly(self, graph: Graph) -> Result:
         """The same as the backbone gives them in float64."""
         run = partial(energies_and_gradients, self._exact.backbone)
         return sum_parts(
-            run, graph, [self._part(graph)], Form.TABLE, Precision.FLOAT64, outputs=self.backbone.outputs
+            run, graph, [self._part(graph)], Form.TABLE, Precision.FLOAT64, shapes=self.backbone.shapes
         )
 
     def moved(self, structure: Structure, positions: NDArray[np.float64]) -> Graph:
@@ -116,7 +116,7 @@ class RehearsedProgram:
         return NeighbourList(self.backbone.neighbours).graph(replace(structure, positions=positions))
 
     def _sum(self, run: ProgramFunction, graph: Graph, precision: Precision) -> Result:
-        return sum_parts(run, graph, [self._part(graph)], Form.TABLE, precision, outputs=self.backbone.outputs)
+        return sum_parts(run, graph, [self._part(graph)], Form.TABLE, precision, shapes=self.backbone.shapes)
 
     def _part(self, graph: Graph) -> Part:
         return whole(len(graph.structure), graph.edges, self.backbone.hops)

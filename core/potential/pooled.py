@@ -1,0 +1,92 @@
+"""Evaluates models whose energy follows from a sum over all atoms: in two runs, whatever divides the structure."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from halocline.errors import HaloclineError, NotFiniteError
+from halocline.evaluator import Evaluator
+from halocline.evaluator.result import Result
+from halocline.graph import Structure
+from halocline.model.backbone import Backbone
+from halocline.model.pooled import POOLED_WEIGHTS, PooledHead
+
+
+@final
+class PooledEvaluator(Evaluator):
+    """Adds vectors up, asks the head, and runs the program again with the derivative of its energy.
+
+    Each atom's share of the head's energy is the same, as there is no other division of it. Models with forces of
+    their own are run once.
+
+    Args:
+        backbone: with a pooled head, which is copied.
+        evaluator: of the program, whole or in parts, here or elsewhere.
+    """
+
+    def __init__(self, backbone: Backbone, evaluator: Evaluator) -> None:
+        head = copy.deepcopy(backbone.pooled_head)
+        assert head is not None
+        self._head: PooledHead = head.double().cpu().eval().requires_grad_(False)
+        self._evaluator, self._twice = evaluator, backbone.derives_forces
+        self.together = evaluator.together
+
+    def evaluate(self, structure: Structure) -> Result:
+        """See `Evaluator.evaluate`."""
+        first = self._evaluator.evaluate(self._weighted(structure, np.zeros(self._head.channels)))
+        energy, weights = self._energy(first)
+        second = self._evaluator.evaluate(self._weighted(structure, weights)) if self._twice else first
+        return _complete(first, second, energy)
+
+    def evaluate_many(self, structures: Sequence[Structure]) -> list[Result | HaloclineError]:
+        """See `Evaluator.evaluate_many`."""
+        nothing = np.zeros(self._head.channels)
+        first = self._evaluator.evaluate_many([self._weighted(each, nothing) for each in structures])
+        good = {place: self._energy(found) for place, found in enumerate(first) if isinstance(found, Result)}
+        second = dict(zip(good, (first[place] for place in good), strict=True))
+        if self._twice:
+            weighted = [self._weighted(structures[place], weights) for place, (_, weights) in good.items()]
+            second = dict(zip(good, self._evaluator.evaluate_many(weighted), strict=True))
+        return [
+            self._outcome_of(found, second[place], good[place][0]) if place in good else found
+            for place, found in enumerate(first)
+        ]
+
+    def close(self) -> None:
+        """See `Evaluator.close`."""
+        self._evaluator.close()
+
+    def _outcome_of(
+        self, first: Result | HaloclineError, second: Result | HaloclineError, energy: float
+    ) -> Result | HaloclineError:
+        if isinstance(first, HaloclineError) or isinstance(second, HaloclineError):
+            return second if isinstance(second, HaloclineError) else first
+        try:
+            return _complete(first, second, energy)
+        except NotFiniteError as error:
+            return error
+
+    def _weighted(self, structure: Structure, weights: NDArray[np.float64]) -> Structure:
+        """The structure with weights (C,) for each of its atoms."""
+        return structure.under({**structure.conditions, POOLED_WEIGHTS: np.tile(weights, (len(structure), 1))})
+
+    def _energy(self, result: Result) -> tuple[float, NDArray[np.float64]]:
+        """The head's energy in eV, and its derivative (C,) by the sums."""
+        assert result.pooled is not None
+        sums = torch.from_numpy(result.pooled.sum(axis=0)[None]).requires_grad_(True)
+        atoms = torch.tensor([float(len(result.energies))], dtype=torch.float64)
+        energy = self._head(sums, atoms).sum()
+        (weights,) = torch.autograd.grad(energy, sums)
+        return float(energy.detach()), weights[0].numpy()
+
+
+def _complete(first: Result, second: Result, energy: float) -> Result:
+    """Forces and virial of the second run; energies of the first, whose weights were zero, with the head's."""
+    return replace(second, energies=first.energies + energy / len(first.energies), pooled=None)
