@@ -171,6 +171,7 @@ def test_a_calculator_follows_what_structures_state(model):
     [
         {"name": "species", "kind": "integer"},
         {"name": "d_charge", "kind": "integer"},
+        {"name": "rule_0", "kind": "integer"},
         {"name": "two words", "kind": "real"},
         {"name": "head", "kind": "choice"},
         {"name": "charge", "kind": "integer", "choices": ("a",)},
