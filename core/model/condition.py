@@ -28,15 +28,6 @@ _TAKEN_BEGINNINGS: Final = (
     *("d_", "edges_", "level_", "edge_level_", "pair_level_"),
     *("rule_", "triplets_", "pooled_"),
 )
-    "d_",
-    "edges_",
-    "level_",
-    "edge_level_",
-    "pair_level_",
-    "rule_",
-    "triplets_",
-    "pooled_",
-)
 
 #: Whole numbers up to here are floats as well, in float32 too.
 _LARGEST: Final = 2**24
