@@ -195,7 +195,14 @@ WRONG = {
     "no journal": lambda path, output: journal_path(output).unlink(),
     "an empty journal": lambda path, output: journal_path(output).write_bytes(b""),
     "a changed file": lambda path, output: output.write_bytes(b"x" + output.read_bytes()[1:]),
+    "a number changed": lambda path, output: output.write_bytes(output.read_bytes().replace(b",150,", b",950,")),
+    "another structure, and torn": lambda path, output: torn_with_another_structure(path, output),
 }
+
+
+def torn_with_another_structure(path, output):
+    WRONG["another structure"](path, output)
+    output.write_bytes(output.read_bytes() + b"in.extxyz,20")
 
 
 @pytest.mark.parametrize("wrong", WRONG)

@@ -96,7 +96,7 @@ def read_journal(results: Path, identity: Mapping[str, Any]) -> list[Entry]:
         At least one entry.
 
     Raises:
-        OutputError: there is no journal, the results are of something else, or were changed from their begin on.
+        OutputError: there is no journal, or the results are of something else, or were changed and not cut short.
         OSError: a file cannot be read.
     """
     path = journal_path(results)
@@ -108,8 +108,9 @@ def read_journal(results: Path, identity: Mapping[str, Any]) -> list[Entry]:
     first, *rest = path.read_bytes().split(b"\n")
     _check_identity(results, _parsed(first), identity)
     entries = list(_entries(rest))
-    intact = last_intact(results, [EMPTY, *(entry.results for entry in entries)])
-    if not intact:
+    intact = last_intact(results, [EMPTY, *(entry.results for entry in entries)]) or 0
+    cut_short = bool(entries) and results.stat().st_size < entries[-1].results["length"]
+    if not intact or (intact < len(entries) and not cut_short):
         raise OutputError(
             f"{results} was changed since it was written. Restore it, replace it with --overwrite, or choose "
             "another --output."

@@ -85,7 +85,6 @@ class ResultFile:
             self._stack.callback(lock.release)
             if self._resume and self.path.exists() and self.path.stat().st_size:
                 self._entries = read_journal(self.path, self._identity)
-                self._open(self._entries[-1].results)
         except Timeout as error:
             raise OutputError(f"Another process is writing {self.path}; let it end.") from error
         except OSError as error:
@@ -115,6 +114,8 @@ class ResultFile:
                 self._frames += 1
             check_input(self.path, entry, self._digest)
             self._failed = entry.failed
+        if self._entries:
+            self._open()
         return frames
 
     def add(self, evaluated: EvaluatedFrame, numbers: Mapping[str, Any] | None) -> None:
@@ -138,7 +139,7 @@ class ResultFile:
             self._failed += record is None
         records = b"".join(record for _, record in self._waiting if record is not None)
         if self._waiting and (records or self._files is not None):
-            results, journal = self._files or self._open(EMPTY)
+            results, journal = self._files or self._open()
             results.append(records if results.mark() != EMPTY else self._form.header() + records)
             journal.append(Entry(self._frames, self._failed, str(self._digest), results.mark()).line())
         self._waiting.clear()
@@ -149,8 +150,9 @@ class ResultFile:
         self._written = time.monotonic()
         self._writing = False
 
-    def _open(self, mark: Mapping[str, Any]) -> tuple[AppendedFile, AppendedFile]:
-        """Results from a mark on, and a journal that says how they came there."""
+    def _open(self) -> tuple[AppendedFile, AppendedFile]:
+        """Results, cut back to where to go on, and a journal that says how they came there."""
+        mark = self._entries[-1].results if self._entries else EMPTY
         results = self._stack.enter_context(AppendedFile(self.path, mark, error_class=OutputError))
         path = journal_path(self.path)
         lines = b"".join((header(self._identity), *(entry.line() for entry in self._entries)))
