@@ -164,7 +164,7 @@ def test_plain_nearest_neighbours_are_a_list_of_their_own():
         ),
         (lambda: Several(()), "must be there and differ"),
         (lambda: Several((Radius(3.0), Radius(3.0))), "must be there and differ"),
-        (lambda: Triplets(Radius(3.0), Radius(3.0), "middle"), "share the receiver or the sender"),
+        (lambda: Triplets(Radius(3.0), Radius(3.0), "middle"), "at the receiver, sender or opposite"),
     ],
 )
 def test_impossible_rules_are_refused(make, message):

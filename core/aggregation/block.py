@@ -114,6 +114,14 @@ class Block(ABC):
         """
 
     @abstractmethod
+    def select(self, values: Tensor, rule: Hashable) -> Tensor:
+        """Values [..., *] of the edges of this block, for those that `within` keeps for a rule.
+
+        Raises:
+            BackboneError: no stage declares the rule.
+        """
+
+    @abstractmethod
     def triplets(self, which: Hashable) -> TripletBlock:
         """Pairs of edges that share an atom; see `StageSpec.index_sets`.
 

@@ -71,12 +71,8 @@ class EdgeBlock(Block):
 
     def within(self, rule: Hashable) -> EdgeBlock:
         """See `Block.within`."""
-        if self.sets is None:  # there is one list
-            return self
-        if rule not in self.sets.places:
-            raise undeclared(rule)
-        places = self.sets.places[rule]
-        if places is None:
+        places = self._places(rule)
+        if places is None or self.sets is None:
             return self
         receivers = take(self.receivers, places)
         return EdgeBlock(
@@ -90,11 +86,24 @@ class EdgeBlock(Block):
             sets=EdgeSets({rule: None}, self.sets.triplets),
         )
 
+    def select(self, values: Tensor, rule: Hashable) -> Tensor:
+        """See `Block.select`; (E, *) → (E_r, *)."""
+        places = self._places(rule)
+        return values if places is None else take(values, places)
+
     def triplets(self, which: Hashable) -> EdgeTriplets:
         """See `Block.triplets`."""
         if self.sets is None or which not in self.sets.triplets:
             raise undeclared(which)
         return self.sets.triplets[which]
+
+    def _places(self, rule: Hashable) -> Tensor | None:
+        """Which edges a rule keeps, (E_r,); None for all of them."""
+        if self.sets is None:  # there is one list
+            return None
+        if rule not in self.sets.places:
+            raise undeclared(rule)
+        return self.sets.places[rule]
 
     def _total(self, messages: Tensor, atoms: Tensor, count: int) -> Tensor:
         """Messages (E, *) added up at so many atoms, (E,) of which they belong to."""

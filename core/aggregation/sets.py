@@ -17,7 +17,7 @@ class TripletBlock(ABC):
     """Pairs of edges that share an atom, written ``[..., +]``: messages go from the edges read to those written.
 
     Flat, ``[..., +]`` is (T,); in tables (n_out, k, k): slot, then the other edge's slot in the row of the shared
-    atom. Values of edges are those of the lists of the two rules.
+    atom; (n_out, k, 1) for opposites. Values of edges are those of the lists of the two rules.
     """
 
     @abstractmethod
@@ -28,7 +28,7 @@ class TripletBlock(ABC):
     def at_read(self, values: Tensor) -> Tensor:
         """Read values [..., *] of the edges that are read: [..., +, *].
 
-        Where triplets share the sender of the written edge, they are values on the block before this one, whose
+        For triplets at the sender, and for opposites, they are values on the block before this one, whose
         receivers are the atoms that this block reads.
         """
 
@@ -87,23 +87,23 @@ class TableSets:
     Attributes:
         masks: rule → (rows, k), ones and zeros.
         opposite: (rows, k) int64, the flat slot of the opposite edge, or the zero slot. None if not needed.
-        triplets: which → the rules of the edges written and of those read, and whether they share the sender.
+        triplets: which → the rules of the edges written and of those read, and where they meet.
     """
 
     masks: Mapping[Hashable, Tensor]
     opposite: Tensor | None
-    triplets: Mapping[Hashable, tuple[Hashable, Hashable, bool]]
+    triplets: Mapping[Hashable, tuple[Hashable, Hashable, str]]
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class TableTriplets(TripletBlock):
-    """All pairs of slots, most of which are padding where rows are sparse.
+    """All pairs of slots, most of which are padding where rows are sparse; or slots with their opposites.
 
     Attributes:
-        mask: (n_out, k, k), ones and zeros.
-        read: gathers rows of slots (n_in, k, *) → (n_out, k, k, *), where triplets share the sender; None where
-            they share the receiver, so that rows are those of the block itself.
+        mask: (n_out, k, k), or (n_out, k, 1) for opposites; ones and zeros.
+        read: gathers the slots that are read from values (n_in, k, *) of the block before, like the mask; None for
+            triplets at the receiver, whose rows are those of the block itself.
     """
 
     mask: Tensor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, final
 
 import torch
@@ -78,20 +79,39 @@ class TableBlock(Block):
         mask = self.sets.masks[rule][: self.n_out]
         return replace(self, mask=mask, vectors=weighted(self.vectors, mask))
 
+    def select(self, values: Tensor, rule: Hashable) -> Tensor:
+        """See `Block.select`; all lists have the same slots."""
+        if self.sets is not None and rule not in self.sets.masks:
+            raise undeclared(rule)
+        return values
+
     def triplets(self, which: Hashable) -> TableTriplets:
         """See `Block.triplets`."""
         if self.sets is None or which not in self.sets.triplets:
             raise undeclared(which)
-        written_by, read_by, at_sender = self.sets.triplets[which]
-        written = self.sets.masks[written_by][: self.n_out]
-        if not at_sender:
-            return TableTriplets(different_slots(written, self.sets.masks[read_by][: self.n_out]), None)
+        written_by, read_by, at = self.sets.triplets[which]
+        written, read = self.sets.masks[written_by][: self.n_out], self.sets.masks[read_by]
+        if at == "receiver":
+            return TableTriplets(different_slots(written, read[: self.n_out]), None)
         assert self.sets.opposite is not None
-        width = self.neighbours.shape[1]
-        read = take(self.sets.masks[read_by], self.neighbours.reshape(-1)).view(*self.neighbours.shape, width)
+        opposite, width = self.sets.opposite[: self.n_out], self.neighbours.shape[1]
+        if at == "opposite":
+            mask = written * take(read.flatten(), opposite.reshape(-1)).view(opposite.shape)
+            return TableTriplets(mask.unsqueeze(2), self._opposites(mask, read))
+        rows = take(read, self.neighbours.reshape(-1)).view(*self.neighbours.shape, width)
         slots = self.neighbours.unsqueeze(2) * width + torch.arange(width, device=read.device)
-        others = (slots != self.sets.opposite[: self.n_out].unsqueeze(2)).to(read.dtype)
-        return TableTriplets(written.unsqueeze(2) * read * others, self.at_senders)
+        others = (slots != opposite.unsqueeze(2)).to(read.dtype)
+        return TableTriplets(written.unsqueeze(2) * rows * others, self.at_senders)
+
+    def _opposites(self, written: Tensor, read: Tensor) -> Callable[[Tensor], Tensor]:
+        """Reads values (n_in, k, *) of edges at their opposites: (n_out, k, 1, *)."""
+        assert self.sets is not None
+        assert self.sets.opposite is not None
+        there, back = self.sets.opposite[: self.n_out], self.sets.opposite[: self.n_in]
+        # Opposites whose receivers lie outside this block do not exist in it; they read the zero slot instead.
+        back = back.where(back < self.n_out * self.neighbours.shape[1], self.neighbours.shape[1] - 1)
+        turn = partial(_turn, there=there, back=back, written=written, read=read[: self.n_in])
+        return lambda values: turn(values).unsqueeze(2)
 
 
 def _gather(values: Tensor, neighbours: Tensor, transposed: Tensor, mask: Tensor) -> Tensor:
@@ -133,3 +153,25 @@ class _Collect(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         neighbours, transposed, mask = ctx.saved_tensors
         return weighted(_gather(gradients[0], neighbours, transposed, mask), mask), None, None, None
+
+
+def _turn(values: Tensor, there: Tensor, back: Tensor, written: Tensor, read: Tensor) -> Tensor:
+    return _Turn.apply(values, there, back, written, read)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Turn(torch.autograd.Function):
+    """(rows, k, *) → (others, k, *): each slot reads its opposite. The transpose is the same the other way round.
+
+    Slots without an opposite read the zero slot, whose values mean nothing and whose masks are zero.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, there: Tensor, back: Tensor, written: Tensor, read: Tensor) -> Tensor:
+        ctx.save_for_backward(there, back, written, read)
+        slots = take(values.flatten(0, 1), there.reshape(-1))
+        return slots.view(*there.shape, *values.shape[2:])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
+        there, back, written, read = ctx.saved_tensors
+        return _turn(weighted(gradients[0], written), back, there, read, written), None, None, None, None

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from halocline.errors import UsageError
 from halocline.evaluator.links import Links
 from halocline.evaluator.runner import Contribution, Runner, Tally
 from halocline.executor import Executor, StageSession
@@ -47,7 +48,8 @@ class ExchangeRunner(Runner):
         self._shapes = frozen.backbone.shapes
         self._outputs, self._derives = frozen.backbone.outputs, frozen.backbone.derives_forces
         if self._derives:
-            _require_forces(frozen)
+            _refuse_edges_of_others(frozen)
+        _require_forces(frozen)
         sessions = executor.prepare_stages(frozen)
         self._stages = {name: _Stage(sessions[name], stage.spec.hops) for name, stage in frozen.backbone.stages()}
         self._path = ["embed", *(f"layers.{layer}" for layer in range(len(backbone.layers)))]
@@ -124,6 +126,20 @@ class ExchangeRunner(Runner):
             seeds["pooled"] = torch.zeros_like(weights)
             seeds["pooled"][: rows.owned] = weights[: rows.owned]
         return seeds
+
+
+def _refuse_edges_of_others(frozen: FrozenModel) -> None:
+    """Refuse stages that need values of edges which other ranks have.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for name, stage in frozen.backbone.stages():
+        if stage.spec.edge_state:
+            raise UsageError(
+                f"Stage {name!r} of {frozen.backbone.name!r} reads {', '.join(stage.spec.edge_state)} of edges "
+                "that end at other atoms, and only values of atoms are exchanged; choose halo=recompute."
+            )
 
 
 def _require_forces(frozen: FrozenModel) -> None:

@@ -78,16 +78,17 @@ class Triplets:
             other rule that shares the atom.
         read: the rule of the edges that messages come from.
         at: ``receiver``: edges k → i, which end where j → i ends. ``sender``: edges k → j, which end where j → i
-            begins, without the opposite of j → i; a stage that reads them has two hops.
+            begins, without its opposite. ``opposite``: i → j, the opposite of j → i, alone. A stage that reads
+            edges of either latter kind has two hops.
     """
 
     written: Radius | Nearest
     read: Radius | Nearest
-    at: Literal["receiver", "sender"] = "receiver"
+    at: Literal["receiver", "sender", "opposite"] = "receiver"
 
     def __post_init__(self) -> None:
-        if self.at not in ("receiver", "sender"):
-            raise UsageError(f"Triplets share the receiver or the sender of an edge, not {self.at!r}.")
+        if self.at not in ("receiver", "sender", "opposite"):
+            raise UsageError(f"Triplets are at the receiver, sender or opposite of an edge, not at {self.at!r}.")
 
 
 @final

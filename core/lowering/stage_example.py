@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from halocline.graph import Graph, IndexSets
 from halocline.model.backbone import Backbone
 from halocline.model.stage import Stage, State
 from halocline.partition import Part, cut_part, whole
@@ -33,7 +34,7 @@ def stage_inputs(frozen: FrozenModel, name: str) -> list[tuple[State, ProgramInp
         rows, inputs = torch.from_numpy(part.atoms), lay_out(graph, part, frozen.form, frozen.precision)
         atoms_read = {key: values[rows] for key, values in state.atoms.items()}
         edges_read = {
-            key: _cut_edges(gather_edges(values, everything, frozen.form), part, inputs)
+            key: _cut_edges(gather_edges(values, everything, frozen.form), graph, part, inputs)
             for key, values in state.edges.items()
         }
         cases.append((State(atoms_read, edges_read), inputs))
@@ -51,11 +52,15 @@ def _state_before(backbone: Backbone, name: str, inputs: ProgramInputs) -> State
     return state.first(len(inputs.species)) if group == "readouts" else state
 
 
-def _cut_edges(values: Tensor, part: Part, inputs: ProgramInputs) -> Tensor:
-    """Values (E, *) of all edges, as a part of them is laid out: [..., *]."""
-    rows = values[torch.from_numpy(part.edges)]
+def _cut_edges(values: Tensor, graph: Graph, part: Part, inputs: ProgramInputs) -> Tensor:
+    """Values (E, *) of all edges, or flat ones (E_r, *) of one list, as a part of them is laid out: [..., *]."""
     if not isinstance(inputs, TableInputs):
-        return rows
+        lists = (np.arange(len(graph.edges)), *graph.sets.places)
+        places = next(each for each in lists if len(each) == len(values))
+        kept = part.edges[IndexSets.is_in(places, len(graph.edges))[part.edges]]
+        # A part has its edges in another order than the graph, and so has each of its lists.
+        return values[torch.from_numpy(np.searchsorted(places, kept))]
+    rows = values[torch.from_numpy(part.edges)]
     # Padding shows some edge, so that whatever a stage computes there is as finite as elsewhere.
     table = rows[:1].repeat(inputs.neighbours.numel(), *(1,) * (rows.ndim - 1))
     table[torch.from_numpy(edge_slots(part))] = rows

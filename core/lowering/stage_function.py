@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from halocline.context import in_evaluation_context
+from halocline.errors import LoweringError
 from halocline.lowering.arguments import block_tensors, describe, markers, unflatten
 from halocline.lowering.manifest import Value
 from halocline.model.stage import OF_EDGES, Stage, State
@@ -34,7 +35,9 @@ class StageFunction:
     def __init__(self, frozen: FrozenModel, name: str, state: State, inputs: ProgramInputs) -> None:
         self.module: Stage = dict(frozen.backbone.stages())[name]
         self.frozen, self.hops, self.reads = frozen, self.module.spec.hops, tuple(state.named())
-        self.writes = tuple(_floats(self._run(state, inputs)))
+        written = self._run(state, inputs)
+        self.writes = tuple(_floats(written))
+        _require_outermost(name, written, inputs)
 
     def arguments(self, state: State, inputs: ProgramInputs) -> dict[str, Tensor]:
         """Everything that value and product take, by name; cotangents that no symmetry makes vanish."""
@@ -100,6 +103,21 @@ class StageFunction:
     def _run(self, state: State, inputs: ProgramInputs) -> dict[str, Tensor]:
         blocks = inputs.blocks(self.module.spec.neighbours, range(self.hops - 1, -1, -1), inputs.vectors)
         return self.module(state, *blocks).named()
+
+
+def _require_outermost(name: str, written: Mapping[str, Tensor], inputs: ProgramInputs) -> None:
+    """Refuse values of edges that belong to an inner block: whoever runs the next stage could not tell.
+
+    Raises:
+        LoweringError: there are some.
+    """
+    slots = inputs.vectors.shape[:-1]
+    for key, values in written.items():
+        if len(slots) == 2 and key.startswith(OF_EDGES) and values.shape[:2] != slots:
+            raise LoweringError(
+                f"Stage {name!r} returns {key.removeprefix(OF_EDGES)!r} of edges of an inner block; by itself it "
+                "can be run only if it returns those of its outermost block."
+            )
 
 
 def _floats(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

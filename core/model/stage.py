@@ -22,8 +22,8 @@ class State(NamedTuple):
     Attributes:
         atoms: name → (n_in, ...), values of atoms. The first stage finds ``species``, (n_in,) int64.
         edges: name → [..., ...], values of edges, for models that carry them from layer to layer. A stage writes
-            those of its outermost block; the next one, which has as many hops, finds at least those of its own
-            outermost block and cuts them out with `Block.own`.
+            those of its outermost block, or if it declares `StageSpec.edge_state`, of an inner one; the next one,
+            of the same rule, finds at least those of its own outermost block and cuts them out with `Block.own`.
     """
 
     atoms: dict[str, Tensor]
@@ -57,7 +57,8 @@ class StageSpec:
         neighbours: which neighbours it reads; None for a stage without hops. Its blocks hold those of one rule.
             With `Several`, they hold all edges of the model, of which `Block.within` takes those of a rule.
         forms: layouts of edges that it can work on.
-        edge_state: names of edge values that it reads outside their receiver's own row.
+        edge_state: names of edge values that it finds in its state, and reads at edges of other receivers than
+            those that it writes. Such a stage has two hops, and cannot run where state is exchanged.
         index_sets: pairs of edges that it reads, which `Block.triplets` gives.
     """
 

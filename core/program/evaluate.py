@@ -41,8 +41,16 @@ def atom_outputs(backbone: Backbone, inputs: ProgramInputs, vectors: Tensor) -> 
         )
     state = inputs.first_state()
     found: dict[Output, Tensor] = {}
-    readouts = backbone.readouts
+    readouts, list_of_edges = backbone.readouts, None
     for depth, stage in enumerate((backbone.embed, *backbone.layers)):
+        if stage.spec.hops:
+            if state.edges and stage.spec.neighbours != list_of_edges:
+                raise BackboneError(
+                    f"Layer {depth - 1} of {backbone.name!r} is given {', '.join(state.edges)} of the edges of "
+                    f"{list_of_edges}, but its own are those of {stage.spec.neighbours}; return no values of "
+                    "edges to a stage of another rule."
+                )
+            list_of_edges = stage.spec.neighbours
         state, level = _advance(stage, state, level, inputs, vectors)
         if depth in readouts:
             readout = readouts[depth]

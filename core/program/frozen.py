@@ -62,15 +62,11 @@ class FrozenModel:
         for name, stage in backbone.stages():
             if form not in stage.spec.forms:
                 raise BackboneError(f"Stage {name!r} of {backbone.name!r} cannot work on the form {form.value!r}.")
-            if stage.spec.edge_state:
-                needs = ", ".join(stage.spec.edge_state)
+            beyond = stage.spec.edge_state or any(each.at != "receiver" for each in stage.spec.index_sets)
+            if beyond and stage.spec.hops < 2:
                 raise BackboneError(
-                    f"Stage {name!r} of {backbone.name!r} needs {needs}, which is not supported yet."
-                )
-            if stage.spec.hops < 2 and any(triplets.at == "sender" for triplets in stage.spec.index_sets):
-                raise BackboneError(
-                    f"Stage {name!r} of {backbone.name!r} reads edges that end at the senders of others; let it "
-                    "declare 2 hops, and compute those edges on its outer block."
+                    f"Stage {name!r} of {backbone.name!r} reads edges that end at other atoms than those it "
+                    "writes; let it declare 2 hops, and find or compute those edges on its outer block."
                 )
         require_consistent(backbone.conditions, backbone.name)
         outputs = backbone.outputs

@@ -26,8 +26,9 @@ class SetInputs:
         asked: by the model; None if there is nothing.
         tensors: by name. Flat edges: ``rule_0`` (E_r,) int64, places of its edges, increasing;
             ``triplets_0_written`` and ``triplets_0_read`` (T,) int64, places in the lists of the two rules, the
-            former never decreasing. Tables: ``rule_0`` (n_{H-1}, k), 1 for its edges and else 0; if triplets share
-            senders, ``opposite`` (n_{H-1}, k) int64, the flat slot of the opposite edge, or the zero slot.
+            former never decreasing. Tables: ``rule_0`` (n_{H-1}, k), 1 for its edges and else 0; if triplets reach
+            beyond the receiver, ``opposite`` (n_{H-1}, k) int64, the flat slot of the opposite edge, or else the
+            zero slot.
         levels: flat edges only: for ``rule_0`` and ``triplets_0``, how many of them belong to the receivers of
             each hop level but the outermost.
     """
@@ -60,4 +61,4 @@ def named_triplets(asked: NeighbourRule | None) -> dict[str, Triplets]:
 
 def needs_opposite(asked: NeighbourRule | None) -> bool:
     """Whether tables need to know opposite edges."""
-    return any(each.at == "sender" for each in named_triplets(asked).values())
+    return any(each.at != "receiver" for each in named_triplets(asked).values())

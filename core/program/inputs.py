@@ -193,8 +193,8 @@ class TableInputs(ProgramInputs):
         tensors = self.sets.tensors
         masks: dict[Hashable, Tensor] = dict.fromkeys(single_rules(asked), mask)
         masks |= {rule: tensors[name] for name, rule in named_rules(asked).items()}
-        triplets: dict[Hashable, tuple[Hashable, Hashable, bool]] = {
-            which: (which.written, which.read, which.at == "sender") for which in named_triplets(asked).values()
+        triplets: dict[Hashable, tuple[Hashable, Hashable, str]] = {
+            which: (which.written, which.read, which.at) for which in named_triplets(asked).values()
         }
         return TableSets(masks, tensors.get(OPPOSITE), triplets)
 

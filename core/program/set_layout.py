@@ -111,6 +111,9 @@ class _Pairs(NamedTuple):
 def _pairs_of_edges(which: Triplets, part: Part, lists: Lists, opposite: NDArray[np.int64] | None) -> _Pairs:
     """Every pair that shares the atom, in the order of the edges written, then of those read."""
     writing, reading = lists[which.written], lists[which.read]
+    if which.at == "opposite":
+        assert opposite is not None
+        return _opposite_pairs(writing, reading, opposite)
     ends = part.receivers if which.at == "receiver" else part.senders
     shared, there = ends.take(writing), part.receivers.take(reading)
     first, last = np.searchsorted(there, shared, "left"), np.searchsorted(there, shared, "right")
@@ -121,3 +124,12 @@ def _pairs_of_edges(which: Triplets, part: Part, lists: Lists, opposite: NDArray
         assert opposite is not None
         same = opposite.take(writing.take(written)) == reading.take(read)
     return _Pairs(written[~same], read[~same])
+
+
+def _opposite_pairs(writing: NDArray[np.int64], reading: NDArray[np.int64], opposite: NDArray[np.int64]) -> _Pairs:
+    """Each edge that is written with its opposite, where that is read."""
+    places = np.full(len(opposite) + 1, -1)
+    places[reading] = np.arange(len(reading))
+    found = places.take(opposite.take(writing))
+    written = np.flatnonzero(found >= 0)
+    return _Pairs(written, found.take(written))

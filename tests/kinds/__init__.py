@@ -1,6 +1,7 @@
 """Small backbones, one for each kind of thing that a stage may declare."""
 
 from kinds.capped import AtBothEnds, ByBoth, ByEither, ByReceiver, BySender, WithoutRadius
+from kinds.edges import Angles, SoftRanks, Walk
 from kinds.several import SeveralLists, TwoRadii
 from kinds.vectors import VectorModel
 
@@ -14,6 +15,9 @@ _KINDS = (
     WithoutRadius,
     SeveralLists,
     TwoRadii,
+    Angles,
+    Walk,
+    SoftRanks,
 )
 
 #: By name; every test of `test_kinds` runs over all of them.
