@@ -17,7 +17,7 @@ from halocline.aggregation import Block, Form
 from halocline.graph import NeighbourList, Structure
 from halocline.model import Backbone
 from halocline.partition import whole
-from halocline.program import FrozenModel, Precision, ProgramInputs, energies_and_gradients
+from halocline.program import Capabilities, FrozenModel, Precision, ProgramInputs, energies_and_gradients
 from halocline.program.evaluate import atom_energies
 from halocline.program.layout import lay_out
 
@@ -31,7 +31,7 @@ REPEATS = 5
 def prepared(backbone: Backbone, structure: Structure) -> tuple[FrozenModel, ProgramInputs]:
     """The program of a whole structure in float32, and its inputs."""
     graph = NeighbourList(backbone.neighbours).graph(structure)
-    frozen = FrozenModel.freeze(backbone, Precision.FLOAT32, Form.EDGES)
+    frozen = FrozenModel.freeze(backbone, Precision.FLOAT32, Capabilities.reference(Form.EDGES))
     part = whole(len(structure), graph.edges, backbone.hops)
     return frozen, lay_out(graph, part, Form.EDGES, Precision.FLOAT32)
 

@@ -49,6 +49,10 @@ class BackboneError(HaloclineError):
     """A backbone breaks the stage contract or was configured wrongly."""
 
 
+class KernelError(HaloclineError):
+    """A faster stage cannot take the place of a plain one, or computes something else."""
+
+
 class LoweringError(HaloclineError):
     """A backbone cannot be turned into a program of plain tensor operations, or a program breaks its rules."""
 

@@ -47,6 +47,12 @@ def halocline_converters() -> list[Component]:
 
 
 @hookimpl
+def halocline_kernels() -> list[Component]:
+    """Describe the kernels."""
+    return [Component("tables", "halocline.plugins.kernels.tables:Tables", "radial functions from cubic splines")]
+
+
+@hookimpl
 def halocline_pruners() -> list[Component]:
     """Describe the pruners."""
     return [

@@ -114,7 +114,7 @@ class TextExporter(Exporter):
         self._words = words
 
     def export(self, potential, precision, path):
-        frozen = FrozenModel.freeze(potential.backbone, precision, Form.TABLE)
+        frozen = FrozenModel.freeze(potential.backbone, precision, Capabilities.reference(Form.TABLE))
         inputs = (Value("positions", "float64", ("n", 3), "Å", "of the atoms"),)
         outputs = (Value("energy", "float64", (), "eV", "of all atoms"),)
         manifest = Manifest.of(frozen, "structure", inputs, outputs)

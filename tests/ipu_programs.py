@@ -13,7 +13,7 @@ from halocline.lowering import lower
 from halocline.model.build import build_with_seed
 from halocline.plugins.backbones.lennard_jones import LennardJones
 from halocline.plugins.backbones.schnet import SchNet
-from halocline.program import FrozenModel, Precision
+from halocline.program import Capabilities, FrozenModel, Precision
 from halocline.program.capacity import Capacity
 
 BACKBONES = {"lennard-jones": LennardJones, "schnet": SchNet}
@@ -69,5 +69,5 @@ def capacity(hops, atoms=24, width=20):
 def lowered(name, atoms=24, width=20):
     """The program of a backbone's example."""
     model = backbone(name)
-    program = FrozenModel.freeze(model, Precision.FLOAT32, Form.TABLE)
+    program = FrozenModel.freeze(model, Precision.FLOAT32, Capabilities.reference(Form.TABLE))
     return from_lowered(lower(program, capacity=capacity(model.hops, atoms, width)))

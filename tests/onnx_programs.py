@@ -14,7 +14,7 @@ from halocline.evaluator import LocalEvaluator
 from halocline.lowering import lower
 from halocline.model.build import build_backbone
 from halocline.plugin import registry
-from halocline.program import FrozenModel, Precision
+from halocline.program import Capabilities, FrozenModel, Precision
 
 
 @cache
@@ -31,7 +31,7 @@ def backbone(name, layers=None):
 @cache
 def lowered(name, precision, layers=None):
     """A program in table form with free sizes."""
-    return lower(FrozenModel.freeze(backbone(name, layers), precision, Form.TABLE))
+    return lower(FrozenModel.freeze(backbone(name, layers), precision, Capabilities.reference(Form.TABLE)))
 
 
 @cache

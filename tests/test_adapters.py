@@ -15,7 +15,7 @@ from halocline.model.build import build_backbone
 from halocline.partition import whole
 from halocline.plugin import registry
 from halocline.potential.potential import Potential
-from halocline.program import FrozenModel, Precision, energies_and_gradients
+from halocline.program import Capabilities, FrozenModel, Precision, energies_and_gradients
 from halocline.program.functional import energies_and_gradients_with, energies_with
 from halocline.program.layout import lay_out
 
@@ -79,7 +79,7 @@ def test_the_unmerged_model_is_differentiated_by_its_adapters(potential):
     train(model)
     inputs = laid_out(model, structure(potential))
     outputs = energies_and_gradients(model, inputs, differentiable=True)
-    frozen = FrozenModel.freeze(model, Precision.FLOAT64, Form.EDGES)
+    frozen = FrozenModel.freeze(model, Precision.FLOAT64, Capabilities.reference(Form.EDGES))
     expected = energies_and_gradients(frozen.backbone, inputs)
     torch.testing.assert_close(outputs.gradients, expected.gradients, rtol=0, atol=ROUNDING)
     (outputs.gradients**2).sum().backward()

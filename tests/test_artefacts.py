@@ -22,7 +22,7 @@ from halocline.lowering import lower
 from halocline.model.build import build_backbone
 from halocline.plugin import registry
 from halocline.plugins.backbones import lennard_jones
-from halocline.program import FrozenModel, Precision
+from halocline.program import Capabilities, FrozenModel, Precision
 
 KEY = {"program": "a", "machine": "here"}
 
@@ -286,7 +286,7 @@ def test_a_machine_has_one_key(monkeypatch):
 def key(name, precision=Precision.FLOAT32, seed=0, **changes):
     """Of a program with the example config."""
     config = registry().load("backbone", name).example_config() | changes
-    frozen = FrozenModel.freeze(build_backbone(name, config, seed), precision, Form.EDGES)
+    frozen = FrozenModel.freeze(build_backbone(name, config, seed), precision, Capabilities.reference(Form.EDGES))
     return program_key(frozen, lower(frozen))
 
 
@@ -316,7 +316,9 @@ def test_programs_differ_by_the_source_of_their_backbone(tmp_path, monkeypatch):
 
     def source():
         kind = importlib.import_module("edited").LennardJones
-        frozen = FrozenModel.freeze(kind.from_config(kind.example_config()), Precision.FLOAT32, Form.EDGES)
+        frozen = FrozenModel.freeze(
+            kind.from_config(kind.example_config()), Precision.FLOAT32, Capabilities.reference(Form.EDGES)
+        )
         return program_key(frozen, lower(frozen))["source"]
 
     before = source()

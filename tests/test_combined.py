@@ -16,7 +16,7 @@ from halocline.model import Condition
 from halocline.model.build import build_backbone
 from halocline.potential import many
 from halocline.potential.potential import Potential
-from halocline.program import FrozenModel, Precision
+from halocline.program import Capabilities, FrozenModel, Precision
 
 
 def pair(cutoff=3.0):
@@ -118,7 +118,7 @@ def test_no_file_or_program_is_made_of_a_sum(tmp_path):
     whole = sum_of(told(told=[]), pair())
     for attempt in (
         lambda: whole.save(tmp_path / "a.safetensors"),
-        lambda: FrozenModel.freeze(whole.backbone, Precision.FLOAT64, Form.EDGES),
+        lambda: FrozenModel.freeze(whole.backbone, Precision.FLOAT64, Capabilities.reference(Form.EDGES)),
     ):
         with pytest.raises(BackboneError, match="a sum of told, lennard-jones, which has no stages of its own"):
             attempt()

@@ -23,7 +23,7 @@ from halocline.model import Condition
 from halocline.partition import whole
 from halocline.plugin import registry
 from halocline.potential import many
-from halocline.program import FrozenModel, Precision
+from halocline.program import Capabilities, FrozenModel, Precision
 from halocline.program.layout import lay_out
 from halocline.testing.stages import require_stages
 
@@ -275,12 +275,12 @@ def test_the_memory_bound_and_stages_know_of_conditions(model):
 
 
 def _frozen(model):
-    return FrozenModel.freeze(model.backbone, Precision.FLOAT64, Form.EDGES)
+    return FrozenModel.freeze(model.backbone, Precision.FLOAT64, Capabilities.reference(Form.EDGES))
 
 
 def test_programs_for_ipus_are_told_too(model):
     atoms = with_info(molecule("H2O"), charge=1, head="r2SCAN")
     require_equal(model(atoms, backend="ipu:target=cpu"), model(atoms), many.AGREEMENT["float32"])
-    frozen = FrozenModel.freeze(model.backbone, Precision.FLOAT32, Form.TABLE)
+    frozen = FrozenModel.freeze(model.backbone, Precision.FLOAT32, Capabilities.reference(Form.TABLE))
     capacity = fixed_capacity(frozen, 8, 8)
     require_rehearsal(compile_program(frozen, capacity), model.backbone, capacity)

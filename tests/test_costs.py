@@ -17,13 +17,13 @@ from halocline.cost.loads import count_loads, predict_loads
 from halocline.cost.profile import Profile
 from halocline.cost.speeds import Speeds
 from halocline.evaluator import Links
-from halocline.evaluator.exchange import ExchangeRunner
+from halocline.evaluator.make import make_runner
 from halocline.graph import Edges, NeighbourList, Radius, Structure
 from halocline.model.build import build_backbone
+from halocline.model.chain import chain
 from halocline.partition import Cutter, build_domains
 from halocline.partition.geometry import block_grid, expected_levels, growth, hop_length
 from halocline.plugin import registry
-from halocline.probes.chain import chain
 from halocline.program import Precision
 from halocline.testing.structures import graph_of
 
@@ -64,7 +64,7 @@ class Recorder(Links):
 def test_a_profile_says_what_an_exchanging_rank_sends(name, precision):
     model = build_backbone(name, registry().load("backbone", name).example_config(), seed=0)
     graph, links = chain(model, 24, seed=1), Recorder()
-    runner = ExchangeRunner(model, TorchExecutor("cpu"), precision)
+    runner = make_runner(model, TorchExecutor("cpu"), precision, exchange=True)
     runner.run(graph, np.zeros(12, np.int64), links)
     profile = Profile.of(model, precision)
     assert (profile.bytes, profile.rounds) == (links.bytes, links.rounds)

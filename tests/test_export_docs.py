@@ -12,7 +12,7 @@ from halocline.lowering import lower_structure
 from halocline.model.build import build_backbone
 from halocline.plugin import registry
 from halocline.potential.potential import Potential
-from halocline.program import FrozenModel, Precision
+from halocline.program import Capabilities, FrozenModel, Precision
 from halocline.testing.structures import Samples
 
 DOCS = Path(__file__).parents[1] / "docs" / "export.md"
@@ -39,7 +39,7 @@ def potential():
 
 @pytest.fixture(scope="module")
 def lowered(potential):
-    frozen = FrozenModel.freeze(potential.backbone, Precision.FLOAT64, Form.TABLE)
+    frozen = FrozenModel.freeze(potential.backbone, Precision.FLOAT64, Capabilities.reference(Form.TABLE))
     return lower_structure(frozen, potential.reference_energies)
 
 

@@ -23,11 +23,11 @@ from halocline.graph import Structure
 from halocline.lowering import flatten, lower, lower_stage
 from halocline.model import Stage, StageSpec, State
 from halocline.model.build import build_backbone
+from halocline.model.chain import chain
 from halocline.partition import whole
 from halocline.plugin import registry
 from halocline.potential.potential import Potential
-from halocline.probes.chain import chain
-from halocline.program import FrozenModel, Precision, energies_and_gradients
+from halocline.program import Capabilities, FrozenModel, Precision, energies_and_gradients
 from halocline.program.layout import lay_out
 from halocline.spec import Spec
 from halocline.testing import tolerances
@@ -175,14 +175,14 @@ def test_direct_calls_within(bundle, form):
     backbone = network().backbone
     graph = chain(backbone, 9, seed=1)
     part = whole(9, graph.edges, backbone.hops)
-    frozen = FrozenModel.freeze(backbone, Precision.FLOAT32, form)
+    frozen = FrozenModel.freeze(backbone, Precision.FLOAT32, Capabilities.reference(form))
     expected = energies_and_gradients(frozen.backbone, lay_out(graph, part, form, Precision.FLOAT32))
     with together(bundle):
         inputs = lay_out(graph, part, form, Precision.FLOAT32)
         within = energies_and_gradients(frozen.backbone, inputs)
         lowered = lower(frozen)
         stages = lower_stage(frozen, "layers.1")
-        frozen = FrozenModel.freeze(backbone, Precision.FLOAT32, form)
+        frozen = FrozenModel.freeze(backbone, Precision.FLOAT32, Capabilities.reference(form))
     for found in (within, energies_and_gradients(frozen.backbone, inputs)):
         torch.testing.assert_close(tuple(found), tuple(expected), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(lowered(*flatten(inputs.usable())), tuple(expected), rtol=1e-5, atol=1e-6)

@@ -26,7 +26,7 @@ from halocline.errors import LoweringError, UsageError
 from halocline.lowering import Program, flatten, lower
 from halocline.lowering.example import whole_inputs
 from halocline.potential.potential import Potential
-from halocline.program import FrozenModel, Precision
+from halocline.program import Capabilities, FrozenModel, Precision
 from halocline.program.capacity import pad
 
 aten = torch.ops.aten
@@ -38,7 +38,7 @@ def name(request):
 
 
 def program_of(name, precision=Precision.FLOAT32):
-    return FrozenModel.freeze(backbone(name), precision, Form.TABLE)
+    return FrozenModel.freeze(backbone(name), precision, Capabilities.reference(Form.TABLE))
 
 
 def write(path, table, constants):

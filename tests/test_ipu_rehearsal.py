@@ -19,8 +19,8 @@ from halocline.backends.ipu.rehearsal.padding import littered, rehearse_padding
 from halocline.backends.ipu.rehearsal.subject import RehearsedProgram
 from halocline.backends.ipu.runner import PackedLoss
 from halocline.errors import LoweringError, UsageError
+from halocline.model.chain import chain
 from halocline.potential.potential import Potential
-from halocline.probes.chain import chain
 from halocline.program import Precision
 from halocline.program.capacity import Capacity, pad
 

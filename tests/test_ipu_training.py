@@ -22,7 +22,7 @@ from halocline.errors import UsageError
 from halocline.graph import NeighbourList, Structure
 from halocline.lowering import lower
 from halocline.partition import whole
-from halocline.program import FrozenModel, Precision, energies_and_gradients
+from halocline.program import Capabilities, FrozenModel, Precision, energies_and_gradients
 from halocline.program.geometry import forces_from_gradients
 from halocline.program.layout import gather_edges, lay_out
 
@@ -61,7 +61,9 @@ def sample(seed, atoms):
 
 def expected_parameters(samples, optimiser, rate):
     """Train the backbone itself, in float64 and one structure at a time."""
-    trained = FrozenModel.freeze(model(), Precision.FLOAT64, Form.EDGES).backbone.requires_grad_(True)
+    trained = FrozenModel.freeze(
+        model(), Precision.FLOAT64, Capabilities.reference(Form.EDGES)
+    ).backbone.requires_grad_(True)
     steps = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[optimiser](trained.parameters(), lr=rate)
     atoms = sum(len(labelled.forces) for _, labelled in samples)
     losses = []
@@ -90,7 +92,7 @@ def samples():
 
 @pytest.fixture(scope="module")
 def compiled():
-    frozen = FrozenModel.freeze(model(), Precision.FLOAT32, Form.TABLE)
+    frozen = FrozenModel.freeze(model(), Precision.FLOAT32, Capabilities.reference(Form.TABLE))
     named = dict(frozen.backbone.named_parameters())
     program = from_lowered(lower(frozen, capacity=capacity(3)), named)
     require_conformance(program, training=True)

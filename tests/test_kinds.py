@@ -26,7 +26,7 @@ from halocline.lowering import lower
 from halocline.model.build import build_with_seed
 from halocline.partition import Division, whole
 from halocline.plugin import registry
-from halocline.program import FrozenModel, Precision, energies_and_gradients
+from halocline.program import Capabilities, FrozenModel, Precision, energies_and_gradients
 from halocline.program.capacity import Capacity
 from halocline.program.layout import lay_out
 from halocline.testing import check_backbone, check_executor
@@ -103,7 +103,9 @@ def test_onnx_runtime_gives_the_same(kind):
 def test_ipu_programs_pass_their_rehearsal(kind):
     backbone = model(kind)
     room = Capacity(levels=(16,) * (backbone.hops + 1), width=16, transposed=16)
-    lowered = lower(FrozenModel.freeze(backbone, Precision.FLOAT32, Form.TABLE), capacity=room)
+    lowered = lower(
+        FrozenModel.freeze(backbone, Precision.FLOAT32, Capabilities.reference(Form.TABLE)), capacity=room
+    )
     program = from_lowered(lowered, dict(backbone.named_parameters()))
     assert rehearse(program, backbone, room) == ()
 
@@ -171,4 +173,4 @@ def test_edges_of_other_atoms_need_two_hops():
     backbone = build_with_seed(KINDS["walk"], KINDS["walk"].example_config())
     backbone.layers[0].spec = replace(backbone.layers[0].spec, hops=1)
     with pytest.raises(BackboneError, match=r"'layers.0' of 'walk' reads edges that end at other atoms .* 2 hops"):
-        FrozenModel.freeze(backbone, Precision.FLOAT64, Form.EDGES)
+        FrozenModel.freeze(backbone, Precision.FLOAT64, Capabilities.reference(Form.EDGES))

@@ -27,7 +27,7 @@ from halocline.model.build import build_backbone
 from halocline.partition import cut_part, whole
 from halocline.plugin import registry
 from halocline.potential.potential import Potential
-from halocline.program import FrozenModel, Precision, ProgramOutputs, energies_and_gradients
+from halocline.program import Capabilities, FrozenModel, Precision, ProgramOutputs, energies_and_gradients
 from halocline.program.capacity import Capacity, crop, pad
 from halocline.program.layout import lay_out
 
@@ -62,7 +62,7 @@ def require_same(found, expected, precision):
 @pytest.mark.parametrize("form", Form)
 @pytest.mark.parametrize("name", ["schnet", "lennard-jones"])
 def test_a_program_is_its_backbone_on_parts_of_any_size(name, form, precision):
-    frozen = FrozenModel.freeze(example(name), precision, form)
+    frozen = FrozenModel.freeze(example(name), precision, Capabilities.reference(form))
     program = lower(frozen)
     for seed, owned in enumerate((0.1, 0.5, 1.0)):
         inputs = inputs_of(frozen.backbone, form, precision, seed, owned=owned)
@@ -71,7 +71,9 @@ def test_a_program_is_its_backbone_on_parts_of_any_size(name, form, precision):
 
 @pytest.mark.parametrize("name", ["schnet", "lennard-jones"])
 def test_the_table_form_writes_nowhere(name):
-    graph = lower(FrozenModel.freeze(example(name), Precision.FLOAT32, Form.TABLE)).graph.graph
+    graph = lower(
+        FrozenModel.freeze(example(name), Precision.FLOAT32, Capabilities.reference(Form.TABLE))
+    ).graph.graph
     called = {str(node.target).split(".")[1] for node in graph.nodes if str(node.target).startswith("aten")}
     assert len(called) > 10
     assert not called & SCATTERS
@@ -79,7 +81,7 @@ def test_the_table_form_writes_nowhere(name):
 
 @pytest.mark.parametrize("precision", Precision)
 def test_every_number_keeps_its_precision(precision):
-    program = lower(FrozenModel.freeze(example("schnet"), precision, Form.TABLE))
+    program = lower(FrozenModel.freeze(example("schnet"), precision, Capabilities.reference(Form.TABLE)))
     for node in program.graph.graph.nodes:
         for argument in node.args:
             if isinstance(argument, float):
@@ -91,7 +93,7 @@ def test_every_number_keeps_its_precision(precision):
 
 
 def test_a_fixed_capacity_leaves_no_size_free():
-    frozen = FrozenModel.freeze(example("schnet"), Precision.FLOAT64, Form.TABLE)
+    frozen = FrozenModel.freeze(example("schnet"), Precision.FLOAT64, Capabilities.reference(Form.TABLE))
     inputs = inputs_of(frozen.backbone, Form.TABLE, Precision.FLOAT64, 4, owned=0.2)
     capacity = Capacity.bucket(inputs)
     program = lower(frozen, capacity)
@@ -105,7 +107,9 @@ def test_a_fixed_capacity_leaves_no_size_free():
 
 def test_padding_is_invisible():
     """Garbage in padding slots changes not a bit, and padding atoms feel nothing."""
-    backbone = FrozenModel.freeze(example("schnet"), Precision.FLOAT64, Form.TABLE).backbone
+    backbone = FrozenModel.freeze(
+        example("schnet"), Precision.FLOAT64, Capabilities.reference(Form.TABLE)
+    ).backbone
     inputs = inputs_of(backbone, Form.TABLE, Precision.FLOAT64, 5, owned=0.3)
     exact = Capacity.of(inputs)
     assert len(set(exact.levels)) > 2, "all hop levels of one size would hide how they are padded"
@@ -124,7 +128,9 @@ def test_padding_is_invisible():
 
 
 def test_a_structure_that_does_not_fit_is_refused():
-    backbone = FrozenModel.freeze(example("schnet"), Precision.FLOAT64, Form.TABLE).backbone
+    backbone = FrozenModel.freeze(
+        example("schnet"), Precision.FLOAT64, Capabilities.reference(Form.TABLE)
+    ).backbone
     inputs = inputs_of(backbone, Form.TABLE, Precision.FLOAT64, 6)
     exact = Capacity.of(inputs)
     for tight in (
@@ -138,7 +144,9 @@ def test_a_structure_that_does_not_fit_is_refused():
 
 def test_buckets_are_few_and_near():
     """An eighth of padding at most, and eight sizes in each octave."""
-    backbone = FrozenModel.freeze(example("lennard-jones"), Precision.FLOAT32, Form.TABLE).backbone
+    backbone = FrozenModel.freeze(
+        example("lennard-jones"), Precision.FLOAT32, Capabilities.reference(Form.TABLE)
+    ).backbone
     sizes = set()
     for atoms in range(16, 33):
         inputs = inputs_of(backbone, Form.TABLE, Precision.FLOAT32, 7, atoms=atoms)
@@ -153,7 +161,7 @@ def test_buckets_are_few_and_near():
 @pytest.mark.parametrize("name", ["schnet", "lennard-jones"])
 def test_stages_one_after_another_are_the_program(name, form):
     """Values forward, cotangents backward: the energies and gradients of the whole."""
-    frozen = FrozenModel.freeze(example(name), Precision.FLOAT64, form)
+    frozen = FrozenModel.freeze(example(name), Precision.FLOAT64, Capabilities.reference(form))
     backbone = frozen.backbone
     inputs = inputs_of(backbone, form, Precision.FLOAT64, 8)
     expected = energies_and_gradients(backbone, inputs)
@@ -189,7 +197,7 @@ def test_a_structure_program_gives_what_the_potential_gives():
     potential = Potential(backbone, {"H": -1.5, "O": 2.25}, {})
     atoms = random_structure(9, atoms=14, pbc=True)
     expected = potential(atoms, dtype="float64")
-    frozen = FrozenModel.freeze(backbone, Precision.FLOAT64, Form.TABLE)
+    frozen = FrozenModel.freeze(backbone, Precision.FLOAT64, Capabilities.reference(Form.TABLE))
     program = lower_structure(frozen, potential.reference_energies)
     energies, energy, forces, virial = program(*_structure_tensors(backbone, atoms))
     np.testing.assert_allclose(energies.numpy(), expected.energies, rtol=0, atol=1e-12)
@@ -220,7 +228,9 @@ def _structure_tensors(backbone, atoms):
 
 
 def test_a_manifest_survives_json():
-    manifest = lower(FrozenModel.freeze(example("schnet"), Precision.FLOAT32, Form.TABLE)).manifest
+    manifest = lower(
+        FrozenModel.freeze(example("schnet"), Precision.FLOAT32, Capabilities.reference(Form.TABLE))
+    ).manifest
     text = json.dumps(manifest.to_json())
     assert Manifest.from_json(json.loads(text)) == manifest
     with pytest.raises(LoweringError, match="version 0"):
@@ -419,11 +429,11 @@ FAULTS = {
     ],
 )
 def test_what_cannot_be_a_program_is_refused_by_name(fault, message):
-    frozen = FrozenModel.freeze(Faulty(fault), Precision.FLOAT32, Form.TABLE)
+    frozen = FrozenModel.freeze(Faulty(fault), Precision.FLOAT32, Capabilities.reference(Form.TABLE))
     with pytest.raises(LoweringError, match=message):
         lower(frozen)
 
 
 @pytest.mark.parametrize("form", Form)
 def test_slices_are_no_fault(form):
-    lower(FrozenModel.freeze(Faulty("sliced"), Precision.FLOAT64, form))
+    lower(FrozenModel.freeze(Faulty("sliced"), Precision.FLOAT64, Capabilities.reference(form)))

@@ -14,7 +14,7 @@ from halocline.graph import NeighbourList, Structure
 from halocline.model.build import build_backbone
 from halocline.partition import whole
 from halocline.plugins.backbones.m3gnet.harmonics import HIGHEST_DEGREE, spherical_harmonics
-from halocline.program import FrozenModel, Precision, energies_and_gradients
+from halocline.program import Capabilities, FrozenModel, Precision, energies_and_gradients
 from halocline.program.geometry import forces_from_gradients, virial_from_gradients
 from halocline.program.layout import gather_edges, lay_out
 
@@ -40,7 +40,7 @@ def test_moments_equal_triples(config, form, seed):
     structure = Structure.from_atoms(random_structure(seed, atoms=7, edge=(3.0, 5.0)))
     graph = NeighbourList(backbone.neighbours).graph(structure)
     part = whole(len(structure), graph.edges, backbone.hops)
-    frozen = FrozenModel.freeze(backbone, Precision.FLOAT64, form)
+    frozen = FrozenModel.freeze(backbone, Precision.FLOAT64, Capabilities.reference(form))
     outputs = energies_and_gradients(frozen.backbone, lay_out(graph, part, form, Precision.FLOAT64))
     gradients = gather_edges(outputs.gradients, part, form)
     receivers, senders = torch.from_numpy(graph.edges.receivers), torch.from_numpy(graph.edges.senders)

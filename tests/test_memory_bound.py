@@ -20,7 +20,7 @@ from halocline.partition import cut_part
 from halocline.partition.size import format_size, parse_size
 from halocline.plugin import registry
 from halocline.potential.potential import Potential
-from halocline.program import FrozenModel, Precision, energies_and_gradients
+from halocline.program import Capabilities, FrozenModel, Precision, energies_and_gradients
 from halocline.program.layout import lay_out
 
 #: Predicted bytes of parts are off the tracked ones by at most this; in tables transposed ones are not counted,
@@ -82,7 +82,7 @@ def model_and_graph(name, atoms, density):
 def test_bytes_of_other_parts_are_predicted(name, density, precision, form):
     model, graph, _ = model_and_graph(name, 1000, density)
     memory = MemoryModel.measure(model, precision, form)
-    frozen = FrozenModel.freeze(model, precision, form)
+    frozen = FrozenModel.freeze(model, precision, Capabilities.reference(form))
     x = graph.structure.positions[:, 0]
     for share in (0.05, 0.3, 1.0):
         part = cut_part(x <= np.quantile(x, share), graph.edges, model.hops)

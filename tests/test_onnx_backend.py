@@ -22,7 +22,7 @@ from halocline.errors import LoweringError
 from halocline.graph import NeighbourList, Structure
 from halocline.lowering import flatten
 from halocline.partition import cut_part, whole
-from halocline.program import FrozenModel, Precision, energies_and_gradients
+from halocline.program import Capabilities, FrozenModel, Precision, energies_and_gradients
 from halocline.program.capacity import Capacity
 from halocline.program.layout import lay_out
 
@@ -150,7 +150,7 @@ def test_runs_repeat_bit_for_bit_whatever_the_threads(precision):
     firsts = []
     for threads in (1, 2):
         session = OnnxExecutor(device="cpu", threads=threads).prepare(
-            FrozenModel.freeze(backbone("schnet"), precision, Form.TABLE)
+            FrozenModel.freeze(backbone("schnet"), precision, Capabilities.reference(Form.TABLE))
         )
         energies, gradients = session(inputs)
         for _ in range(REPEATS):

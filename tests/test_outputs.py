@@ -19,7 +19,7 @@ from halocline.evaluator import local
 from halocline.model import Output
 from halocline.plugin import registry
 from halocline.potential import many
-from halocline.program import FrozenModel, Precision
+from halocline.program import Capabilities, FrozenModel, Precision
 
 SAYS = {
     "values": ["magmoms", "charges"],
@@ -151,7 +151,7 @@ def test_programs_for_ipus_tell_it_too():
     model = told(told=[], says=SAYS["values"])
     atoms = molecule("H2O")
     require_equal(model(atoms, backend="ipu:target=cpu"), model(atoms), many.AGREEMENT["float32"])
-    frozen = FrozenModel.freeze(model.backbone, Precision.FLOAT32, Form.TABLE)
+    frozen = FrozenModel.freeze(model.backbone, Precision.FLOAT32, Capabilities.reference(Form.TABLE))
     capacity = fixed_capacity(frozen, 8, 8)
     require_rehearsal(compile_program(frozen, capacity), model.backbone, capacity)
 

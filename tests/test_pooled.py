@@ -15,7 +15,7 @@ from halocline.evaluator import local
 from halocline.lowering import lower_structure
 from halocline.model import Output
 from halocline.potential import many
-from halocline.program import FrozenModel, Precision
+from halocline.program import Capabilities, FrozenModel, Precision
 
 SAYS = {"pooled": ["pooled"], "and charges": ["pooled", "charges"], "direct": ["pooled", "forces"]}
 
@@ -101,10 +101,12 @@ def test_steps_on_the_device_sums_and_failures(monkeypatch):
 def test_what_does_not_hold_or_cannot_be_is_refused():
     model = told(told=[], says=["pooled"])
     with pytest.raises(LoweringError, match="takes two runs"):
-        lower_structure(FrozenModel.freeze(model.backbone, Precision.FLOAT64, Form.TABLE), {})
+        lower_structure(
+            FrozenModel.freeze(model.backbone, Precision.FLOAT64, Capabilities.reference(Form.TABLE)), {}
+        )
     model.backbone.outputs = (Output.ENERGIES,)
     with pytest.raises(BackboneError, match="has a pooled head if it declares pooled vectors"):
-        FrozenModel.freeze(model.backbone, Precision.FLOAT64, Form.EDGES)
+        FrozenModel.freeze(model.backbone, Precision.FLOAT64, Capabilities.reference(Form.EDGES))
 
 
 @pytest.mark.slow

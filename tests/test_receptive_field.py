@@ -19,7 +19,7 @@ from halocline.partition import cut_part
 from halocline.plugin import registry
 from halocline.plugins.backbones.schnet.stages import Interaction
 from halocline.probes.receptive_field import measure_hops, require_hops
-from halocline.program import FrozenModel, Precision, energies_and_gradients
+from halocline.program import Capabilities, FrozenModel, Precision, energies_and_gradients
 from halocline.program.geometry import forces_from_gradients
 from halocline.program.layout import lay_out
 
@@ -108,7 +108,7 @@ def forces_of_first_half(model, atoms, hops):
         levels=part.levels + part.levels[-1:] * missing,
         edge_levels=part.edge_levels + part.edge_levels[-1:] * missing,
     )
-    frozen = FrozenModel.freeze(model, Precision.FLOAT64, Form.EDGES)
+    frozen = FrozenModel.freeze(model, Precision.FLOAT64, Capabilities.reference(Form.EDGES))
     gradients = energies_and_gradients(
         frozen.backbone, lay_out(graph, part, Form.EDGES, Precision.FLOAT64)
     ).gradients
@@ -136,7 +136,7 @@ def test_a_part_of_other_hops_is_refused(hops):
     model = schnet(layers=2)
     graph = NeighbourList(model.neighbours).graph(Structure.from_atoms(random_structure(0)))
     part = cut_part(np.arange(len(graph.structure)) < 3, graph.edges, hops)
-    frozen = FrozenModel.freeze(model, Precision.FLOAT64, Form.EDGES)
+    frozen = FrozenModel.freeze(model, Precision.FLOAT64, Capabilities.reference(Form.EDGES))
     inputs = lay_out(graph, part, Form.EDGES, Precision.FLOAT64)
     with pytest.raises(UsageError, match=f"'schnet' needs a halo of 2 hops, but the part has one of {hops}"):
         energies_and_gradients(frozen.backbone, inputs)

@@ -15,8 +15,8 @@ from halocline.cost.speeds import excerpt, measure_compute, measure_link
 from halocline.errors import StructureError
 from halocline.evaluator import make_runner
 from halocline.graph import Radius
+from halocline.model.chain import chain
 from halocline.partition import cut_part
-from halocline.probes.chain import chain
 from halocline.program import Precision
 from halocline.testing.structures import graph_of
 

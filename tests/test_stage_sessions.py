@@ -17,13 +17,13 @@ from halocline.backends.torch.executor import TorchExecutor
 from halocline.evaluator import LocalEvaluator
 from halocline.executor import Executor, StageSession
 from halocline.graph import NeighbourList, Structure
-from halocline.lowering.stage_example import stage_inputs
 from halocline.model import Stage, State
 from halocline.partition import Division, cut_part
 from halocline.plugin import registry
-from halocline.program import FrozenModel, Precision
+from halocline.program import Capabilities, FrozenModel, Precision
 from halocline.program.capacity import Capacity
 from halocline.program.layout import lay_out
+from halocline.program.stage_example import stage_inputs
 from halocline.testing import check_executor
 
 #: Of the largest value of a tensor: the same operations on the same numbers, with sums in another order.
@@ -46,7 +46,7 @@ def executor(backend):
 
 
 def frozen(name, depth, form, precision="float64"):
-    return FrozenModel.freeze(backbone(name, depth), Precision(precision), form)
+    return FrozenModel.freeze(backbone(name, depth), Precision(precision), Capabilities.reference(form))
 
 
 @cache

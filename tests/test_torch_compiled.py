@@ -28,7 +28,7 @@ from halocline.model.build import build_backbone
 from halocline.plugin import registry
 from halocline.plugins.pruners.depth import DepthPruner
 from halocline.potential.potential import Potential
-from halocline.program import FrozenModel, Precision
+from halocline.program import Capabilities, FrozenModel, Precision
 from halocline.testing import tolerances
 from halocline.testing.comparison import energy_scale, force_scale, require_same
 from halocline.testing.structures import Samples
@@ -95,7 +95,7 @@ def test_as_eager_on_all_sizes(name, dtype, way):
 
 @pytest.fixture(scope="module")
 def frozen():
-    return FrozenModel.freeze(model(QUICK[0]).backbone, Precision(QUICK[1]), Form.EDGES)
+    return FrozenModel.freeze(model(QUICK[0]).backbone, Precision(QUICK[1]), Capabilities.reference(Form.EDGES))
 
 
 @pytest.fixture(scope="module")

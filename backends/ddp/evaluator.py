@@ -63,6 +63,7 @@ class DdpEvaluator(Evaluator):
         device: ``cpu``, ``cuda``, or ``auto``.
         halo: ``recompute``, ``exchange`` or ``auto``, which measures at the first structure with neighbours and
             then stays with its choice.
+        compress: whether tables take the place of radial functions.
         ranks: how many; 0 stands for those of torchrun.
         oversubscribe: whether there may be more ranks than make sense on the cores of this node.
         timeout: seconds after which a rank that gives no sign of life counts as hung.
@@ -80,6 +81,7 @@ class DdpEvaluator(Evaluator):
         division: Division | None,
         device: str,
         halo: str,
+        compress: bool = False,
         *,
         ranks: int = 0,
         timeout: float = 60.0,
@@ -101,7 +103,9 @@ class DdpEvaluator(Evaluator):
             serve_driver(self._place, model.digest, inner, timeout)
             raise SystemExit(0)
         self._choice = open_choice(backbone, precision, halo, self._ranks)
-        self._assignment = Assignment(model, precision, inner, kind, exchange=halo == "exchange", timeout=timeout)
+        self._assignment = Assignment(
+            model, precision, inner, kind, exchange=halo == "exchange", timeout=timeout, compress=compress
+        )
         self._hops = backbone.hops
         self._hops_of_stage = max(stage.spec.hops for _, stage in backbone.stages())
         if division is None or division.parts == 1:

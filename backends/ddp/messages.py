@@ -78,6 +78,7 @@ class Assignment:
         device: ``cpu`` or ``cuda``.
         exchange: whether to be ready to send state to other ranks; each plan says anew whether to do so.
         timeout: seconds, of the evaluator.
+        compress: whether tables take the place of radial functions.
         group: name of the process group, unlike any before.
     """
 
@@ -87,6 +88,7 @@ class Assignment:
     device: str
     exchange: bool
     timeout: float
+    compress: bool = False
     group: str = field(default_factory=lambda: secrets.token_hex(8))
 
 

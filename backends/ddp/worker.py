@@ -105,6 +105,10 @@ class DomainWorker:
     def _runner(self, *, exchange: bool) -> Runner:
         if exchange not in self._runners:
             self._runners[exchange] = make_runner(
-                self._backbone, self._executor, self._assignment.precision, exchange=exchange
+                self._backbone,
+                self._executor,
+                self._assignment.precision,
+                exchange=exchange,
+                compress=self._assignment.compress,
             )
         return self._runners[exchange]

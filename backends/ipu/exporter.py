@@ -12,7 +12,7 @@ from halocline.errors import UsageError
 from halocline.exporter import Exporter
 from halocline.lowering import Manifest
 from halocline.potential.potential import Potential
-from halocline.program import FrozenModel, Precision
+from halocline.program import Capabilities, FrozenModel, Precision
 
 
 @final
@@ -40,7 +40,7 @@ class IpuExporter(Exporter):
         """See `Exporter.export`."""
         if precision is not Precision.FLOAT32:
             raise UsageError(f"IPUs compute in float32, not in {precision.value}; say --dtype float32.")
-        frozen = FrozenModel.freeze(potential.backbone, precision, Form.TABLE)
+        frozen = FrozenModel.freeze(potential.backbone, precision, Capabilities.reference(Form.TABLE))
         capacity = fixed_capacity(frozen, *self._size)
         compiled = compile_program(frozen, capacity)
         require_rehearsal(compiled, frozen.backbone, capacity)

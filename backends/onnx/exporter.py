@@ -12,7 +12,7 @@ from halocline.exporter import Exporter
 from halocline.files import replacement
 from halocline.lowering import Manifest, lower_structure
 from halocline.potential.potential import Potential
-from halocline.program import FrozenModel, Precision
+from halocline.program import Capabilities, FrozenModel, Precision
 
 
 @final
@@ -33,7 +33,7 @@ class OnnxExporter(Exporter):
         from halocline.backends.onnx.convert import to_onnx
         from halocline.backends.onnx.model_file import open_model
 
-        frozen = FrozenModel.freeze(potential.backbone, precision, Form.TABLE)
+        frozen = FrozenModel.freeze(potential.backbone, precision, Capabilities.reference(Form.TABLE))
         what = f"Translating {potential.backbone.name!r} to ONNX ({precision})"
         with announced(what), replacement(path) as temporary:
             program = lower_structure(frozen, potential.reference_energies)

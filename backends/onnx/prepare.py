@@ -17,9 +17,9 @@ from halocline.backends.onnx.target import Target
 from halocline.durations import announced
 from halocline.lowering import Program, flatten, lower, lower_stage
 from halocline.lowering.example import example_inputs
-from halocline.lowering.stage_example import stage_inputs
 from halocline.lowering.stage_function import StageFunction
 from halocline.program import FrozenModel
+from halocline.program.stage_example import stage_inputs
 
 #: Before the names of a stage's outputs: a stage may write what it reads, and names in a model are unique.
 _WRITTEN: Final = "out."

@@ -36,6 +36,7 @@ class TorchExecutor(Executor):
         form=Form.EDGES,
         many_structures=True,
         steps_on_device=True,
+        custom_operators=True,
     )
     variants = ("", "compile=inductor", "compile=aot")
 

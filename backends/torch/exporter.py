@@ -13,7 +13,7 @@ from halocline.exporter import Exporter
 from halocline.files import replacement
 from halocline.lowering import Manifest, lower_structure
 from halocline.potential.potential import Potential
-from halocline.program import FrozenModel, Precision
+from halocline.program import Capabilities, FrozenModel, Precision
 
 
 @final
@@ -35,7 +35,7 @@ class AotExporter(Exporter):
 
     def export(self, potential: Potential, precision: Precision, path: Path) -> Manifest:
         """See `Exporter.export`."""
-        frozen = FrozenModel.freeze(potential.backbone, precision, Form.TABLE)
+        frozen = FrozenModel.freeze(potential.backbone, precision, Capabilities.reference(Form.TABLE))
         program = lower_structure(frozen, potential.reference_energies)
         with replacement(path) as temporary:
             build_package(program, self._device, temporary)

@@ -29,6 +29,7 @@ from halocline.durations import announced
 from halocline.errors import ArtefactError
 from halocline.lowering import Manifest, Program
 from halocline.program import FrozenModel
+from halocline.program.operators import version_of
 
 SUFFIX: Final = ".pt2"
 
@@ -135,6 +136,7 @@ def open_package(package: Path | io.BytesIO, device: str) -> Package:
     metadata = _read_metadata(package, name)
     _require_this_machine(name, json.loads(metadata[MACHINE]), device)
     manifest = Manifest.from_json(json.loads(metadata[MANIFEST]))
+    _require_operators(name, manifest)
     if not isinstance(package, Path):
         package.seek(0)
     place = torch.device(device)
@@ -158,6 +160,17 @@ def _read_metadata(package: Path | io.BytesIO, name: str) -> dict[str, Any]:
         raise ArtefactError(f"{name} is no package of Halocline; make one with: halocline export --backend aot")
     table: dict[str, Any] = ours[0]
     return table
+
+
+def _require_operators(package: str, manifest: Manifest) -> None:
+    """The custom operators that a package calls are those of this process."""
+    for what, version in manifest.versions.items():
+        kind, _, operator = what.partition(" ")
+        if kind == "operator" and version_of(operator) != int(version):
+            raise ArtefactError(
+                f"{package} calls version {version} of the operator {operator}, and here is version "
+                f"{version_of(operator)}; install the plugin that it was made with."
+            )
 
 
 def _require_this_machine(package: str, made_for: dict[str, str], device: str) -> None:

@@ -19,7 +19,7 @@ from halocline.graph import Graph, NeighbourList, Structure
 from halocline.lowering import flatten, lower
 from halocline.model import Backbone
 from halocline.partition import whole
-from halocline.program import FrozenModel, Precision, TableInputs, energies_and_gradients
+from halocline.program import Capabilities, FrozenModel, Precision, TableInputs, energies_and_gradients
 from halocline.program.capacity import Capacity, pad
 from halocline.program.layout import lay_out
 from halocline.testing import tolerances
@@ -84,7 +84,7 @@ def _one(backbone: Backbone, dtype: Precision, atoms: int, device: str) -> Recor
     box = disordered_box(backbone.species, atoms, DENSITY)
     inputs = _inputs(backbone, box, dtype)
     capacity = _with_room(inputs)
-    program = lower(FrozenModel.freeze(backbone, dtype, Form.TABLE), capacity)
+    program = lower(FrozenModel.freeze(backbone, dtype, Capabilities.reference(Form.TABLE)), capacity)
     run, count = compilable(program, device), len(program.manifest.inputs)
 
     def given(each: TableInputs) -> list[Tensor]:
@@ -129,7 +129,9 @@ def _apart(
 ) -> float:
     """How far a replay is from the eager definition in float64 on the CPU, by what is allowed."""
     inputs = _inputs(backbone, box, Precision.FLOAT64)
-    expected = energies_and_gradients(FrozenModel.freeze(backbone, Precision.FLOAT64, Form.TABLE).backbone, inputs)
+    expected = energies_and_gradients(
+        FrozenModel.freeze(backbone, Precision.FLOAT64, Capabilities.reference(Form.TABLE)).backbone, inputs
+    )
     shares = []
     found = energies, gradients[:, : inputs.neighbours.shape[1]]
     right = [each.detach().numpy() for each in expected]

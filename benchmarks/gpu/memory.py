@@ -29,7 +29,7 @@ def memory(device: str, quick: bool) -> Iterator[Record]:
         backbone = potential(name).backbone
         for dtype in Precision:
             model = MemoryModel.measure(backbone, dtype, capabilities.form)
-            frozen = FrozenModel.freeze(backbone, dtype, capabilities.form)
+            frozen = FrozenModel.freeze(backbone, dtype, capabilities)
             frozen.backbone.to(device)
             for atoms in (100,) if quick else (1_000, 10_000, 50_000):
                 box = Structure.from_atoms(disordered_box(backbone.species, atoms, DENSITY))

@@ -6,6 +6,7 @@ from halocline.aggregation.prefix import prefix
 from halocline.aggregation.radial import RadialFunction
 from halocline.aggregation.sets import EdgeSets, EdgeTriplets, TableSets, TripletBlock
 from halocline.aggregation.table import TableBlock
+from halocline.aggregation.tabulated import TabulatedFunction
 
 __all__ = [
     "Block",
@@ -16,6 +17,7 @@ __all__ = [
     "RadialFunction",
     "TableBlock",
     "TableSets",
+    "TabulatedFunction",
     "TripletBlock",
     "prefix",
 ]

@@ -13,6 +13,7 @@ from halocline.aggregation.block import Block, safe_norm, undeclared
 from halocline.aggregation.prefix import prefix
 from halocline.aggregation.rows import add_up, take, weighted
 from halocline.aggregation.sets import EdgeSets, EdgeTriplets
+from halocline.aggregation.tabulated import TabulatedFunction
 
 
 @final
@@ -60,6 +61,14 @@ class EdgeBlock(Block):
     def sum_at_senders(self, messages: Tensor) -> Tensor:
         """See `Block.sum_at_senders`."""
         return self._total(messages, self.senders, self.n_in)
+
+    def convolve(
+        self, values: Tensor, radial: Callable[[Tensor], Tensor] | Tensor, angular: Tensor | None = None
+    ) -> Tensor:
+        """See `Block.convolve`; tables have a way of their own."""
+        if isinstance(radial, TabulatedFunction) and angular is None and self.mask is None and values.ndim == 2:
+            return radial.convolve_edges(values, self.lengths(), self.senders, self.receivers, self.n_out)
+        return Block.convolve(self, values, radial, angular)
 
     def own(self, values: Tensor) -> Tensor:
         """See `Block.own`; (E, *)."""

@@ -14,6 +14,7 @@ from halocline.aggregation.block import Block, undeclared
 from halocline.aggregation.prefix import prefix
 from halocline.aggregation.rows import take, weighted
 from halocline.aggregation.sets import TableSets, TableTriplets, different_slots
+from halocline.aggregation.tabulated import TabulatedFunction
 
 
 @final
@@ -57,6 +58,14 @@ class TableBlock(Block):
     def sum_at_senders(self, messages: Tensor) -> Tensor:
         """See `Block.sum_at_senders`."""
         return _collect(messages, self.neighbours, self.transposed, self.mask)
+
+    def convolve(
+        self, values: Tensor, radial: Callable[[Tensor], Tensor] | Tensor, angular: Tensor | None = None
+    ) -> Tensor:
+        """See `Block.convolve`; tables of radial functions have a way of their own."""
+        if isinstance(radial, TabulatedFunction) and angular is None and values.ndim == 2:
+            return radial.convolve_table(values, self.lengths(), self.neighbours, self.transposed, self.mask)
+        return Block.convolve(self, values, radial, angular)
 
     def own(self, values: Tensor) -> Tensor:
         """See `Block.own`; (n_out, k, *)."""

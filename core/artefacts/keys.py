@@ -53,7 +53,13 @@ def program_key(frozen: FrozenModel, program: Program) -> dict[str, str]:
         "graph": _digest(program.graph.code),
         "constants": tensors_digest(program.graph.named_buffers()),
         "source": source_digest(type(frozen.backbone).__module__),
+        "stages": " ".join(sorted({source_digest(module) for module in _modules(frozen)})),
     }
+
+
+def _modules(frozen: FrozenModel) -> set[str]:
+    """Where the code of the stages is, that of kernels too."""
+    return {type(stage).__module__ for _, stage in frozen.backbone.stages()}
 
 
 def _processor() -> str:

@@ -14,7 +14,7 @@ from halocline.plugin import Kind, registry
 if TYPE_CHECKING:
     from halocline.potential.potential import Potential
 
-_EVALUATION = ("backend", "dtype", "device", "partition", "halo", "memory")
+_EVALUATION = ("backend", "dtype", "device", "partition", "halo", "memory", "compress")
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +35,14 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--memory", metavar="SIZE", help="choose the parts so that 8GiB, say, are enough [no bound]"
+    )
+    add_compress(group)
+
+
+def add_compress(group: Any) -> None:
+    """Add whether tables may take the place of radial functions."""
+    group.add_argument(
+        "--compress", action="store_true", help="radial functions from tables: faster, and as good as float32"
     )
 
 

@@ -10,10 +10,10 @@ from torch import Tensor
 from halocline.aggregation import Form
 from halocline.context import in_evaluation_context
 from halocline.model.backbone import Backbone
+from halocline.model.chain import chain
 from halocline.model.stage import Stage, State
 from halocline.partition.part import whole
-from halocline.probes.chain import chain
-from halocline.program import FrozenModel, Precision
+from halocline.program import Capabilities, FrozenModel, Precision
 from halocline.program.layout import lay_out
 
 #: Atoms of the chain that stages are run on: enough for every one of them to have neighbours.
@@ -93,7 +93,7 @@ def _sent(backbone: Backbone, precision: Precision) -> tuple[list[Tensor], list[
     that looks at neighbours needs their state; its cotangents return once for each such stage.
     """
     shared = [form for form in Form if all(form in stage.spec.forms for _, stage in backbone.stages())]
-    frozen = FrozenModel.freeze(backbone, precision, shared[0] if shared else Form.EDGES)
+    frozen = FrozenModel.freeze(backbone, precision, Capabilities.reference(shared[0] if shared else Form.EDGES))
     graph = chain(backbone, CHAIN, seed=0)
     inputs = lay_out(graph, whole(CHAIN, graph.edges, 1), frozen.form, precision)
     twin, state, complete = frozen.backbone, State({"species": inputs.species}, {}), True

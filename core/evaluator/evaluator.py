@@ -13,6 +13,7 @@ from halocline.errors import HaloclineError, StructureError
 from halocline.evaluator.result import Result
 from halocline.forks import lock
 from halocline.graph import Structure
+from halocline.program.replacement import Replacement
 from halocline.shares import count_methods
 
 E = TypeVar("E", bound="Evaluator")
@@ -28,11 +29,13 @@ class Evaluator(InContext, ABC):
 
     Attributes:
         together: whether `evaluate_many` computes several structures at a time.
+        replaced: stages that faster ones have taken the place of, where this process knows them.
         restarted: whether its processes, this one among them, were all started anew after a failure.
     """
 
     together: bool = False
     restarted: bool = False
+    replaced: tuple[Replacement, ...] = ()
 
     in_context = ("evaluate", "evaluate_many")
 

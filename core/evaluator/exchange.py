@@ -15,13 +15,13 @@ from halocline.evaluator.links import Links
 from halocline.evaluator.runner import Contribution, Runner, Tally
 from halocline.executor import Executor, StageSession
 from halocline.graph import Graph
-from halocline.model.backbone import Backbone, Output
+from halocline.model.backbone import Output
+from halocline.model.chain import chain
 from halocline.model.pooled import POOLED_WEIGHTS
 from halocline.model.stage import OF_EDGES
 from halocline.partition import Part, whole
 from halocline.partition.division import divide
-from halocline.probes.chain import chain
-from halocline.program import FrozenModel, Precision, ProgramInputs, energies_and_gradients
+from halocline.program import FrozenModel, ProgramInputs, energies_and_gradients
 from halocline.program.layout import condition_tensors, gather_edges, lay_out
 from halocline.shares import timed
 
@@ -37,16 +37,15 @@ class ExchangeRunner(Runner):
     """Runs every stage on all parts of the rank before the next stage starts.
 
     Args:
-        backbone: copied and cast, not shared.
+        frozen: for this executor.
         executor: where to run it; it must be able to prepare single stages.
-        precision: of the program.
     """
 
-    def __init__(self, backbone: Backbone, executor: Executor, precision: Precision) -> None:
-        self._executor, self._precision = executor, precision
-        frozen = FrozenModel.freeze(backbone, precision, executor.capabilities.form)
-        self._shapes = frozen.backbone.shapes
-        self._outputs, self._derives = frozen.backbone.outputs, frozen.backbone.derives_forces
+    def __init__(self, frozen: FrozenModel, executor: Executor) -> None:
+        self._executor, self._precision, self.replaced = executor, frozen.precision, frozen.replaced
+        backbone = frozen.backbone
+        self._shapes = backbone.shapes
+        self._outputs, self._derives = backbone.outputs, backbone.derives_forces
         if self._derives:
             _refuse_edges_of_others(frozen)
         _require_forces(frozen)

@@ -62,6 +62,7 @@ class FollowingEvaluator(Evaluator):
         self._evaluator: Evaluator | None = make()
         self._process = os.getpid()
         self.together, self.restarted = self._evaluator.together, self._evaluator.restarted
+        self.replaced = self._evaluator.replaced
 
     @property
     def is_current(self) -> bool:
@@ -86,6 +87,7 @@ class FollowingEvaluator(Evaluator):
         if self._evaluator is None:
             self._state = BackboneState.of(self._backbone)
             self._evaluator = self._make()
+            self.replaced = self._evaluator.replaced
         return self._evaluator
 
     def close(self) -> None:

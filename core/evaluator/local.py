@@ -50,6 +50,7 @@ class LocalEvaluator(Evaluator):
         exchange: run stage after stage over all parts, instead of part after part: no atom is evaluated twice,
             but the state of all atoms is kept.
         neighbours: by the rule of the backbone, shared with other evaluators; by default its own.
+        compress: let tables take the place of radial functions; see `FrozenModel.freeze`.
 
     Raises:
         UsageError: the executor does not compute in this precision, or cannot exchange.
@@ -64,11 +65,13 @@ class LocalEvaluator(Evaluator):
         *,
         exchange: bool = False,
         neighbours: NeighbourList | None = None,
+        compress: bool = False,
     ) -> None:
         able = executor.capabilities.precisions
         if precision not in able:
             raise UsageError(f"This backend computes in {', '.join(able)}, not in {precision.value}.")
-        self._runner = make_runner(backbone, executor, precision, exchange=exchange)
+        self._runner = make_runner(backbone, executor, precision, exchange=exchange, compress=compress)
+        self.replaced = self._runner.replaced
         self._neighbours, self._hops = neighbours or NeighbourList(backbone.neighbours), backbone.hops
         self._division, self._memory = division, None
         self._batches: Batches | None = None

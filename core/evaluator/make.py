@@ -7,10 +7,12 @@ from halocline.evaluator.recompute import RecomputeRunner
 from halocline.evaluator.runner import Runner
 from halocline.executor import Executor
 from halocline.model.backbone import Backbone
-from halocline.program import Precision
+from halocline.program import FrozenModel, Precision
 
 
-def make_runner(backbone: Backbone, executor: Executor, precision: Precision, *, exchange: bool) -> Runner:
+def make_runner(
+    backbone: Backbone, executor: Executor, precision: Precision, *, exchange: bool, compress: bool = False
+) -> Runner:
     """Prepare a model to be evaluated part by part.
 
     Args:
@@ -18,9 +20,11 @@ def make_runner(backbone: Backbone, executor: Executor, precision: Precision, *,
         executor: where to run it.
         precision: of the program.
         exchange: send the state of halo atoms between stages, instead of computing it wherever it is needed.
+        compress: let tables take the place of radial functions; see `FrozenModel.freeze`.
 
     Raises:
         UsageError: the executor cannot exchange.
+        KernelError: the model cannot be compressed.
     """
-    kind = ExchangeRunner if exchange else RecomputeRunner
-    return kind(backbone, executor, precision)
+    frozen = FrozenModel.freeze(backbone, precision, executor.capabilities, executor.device, compress=compress)
+    return ExchangeRunner(frozen, executor) if exchange else RecomputeRunner(frozen, executor)

@@ -17,10 +17,10 @@ from halocline.evaluator.topology import Topology
 from halocline.executor import Executor
 from halocline.graph import Contacts, Graph, JointGraph, Search, Structure, Surroundings
 from halocline.graph.structure import same_bits
-from halocline.model.backbone import Backbone, Output
+from halocline.model.backbone import Output
 from halocline.partition import Part, whole
 from halocline.partition.division import divide, is_undivided
-from halocline.program import FrozenModel, Precision, ProgramInputs, ProgramOutputs
+from halocline.program import FrozenModel, ProgramInputs, ProgramOutputs
 from halocline.program.geometry import forces_from_gradients, virial_from_gradients, virials_from_gradients
 from halocline.program.layout import gather_edges, lay_out, renewed
 from halocline.shares import timed
@@ -34,15 +34,16 @@ class RecomputeRunner(Runner):
     """Runs the whole program on each part; layers work on the receivers that later ones need, and no others.
 
     Args:
-        backbone: copied and cast, not shared.
+        frozen: for this executor.
         executor: where to run it.
-        precision: of the program.
     """
 
-    def __init__(self, backbone: Backbone, executor: Executor, precision: Precision) -> None:
-        self._device, self._precision, self._form = executor.device, precision, executor.capabilities.form
-        self._session = executor.prepare(FrozenModel.freeze(backbone, precision, self._form))
+    def __init__(self, frozen: FrozenModel, executor: Executor) -> None:
+        self._device, self._precision, self._form = executor.device, frozen.precision, frozen.form
+        backbone = frozen.backbone
         self._hops, self._outputs, self._shapes = backbone.hops, backbone.outputs, backbone.shapes
+        self.replaced = frozen.replaced
+        self._session = executor.prepare(frozen)
         self._last: _LaidOut | None = None
         self._topology: Topology | None = None
 

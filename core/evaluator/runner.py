@@ -16,6 +16,7 @@ from halocline.graph import Contacts, Graph
 from halocline.model.backbone import Output
 from halocline.partition import Part
 from halocline.program.geometry import forces_from_gradients, virial_from_gradients
+from halocline.program.replacement import Replacement
 from halocline.shares import timed
 
 
@@ -38,7 +39,13 @@ class Contribution(NamedTuple):
 
 
 class Runner(ABC):
-    """A model on one executor, ready for the parts of one rank."""
+    """A model on one executor, ready for the parts of one rank.
+
+    Attributes:
+        replaced: stages that faster ones have taken the place of.
+    """
+
+    replaced: tuple[Replacement, ...] = ()
 
     @abstractmethod
     def run(self, graph: Graph, parts: NDArray[np.int64], links: Links) -> Contribution:

@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, final
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from halocline.aggregation import Form
 from halocline.context import InContext
 from halocline.errors import UsageError
 from halocline.executor.diagnosis import Diagnosis
 from halocline.executor.stage_session import StageSession
-from halocline.program import FrozenModel, Precision, ProgramInputs, ProgramOutputs
+from halocline.program import Capabilities, FrozenModel, ProgramInputs, ProgramOutputs
 from halocline.shares import count_methods
 
 if TYPE_CHECKING:
     from halocline.lowering import Program
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capabilities:
-    """What an executor can do.
-
-    Attributes:
-        devices: kinds of device it can run on, such as ``cpu`` and ``cuda``.
-        precisions: floating-point types it computes in.
-        form: layout of edges that it wants its inputs in.
-        many_structures: whether one call of a whole program may be given several structures side by side, with no
-            edge from one to another. Sizes must be free for that, and it is for edges only. Those that do not say
-            so are given one structure after another.
-    """
-
-    devices: tuple[str, ...]
-    precisions: tuple[Precision, ...]
-    form: Form
-    many_structures: bool = False
-    steps_on_device: bool = False
 
 
 class Session(InContext, ABC):

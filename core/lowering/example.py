@@ -6,8 +6,8 @@ import numpy as np
 
 from halocline.aggregation import Form
 from halocline.model.backbone import Backbone
+from halocline.model.chain import chain
 from halocline.partition import cut_part, whole
-from halocline.probes.chain import chain
 from halocline.program import Precision, ProgramInputs
 from halocline.program.layout import lay_out
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self, final
 
@@ -15,6 +16,7 @@ from halocline.errors import LoweringError
 from halocline.graph.rules import Nearest, NeighbourRule, Radius
 from halocline.model.backbone import Backbone
 from halocline.program import FrozenModel, Precision
+from halocline.program.operators import CustomOperator
 
 #: Raised whenever inputs, outputs or their meaning change.
 PROGRAM_VERSION = 2
@@ -66,7 +68,8 @@ class Manifest:
         outputs: in order.
         reference_energies: chemical symbol → eV, contained in the energies; empty where they are not.
         weights: SHA-256 of the weights.
-        versions: of halocline, torch and this manifest.
+        versions: of halocline, torch and this manifest; and of the kernels and custom operators in it, as
+            ``kernel NAME`` and ``operator NAME``.
     """
 
     kind: Kind
@@ -95,8 +98,9 @@ class Manifest:
         *,
         stage: str = "",
         reference_energies: dict[str, float] | None = None,
+        operators: Iterable[CustomOperator] = (),
     ) -> Self:
-        """Describe a program, or one of its stages."""
+        """Describe a program, or one of its stages; ``operators`` are the custom ones that it calls."""
         backbone = frozen.backbone
         spec = dict(backbone.stages())[stage].spec if stage else None
         rule = spec.neighbours if spec else backbone.neighbours
@@ -119,6 +123,8 @@ class Manifest:
                 "halocline": halocline.__version__,
                 "torch": torch.__version__,
                 "program": str(PROGRAM_VERSION),
+                **{f"kernel {each.kernel}": str(each.version) for each in frozen.replaced},
+                **{f"operator {each.name}": str(each.version) for each in operators},
             },
         )
 

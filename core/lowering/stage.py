@@ -16,10 +16,11 @@ from halocline.context import in_evaluation_context
 from halocline.lowering.check import require_equal
 from halocline.lowering.manifest import Manifest
 from halocline.lowering.program import Program
-from halocline.lowering.stage_example import stage_inputs
+from halocline.lowering.rules import custom_operators
 from halocline.lowering.stage_function import COTANGENT, StageFunction
 from halocline.lowering.trace import trace
 from halocline.program import FrozenModel
+from halocline.program.stage_example import stage_inputs
 
 
 @final
@@ -79,4 +80,6 @@ def _lower(
         require_equal(graph, arguments, positional(*arguments), frozen, f"{atoms} atoms in its stage {name}")
     inputs = tuple(stage.describe_input(key, tensor) for key, tensor in example.items())
     outputs = tuple(stage.describe_output(key, tensor) for key, tensor in function(example).items())
-    return Program(graph, Manifest.of(frozen, kind, inputs, outputs, stage=name))
+    return Program(
+        graph, Manifest.of(frozen, kind, inputs, outputs, stage=name, operators=custom_operators(graph))
+    )

@@ -18,9 +18,10 @@ from halocline.lowering.arguments import describe_condition, describe_output
 from halocline.lowering.check import require_equal
 from halocline.lowering.manifest import Manifest, Value
 from halocline.lowering.program import Program
+from halocline.lowering.rules import custom_operators
 from halocline.lowering.trace import trace
+from halocline.model.chain import chain
 from halocline.partition import whole
-from halocline.probes.chain import chain
 from halocline.program import FrozenModel, Precision, TableInputs, energies_and_gradients
 from halocline.program.geometry import edge_vectors, virial_from_gradients
 from halocline.program.index_sets import named_rules, named_triplets
@@ -100,7 +101,14 @@ def lower_structure(frozen: FrozenModel, reference_energies: Mapping[str, float]
         describe_output(*each, "N", Precision.FLOAT64) for each in list(frozen.backbone.shapes.items())[1:]
     )
     outputs = (*_ENERGIES, *(_DERIVATIVES if frozen.backbone.derives_forces else ()), *others)
-    manifest = Manifest.of(frozen, "structure", inputs, outputs, reference_energies=dict(reference_energies))
+    manifest = Manifest.of(
+        frozen,
+        "structure",
+        inputs,
+        outputs,
+        reference_energies=dict(reference_energies),
+        operators=custom_operators(graph),
+    )
     return Program(graph, manifest)
 
 

@@ -16,6 +16,7 @@ from halocline.lowering.in_place import replace_in_place
 from halocline.lowering.origins import RecordOrigins
 from halocline.lowering.rules import check_rules
 from halocline.program import FrozenModel, Precision
+from halocline.program.operators import composites
 
 _ASSERTIONS = frozenset({torch.ops.aten._assert_async.default, torch.ops.aten._assert_async.msg})
 
@@ -49,7 +50,7 @@ def trace(
 
     record = make_fx(
         located,
-        decomposition_table=decompositions(),
+        decomposition_table=decompositions() | ({} if frozen.capabilities.custom_operators else composites()),
         tracing_mode="symbolic" if free else "fake",
         _allow_non_fake_inputs=True,  # the weights
         _error_on_data_dependent_ops=True,

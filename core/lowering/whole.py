@@ -23,6 +23,7 @@ from halocline.lowering.check import require_equal
 from halocline.lowering.example import example_inputs, other_inputs, whole_inputs
 from halocline.lowering.manifest import Manifest, Value
 from halocline.lowering.program import Program
+from halocline.lowering.rules import custom_operators
 from halocline.lowering.trace import trace
 from halocline.model.pooled import POOLED_WEIGHTS
 from halocline.program import FrozenModel, ProgramInputs, TableInputs, energies_and_gradients
@@ -76,7 +77,8 @@ def lower(frozen: FrozenModel, capacity: Capacity | None = None) -> Program:
     results += [describe_output(*each, "n_0", precision) for each in list(backbone.shapes.items())[1:]]
     if capacity is not None:
         signature, results = ([_fix_sizes(value, capacity) for value in side] for side in (signature, results))
-    return Program(graph, Manifest.of(frozen, "program", tuple(signature), tuple(results)))
+    operators = custom_operators(graph)
+    return Program(graph, Manifest.of(frozen, "program", tuple(signature), tuple(results), operators=operators))
 
 
 def _padded_examples(frozen: FrozenModel, capacity: Capacity) -> tuple[ProgramInputs, dict[str, ProgramInputs]]:

@@ -24,12 +24,12 @@ from halocline.graph import Graph, NeighbourRule
 from halocline.graph.rules import is_ranked, reach
 from halocline.memory.live_bytes import peak_bytes
 from halocline.model.backbone import Backbone
+from halocline.model.chain import chain
 from halocline.partition.geometry import expected_levels
 from halocline.partition.part import Cutter, Part, cut_part
 from halocline.partition.partitioner import Partitioner
 from halocline.partition.size import format_size
-from halocline.probes.chain import chain
-from halocline.program import FrozenModel, Precision, energies_and_gradients
+from halocline.program import Capabilities, FrozenModel, Precision, energies_and_gradients
 from halocline.program.layout import lay_out
 
 #: Bytes of a process that has loaded PyTorch and a model and evaluated a few atoms.
@@ -82,7 +82,7 @@ class MemoryModel:
         Raises:
             BackboneError: the backbone cannot work in this form.
         """
-        frozen = FrozenModel.freeze(backbone, precision, form)
+        frozen = FrozenModel.freeze(backbone, precision, Capabilities.reference(form))
         counts, peaks = [], []
         for atoms, spacing, owned in CHAINS:
             graph = chain(backbone, atoms, seed=0, spacing=spacing)

@@ -41,8 +41,8 @@ class Hooks:
     def halocline_evaluators(self) -> list[Component]:  # type: ignore[empty-body]
         """Describe evaluators of their own; targets are subclasses of `halocline.evaluator.Evaluator`.
 
-        They are selected like executors, and given ``backbone``, ``precision``, ``division``, ``device``, ``halo``
-        and the options of the backend by keyword.
+        They are selected like executors, and given ``backbone``, ``precision``, ``division``, ``device``,
+        ``halo``, ``compress`` and the options of the backend by keyword.
         """
 
     @hookspec
@@ -56,6 +56,10 @@ class Hooks:
         Targets are functions ``(config, tensors) -> Checkpoint`` of hyper-parameters and tensors in the words of
         the other package.
         """
+
+    @hookspec
+    def halocline_kernels(self) -> list[Component]:  # type: ignore[empty-body]
+        """Describe kernels; targets are subclasses of `halocline.program.kernel.Kernel`."""
 
     @hookspec
     def halocline_zoos(self) -> list[Component]:  # type: ignore[empty-body]
@@ -77,6 +81,7 @@ KIND_OF_HOOK: dict[str, Kind] = {
     "halocline_evaluators": "evaluator",
     "halocline_exporters": "exporter",
     "halocline_converters": "converter",
+    "halocline_kernels": "kernel",
     "halocline_zoos": "zoo",
     "halocline_commands": "command",
 }

@@ -9,7 +9,16 @@ from typing import Literal
 from halocline.errors import PluginError
 
 Kind = Literal[
-    "backbone", "pruner", "partitioner", "executor", "evaluator", "exporter", "converter", "zoo", "command"
+    "backbone",
+    "pruner",
+    "partitioner",
+    "executor",
+    "evaluator",
+    "exporter",
+    "converter",
+    "kernel",
+    "zoo",
+    "command",
 ]
 
 # A name must survive ``name:key=value,key=value`` on the command line and ``distribution/name``.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from halocline.applicability import Outside
     from halocline.evaluator import FollowingEvaluator
     from halocline.evaluator.result import Spread
-    from halocline.potential.potential import Potential
+    from halocline.potential.potential import EvaluatorOptions, Potential
 
 #: What results of any model depend on. Charges and magnetic moments of ``atoms`` are not looked at.
 _INPUTS = ("numbers", "positions", "cell", "pbc")
@@ -40,7 +40,7 @@ class HaloclineCalculator(Calculator):
 
     Args:
         potential: the model.
-        options: backend, dtype, device, partition and halo, as for `Potential.calculator`.
+        options: backend, dtype, device, partition, halo, memory and compress, as for `Potential.calculator`.
         head: that is to answer, likewise.
 
     Attributes:
@@ -51,7 +51,7 @@ class HaloclineCalculator(Calculator):
     # Assigned, never appended to: ASE shares one list between all calculators.
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
 
-    def __init__(self, potential: Potential, options: dict[str, str], head: str | None = None) -> None:
+    def __init__(self, potential: Potential, options: EvaluatorOptions, head: str | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._in_use = lock()
         told = {Output.MAGMOMS: ["magmoms", "magmom"], Output.CHARGES: ["charges"]}

@@ -30,6 +30,7 @@ def make_evaluator(
     device: str,
     division: Division,
     halo: str,
+    compress: bool = False,
     lists: dict[NeighbourRule, NeighbourList] | None = None,
 ) -> Evaluator:
     """Make an evaluator of a backbone as it is.
@@ -41,10 +42,12 @@ def make_evaluator(
         device: as the backend takes it.
         division: into parts.
         halo: ``recompute``, ``exchange`` or ``auto``.
+        compress: let tables take the place of radial functions; see `FrozenModel.freeze`.
         lists: neighbour lists that are shared with others, by rule; those that are not there yet are added.
 
     Raises:
         UsageError: an option is not there, or does not suit the backbone.
+        KernelError: the backbone cannot be compressed.
     """
     lists = {} if lists is None else lists
     component = registry().find_among(("executor", "evaluator"), spec.name, "backend")
@@ -55,9 +58,9 @@ def make_evaluator(
             )
         make = partial(make_evaluator, lists=lists)
         return CombinedEvaluator(
-            backbone, [make(term, spec, precision, device, division, halo) for term in backbone.terms]
+            backbone, [make(term, spec, precision, device, division, halo, compress) for term in backbone.terms]
         )
-    evaluator = _of_one(backbone, spec, precision, device, division, halo, lists)
+    evaluator = _of_one(backbone, spec, precision, device, division, halo, compress, lists)
     return evaluator if backbone.pooled_head is None else PooledEvaluator(backbone, evaluator)
 
 
@@ -68,6 +71,7 @@ def _of_one(
     device: str,
     division: Division,
     halo: str,
+    compress: bool,
     lists: dict[NeighbourRule, NeighbourList],
 ) -> Evaluator:
     """An evaluator of the program of a backbone; arguments and errors as for `make_evaluator`."""
@@ -79,12 +83,18 @@ def _of_one(
             raise UsageError(f"A bound on memory is for one process; give {spec.name} a number of parts.")
         given = {"backbone": backbone, "precision": precision, "division": division}
         kind = registry().load("evaluator", component.qualified_name)
-        return cast("Evaluator", spec.build(kind, **given, device=device, halo=halo))
+        return cast("Evaluator", spec.build(kind, **given, device=device, halo=halo, compress=compress))
     executor = spec.build(registry().load("executor", component.qualified_name), device=device)
     rule = backbone.neighbours
     neighbours = lists.setdefault(rule, NeighbourList(rule))
     return LocalEvaluator(
-        backbone, executor, precision, division, exchange=halo == "exchange", neighbours=neighbours
+        backbone,
+        executor,
+        precision,
+        division,
+        exchange=halo == "exchange",
+        compress=compress,
+        neighbours=neighbours,
     )
 
 

@@ -67,8 +67,8 @@ KEPT_EVALUATORS: Final = 8
 DEFAULT_DTYPE = Precision.FLOAT32
 
 
-class Options(TypedDict, total=False):
-    """Options of a call; see `Potential.__call__`."""
+class EvaluatorOptions(TypedDict, total=False):
+    """Options of an evaluator; see `Potential.__call__`."""
 
     backend: str
     dtype: str
@@ -76,6 +76,12 @@ class Options(TypedDict, total=False):
     partition: str
     halo: str
     memory: str | None
+    compress: bool
+
+
+class Options(EvaluatorOptions, total=False):
+    """Options of a call; see `Potential.__call__`."""
+
     head: str | None
 
 
@@ -97,7 +103,7 @@ class Potential:
     backbone: Backbone
     reference_energies: dict[str, float]
     card: dict[str, Any]
-    _evaluators: OrderedDict[tuple[str | None, ...], FollowingEvaluator] = field(
+    _evaluators: OrderedDict[tuple[str | bool | None, ...], FollowingEvaluator] = field(
         default_factory=OrderedDict, init=False, repr=False, compare=False
     )
     _applicability: Applicability = field(init=False, repr=False, compare=False)
@@ -156,6 +162,7 @@ class Potential:
         halo: str = "auto",
         memory: str | None = None,
         head: str | None = None,
+        compress: bool = False,
     ) -> Result | list[Result]:
         """Evaluate one structure, or a list of them, many at a time.
 
@@ -174,15 +181,19 @@ class Potential:
             memory: such as ``8GiB``, what this process may take on the CPU; it chooses the number of parts.
             head: the head or fidelity that is to answer, of models that have several; without it each structure
                 says so in ``atoms.info["head"]``, as it does of charge and spin if the model takes them.
+            compress: let tables take the place of the model's radial functions, which is faster; energies and
+                forces then differ by about what float32 leaves to rounding. The tables are held against the
+                functions over the whole range of distances before anything is evaluated.
 
         Raises:
             StructureError: not finite, no volume, coincident atoms, or elements the model does not know. Of a list
                 it is the first such structure, counted from 0; `map` can keep the others.
             NotFiniteError: the model's energy, a force or the stress is not finite; it is a StructureError, too.
             UsageError: a backend, device, dtype, partition or head that is not there.
+            KernelError: the model cannot be compressed.
         """
-        options = (backend, dtype, device, partition, halo, memory)
-        _require_texts(options)
+        options = (backend, dtype, device, partition, halo, memory, compress)
+        _require_types(options)
         check_head(self.backbone.conditions, head)
         evaluator = self._kept_evaluator(*options)
         if is_list(atoms):
@@ -193,17 +204,24 @@ class Potential:
 
     @in_evaluation_context
     def evaluator(
-        self, backend: str, dtype: str, device: str, partition: str, halo: str, memory: str | None = None
+        self,
+        backend: str,
+        dtype: str,
+        device: str,
+        partition: str,
+        halo: str,
+        memory: str | None = None,
+        compress: bool = False,
     ) -> FollowingEvaluator:
         """Make an evaluator of its own, with its own neighbour list; arguments as for a call."""
-        _require_texts((backend, dtype, device, partition, halo, memory))
+        _require_types((backend, dtype, device, partition, halo, memory, compress))
         if dtype not in tuple(Precision):
             raise UsageError(f"The dtype must be float32 or float64, not {dtype!r}.")
         if halo not in ("auto", "recompute", "exchange"):
             raise UsageError(f"The halo rule must be auto, recompute or exchange, not {halo!r}.")
         division, spec = Division.parse(partition, memory), Spec.parse(backend)
         # Not of this object: whoever drops it must see its evaluators end with it, and their processes.
-        make = partial(make_evaluator, self.backbone, spec, Precision(dtype), device, division, halo)
+        make = partial(make_evaluator, self.backbone, spec, Precision(dtype), device, division, halo, compress)
         return FollowingEvaluator(self.backbone, make)
 
     def calculator(
@@ -216,12 +234,23 @@ class Potential:
         halo: str = "auto",
         memory: str | None = None,
         head: str | None = None,
+        compress: bool = False,
     ) -> HaloclineCalculator:
         """Make an ASE calculator; arguments as for a call."""
         from halocline.potential.calculator import HaloclineCalculator
 
-        options = {"backend": backend, "dtype": dtype, "device": device, "partition": partition, "halo": halo}
-        return HaloclineCalculator(self, options if memory is None else options | {"memory": memory}, head)
+        options: EvaluatorOptions = {
+            "backend": backend,
+            "dtype": dtype,
+            "device": device,
+            "partition": partition,
+            "halo": halo,
+        }
+        if memory is not None:
+            options["memory"] = memory
+        if compress:
+            options["compress"] = True
+        return HaloclineCalculator(self, options, head)
 
     def map(
         self,
@@ -235,6 +264,7 @@ class Potential:
         halo: str = "auto",
         memory: str | None = None,
         head: str | None = None,
+        compress: bool = False,
     ) -> Generator[Result | HaloclineError]:
         """Evaluate structures as they come, many at a time, and yield their results in the same order.
 
@@ -254,6 +284,7 @@ class Potential:
             memory: such as ``2GiB``, what this process may take on the CPU: as many structures as fit are
                 evaluated together, and one that does not fit is divided.
             head: see ``backend``.
+            compress: see ``backend``.
 
         Raises:
             StructureError: as for a call, and says which structure it is, counted from 0.
@@ -266,8 +297,8 @@ class Potential:
             >>> [round(r.energy, 4) for r in halocline.load("lennard-jones-argon").map(pairs)]
             [-0.0103, -0.0103, -0.0094]
         """
-        options = (backend, dtype, device, partition, halo, memory)
-        _require_texts(options)
+        options = (backend, dtype, device, partition, halo, memory, compress)
+        _require_types(options)
         check_head(self.backbone.conditions, head)
         if errors not in ("raise", "yield"):
             raise UsageError(f"What is done with errors must be raise or yield, not {errors!r}.")
@@ -362,7 +393,7 @@ class Potential:
         )
         save_checkpoint(Path(path), checkpoint)
 
-    def _kept_evaluator(self, *options: str | None) -> Evaluator:
+    def _kept_evaluator(self, *options: str | bool | None) -> Evaluator:
         """The evaluator that calls with these options share; those that were not used for long are closed."""
         left: list[Evaluator] = []
         with self._making:  # which may take long, and two threads need not do it twice
@@ -424,16 +455,19 @@ def _of_formula(error: NotFiniteError, prepared: Prepared) -> NotFiniteError:
     return NotFiniteError(f"{Symbols(prepared.structure.numbers).get_chemical_formula()}: {error}")
 
 
-def _require_texts(options: tuple[str | None, ...]) -> None:
+def _require_types(options: tuple[str | bool | None, ...]) -> None:
     """Refuse what is no text among backend, dtype, device, partition, halo and memory; the last may be None.
 
     Raises:
-        UsageError: one of them is no text.
+        UsageError: one of them is no text, or compress is neither true nor false.
     """
     names = ("backend", "dtype", "device", "partition", "halo", "memory")
-    for name, value in zip(names, options, strict=True):
+    *texts, compress = options
+    for name, value in zip(names, texts, strict=True):
         if not (isinstance(value, str) or (name == "memory" and value is None)):
             raise UsageError(f"The option {name} must be text, as on the command line, not {value!r}.")
+    if not isinstance(compress, bool):
+        raise UsageError(f"The option compress must be True or False, not {compress!r}.")
 
 
 def _unknown_elements(structure: Structure, unknown: np.ndarray, species: tuple[str, ...]) -> str:

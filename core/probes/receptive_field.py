@@ -21,9 +21,16 @@ from halocline.context import in_evaluation_context
 from halocline.errors import BackboneError
 from halocline.graph import Graph
 from halocline.model.backbone import Backbone
+from halocline.model.chain import SPACING, chain
 from halocline.partition import Part, whole
-from halocline.probes.chain import SPACING, chain
-from halocline.program import FrozenModel, Precision, ProgramInputs, atom_energies, energies_and_gradients
+from halocline.program import (
+    Capabilities,
+    FrozenModel,
+    Precision,
+    ProgramInputs,
+    atom_energies,
+    energies_and_gradients,
+)
 from halocline.program.layout import gather_edges, lay_out
 
 logger = logging.getLogger(__name__)
@@ -74,7 +81,7 @@ def measure_hops(backbone: Backbone) -> int:
     """
     shared = frozenset(Form).intersection(*(stage.spec.forms for _, stage in backbone.stages()))
     form = Form.EDGES if Form.EDGES in shared else Form.TABLE
-    frozen = FrozenModel.freeze(backbone, Precision.FLOAT64, form)
+    frozen = FrozenModel.freeze(backbone, Precision.FLOAT64, Capabilities.reference(form))
     farthest = backbone.hops + BEYOND
     return max(_reach(frozen, _long_chain(backbone, farthest, spacing, seed)) for spacing, seed in PROBES)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Self, final
 
-import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
 from halocline.aggregation import Form
@@ -16,18 +15,8 @@ from halocline.errors import BackboneError
 from halocline.model.adapters import merged
 from halocline.model.backbone import Backbone, Output
 from halocline.model.condition import require_consistent
-
-
-class Precision(StrEnum):
-    """Floating-point types that a model can be frozen in."""
-
-    FLOAT32 = "float32"
-    FLOAT64 = "float64"
-
-    @property
-    def torch(self) -> torch.dtype:
-        """The torch dtype of this name."""
-        return torch.float64 if self is Precision.FLOAT64 else torch.float32
+from halocline.program.capabilities import Capabilities, Precision
+from halocline.program.replacement import Replacement, replace_stages
 
 
 @final
@@ -38,46 +27,77 @@ class FrozenModel:
     Attributes:
         backbone: in ``precision``, in evaluation mode, without gradients for its parameters. Not shared.
         precision: dtype of vectors, energies and gradients.
-        form: layout of edges that its inputs must have.
+        capabilities: of the executor that it was frozen for.
+        replaced: stages that faster ones have taken the place of.
     """
 
     backbone: Backbone
     precision: Precision
-    form: Form
+    capabilities: Capabilities
+    replaced: tuple[Replacement, ...] = ()
+
+    @property
+    def form(self) -> Form:
+        """Layout of edges that its inputs must have."""
+        return self.capabilities.form
 
     @classmethod
     @in_evaluation_context
-    def freeze(cls, backbone: Backbone, precision: Precision, form: Form) -> Self:
-        """Copy the backbone and cast it; the original stays as it is.
+    def freeze(
+        cls,
+        backbone: Backbone,
+        precision: Precision,
+        capabilities: Capabilities,
+        device: str = "cpu",
+        *,
+        compress: bool = False,
+    ) -> Self:
+        """Copy the backbone, cast it, and have kernels replace stages where some are installed for them.
+
+        Args:
+            backbone: it stays as it is.
+            precision: to cast to.
+            capabilities: of the executor, or `Capabilities.reference`.
+            device: on which it will run; the model itself stays on the CPU.
+            compress: let tables take the place of radial functions, which is faster and not exact.
 
         Raises:
             BackboneError: a stage cannot work in this form, or needs something no evaluator provides yet; or
                 weights have no values.
+            KernelError: the model cannot be compressed.
         """
-        for name, tensor in backbone.state_dict(keep_vars=True).items():
-            if tensor.is_meta or isinstance(tensor, FakeTensor):
-                raise BackboneError(
-                    f"{name!r} of {backbone.name!r} has a shape and no values (device meta): load its weights."
-                )
-        for name, stage in backbone.stages():
-            if form not in stage.spec.forms:
-                raise BackboneError(f"Stage {name!r} of {backbone.name!r} cannot work on the form {form.value!r}.")
-            beyond = stage.spec.edge_state or any(each.at != "receiver" for each in stage.spec.index_sets)
-            if beyond and stage.spec.hops < 2:
-                raise BackboneError(
-                    f"Stage {name!r} of {backbone.name!r} reads edges that end at other atoms than those it "
-                    "writes; let it declare 2 hops, and find or compute those edges on its outer block."
-                )
-        require_consistent(backbone.conditions, backbone.name)
-        outputs = backbone.outputs
-        if outputs[:1] != (Output.ENERGIES,) or len(set(outputs)) < len(outputs):
+        _require_values(backbone)
+        _require_support(backbone, capabilities.form)
+        plain = merged(backbone)
+        frozen = copy.deepcopy(plain).to(precision.torch).eval().requires_grad_(False)
+        model = cls(frozen, precision, capabilities)
+        return dataclasses.replace(model, replaced=replace_stages(plain, model, device, compress=compress))
+
+
+def _require_values(backbone: Backbone) -> None:
+    for name, tensor in backbone.state_dict(keep_vars=True).items():
+        if tensor.is_meta or isinstance(tensor, FakeTensor):
             raise BackboneError(
-                f"{backbone.name!r} declares the outputs {', '.join(outputs) or 'none'}; energies come first, and "
-                "each of the others once."
+                f"{name!r} of {backbone.name!r} has a shape and no values (device meta): load its weights."
             )
-        if (Output.POOLED in outputs) != (backbone.pooled_head is not None):
+
+
+def _require_support(backbone: Backbone, form: Form) -> None:
+    for name, stage in backbone.stages():
+        if form not in stage.spec.forms:
+            raise BackboneError(f"Stage {name!r} of {backbone.name!r} cannot work on the form {form.value!r}.")
+        beyond = stage.spec.edge_state or any(each.at != "receiver" for each in stage.spec.index_sets)
+        if beyond and stage.spec.hops < 2:
             raise BackboneError(
-                f"{backbone.name!r} has a pooled head if it declares pooled vectors, and only then."
+                f"Stage {name!r} of {backbone.name!r} reads edges that end at other atoms than those it "
+                "writes; let it declare 2 hops, and find or compute those edges on its outer block."
             )
-        frozen = copy.deepcopy(merged(backbone)).to(precision.torch).eval().requires_grad_(False)
-        return cls(frozen, precision, form)
+    require_consistent(backbone.conditions, backbone.name)
+    outputs = backbone.outputs
+    if outputs[:1] != (Output.ENERGIES,) or len(set(outputs)) < len(outputs):
+        raise BackboneError(
+            f"{backbone.name!r} declares the outputs {', '.join(outputs) or 'none'}; energies come first, and "
+            "each of the others once."
+        )
+    if (Output.POOLED in outputs) != (backbone.pooled_head is not None):
+        raise BackboneError(f"{backbone.name!r} has a pooled head if it declares pooled vectors, and only then.")

@@ -13,7 +13,7 @@ from torch import Tensor
 from halocline.aggregation import Form
 from halocline.graph import Graph, Structure
 from halocline.partition.part import Part
-from halocline.program.frozen import Precision
+from halocline.program.capabilities import Precision
 from halocline.program.inputs import EdgeInputs, ProgramInputs, TableInputs
 from halocline.program.set_layout import edge_sets, opposites, table_sets
 

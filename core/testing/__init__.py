@@ -1,4 +1,4 @@
-"""The public conformance suite: does a backbone, executor, exporter, partitioner or pruner keep its contract?
+"""The public conformance suite: does a backbone, kernel, executor or another component keep its contract?
 
 As functions that return a `Report`, or as pytest classes to subclass.
 """
@@ -10,6 +10,7 @@ from halocline.testing.suite import (
     check_backbone,
     check_executor,
     check_exporter,
+    check_kernel,
     check_partitioner,
     check_pruner,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "check_backbone",
     "check_executor",
     "check_exporter",
+    "check_kernel",
     "check_partitioner",
     "check_plugin",
     "check_pruner",

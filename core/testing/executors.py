@@ -15,7 +15,7 @@ from halocline.errors import UsageError
 from halocline.evaluator.result import Result
 from halocline.executor import Diagnosis, Executor, Session
 from halocline.model import Backbone
-from halocline.program import FrozenModel, Precision, energies_and_gradients
+from halocline.program import Capabilities, FrozenModel, Precision, energies_and_gradients
 from halocline.spec import Spec
 from halocline.testing.comparison import require_agreement, require_identical
 from halocline.testing.evaluate import ProgramFunction, divide, sum_parts
@@ -40,7 +40,9 @@ class ExecutorSubject:
 
     def frozen(self, precision: Precision) -> FrozenModel:
         """A frozen model of its own: executors may keep or change what they are given."""
-        return FrozenModel.freeze(self.subject.backbone, precision, self.executor.capabilities.form)
+        return FrozenModel.freeze(
+            self.subject.backbone, precision, self.executor.capabilities, self.executor.device
+        )
 
     def session(self, precision: Precision) -> Session:
         """What the executor makes of the frozen backbone."""
@@ -137,7 +139,9 @@ def _require_reference(
     subject: ExecutorSubject, what: str, result: Result, precision: Precision, atoms: Atoms
 ) -> None:
     """Compare with the eager definition in float64."""
-    frozen = FrozenModel.freeze(subject.subject.backbone, Precision.FLOAT64, subject.executor.capabilities.form)
+    frozen = FrozenModel.freeze(
+        subject.subject.backbone, Precision.FLOAT64, Capabilities.reference(subject.executor.capabilities.form)
+    )
     graph = subject.subject.graph(atoms)
     parts = divide(graph, subject.subject.backbone.hops, None)
     run = partial(energies_and_gradients, frozen.backbone)

@@ -15,11 +15,13 @@ from halocline.model.prune import make_pruner
 from halocline.model.pruner import Pruner
 from halocline.partition import Partitioner
 from halocline.plugin import Component, Kind, Plugin, registry
+from halocline.program.kernel import Kernel
 from halocline.testing.report import CheckResult, Report, Status
 from halocline.testing.suite import (
     check_backbone,
     check_executor,
     check_exporter,
+    check_kernel,
     check_partitioner,
     check_pruner,
 )
@@ -123,6 +125,12 @@ def _partitioner(label: str, target: Any) -> list[CheckResult]:
     return _labelled(label, check_partitioner(target()))
 
 
+def _kernel(label: str, target: Any) -> list[CheckResult]:
+    _require_subclass(label, target, Kernel)
+    reports = [_labelled(f"{label} in {b.name}", check_kernel(target(), b)) for b in _examples()]
+    return [result for report in reports for result in report]
+
+
 def _pruner(label: str, target: Any) -> list[CheckResult]:
     _require_subclass(label, target, Pruner)
     pruner = make_pruner(f"{label}:{target.example}" if target.example else label)
@@ -139,6 +147,7 @@ def _nothing(label: str, target: Any) -> list[CheckResult]:
 _SUITES: dict[Kind, Callable[[str, Any], list[CheckResult]]] = {
     "backbone": _backbone,
     "executor": _executor,
+    "kernel": _kernel,
     "exporter": _exporter,
     "partitioner": _partitioner,
     "pruner": _pruner,

@@ -11,21 +11,14 @@ from torch import Tensor
 
 from halocline.errors import UsageError
 from halocline.executor import Executor
-from halocline.lowering.stage_example import stage_inputs
 from halocline.lowering.stage_function import COTANGENT, StageFunction
-from halocline.model.stage import State
-from halocline.partition import cut_part
-from halocline.probes.chain import chain
 from halocline.program import FrozenModel, Precision, ProgramInputs
-from halocline.program.layout import lay_out
+from halocline.program.stage_example import nothing_owned, stage_inputs
 from halocline.testing import tolerances
 from halocline.testing.comparison import require_close
 from halocline.testing.report import Failure, NotApplicable
 
 Tensors = Mapping[str, Tensor]
-
-#: Of the chain that a part which owns nothing is cut out of.
-_ATOMS: Final = 8
 
 _TOLERANCES: Final = {Precision.FLOAT64: tolerances.STAGE, Precision.FLOAT32: tolerances.FLOAT32_STAGE}
 
@@ -91,7 +84,7 @@ def _cases(frozen: FrozenModel, name: str) -> Iterator[_Case]:
     """Parts whose stages write fewer atoms than they read, a whole structure, and nothing at all."""
     examples = stage_inputs(frozen, name)
     function = StageFunction(frozen, name, *examples[0])
-    for state, inputs in (*examples, _nothing(frozen, examples[0][0], function.hops)):
+    for state, inputs in (*examples, nothing_owned(frozen, examples[0][0], function.hops)):
         tensors = function.arguments(state, inputs)
         product = function.product(tensors)
         yield _Case(
@@ -103,16 +96,6 @@ def _cases(frozen: FrozenModel, name: str) -> Iterator[_Case]:
             value={key: values.detach() for key, values in function.value(tensors).items()},
             product={key.removeprefix(COTANGENT): values for key, values in product.items()},
         )
-
-
-def _nothing(frozen: FrozenModel, state: State, hops: int) -> tuple[State, ProgramInputs]:
-    """What a stage finds where no atom is owned."""
-    graph = chain(frozen.backbone, _ATOMS, seed=0)
-    part = cut_part(np.zeros(_ATOMS, np.bool_), graph.edges, hops)
-    inputs = lay_out(graph, part, frozen.form, frozen.precision)
-    slots = inputs.vectors.shape[:-1]
-    edges = {name: values.new_zeros((*slots, *values.shape[len(slots) :])) for name, values in state.edges.items()}
-    return State(state.first(0).atoms, edges), inputs
 
 
 def _on(device: str, tensors: Tensors) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from halocline.model import Backbone
 from halocline.model.condition import under_conditions
 from halocline.model.pooled import POOLED_WEIGHTS
 from halocline.potential.potential import Potential
-from halocline.program import FrozenModel, Precision, energies_and_gradients
+from halocline.program import Capabilities, FrozenModel, Precision, energies_and_gradients
 from halocline.testing.evaluate import divide, sum_parts
 from halocline.testing.structures import Samples
 
@@ -62,7 +62,7 @@ class Subject:
         """The backbone frozen in a form and precision; the same object at every call."""
         key = (form, precision)
         if key not in self._frozen:
-            self._frozen[key] = FrozenModel.freeze(self.backbone, precision, form)
+            self._frozen[key] = FrozenModel.freeze(self.backbone, precision, Capabilities.reference(form))
         return self._frozen[key]
 
     def evaluate(

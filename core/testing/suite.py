@@ -9,9 +9,11 @@ from halocline.exporter import Exporter
 from halocline.model import Backbone
 from halocline.model.pruner import Pruner
 from halocline.partition import Partitioner
+from halocline.program.kernel import Kernel
 from halocline.testing.checks import BACKBONE_CHECKS
 from halocline.testing.executors import EXECUTOR_CHECKS, ExecutorSubject
 from halocline.testing.exporters import EXPORTER_CHECKS, ExporterSubject
+from halocline.testing.kernels import KERNEL_CHECKS, KernelSubject
 from halocline.testing.partitioners import PARTITIONER_CHECKS
 from halocline.testing.pruners import PRUNER_CHECKS, PrunerSubject
 from halocline.testing.report import Report
@@ -63,6 +65,20 @@ def check_exporter(exporter: Exporter, backbone: Backbone, *, checks: Iterable[s
         UsageError: there is no check of such a name.
     """
     return run_checks(EXPORTER_CHECKS, ExporterSubject(exporter, backbone), type(exporter).__name__, checks)
+
+
+def check_kernel(kernel: Kernel, backbone: Backbone, *, checks: Iterable[str] | None = None) -> Report:
+    """Check that the stages which a kernel makes compute what the plain ones do.
+
+    Args:
+        kernel: with the tolerances that it states.
+        backbone: whose stages it is to replace; it stays as it is.
+        checks: names of checks; all by default.
+
+    Raises:
+        UsageError: there is no check of such a name.
+    """
+    return run_checks(KERNEL_CHECKS, KernelSubject(kernel, backbone), type(kernel).__name__, checks)
 
 
 def check_partitioner(partitioner: Partitioner, *, checks: Iterable[str] | None = None) -> Report:

@@ -14,7 +14,7 @@ from torch import Tensor
 from halocline.aggregation import Form
 from halocline.errors import TrainingError, UsageError
 from halocline.model import Backbone
-from halocline.program import FrozenModel, Precision
+from halocline.program import Capabilities, FrozenModel, Precision
 from halocline.training.deal import deal
 from halocline.training.objective import Objective
 from halocline.training.recipe import TrainingSettings
@@ -56,7 +56,9 @@ class Trainer:
             raise UsageError(f"The backbone {backbone.name!r} has no weights; there is nothing to train.")
         precision = Precision(settings.precision)
         self.samples, self.settings, self._fabric, self._team = samples, settings, fabric, team
-        self.average = FrozenModel.freeze(backbone, precision, Form.EDGES).backbone.to(fabric.device)
+        self.average = FrozenModel.freeze(backbone, precision, Capabilities.reference(Form.EDGES)).backbone.to(
+            fabric.device
+        )
         self.model = copy.deepcopy(backbone).to(precision.torch)
         objective = Objective(self.model, settings.energy_weight, settings.forces_weight, settings.forces_loss)
         self._adam = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate)

@@ -2,10 +2,12 @@
 
 from kinds.capped import AtBothEnds, ByBoth, ByEither, ByReceiver, BySender, WithoutRadius
 from kinds.edges import Angles, SoftRanks, Walk
+from kinds.operator import OperatorModel
 from kinds.several import SeveralLists, TwoRadii
 from kinds.vectors import VectorModel
 
 _KINDS = (
+    OperatorModel,
     VectorModel,
     ByReceiver,
     BySender,

@@ -12,7 +12,7 @@ from torch import Tensor
 from halocline.backends.ipu.check.violation import Violation
 from halocline.backends.ipu.rehearsal.subject import RehearsedProgram
 from halocline.graph import Graph
-from halocline.probes.chain import chain
+from halocline.model.chain import chain
 from halocline.program import TableInputs
 from halocline.program.capacity import crop, pad
 

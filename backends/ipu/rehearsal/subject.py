@@ -21,9 +21,10 @@ from halocline.evaluator.result import Result
 from halocline.graph import Graph, NeighbourList, Structure
 from halocline.lowering import flatten
 from halocline.model.backbone import Backbone
+from halocline.model.chain import chain
 from halocline.partition import Part, whole
-from halocline.probes.chain import chain
 from halocline.program import (
+    Capabilities,
     FrozenModel,
     Precision,
     ProgramInputs,
@@ -55,7 +56,7 @@ class RehearsedProgram:
     def __init__(self, program: IpuProgram, backbone: Backbone, capacity: Capacity) -> None:
         self.program, self.backbone, self.capacity = program, backbone, capacity
         self.replay = load_replay(program)
-        self._exact = FrozenModel.freeze(backbone, Precision.FLOAT64, Form.TABLE)
+        self._exact = FrozenModel.freeze(backbone, Precision.FLOAT64, Capabilities.reference(Form.TABLE))
         self.graph = self.largest(LARGEST_CHAIN)
 
     def largest(self, limit: int) -> Graph:

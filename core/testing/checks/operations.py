@@ -5,7 +5,7 @@ from __future__ import annotations
 from halocline.aggregation import Form
 from halocline.lowering import lower
 from halocline.plugin import registry
-from halocline.program import FrozenModel, Precision
+from halocline.program import Capabilities, FrozenModel, Precision
 from halocline.testing.report import Failure, NotApplicable
 from halocline.testing.subject import Subject
 
@@ -14,7 +14,7 @@ def check_operations(subject: Subject) -> None:
     """The backends that are installed translate all operations, derivatives included."""
     if Form.TABLE not in subject.forms:
         raise NotApplicable("Backends other than PyTorch run the table form, which it does not declare.")
-    program = lower(FrozenModel.freeze(subject.backbone, Precision.FLOAT64, Form.TABLE))
+    program = lower(FrozenModel.freeze(subject.backbone, Precision.FLOAT64, Capabilities.reference(Form.TABLE)))
     missing = []
     for component in registry().components("executor"):
         executor = registry().load("executor", component.qualified_name)

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from halocline.graph import Graph, IndexSets
 from halocline.model.backbone import Backbone
+from halocline.model.chain import chain
 from halocline.model.stage import Stage, State
 from halocline.partition import Part, cut_part, whole
-from halocline.probes.chain import chain
-from halocline.program import FrozenModel, ProgramInputs, TableInputs
+from halocline.program.inputs import ProgramInputs, TableInputs
 from halocline.program.layout import edge_slots, gather_edges, lay_out
+
+if TYPE_CHECKING:
+    from halocline.program.frozen import FrozenModel
 
 #: Atoms of a chain, and how many of them the stage writes.
 _SIZES = ((40, 3), (52, 5), (6, 6))
+
+#: Of the chain that a part which owns nothing is cut out of.
+_ATOMS = 8
 
 
 def stage_inputs(frozen: FrozenModel, name: str) -> list[tuple[State, ProgramInputs]]:
@@ -39,6 +47,19 @@ def stage_inputs(frozen: FrozenModel, name: str) -> list[tuple[State, ProgramInp
         }
         cases.append((State(atoms_read, edges_read), inputs))
     return cases
+
+
+def nothing_owned(frozen: FrozenModel, state: State, hops: int) -> tuple[State, ProgramInputs]:
+    """What a stage of so many hops finds where no atom is owned; ``state`` is an example of what it reads."""
+    graph = chain(frozen.backbone, _ATOMS, seed=0)
+    part = cut_part(np.zeros(_ATOMS, np.bool_), graph.edges, hops)
+    inputs = lay_out(graph, part, frozen.form, frozen.precision)
+    lead = len(inputs.vectors.shape) - 1
+    edges = {
+        name: values.new_zeros((*inputs.vectors.shape[:-1], *values.shape[lead:]))
+        for name, values in state.edges.items()
+    }
+    return State(state.first(0).atoms, edges), inputs
 
 
 def _state_before(backbone: Backbone, name: str, inputs: ProgramInputs) -> State:

@@ -1,0 +1,1 @@
+"""Kernels that come in the box."""
