@@ -16,6 +16,7 @@ from halocline.lowering import lower_structure
 from halocline.model import Output
 from halocline.potential import many
 from halocline.program import Capabilities, FrozenModel, Precision
+from halocline.testing import check_backbone
 
 SAYS = {"pooled": ["pooled"], "and charges": ["pooled", "charges"], "direct": ["pooled", "forces"]}
 
@@ -120,3 +121,10 @@ def test_ranks_add_up_alike(halo, tmp_path, monkeypatch):
             require_equal(model.evaluate_with(evaluator, atoms), model(atoms, dtype="float64"))
     finally:
         evaluator.close()
+
+
+@pytest.mark.slow
+def test_the_conformance_suite_tells_conditions_and_takes_all_outputs():
+    checks = ("declaration", "one-atom", "permutation", "forces", "stress", "lowering", "parts", "species")
+    report = check_backbone(told(says=["charges", "pooled"]).backbone, checks=checks)
+    assert report.ok, report
