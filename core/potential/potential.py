@@ -249,7 +249,7 @@ class Potential:
         if memory is not None:
             options["memory"] = memory
         if compress:
-            options["compress"] = True
+            options["compress"] = compress
         return HaloclineCalculator(self, options, head)
 
     def map(

@@ -65,7 +65,7 @@ def _evaluated(stage: Stage, state: State, inputs: ProgramInputs) -> dict[str, T
     hops, named = stage.spec.hops, state.named()
     leaves = {name: x.detach().requires_grad_(True) for name, x in named.items() if x.is_floating_point()}
     vectors = inputs.vectors.detach().requires_grad_(True)
-    blocks = [inputs.block(level, vectors) for level in range(hops - 1, -1, -1)]
+    blocks = inputs.blocks(stage.spec.neighbours, range(hops - 1, -1, -1), vectors)
     written = stage(State.of({**named, **leaves}), *blocks).named()
     floats = {name: values for name, values in written.items() if values.is_floating_point()}
     products = vector_jacobian_product(
