@@ -125,6 +125,34 @@ def test_ranks_are_the_whole(kind, exchange):
         require_equal(on_ranks(model(kind), structure, owners, 3, 2, exchange), expected)
 
 
+def wire():
+    """Dense, and longer than twice the halo: what a rank does not hold is really missing."""
+    rng, sides, found = np.random.default_rng(0), np.array([4.0, 4.0, 36.0]), np.empty((0, 3))
+    while len(found) < 80:
+        trial = rng.uniform(0.0, 1.0, 3) * sides
+        apart = (found - trial + sides / 2.0) % sides - sides / 2.0
+        if not len(found) or np.linalg.norm(apart, axis=1).min() > 0.9:
+            found = np.vstack([found, trial])
+    return Structure(rng.choice([1, 8], 80).astype(np.int64), found, np.diag(sides), np.ones(3, np.bool_))
+
+
+@EVERY_HALO
+def test_ranks_hold_what_decides_on_their_edges(kind, exchange):
+    structure, expected = wire(), evaluator(kind).evaluate(wire())
+    owners = (structure.positions[:, 2] > 18.0).astype(np.int64)
+    require_equal(on_ranks(model(kind), structure, owners, 2, 2, exchange), expected)
+
+
+@pytest.mark.parametrize("kind", ["by-sender", "by-either", "several-lists"])
+def test_without_one_more_hop_of_candidates_ranks_are_wrong(kind, monkeypatch):
+    """The negative control."""
+    structure, expected = wire(), evaluator(kind).evaluate(wire())
+    owners = (structure.positions[:, 2] > 18.0).astype(np.int64)
+    monkeypatch.setattr("test_domains.is_ranked", lambda rule: False)
+    with pytest.raises(AssertionError):
+        require_equal(on_ranks(model(kind), structure, owners, 2, 2, False), expected)
+
+
 @EVERY_KIND
 def test_batches_are_what_each_is_alone(kind):
     for found, expected in zip(evaluator(kind).evaluate_many(structures()), alone(kind), strict=True):
