@@ -14,6 +14,7 @@ from structures import random_structure
 
 import halocline
 from halocline.aggregation import Form
+from halocline.artefacts.compiler import find_compiler
 from halocline.errors import NotFiniteError, StructureError
 from halocline.evaluator import local
 from halocline.evaluator.topology import Topology
@@ -104,6 +105,23 @@ def test_a_topology_is_made_once_for_each_search(stay, monkeypatch):
     atoms.positions[0] += 1.0
     atoms.get_forces()
     assert len(made) == 2
+
+
+@pytest.mark.slow  # compiles
+@pytest.mark.parametrize("compiler", ["inductor", "aot"])
+def test_compiled_programs_stay(compiler, stay):
+    if find_compiler() is None:
+        pytest.skip("no C++ compiler")
+    potential, options = (
+        model("schnet"),
+        {"device": "cpu", "dtype": "float64", "backend": f"torch:compile={compiler}"},
+    )
+    steps = list(walk(random_structure(4, pbc=(True, False, True))))
+    expected = [potential(step, **options) for step in steps]
+    stay()
+    again = model("schnet")
+    for step, reference in zip(steps, expected, strict=True):
+        same(again(step, **options), reference)
 
 
 def test_what_cannot_stay_does_not(stay):
