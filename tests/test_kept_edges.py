@@ -72,7 +72,7 @@ def test_same_edges_are_the_same_objects(atoms):
             np.testing.assert_array_equal(getattr(graph.edges, name), getattr(fresh.edges, name))
         np.testing.assert_array_equal(graph.partners, fresh.partners)
         assert graph.vectors.tobytes() == graph.edges.vectors(graph.structure).tobytes()
-        assert graph.squares.tobytes() == squared_lengths(graph.vectors.T).tobytes()
+        assert graph.squares.tobytes() == squared_lengths(graph.vectors).tobytes()
         assert (graph.vectors[graph.partners] == -graph.vectors).all()
         assert (graph.squares[graph.partners] == graph.squares).all()
 

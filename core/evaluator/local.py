@@ -139,7 +139,9 @@ class LocalEvaluator(Evaluator):
             return error
 
     def _owners(self, graph: Graph) -> NDArray[np.int64]:
-        return np.zeros(len(graph.structure), np.int64) if self._division is None else self._division.owners(graph)
+        if self._division is None or not self._division.divides:
+            return np.zeros(len(graph.structure), np.int64)
+        return self._division.owners(graph)
 
     def _bounded(self, graph: Graph, memory: MemoryModel) -> Division:
         """The division with as many parts as its bound on memory asks for.

@@ -7,7 +7,7 @@ from typing import NamedTuple, final
 import numpy as np
 from numpy.typing import NDArray
 
-from halocline.graph.edges import Edges, as_rows, squared_lengths
+from halocline.graph.edges import Edges, squared_lengths
 from halocline.graph.graph import Graph
 from halocline.graph.rules import NeighbourRule, Radius
 from halocline.graph.selection import select
@@ -94,11 +94,10 @@ def cut_at(
     Raises:
         StructureError: two atoms sit on one point.
     """
-    x, y, z = candidates.components(structure)
-    squares = squared_lengths((x, y, z))
+    vectors = candidates.vectors(structure)
+    squares = squared_lengths(vectors)
     inside = squares < cutoff**2
     if kept is None or kept.candidates is not candidates or not same_bits(kept.inside, inside):
         kept = Kept.of(candidates, partners, inside)
-    vectors = as_rows((x.take(kept.places), y.take(kept.places), z.take(kept.places)))
-    squares = squares.take(kept.places)
+    vectors, squares = vectors.take(kept.places, axis=0), squares.take(kept.places)
     return Graph.build(structure, kept.edges, kept.partners, ids, vectors, squares), kept

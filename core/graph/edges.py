@@ -12,9 +12,6 @@ from numpy.typing import NDArray
 
 from halocline.graph.structure import Structure
 
-#: x, y and z of E vectors, each (E,).
-Components = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
-
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -69,27 +66,16 @@ class Edges:
 
     def vectors(self, structure: Structure) -> NDArray[np.float64]:
         """Vectors from receiver to sender, (E, 3) in Å: r_sender - r_receiver + shift · cell."""
-        return as_rows(self.components(structure))
-
-    def components(self, structure: Structure) -> Components:
-        """The components x, y and z of the vectors, each (E,) in Å.
-
-        One after another they are formed in half the time that rows take.
-        """
+        # `take` copies rows several times faster than indexing does.
+        vectors = structure.positions.take(self.senders, axis=0)
+        vectors -= structure.positions.take(self.receivers, axis=0)
         # One product at a time, not a matrix product: BLAS rounds a row differently depending on where it stands,
         # and opposite edges must stay exactly opposite. Open directions have no shifts.
-        periodic = np.flatnonzero(structure.pbc)
-        shifts = [self.shifts[:, axis].astype(np.float64) for axis in periodic]
-        components = []
-        for component, places in enumerate(np.ascontiguousarray(structure.positions.T)):
-            values = places.take(self.senders)
-            values -= places.take(self.receivers)
-            for axis, shift in zip(periodic, shifts, strict=True):
-                if length := structure.cell[axis, component]:
-                    values += shift * length
-            components.append(values)
-        x, y, z = components
-        return x, y, z
+        for axis in np.flatnonzero(structure.pbc):
+            shifts = self.shifts[:, axis].astype(np.float64)
+            for component in np.flatnonzero(structure.cell[axis]):
+                vectors[:, component] += shifts * structure.cell[axis, component]
+        return vectors
 
     def partners(self) -> NDArray[np.int64]:
         """The opposite of each edge, (E,): same two atoms, senders and receivers exchanged, shift reversed.
@@ -101,25 +87,13 @@ class Edges:
         return partners
 
 
-def squared_lengths(components: Components | NDArray[np.float64]) -> NDArray[np.float64]:
-    """Squares (E,) of the lengths of vectors, the same for opposite ones.
-
-    Args:
-        components: of the vectors; (3, E) if they are an array.
-    """
-    x, y, z = components
+def squared_lengths(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Squares (E,) of the lengths of vectors (E, 3), the same for opposite ones."""
+    x, y, z = vectors.T
     squares: NDArray[np.float64] = x * x  # in this order, as numbers that were computed before had them
     squares += z * z
     squares += y * y
     return squares
-
-
-def as_rows(components: Components) -> NDArray[np.float64]:
-    """Vectors (E, 3)."""
-    rows = np.empty((len(components[0]), 3))
-    for column, values in enumerate(components):
-        rows[:, column] = values
-    return rows
 
 
 def _order(first: NDArray[np.int64], second: NDArray[np.int64], shifts: NDArray[np.int64]) -> NDArray[np.int64]:

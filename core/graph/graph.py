@@ -68,7 +68,7 @@ class Graph:
             StructureError: two atoms sit on one point.
         """
         vectors = edges.vectors(structure) if vectors is None else vectors
-        squares = squared_lengths(vectors.T) if squares is None else squares
+        squares = squared_lengths(vectors) if squares is None else squares
         if len(vectors) and squares.min() < _SUSPECT:
             shortest = int(squares.argmin())
             if np.linalg.norm(vectors[shortest]) < COINCIDENT:

@@ -125,7 +125,7 @@ def _join(rule: NeighbourRule, structures: Sequence[Structure], found: dict[int,
         edges = edges[np.argsort(edges.receivers, kind="stable")]
     everything = _side_by_side(structures)
     vectors = _vectors(edges, everything, structures, np.repeat(np.arange(len(sizes)), sizes))
-    graph = _cut(rule, Graph(everything, edges, vectors, squared_lengths(vectors.T), None))
+    graph = _cut(rule, Graph(everything, edges, vectors, squared_lengths(vectors), None))
     return JointGraph(tuple(structures), graph, starts, np.searchsorted(graph.edges.receivers, starts))
 
 

@@ -64,7 +64,7 @@ def select(
         StructureError: two atoms sit on one point.
     """
     vectors = candidates.vectors(structure)
-    squares = squared_lengths(vectors.T)
+    squares = squared_lengths(vectors)
     kept = _kept(rule, candidates.receivers, partners, vectors, squares)
     if decided is not None:
         kept &= candidates.receivers < decided
