@@ -12,24 +12,30 @@ from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 from structures import random_structure
 
+from halocline.aggregation import Form
+from halocline.backends.torch.executor import TorchExecutor
 from halocline.errors import NotFiniteError, StructureError, UnknownElementError, UsageError
-from halocline.evaluator import batches
+from halocline.evaluator import LocalEvaluator, batches
 from halocline.evaluator.recompute import RecomputeRunner
+from halocline.executor import Capabilities, Executor
 from halocline.graph import Contacts, Nearest, NeighbourList, Radius, Structure, joint_graph
 from halocline.memory.out_of_memory import is_out_of_memory
 from halocline.model.build import build_backbone
 from halocline.plugin import registry
 from halocline.potential import many
 from halocline.potential.potential import Potential
+from halocline.program import Precision
+from halocline.program.capacity import Capacity, power_of_two
 
 NAMES = ("lennard-jones", "schnet", "m3gnet")
 
-#: Executors that take many structures in one call, one that does not, and options that divide.
+#: Executors that take many structures in one call, in edges, in a table and padded; and options that divide.
 OPTIONS = {
     "torch": {},
     "exchange": {"halo": "exchange"},
     "parts": {"partition": "rcb:3"},
     "onnx": {"backend": "onnx:threads=1"},
+    "onnx in parts": {"backend": "onnx:threads=1", "partition": "rcb:2"},
     "memory": {"memory": "2GiB"},
 }
 
@@ -89,6 +95,72 @@ def test_float32_agrees_within_its_own_tolerance(name):
     model = potential(name)
     structures = kinds_of_structures(model)
     for found, atoms in zip(model(structures), structures, strict=True):
+        require_equal(found, model(atoms), "float32")
+
+
+class ShapeByShape(Executor):
+    """Runs tables as they are written down, and remembers their shapes, as if it had to compile each."""
+
+    capabilities = Capabilities(
+        devices=("cpu",),
+        precisions=tuple(Precision),
+        form=Form.TABLE,
+        many_structures=True,
+        shape_by_shape=True,
+    )
+    device = "cpu"
+
+    def __init__(self):
+        self.shapes = []
+
+    @classmethod
+    def diagnose(cls):
+        return TorchExecutor.diagnose()
+
+    def prepare(self, frozen):
+        run = TorchExecutor("cpu").prepare(frozen)
+
+        def session(inputs):
+            self.shapes.append(Capacity.of(inputs))
+            return run(inputs)
+
+        return session
+
+
+@pytest.mark.parametrize("limit", [1, 3000])
+def test_few_shapes_serve_structures_of_any_size(monkeypatch, limit):
+    monkeypatch.setattr(batches, "MOST_AT_ONCE", limit)
+    model = potential("schnet")
+    structures = kinds_of_structures(model) * 3
+    executor = ShapeByShape()
+    evaluator = LocalEvaluator(model.backbone, executor, Precision.FLOAT64)
+    assert evaluator.together
+    found = model.evaluate_many_with(evaluator, [model.prepare(atoms) for atoms in structures])
+    for each, atoms in zip(found, structures, strict=True):
+        require_equal(each, model(atoms, dtype="float64"))
+    largest = power_of_two(max(map(len, structures)))
+    for shape in executor.shapes:
+        assert shape.levels[-1] * shape.width <= limit or shape.levels[-1] <= largest  # which is one structure
+        assert all(size.bit_count() <= 1 for size in (*shape.levels, shape.width, shape.transposed))
+    if limit == 1:
+        assert len(executor.shapes) == len(structures)
+    else:
+        assert len(executor.shapes) < len(structures) / 3
+        assert len(set(executor.shapes)) < 8
+
+
+@pytest.mark.parametrize("size", range(70))
+def test_powers_of_two(size):
+    found = power_of_two(size)
+    assert size <= found < 2 * max(size, 1)
+    assert found.bit_count() <= 1
+
+
+@pytest.mark.slow  # each shape is compiled
+def test_programs_of_fixed_shape_take_many_structures():
+    model = potential("schnet")
+    structures = kinds_of_structures(model)[:6]
+    for found, atoms in zip(model(structures, backend="ipu:target=cpu"), structures, strict=True):
         require_equal(found, model(atoms), "float32")
 
 

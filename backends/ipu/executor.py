@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, final
 
@@ -45,7 +46,13 @@ class IpuExecutor(Executor):
     """
 
     variants = ("", "target=cpu")
-    capabilities = Capabilities(devices=("cpu",), precisions=(Precision.FLOAT32,), form=Form.TABLE)
+    capabilities = Capabilities(
+        devices=("cpu",),
+        precisions=(Precision.FLOAT32,),
+        form=Form.TABLE,
+        many_structures=True,
+        shape_by_shape=True,
+    )
 
     def __init__(
         self, device: str = "auto", target: str = "ipu", python: str = "", atoms: int = 0, neighbours: int = 0
@@ -66,6 +73,8 @@ class IpuExecutor(Executor):
             raise UsageError(problem)
         self._target, self._python = target, interpreter.path
         self._size = (atoms, neighbours) if atoms else None
+        if self._size is not None:  # which is that of one structure
+            self.capabilities = replace(IpuExecutor.capabilities, many_structures=False)
 
     @classmethod
     def diagnose(cls) -> Diagnosis:

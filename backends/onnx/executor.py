@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import version
 from typing import final
 
@@ -32,7 +33,9 @@ class OnnxExecutor(Executor):
         UsageError: a package, device or provider is not there, or device and provider contradict each other.
     """
 
-    capabilities = Capabilities(devices=("cpu", "cuda"), precisions=tuple(Precision), form=Form.TABLE)
+    capabilities = Capabilities(
+        devices=("cpu", "cuda"), precisions=tuple(Precision), form=Form.TABLE, many_structures=True
+    )
 
     def __init__(self, device: str = "auto", provider: str = "auto", threads: int = 0) -> None:
         require(*_PACKAGES)
@@ -41,8 +44,10 @@ class OnnxExecutor(Executor):
         self._target = choose_target(device, provider, runtime().get_available_providers())
         self._threads = threads
         self.device = self._target.device
-        self.capabilities = Capabilities(
-            devices=("cpu", "cuda"), precisions=self._target.precisions, form=Form.TABLE
+        self.capabilities = replace(
+            OnnxExecutor.capabilities,
+            precisions=self._target.precisions,
+            shape_by_shape=self._target.kind != "cpu",
         )
 
     @classmethod

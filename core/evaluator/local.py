@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from halocline.aggregation import Form
 from halocline.errors import HaloclineError, NotFiniteError, StructureError, UsageError
 from halocline.evaluator.batches import Batches
 from halocline.evaluator.evaluator import Evaluator
@@ -76,7 +77,10 @@ class LocalEvaluator(Evaluator):
         self._division, self._memory = division, None
         self._batches: Batches | None = None
         whole = division is None or division.parts == 1  # a bound on memory divides only what exceeds it
-        if whole and executor.capabilities.many_structures and isinstance(self._runner, RecomputeRunner):
+        # A bound on memory counts edges, and how many slots a table has depends on what else is in a batch.
+        counted = division is None or division.memory is None or executor.capabilities.form is Form.EDGES
+        several = executor.capabilities.many_structures and whole and counted
+        if several and isinstance(self._runner, RecomputeRunner):
             self._batches = Batches(self._runner)
         self.together = self._batches is not None
         self._on_device: Callable[[Search, Structure], Contribution] | None = None

@@ -20,7 +20,8 @@ from halocline.graph.structure import same_bits
 from halocline.model.backbone import Output
 from halocline.partition import Part, whole
 from halocline.partition.division import divide, is_undivided
-from halocline.program import FrozenModel, ProgramInputs, ProgramOutputs
+from halocline.program import FrozenModel, ProgramInputs, ProgramOutputs, TableInputs
+from halocline.program.capacity import Capacity, crop, pad
 from halocline.program.geometry import forces_from_gradients, virial_from_gradients, virials_from_gradients
 from halocline.program.layout import gather_edges, lay_out, renewed
 from halocline.shares import timed
@@ -39,6 +40,7 @@ class RecomputeRunner(Runner):
     """
 
     def __init__(self, frozen: FrozenModel, executor: Executor) -> None:
+        self.capabilities = executor.capabilities
         self._device, self._precision, self._form = executor.device, frozen.precision, frozen.form
         backbone = frozen.backbone
         self._hops, self._outputs, self._shapes = backbone.hops, backbone.outputs, backbone.shapes
@@ -100,12 +102,13 @@ class RecomputeRunner(Runner):
     def run_together(self, joint: JointGraph) -> list[Contribution]:
         """Evaluate several whole structures in one call of the program, which the executor must be able to take.
 
-        Sums over edges are taken structure by structure, in the same order as alone.
+        Sums over edges are taken structure by structure, in the same order as alone. Where each shape has a
+        program of its own, inputs are padded to one of few shapes.
         """
         graph = joint.graph
         part = whole(len(graph.structure), graph.edges, self._hops)
-        outputs = self._session(lay_out(graph, part, self._form, self._precision, self._device))
-        energies, forces, virials = _sums_of_each(joint, part, outputs)
+        outputs = self._of_few_shapes(lay_out(graph, part, self._form, self._precision, self._device))
+        energies, forces, virials = _sums_of_each(joint, part, outputs, self._form)
         named = _others(self._outputs, outputs)
         bounds = [slice(first, last) for first, last in pairwise(joint.atoms.tolist())]
         return [
@@ -119,6 +122,13 @@ class RecomputeRunner(Runner):
             for here, virial, contacts in zip(bounds, virials, Contacts.of_each(joint), strict=True)
         ]
 
+    def _of_few_shapes(self, inputs: ProgramInputs) -> ProgramOutputs:
+        """Run the program, with padding where each shape has one of its own."""
+        if not (self.capabilities.shape_by_shape and isinstance(inputs, TableInputs)):
+            return self._session(inputs)
+        capacity = Capacity.few(inputs)
+        return crop(self._session(pad(inputs, capacity)), inputs, capacity)
+
 
 #: Energies (N,), forces (N, 3), and the virial of one structure, or of each.
 _Sums = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
@@ -131,9 +141,9 @@ def _others(declared: tuple[Output, ...], outputs: ProgramOutputs) -> dict[str, 
 
 
 @timed("sums")
-def _sums_of_each(joint: JointGraph, part: Part, outputs: ProgramOutputs) -> _Sums:
+def _sums_of_each(joint: JointGraph, part: Part, outputs: ProgramOutputs, form: Form) -> _Sums:
     """Of several structures, side by side."""
-    pulls = outputs.gradients.cpu()
+    pulls = gather_edges(outputs.gradients, part, form).cpu()
     receivers, senders = torch.from_numpy(part.receivers), torch.from_numpy(part.senders)
     forces = forces_from_gradients(pulls, receivers, senders, len(part.atoms))
     of_edges = torch.repeat_interleave(torch.from_numpy(np.diff(joint.edges)))

@@ -33,8 +33,9 @@ class Capabilities:
         precisions: floating-point types it computes in.
         form: layout of edges that it wants its inputs in.
         many_structures: whether one call of a whole program may be given several structures side by side, with no
-            edge from one to another. Sizes must be free for that, and it is for edges only. Those that do not say
-            so are given one structure after another.
+            edge from one to another. Those that do not say so are given one structure after another.
+        shape_by_shape: whether each shape of inputs has a program of its own, which takes long to prepare: several
+            structures are then padded to a few shapes.
         steps_on_device: whether whole steps, from positions to forces, may stay on its device.
         custom_operators: whether it runs operators that plugins have registered with torch. For those that do not
             say so, lowering puts the definitions of such operators in their place.
@@ -45,6 +46,7 @@ class Capabilities:
     precisions: tuple[Precision, ...]
     form: Form
     many_structures: bool = False
+    shape_by_shape: bool = False
     steps_on_device: bool = False
     custom_operators: bool = False
     kernels: bool = True

@@ -46,6 +46,13 @@ class Capacity:
         exact = cls.of(inputs)
         return cls(bucket_levels(exact.levels), _round_up(exact.width), _round_up(exact.transposed))
 
+    @classmethod
+    def few(cls, inputs: TableInputs) -> Self:
+        """The sizes of these inputs, rounded up to powers of two: few shapes, each size up to twice as large."""
+        exact = cls.of(inputs)
+        levels = accumulate(power_of_two(size) for size in _shells(exact.levels))
+        return cls(tuple(levels), power_of_two(exact.width), power_of_two(exact.transposed))
+
     def holds(self, inputs: TableInputs) -> bool:
         """Whether these inputs fit."""
         exact = self.of(inputs)
@@ -165,6 +172,11 @@ def _moved_slots(slots: Tensor, rows: Tensor, width: int, wider: int) -> Tensor:
     """Flat slots of the padded table; the zero slot is the last of the first row in both."""
     moved = rows[slots // width] * wider + slots % width
     return moved.where(slots != width - 1, wider - 1)
+
+
+def power_of_two(size: int) -> int:
+    """The next one; of nothing, nothing."""
+    return 1 << (size - 1).bit_length() if size else 0
 
 
 def _round_up(size: int) -> int:
