@@ -43,6 +43,7 @@ def nobody_is_left() -> Iterator[None]:
     axes.potential.cache_clear()
 
 
+@pytest.mark.timeout(2400)  # compiling may take minutes where others compute as well
 @pytest.mark.usefixtures("nobody_is_left")
 @pytest.mark.parametrize(
     "cell",
@@ -127,7 +128,7 @@ def test_a_matrix_that_stopped_goes_on(three_cells, tmp_path, capsys, monkeypatc
     assert set(cells) == set(three_cells)
     assert cells[three_cells[1]] == PASSED
     assert all(outcome.deviation.of_tolerance < 1 for outcome in cells.values())
-    assert "     3      0       0" in capsys.readouterr().out
+    assert " 3      0      0 " in capsys.readouterr().out
 
 
 def test_a_cell_that_takes_its_process_along_fails_alone(three_cells, tmp_path, monkeypatch, capsys):
