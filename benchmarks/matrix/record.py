@@ -25,8 +25,10 @@ PACKAGES: Final = ("torch", "numpy", "scipy", "ase", "onnx", "onnxruntime", "onn
 
 def measured_on(device: str, *packages: str) -> dict[str, Any]:
     """Machine, versions, and digests of the sources of packages: enough to tell two measurements apart."""
+    machine = describe_machine() | {"device": device}
+    del machine["system"]  # of which only the kernel differs between machines that compute alike
     found: dict[str, Any] = {
-        "machine": describe_machine() | {"device": device},
+        "machine": machine,
         "versions": {name: version for name in PACKAGES if (version := _version(name))},
         "sources": {name: source_digest(name) for name in ("halocline", "matrix", *packages)},
     }
