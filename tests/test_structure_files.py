@@ -51,7 +51,7 @@ def moved(start, folder):
 
 
 def labelled(start, folder):
-    assert main(["run", str(start), "-m", MODEL, "-o", str(folder / "run.extxyz")]) == 0
+    assert main(["run", str(start), "-m", MODEL, "-o", str(folder / "run.extxyz"), "--overwrite"]) == 0
     return (folder / "run.extxyz",)
 
 
