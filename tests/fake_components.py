@@ -13,7 +13,7 @@ from halocline.executor import Capabilities, Diagnosis, Executor, Session
 from halocline.exporter import Exporter
 from halocline.files import write_atomically
 from halocline.lowering import Manifest, Value
-from halocline.program import FrozenModel, Precision, energies_and_gradients
+from halocline.program import FrozenModel, Precision, ProgramOutputs, energies_and_gradients
 
 
 class _EagerSession(Session):
@@ -23,7 +23,7 @@ class _EagerSession(Session):
     def __call__(self, inputs):
         self._calls += 1
         outputs = energies_and_gradients(self._backbone, inputs)
-        return outputs._replace(gradients=self._distort(outputs.gradients, self._calls))
+        return ProgramOutputs(outputs.energies, self._distort(outputs.gradients, self._calls))
 
 
 class SoundExecutor(Executor):

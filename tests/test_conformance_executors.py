@@ -8,6 +8,7 @@ from halocline.backends.torch.executor import TorchExecutor
 from halocline.executor import Executor
 from halocline.model.build import build_backbone
 from halocline.plugin import registry
+from halocline.program import ProgramOutputs
 from halocline.testing import check_executor
 
 
@@ -31,7 +32,7 @@ class Changed(Executor):
             calls.append(None)
             output = run(inputs)
             changed = self.change(output.energies, len(inputs.species), len(calls))
-            return output._replace(energies=changed)
+            return ProgramOutputs(changed, output.gradients)
 
         return session
 

@@ -161,7 +161,7 @@ def installed(monkeypatch):
 
 def test_a_kernel_runs_where_its_operators_do(installed, caplog):
     installed(Fast)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="halocline"):
         frozen = FrozenModel.freeze(schnet(), Precision.FLOAT64, ABLE)
     assert [each.stage for each in frozen.replaced] == ["layers.0", "layers.1"]
     assert "tests/fast runs layers.0, layers.1" in caplog.text

@@ -121,9 +121,10 @@ def test_other_frames_are_kept_written_and_printed(frames, tmp_path, capsys):
     assert [record["energy"] for record in records] == pytest.approx(
         [atoms.get_potential_energy() for atoms in read(tmp_path / "out.extxyz", ":")], abs=1e-8
     )
-    first, second = printed.err.splitlines()
+    first, second, last = printed.err.splitlines()
     assert first.startswith(f"halocline: {frames}, frame 1: Ar2: The energy of atom 0 ")
     assert second.startswith(f"halocline: {frames}, frame 3: The model does not know Xe")
+    assert last == "halocline: 2 of 5 structures were left out."
 
 
 def test_without_a_good_frame_nothing_is_written(tmp_path, capsys):
