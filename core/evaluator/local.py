@@ -84,9 +84,9 @@ class LocalEvaluator(Evaluator):
             self._batches = Batches(self._runner)
         self.together = self._batches is not None
         self._on_device: Callable[[Search, Structure], Contribution] | None = None
-        rule, divided = backbone.neighbours, division is not None and division.divides
+        rule = backbone.neighbours
         # Other rules search at every step, on the CPU.
-        stays = _stays_on_device(executor) and not divided
+        stays = _stays_on_device(executor) and (division is None or not division.divides)
         if stays and isinstance(self._runner, RecomputeRunner) and isinstance(rule, Radius):
             self._on_device = partial(self._runner.run_on_device, rule.cutoff)
         if division is not None and division.memory is not None:
