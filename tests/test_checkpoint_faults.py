@@ -13,7 +13,7 @@ from safetensors.torch import save
 
 from halocline.checkpoint import load_checkpoint, read_header
 from halocline.checkpoint.canonical import to_canonical_json
-from halocline.checkpoint.digest import content_digest
+from halocline.checkpoint.metadata import content_digest
 from halocline.errors import CheckpointError
 
 GOOD = (Path(__file__).parent / "checkpoints" / "version-1.safetensors").read_bytes()

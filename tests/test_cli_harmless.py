@@ -10,9 +10,8 @@ from ase import Atoms
 from ase.io import write
 
 from halocline.checkpoint import load_checkpoint, save_checkpoint
-from halocline.cli.main import main
+from halocline.cli.main import Parser, main
 from halocline.cli.output import HarmlessFormatter, emit, harmless, say
-from halocline.cli.parser import Parser
 from halocline.cli.tables import table
 from halocline.plugin import registry
 

@@ -11,7 +11,7 @@ import halocline
 from halocline.aggregation import Form
 from halocline.evaluator import recompute
 from halocline.graph import NeighbourList, Radius, Structure
-from halocline.graph.edges import squared_lengths
+from halocline.graph.graph import squared_lengths
 from halocline.model.build import build_backbone
 from halocline.partition import whole
 from halocline.plugin import registry

@@ -20,8 +20,8 @@ from halocline.errors import LoweringError, UsageError
 from halocline.graph import NeighbourList, Radius, Structure
 from halocline.lowering import Manifest, flatten, lower, lower_stage, lower_structure
 from halocline.lowering.arguments import block_tensors
-from halocline.lowering.in_place import replace_in_place
 from halocline.lowering.rules import SCATTERS
+from halocline.lowering.trace import replace_in_place
 from halocline.model import Backbone, Stage, StageSpec, State
 from halocline.model.build import build_backbone
 from halocline.partition import cut_part, whole

@@ -9,7 +9,7 @@ from structures import random_structure
 
 from halocline.errors import BackboneError
 from halocline.model.build import build_backbone
-from halocline.model.prune import pruned
+from halocline.model.pruner import pruned
 from halocline.plugin import registry
 from halocline.potential.potential import Potential
 

@@ -19,7 +19,7 @@ from numpy_reference.pairs import brute_force_pairs
 from halocline.errors import StructureError
 from halocline.graph import Nearest, NeighbourList, Radius, Structure
 from halocline.graph.lattice import reduced_lattice
-from halocline.graph.nearest import nearest_edges
+from halocline.graph.neighbours import nearest_edges
 from halocline.graph.radius import radius_edges
 from halocline.graph.structure import LONGEST
 

@@ -12,7 +12,7 @@ from structures import random_structure
 
 from halocline.errors import StructureError
 from halocline.graph import Edges, Graph, Nearest, NeighbourList, Radius, Structure
-from halocline.graph.nearest import nearest_edges
+from halocline.graph.neighbours import nearest_edges
 from halocline.graph.radius import radius_edges
 
 #: Vectors are differences of coordinates of tens of Å in float64.

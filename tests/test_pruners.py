@@ -9,9 +9,8 @@ import torch
 
 import halocline
 from halocline.errors import PluginError, UsageError
-from halocline.model import prune as module
-from halocline.model.prune import make_pruner, pruned
-from halocline.model.pruner import Pruner, PruningReport
+from halocline.model import pruner as module
+from halocline.model.pruner import Pruner, PruningReport, make_pruner, pruned
 from halocline.plugin import Component, Plugin, Registry, registry
 from halocline.plugins.backbones.schnet import SchNet
 

@@ -14,7 +14,7 @@ from halocline.context import usable
 from halocline.executor import StageSession
 from halocline.model import Stage, State
 from halocline.program import ProgramInputs
-from halocline.program.derivatives import stage_may_be_constant, vector_jacobian_product
+from halocline.program.evaluate import stage_may_be_constant, vector_jacobian_product
 
 
 @final

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import torch
 
 from halocline.model.build import build_backbone
-from halocline.model.prune import pruned
+from halocline.model.pruner import pruned
 from halocline.plugin import registry
 from halocline.potential.potential import Potential
 from halocline.program import Precision

@@ -2,8 +2,8 @@
 
 from halocline.aggregation.block import Block, Form
 from halocline.aggregation.edges import EdgeBlock
-from halocline.aggregation.prefix import prefix
 from halocline.aggregation.radial import RadialFunction
+from halocline.aggregation.rows import prefix
 from halocline.aggregation.sets import EdgeSets, EdgeTriplets, TableSets, TripletBlock
 from halocline.aggregation.table import TableBlock
 from halocline.aggregation.tabulated import TabulatedFunction

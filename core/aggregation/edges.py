@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from halocline.aggregation.block import Block, safe_norm, undeclared
-from halocline.aggregation.prefix import prefix
-from halocline.aggregation.rows import add_up, take, weighted
+from halocline.aggregation.rows import add_up, prefix, take, weighted
 from halocline.aggregation.sets import EdgeSets, EdgeTriplets
 from halocline.aggregation.tabulated import TabulatedFunction
 

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from halocline.aggregation.block import Block, undeclared
-from halocline.aggregation.prefix import prefix
-from halocline.aggregation.rows import take, weighted
+from halocline.aggregation.rows import prefix, take, weighted
 from halocline.aggregation.sets import TableSets, TableTriplets, different_slots
 from halocline.aggregation.tabulated import TabulatedFunction
 

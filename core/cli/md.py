@@ -56,8 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     from contextlib import closing
     from pathlib import Path
 
-    from halocline.cli.interruption import held_back
     from halocline.cli.output import progress, say
+    from halocline.cli.signals import held_back
     from halocline.dynamics import RunFiles, run_dynamics
     from halocline.structures.read import read_frames
 

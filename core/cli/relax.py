@@ -67,8 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
     from contextlib import closing
     from pathlib import Path
 
-    from halocline.cli.interruption import held_back
     from halocline.cli.output import progress, say
+    from halocline.cli.signals import held_back
     from halocline.dynamics.records import frame_bytes
     from halocline.dynamics.relaxation import relax
     from halocline.files import write_atomically

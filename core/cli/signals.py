@@ -1,4 +1,4 @@
-"""Let a polite kill unwind the program as Ctrl-C does, so that work in hand is kept."""
+"""Ctrl-C and a polite kill: work in hand is kept."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import final
+
+from halocline.cli.output import say
 
 
 class Terminated(KeyboardInterrupt):
@@ -29,3 +32,42 @@ def terminated_on_sigterm() -> Iterator[None]:
 def _raise_terminated(signum: int, frame: FrameType | None) -> None:
     del signum, frame
     raise Terminated
+
+
+@final
+class Interruption:
+    """Whether, and by which signal, the work is to end."""
+
+    def __init__(self) -> None:
+        self._signal: int | None = None
+
+    def __bool__(self) -> bool:
+        return self._signal is not None
+
+    @property
+    def exit_status(self) -> int:
+        """What a shell expects of a program that a signal ended; 0 if there was none."""
+        return 0 if self._signal is None else 128 + self._signal
+
+    def hold(self, number: int, frame: FrameType | None) -> None:
+        """Take note of a signal; a second one ends the program at once."""
+        del frame
+        if self:
+            raise KeyboardInterrupt
+        self._signal = number
+        say("halocline: ending after this step; interrupt again to end at once.")
+
+
+@contextmanager
+def held_back() -> Iterator[Interruption]:
+    """Take note of SIGINT and SIGTERM within the block instead of being interrupted by them."""
+    interruption = Interruption()
+    if threading.current_thread() is not threading.main_thread():  # only there can handlers be set
+        yield interruption
+        return
+    previous = {number: signal.signal(number, interruption.hold) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interruption
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from halocline.cli.interruption import held_back
 from halocline.cli.output import emit_json, say
+from halocline.cli.signals import held_back
 from halocline.cli.tables import table
 from halocline.errors import UsageError
 
@@ -121,7 +121,7 @@ def _fit_in_folder(arguments: argparse.Namespace, recipe: Recipe, place: Place |
     import torch
 
     from halocline.errors import within
-    from halocline.previous import newest
+    from halocline.files import newest
     from halocline.training.device import make_fabric
     from halocline.training.problem import prepare
     from halocline.training.result import refuse_unwritable

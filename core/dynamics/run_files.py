@@ -11,7 +11,7 @@ from typing import final
 from filelock import FileLock, Timeout
 
 from halocline.errors import DynamicsError, UsageError
-from halocline.previous import newest, previous_path
+from halocline.files import newest, previous_path
 
 
 @final

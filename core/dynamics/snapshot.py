@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halocline.errors import DynamicsError
-from halocline.previous import newest, previous_path, write_keeping_previous
+from halocline.files import newest, previous_path, write_keeping_previous
 
 FORMAT_VERSION = 2
 _ARRAYS = ("positions", "momenta", "cell")
@@ -51,7 +51,7 @@ class Snapshot:
 
 
 def save_snapshot(path: Path, snapshot: Snapshot) -> None:
-    """Write a checkpoint atomically; the one before it is kept, see `halocline.previous`.
+    """Write a checkpoint atomically; the one before it is kept, see `halocline.files`.
 
     Raises:
         DynamicsError: the disk is full or the folder cannot be written; the old checkpoint is intact.

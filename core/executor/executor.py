@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, final
+
+from torch import Tensor
 
 from halocline.context import InContext
 from halocline.errors import UsageError
-from halocline.executor.diagnosis import Diagnosis
-from halocline.executor.stage_session import StageSession
 from halocline.program import Capabilities, FrozenModel, ProgramInputs, ProgramOutputs
 from halocline.shares import count_methods
 
 if TYPE_CHECKING:
     from halocline.lowering import Program
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """The state of one backend on this machine.
+
+    Attributes:
+        usable: whether an executor can be made here.
+        reason: why it is not usable, and what to do about it, in one sentence; empty if it is.
+        versions: version of each package that it runs on, by name.
+        devices: what ``--device`` accepts here, such as ``cpu`` and ``cuda:0``.
+        details: whatever else explains its speed or its numbers, such as threads and kernels, by name.
+    """
+
+    usable: bool
+    reason: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    devices: tuple[str, ...] = ()
+    details: dict[str, str] = field(default_factory=dict)
 
 
 class Session(InContext, ABC):
@@ -93,3 +115,47 @@ class Executor(InContext, ABC):
         """
         del frozen
         raise UsageError("This backend runs whole programs only, not their stages; choose halo=recompute.")
+
+
+class StageSession(InContext, ABC):
+    """Runs a stage of h hops, forwards and backwards. Tensors are on the executor's device.
+
+    Where state is exchanged, an evaluator runs one stage after another and sends state between them; nothing is
+    kept from the forward run, so the product computes the stage again.
+    """
+
+    in_context = ("value", "product")
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Count what stages take; see `InContext` for the rest."""
+        super().__init_subclass__(**options)
+        count_methods(cls, "network", cls.in_context)
+
+    @abstractmethod
+    def value(self, state: Mapping[str, Tensor], inputs: ProgramInputs | None) -> dict[str, Tensor]:
+        """The state that the stage writes.
+
+        Args:
+            state: name → (n_h, ...), of the atoms read; and ``edges_`` names → [..., ...], of the edges of the
+                outermost block, if the stage reads such.
+            inputs: a part of h hop levels, of which nothing but atoms and edges is read; None for a stage without
+                hops.
+
+        Returns:
+            Name → (n_0, ...); without hops, n_0 is n_h. Edge values are those of the outermost block.
+        """
+
+    @abstractmethod
+    def product(
+        self, state: Mapping[str, Tensor], inputs: ProgramInputs | None, cotangents: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """The vector-Jacobian product.
+
+        Args:
+            state: as for `value`.
+            inputs: as for `value`.
+            cotangents: of floats that the stage writes, like them; zero where missing.
+
+        Returns:
+            Cotangents of the floats read, like them; and ``vectors``, [..., 3], of a stage with hops.
+        """

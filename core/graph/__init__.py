@@ -2,8 +2,7 @@
 
 from halocline.graph.contacts import Contacts, Surroundings
 from halocline.graph.cut import cut_candidates
-from halocline.graph.edges import Edges
-from halocline.graph.graph import Graph
+from halocline.graph.graph import Edges, Graph
 from halocline.graph.index_sets import NO_SETS, IndexSets
 from halocline.graph.joint import JointGraph, joint_graph
 from halocline.graph.neighbours import NeighbourList, Search

@@ -10,8 +10,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from halocline.graph.edges import Edges
-from halocline.graph.graph import Graph
+from halocline.graph.graph import Edges, Graph
 from halocline.graph.joint import JointGraph
 from halocline.shares import timed
 

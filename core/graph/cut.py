@@ -7,10 +7,9 @@ from typing import NamedTuple, final
 import numpy as np
 from numpy.typing import NDArray
 
-from halocline.graph.edges import Edges, squared_lengths
-from halocline.graph.graph import Graph
-from halocline.graph.rules import NeighbourRule, Radius
-from halocline.graph.selection import select
+from halocline.graph.graph import Edges, Graph, squared_lengths
+from halocline.graph.index_sets import IndexSets
+from halocline.graph.rules import Nearest, NeighbourRule, Radius, narrower, single_rules
 from halocline.graph.structure import Structure, same_bits
 from halocline.shares import timed
 
@@ -101,3 +100,129 @@ def cut_at(
         kept = Kept.of(candidates, partners, inside)
     vectors, squares = vectors.take(kept.places, axis=0), squares.take(kept.places)
     return Graph.build(structure, kept.edges, kept.partners, ids, vectors, squares), kept
+
+
+@final
+class Selection(NamedTuple):
+    """Which candidates each rule keeps. Small systems keep the same ones for many steps.
+
+    Attributes:
+        candidates: those that were cut.
+        kept: (1 + R, C) bool, by the graph and by each of its R narrower rules.
+        places: (E,) int64, of those that the graph keeps.
+        edges: they themselves.
+        partners: (E,) int64, the opposite of each.
+        sets: of the narrower rules.
+    """
+
+    candidates: Edges
+    kept: NDArray[np.bool_]
+    places: NDArray[np.int64]
+    edges: Edges
+    partners: NDArray[np.int64]
+    sets: IndexSets
+
+
+@timed("cut")
+def select(
+    rule: NeighbourRule,
+    candidates: Edges,
+    partners: NDArray[np.int64],
+    structure: Structure,
+    *,
+    ids: NDArray[np.int64] | None = None,
+    decided: int | None = None,
+    last: Selection | None = None,
+) -> tuple[Graph, Selection]:
+    """Keep the candidates that some rule asks for, and the opposite of each.
+
+    Args:
+        rule: of the model.
+        candidates: a superset of the edges, sorted by receiver, each with its opposite.
+        partners: (C,) int64, the opposite of each candidate; itself where that is not here, as at the rim of a
+            domain.
+        structure: the atoms that the candidates connect.
+        ids: by which messages name the atoms; their places by default.
+        decided: the first so many atoms have all their candidates, and so have their neighbours. The edges of
+            others are left out. All by default.
+        last: selection. If the same of the same candidates are kept, the graph has its very objects.
+
+    Raises:
+        StructureError: two atoms sit on one point.
+    """
+    vectors = candidates.vectors(structure)
+    squares = squared_lengths(vectors)
+    kept = _kept(rule, candidates.receivers, partners, vectors, squares)
+    if decided is not None:
+        kept &= candidates.receivers < decided
+    if last is None or last.candidates is not candidates or not same_bits(last.kept, kept):
+        last = _selection(rule, candidates, partners, kept)
+    vectors, squares = vectors.take(last.places, axis=0), squares.take(last.places)
+    return Graph.build(structure, last.edges, last.partners, ids, vectors, squares, last.sets), last
+
+
+def selected(rule: NeighbourRule, graph: Graph) -> Graph:
+    """What a rule keeps of a graph of candidates, each with its opposite; coincident atoms are let through."""
+    partners = graph.edges.partners() if graph.partners is None else graph.partners
+    kept = _kept(rule, graph.edges.receivers, partners, graph.vectors, graph.squares)
+    _, _, places, edges, partners, sets = _selection(rule, graph.edges, partners, kept)
+    vectors, squares = graph.vectors.take(places, axis=0), graph.squares.take(places)
+    return Graph(graph.structure, edges, vectors, squares, partners, sets)
+
+
+def _selection(
+    rule: NeighbourRule, candidates: Edges, partners: NDArray[np.int64], kept: NDArray[np.bool_]
+) -> Selection:
+    places = np.flatnonzero(kept[0])
+    opposite = partners.take(places)
+    # At the rim of a domain, the opposite edge is missing: the edge stands for the pair by itself.
+    opposite = np.where(kept[0].take(opposite), opposite, places)
+    numbers = np.cumsum(kept[0]) - 1
+    sets = IndexSets(rule, tuple(np.flatnonzero(mask.take(places)) for mask in kept[1:]))
+    return Selection(candidates, kept, places, candidates.take(places), numbers.take(opposite), sets)
+
+
+def _kept(
+    rule: NeighbourRule,
+    receivers: NDArray[np.int64],
+    partners: NDArray[np.int64],
+    vectors: NDArray[np.float64],
+    squares: NDArray[np.float64],
+) -> NDArray[np.bool_]:
+    """Whether the graph and each narrower rule keep each candidate, (1 + R, C)."""
+    rules = single_rules(rule)
+    ranks = _ranks(receivers, vectors) if any(isinstance(each, Nearest) for each in rules) else None
+    by_rule = {each: _kept_by(each, ranks, partners, squares) for each in rules}
+    by_any = np.logical_or.reduce(list(by_rule.values()))
+    return np.stack([by_any | by_any.take(partners), *(by_rule[each] for each in narrower(rule))])
+
+
+def _kept_by(
+    rule: Radius | Nearest,
+    ranks: NDArray[np.int64] | None,
+    partners: NDArray[np.int64],
+    squares: NDArray[np.float64],
+) -> NDArray[np.bool_]:
+    """Whether a rule keeps each candidate, (C,)."""
+    within = squares < rule.cutoff**2
+    if isinstance(rule, Radius):
+        return within
+    assert ranks is not None
+    receiver = within & (ranks < rule.count)
+    if rule.kept_by == "receiver":
+        return receiver
+    # Opposite edges are equally long, so what is within the cutoff is within for both.
+    sender = receiver.take(partners)
+    if rule.kept_by == "sender":
+        return sender
+    return receiver | sender if rule.kept_by == "either" else receiver & sender
+
+
+def _ranks(receivers: NDArray[np.int64], vectors: NDArray[np.float64]) -> NDArray[np.int64]:
+    """How many edges of its receiver come before each edge: shorter ones, or of equals earlier ones, (C,)."""
+    ranks = np.empty(len(receivers), np.int64)
+    # A stable sort by distance keeps the canonical order among equals.
+    order = np.lexsort((np.linalg.norm(vectors, axis=1), receivers))
+    starts = np.searchsorted(receivers, receivers)
+    ranks[order] = np.arange(len(receivers)) - starts
+    return ranks

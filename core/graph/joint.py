@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halocline.errors import StructureError
-from halocline.graph.candidates import search
-from halocline.graph.edges import Edges, squared_lengths
-from halocline.graph.graph import COINCIDENT, Graph
+from halocline.graph.cut import selected
+from halocline.graph.graph import COINCIDENT, Edges, Graph, squared_lengths
+from halocline.graph.neighbours import search
 from halocline.graph.rules import Nearest, NeighbourRule, Radius, reach
-from halocline.graph.selection import selected
 from halocline.graph.structure import Structure
 from halocline.shares import timed
 

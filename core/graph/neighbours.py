@@ -9,17 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halocline.errors import UsageError
-from halocline.graph.candidates import search
-from halocline.graph.cut import Kept, cut_at, cut_candidates
-from halocline.graph.edges import Edges
-from halocline.graph.graph import Graph
-from halocline.graph.rules import NeighbourRule, Radius, reach
-from halocline.graph.selection import Selection, select
+from halocline.graph.cut import Kept, Selection, cut_at, cut_candidates, select
+from halocline.graph.graph import Edges, Graph
+from halocline.graph.radius import radius_edges
+from halocline.graph.rules import Nearest, NeighbourRule, Radius, reach, single_rules
 from halocline.graph.structure import Structure, same_bits
 from halocline.shares import timed
 
 #: Candidates are kept up to this far beyond the cutoff (Å). Water at 300 K then rebuilds about every 20 fs.
 DEFAULT_SKIN = 0.5
+
+#: First search radius in Å, and the factor by which it grows for those who have too few neighbours yet.
+FIRST_RADIUS, GROWTH = 3.0, 1.5
 
 
 class Search(NamedTuple):
@@ -157,3 +158,62 @@ def _map_between(old: Structure, new: Structure) -> NDArray[np.float64] | None:
     if np.array_equal(before, after):
         return None
     return np.asarray(np.eye(3) + np.linalg.pinv(before) @ (after - before))
+
+
+def search(rule: NeighbourRule, structure: Structure, skin: float = 0.0) -> tuple[Edges, NDArray[np.int64] | None]:
+    """Search a structure.
+
+    Args:
+        rule: of the model.
+        structure: as it is now.
+        skin: Å, by which candidates may be longer than the cutoff. Nearest neighbours without a cutoff are those
+            of this very structure.
+
+    Returns:
+        Edges, and the opposite of each, (E,) int64; None where the list is not symmetric.
+
+    Raises:
+        StructureError: as for `radius_edges`.
+    """
+    if isinstance(rule, Nearest) and rule.is_plain:
+        return nearest_edges(structure, rule.count), None
+    rules = single_rules(rule)
+    counts = [each.count for each in rules if isinstance(each, Nearest) and each.cutoff == math.inf]
+    cutoff = max((each.cutoff for each in rules if each.cutoff < math.inf), default=0.0)
+    found = [radius_edges(structure, cutoff + skin)] if cutoff else []
+    if counts:
+        nearest = nearest_edges(structure, max(counts))
+        found += [nearest, nearest.opposite()]
+    candidates = found[0] if len(found) == 1 else Edges.joined(found).sorted().different()
+    return candidates, candidates.partners()
+
+
+def nearest_edges(structure: Structure, count: int) -> Edges:
+    """Find the ``count`` nearest senders of each receiver; ties go to the lower sender, then shift.
+
+    A finite structure of fewer than ``count`` + 1 atoms is fully connected.
+
+    Raises:
+        StructureError: as for `radius_edges`.
+    """
+    wanted = count if structure.pbc.any() else min(count, len(structure) - 1)
+    radius, waiting = FIRST_RADIUS, np.arange(len(structure))
+    found = []
+    while len(waiting):
+        edges = radius_edges(structure, radius, waiting)
+        enough = np.bincount(edges.receivers, minlength=len(structure)) >= wanted
+        found.append(_nearest(structure, edges[enough[edges.receivers]], wanted))
+        waiting = waiting[~enough[waiting]]
+        # Only these look farther: one atom far from a crowd must not make everybody in it see everybody else.
+        radius *= GROWTH
+    return Edges.joined(found).sorted()
+
+
+def _nearest(structure: Structure, edges: Edges, count: int) -> Edges:
+    """Keep the ``count`` shortest edges of each receiver."""
+    distances = np.linalg.norm(edges.vectors(structure), axis=1)
+    # A stable sort by distance keeps the canonical order among equals.
+    by_distance = np.lexsort((distances, edges.receivers))
+    _, starts, degrees = np.unique(edges.receivers, return_index=True, return_counts=True)
+    rank = np.arange(len(edges)) - np.repeat(starts, degrees)
+    return edges[by_distance[rank < count]]

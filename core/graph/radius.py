@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from halocline.errors import StructureError
-from halocline.graph.edges import Edges
+from halocline.graph.graph import Edges
 from halocline.graph.lattice import Lattice, reduced_lattice
 from halocline.graph.structure import Structure
 

@@ -15,7 +15,7 @@ from halocline.lowering.arguments import block_tensors, describe, markers, unfla
 from halocline.lowering.manifest import Value
 from halocline.model.stage import OF_EDGES, Stage, State
 from halocline.program import FrozenModel, ProgramInputs
-from halocline.program.derivatives import stage_may_be_constant, vector_jacobian_product
+from halocline.program.evaluate import stage_may_be_constant, vector_jacobian_product
 
 #: Before the name of a tensor: its cotangent, the derivative by it of whatever is differentiated.
 COTANGENT = "d_"

@@ -25,9 +25,9 @@ from halocline.graph.rules import is_ranked, reach
 from halocline.memory.live_bytes import peak_bytes
 from halocline.model.backbone import Backbone
 from halocline.model.chain import chain
+from halocline.partition.division import Partitioner
 from halocline.partition.geometry import expected_levels
 from halocline.partition.part import Cutter, Part, cut_part
-from halocline.partition.partitioner import Partitioner
 from halocline.partition.size import format_size
 from halocline.program import Capabilities, FrozenModel, Precision, energies_and_gradients
 from halocline.program.layout import lay_out

@@ -1,8 +1,7 @@
 """Owners, parts and their exact halos."""
 
-from halocline.partition.division import Division
+from halocline.partition.division import Division, Partitioner
 from halocline.partition.domain import Domain, build_domains
 from halocline.partition.part import Cutter, Part, cut_part, whole
-from halocline.partition.partitioner import Partitioner
 
 __all__ = ["Cutter", "Division", "Domain", "Part", "Partitioner", "build_domains", "cut_part", "whole"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self, final
@@ -13,7 +14,6 @@ from numpy.typing import NDArray
 from halocline.errors import PluginError, UsageError
 from halocline.graph import Graph
 from halocline.partition.part import Cutter, Part, whole
-from halocline.partition.partitioner import Partitioner
 from halocline.partition.size import parse_size
 from halocline.plugin import registry
 from halocline.spec import Spec
@@ -23,6 +23,26 @@ UNDIVIDED = "none"
 
 #: Of a number of parts; a thousand million parts are more than any machine has memory for.
 _DIGITS = 9
+
+
+class Partitioner(ABC):
+    """Says which part owns which atom, and nothing else.
+
+    Halos, trimming and communication follow from the owners and the model's hops in one place, for all
+    partitioners alike.
+    """
+
+    @abstractmethod
+    def owners(self, graph: Graph, parts: int) -> NDArray[np.int64]:
+        """Assign each atom to a part.
+
+        Args:
+            graph: the structure with its edges; balancing edges balances the work.
+            parts: how many parts there are; some may stay empty.
+
+        Returns:
+            (N,) int64, between 0 and ``parts - 1``.
+        """
 
 
 @final

@@ -12,9 +12,8 @@ A plugin is a light module, named by an entry point of the group ``halocline.plu
         return [Component("harmonic", "halocline_harmonic.backbone:Harmonic", "springs between neighbours")]
 """
 
-from halocline.plugin.hooks import API_VERSION, hookimpl
+from halocline.plugin.entry_points import Plugin
+from halocline.plugin.hooks import API_VERSION, Component, Kind, hookimpl
 from halocline.plugin.registry import Registry, registry
-from halocline.plugin.report import Plugin
-from halocline.plugin.spec import Component, Kind
 
 __all__ = ["API_VERSION", "Component", "Kind", "Plugin", "Registry", "hookimpl", "registry"]

@@ -11,8 +11,8 @@ from dataclasses import replace
 from importlib.metadata import EntryPoint
 from typing import Any
 
+from halocline.plugin.entry_points import Plugin
 from halocline.plugin.examination import examine
-from halocline.plugin.report import Plugin
 
 #: Seconds after which a plugin counts as hanging; a light one takes a fiftieth of one.
 PATIENCE = 10.0

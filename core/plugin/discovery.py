@@ -9,9 +9,8 @@ from importlib.metadata import EntryPoint
 
 from halocline.errors import PluginError, UsageError
 from halocline.plugin.apart import WITHIN, examine_apart
-from halocline.plugin.entry_points import BUILTIN, CORE, entry_points
+from halocline.plugin.entry_points import BUILTIN, CORE, Plugin, entry_points
 from halocline.plugin.examination import examine
-from halocline.plugin.report import Plugin
 from halocline.plugin.verdicts import verdict
 
 _logger = logging.getLogger(__name__)

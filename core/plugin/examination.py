@@ -15,12 +15,9 @@ from typing import Any
 import pluggy
 
 from halocline import __version__
-from halocline.plugin.entry_points import BUILTIN
-from halocline.plugin.hooks import API_VERSION, KIND_OF_HOOK, MIGRATION, PROJECT, Hooks
-from halocline.plugin.process_state import process_state_kept
-from halocline.plugin.report import Plugin
-from halocline.plugin.spec import Component
-from halocline.plugin.streams import output_to_stderr
+from halocline.plugin.entry_points import BUILTIN, Plugin
+from halocline.plugin.hooks import API_VERSION, KIND_OF_HOOK, MIGRATION, PROJECT, Component, Hooks
+from halocline.plugin.process_state import output_to_stderr, process_state_kept
 
 #: Seconds in which threads that an import has started may come to an end.
 _PATIENCE = 1.0

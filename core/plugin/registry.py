@@ -13,11 +13,9 @@ from typing import Any
 
 from halocline.errors import PluginError, UsageError, unknown_name
 from halocline.plugin.discovery import discover
-from halocline.plugin.entry_points import BUILTIN
-from halocline.plugin.process_state import process_state_kept
-from halocline.plugin.report import Plugin
-from halocline.plugin.spec import Component, Kind
-from halocline.plugin.streams import output_to_stderr
+from halocline.plugin.entry_points import BUILTIN, Plugin
+from halocline.plugin.hooks import Component, Kind
+from halocline.plugin.process_state import output_to_stderr, process_state_kept
 
 _logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from halocline.errors import CheckpointError, HaloclineError, unknown_name
 from halocline.model.backbone import Backbone
 from halocline.model.bounded import bounded_by
 from halocline.model.build import build_backbone
-from halocline.model.prune import pruned
+from halocline.model.pruner import pruned
 from halocline.plugin import registry
 from halocline.potential.potential import Potential
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from halocline.errors import KernelError
 from halocline.model.stage import Stage, State
-from halocline.program.derivatives import stage_may_be_constant, vector_jacobian_product
+from halocline.program.evaluate import stage_may_be_constant, vector_jacobian_product
 from halocline.program.inputs import EdgeInputs, ProgramInputs
 
 #: The largest value counts as this at least, so that values which cancel are not compared with themselves.

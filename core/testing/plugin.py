@@ -11,8 +11,7 @@ from halocline.executor import Executor
 from halocline.exporter import Exporter
 from halocline.model import Backbone
 from halocline.model.build import build_backbone
-from halocline.model.prune import make_pruner
-from halocline.model.pruner import Pruner
+from halocline.model.pruner import Pruner, make_pruner
 from halocline.partition import Partitioner
 from halocline.plugin import Component, Kind, Plugin, registry
 from halocline.program.kernel import Kernel

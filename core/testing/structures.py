@@ -11,7 +11,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from halocline.graph import Graph, Nearest, NeighbourList, NeighbourRule, Radius, Structure
-from halocline.graph.nearest import nearest_edges
+from halocline.graph.neighbours import nearest_edges
 from halocline.graph.rules import reach, single_rules
 from halocline.model import Backbone
 from halocline.partition import cut_part

@@ -10,7 +10,7 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from halocline.errors import TrainingError, UsageError
-from halocline.previous import newest
+from halocline.files import newest
 from halocline.training.state import STATE_FILE
 
 #: What a run writes into its folder beside its state.

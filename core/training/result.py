@@ -11,7 +11,7 @@ import torch
 import halocline
 from halocline.applicability import describe
 from halocline.checkpoint import Checkpoint
-from halocline.checkpoint.save import serialise
+from halocline.checkpoint.checkpoint import serialise
 from halocline.errors import CheckpointError, TrainingError
 from halocline.model.build import build_backbone
 from halocline.potential.potential import Potential

@@ -16,8 +16,7 @@ import torch
 import halocline
 from halocline.digests import tensors_digest
 from halocline.errors import TrainingError, UsageError
-from halocline.files import write_atomically
-from halocline.previous import newest
+from halocline.files import newest, write_atomically
 from halocline.program import Precision
 from halocline.training.agreement import refuse_disagreement
 from halocline.training.folder import METRICS_FILE

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from halocline.digests import tensors_digest
 from halocline.errors import TrainingError
-from halocline.previous import newest, previous_path, write_keeping_previous
+from halocline.files import newest, previous_path, write_keeping_previous
 
 FORMAT = "halocline-training"
 FORMAT_VERSION = 2
@@ -46,7 +46,7 @@ class TrainingState:
 
 
 def save_state(path: Path, state: TrainingState) -> None:
-    """Write the state atomically; the one before it is kept, see `halocline.previous`.
+    """Write the state atomically; the one before it is kept, see `halocline.files`.
 
     Raises:
         TrainingError: the disk is full or the folder cannot be written. The old state is intact.

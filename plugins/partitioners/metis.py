@@ -11,7 +11,7 @@ from scipy.sparse import coo_array
 
 from halocline.errors import UsageError
 from halocline.graph import Graph
-from halocline.partition.partitioner import Partitioner
+from halocline.partition.division import Partitioner
 from halocline.plugins.partitioners.coordinates import QUANTUM, coordinates, ranks
 from halocline.plugins.partitioners.grid import ATOM
 from halocline.plugins.partitioners.work import quantile_cells, work_of

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halocline.graph import Graph
-from halocline.partition.partitioner import Partitioner
+from halocline.partition.division import Partitioner
 
 
 @final

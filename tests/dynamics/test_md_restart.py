@@ -16,7 +16,7 @@ from ase.io import read
 from halocline.dynamics import RunFiles
 from halocline.dynamics.snapshot import Snapshot, load_snapshot
 from halocline.errors import DynamicsError
-from halocline.previous import previous_path
+from halocline.files import previous_path
 
 STEPS = 30
 ENSEMBLES = ("nve", "langevin", "bussi", "npt")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from halocline.errors import TrainingError, UsageError
-from halocline.previous import previous_path
+from halocline.files import previous_path
 from halocline.training.device import make_fabric
 from halocline.training.problem import prepare
 from halocline.training.recipe import read_recipe
