@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Final
 
 import halocline
+from halocline.cache import cache_folder, own_cache
 from halocline.files import write_atomically
-from halocline.folders import cache_folder, own_cache
 from halocline.ownership import read_own
 
 #: Seconds that nobody needs to be told of.

@@ -64,7 +64,7 @@ def test_every_folder_has_files():
 #: Core's rooms, a row above the other: each may look into rows below its own, so there are no circles.
 ROOMS = (
     "allocation digests errors files forks lazy lifeline locks ownership shares tied",
-    "aggregation appended devices figures folders graph isolation neutral_process place spec typed_table",
+    "aggregation appended cache devices figures graph isolation neutral_process place spec typed_table",
     "applicability checkpoint context meeting structures",
     "durations plugin",
     "model partition",

@@ -8,8 +8,8 @@ import platformdirs
 import pytest
 from zoo_models import write_index
 
+from halocline.cache import cache_folder, find_cache
 from halocline.errors import UsageError, ZooError
-from halocline.folders import cache_folder, find_cache
 from halocline.zoo.store import Zoo
 
 #: To the first one Python says what it says to a user whom the system does not know.

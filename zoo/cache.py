@@ -6,8 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from halocline.cache import cache_folder, expanded, find_cache
 from halocline.errors import ZooError
-from halocline.folders import cache_folder, expanded, find_cache
 from halocline.zoo.entry import Pinned
 
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from halocline.cache import cache_folder, find_cache
 from halocline.checkpoint import read_header
 from halocline.checkpoint.canonical import to_canonical_json
 from halocline.errors import CheckpointError, HaloclineError, ZooError
-from halocline.folders import cache_folder, find_cache
 from halocline.zoo.below import folder_with
 from halocline.zoo.cache import find_cached, is_file, shared_stores
 from halocline.zoo.conversion import VERSION, check_references, read, store

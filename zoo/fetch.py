@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from halocline import locks
+from halocline.cache import cache_folder, own_cache
 from halocline.errors import ZooError
 from halocline.files import publish, replacement
-from halocline.folders import cache_folder, own_cache
 from halocline.zoo.cache import check_file, digest, has_size
 from halocline.zoo.download import MODEL_MODE, ByteCounter, download, validator_path
 from halocline.zoo.entry import Pinned

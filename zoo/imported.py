@@ -9,9 +9,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from halocline.cache import cache_folder, find_cache
 from halocline.checkpoint import read_header
 from halocline.errors import CheckpointError, UsageError
-from halocline.folders import cache_folder, find_cache
 from halocline.ownership import require_trusted
 from halocline.zoo.conversion import format_of, keep, read, store
 from halocline.zoo.entry import Entry, Imported

@@ -15,8 +15,8 @@ from torch.fx.experimental import _config as symbolic_shapes
 
 from halocline.artefacts.compiler import find_compiler
 from halocline.backends.torch.samples import samples
+from halocline.cache import own_cache
 from halocline.errors import ArtefactError, UsageError
-from halocline.folders import own_cache
 from halocline.lowering import Program
 from halocline.lowering.check import deviation
 from halocline.ownership import make_own_folder

@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
+from halocline.cache import cache_folder, own_cache
 from halocline.checkpoint.canonical import to_canonical_json
 from halocline.errors import ArtefactError
 from halocline.files import replacement, write_atomically
-from halocline.folders import cache_folder, own_cache
 from halocline.locks import locked
 from halocline.ownership import read_own
 

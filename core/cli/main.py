@@ -12,11 +12,11 @@ from typing import Any, NoReturn
 
 from halocline import __version__
 from halocline.allocation import keep_memory
+from halocline.cache import require_home
 from halocline.cli.output import HarmlessFormatter, harmless, say
 from halocline.cli.signals import Terminated, terminated_on_sigterm
 from halocline.cli.streams import abandon_output, secure_streams
 from halocline.errors import HaloclineError, UsageError
-from halocline.folders import require_home
 from halocline.plugin import Component, Registry, registry
 
 _INTERRUPTED, _PIPE_CLOSED, _TERMINATED = 128 + 2, 128 + 13, 128 + 15  # as shells count signals

@@ -49,7 +49,7 @@ def verdict(
 
 
 def _place(plugin: Plugin) -> Path | None:
-    from halocline.folders import find_cache  # not needed, and not imported, while there are no strangers
+    from halocline.cache import find_cache  # not needed, and not imported, while there are no strangers
 
     who = _digest([sys.prefix, plugin.distribution, plugin.entry_point])
     folder = find_cache()
@@ -98,8 +98,8 @@ def _read(path: Path, key: str) -> Plugin | None:
 
 
 def _write(path: Path, key: str, plugin: Plugin) -> None:
+    from halocline.cache import own_cache
     from halocline.files import write_atomically
-    from halocline.folders import own_cache
 
     try:
         own_cache(path.parent.name)
@@ -110,7 +110,7 @@ def _write(path: Path, key: str, plugin: Plugin) -> None:
 
 def _own_bytes(path: Path) -> bytes:
     """What is in a file, if nobody else can have written it: a verdict names modules that are imported."""
-    from halocline.folders import cache_folder
+    from halocline.cache import cache_folder
     from halocline.ownership import read_own, require_own
 
     for folder in (cache_folder(), path.parent):

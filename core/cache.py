@@ -1,4 +1,4 @@
-"""The user's home, which there need not be, and where Halocline keeps what it can fetch or make again."""
+"""Where Halocline keeps what it can fetch or make again; and the home of the user, which there need not be."""
 
 from __future__ import annotations
 
