@@ -74,7 +74,7 @@ ROOMS = (
     "artefacts executor",
     "evaluator",
     "cost potential",
-    "__init__ audit dynamics exporter training",
+    "__init__ audit dynamics exporter profile training",
     "evaluation testing",
     "doctor",
     "bench",

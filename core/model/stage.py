@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, final
+from typing import ClassVar, NamedTuple, final
 
 from torch import Tensor, nn
 
 from halocline.aggregation import Block, Form, prefix
 from halocline.graph.rules import NeighbourRule, Triplets
+from halocline.model.work import Work
 
 #: What names of edge values begin with where they stand beside those of atoms; any compiler takes such names.
 OF_EDGES = "edges_"
@@ -75,9 +76,16 @@ class Stage(nn.Module, ABC):
     A stage of h hops is called with h one-hop blocks, the outermost first, and returns values for the first
     ``n_out`` atoms of the last block. A stage without hops gets no block and works on each atom alone.
     It sees geometry only as the blocks' edge vectors.
+
+    Attributes:
+        spec: what it declares about itself.
+        profiled_as: kinds of work by the names of submodules and methods, for profiles alone. The innermost one
+            that runs counts, and ``forward`` stands for the rest. Gathers, sums, distances and each
+            `RadialFunction` need no mention; what nothing is said of is shown by kinds of operator.
     """
 
     spec: StageSpec
+    profiled_as: ClassVar[Mapping[str, Work]] = {}
 
     @abstractmethod
     def forward(self, state: State, *blocks: Block) -> State:

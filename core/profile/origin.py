@@ -1,0 +1,154 @@
+"""Which stage runs an operator, and what for: read off the stack of Python's frames, derivatives included.
+
+Nothing is marked in the code that runs, so that it costs nothing while nobody looks.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from types import FrameType
+from typing import Any, Final, NamedTuple, final
+
+import torch
+from torch import nn
+
+from halocline.aggregation import Block, RadialFunction, TripletBlock
+from halocline.model import Backbone, Stage, Work
+
+#: What blocks do for stages, by the names of their methods.
+_OF_BLOCKS: Final = {
+    "at_senders": Work.MESSAGES,
+    "at_receivers": Work.MESSAGES,
+    "at_written": Work.MESSAGES,
+    "at_read": Work.MESSAGES,
+    "convolve": Work.MESSAGES,
+    "sum": Work.SUM,
+    "sum_at_senders": Work.SUM,
+    "radial": Work.RADIAL,
+    "lengths": Work.RADIAL,
+    "within": Work.NEIGHBOURS,
+}
+
+#: What stages without hops are there for, where they say nothing themselves.
+_OF_GROUPS: Final = {"embed": Work.EMBEDDING, "readouts": Work.READOUT}
+
+#: Something whose method runs, and the name of the method.
+_Call = tuple[Any, str]
+
+
+class Origin(NamedTuple):
+    """Where an operator comes from.
+
+    Attributes:
+        stage: its name in `Backbone.stages`; empty for what runs outside of stages. That of its class, counted,
+            where the backbone is out of sight, as it is where state is exchanged. Of several backbones, the names
+            of all but the first have the number of the backbone behind them.
+        work: None where nothing says what it is for.
+        derivative: whether it is part of a derivative.
+    """
+
+    stage: str = ""
+    work: Work | None = None
+    derivative: bool = False
+
+
+@final
+class Origins:
+    """Finds the origin of each operator that a dispatch mode is handed, in the order in which they run.
+
+    Autograd numbers what it records, which leads from a derivative back to the operator that it is of.
+    """
+
+    def __init__(self) -> None:
+        self._recorded: dict[int, Origin] = {}
+        self._names: dict[int, str] = {}
+        self._paths: dict[int, dict[int, str]] = {}
+        self._alive: list[Any] = []  # whose ids are keys
+        self._backbones = 0
+
+    def here(self) -> Origin:
+        """Of the operator that runs now."""
+        derivative = torch._C._current_autograd_node()
+        if derivative is not None:
+            return self._recorded.get(derivative._sequence_nr(), Origin())._replace(derivative=True)
+        origin = self._from_frames()
+        # The first operator that finds a number is the one that was given it; others that are not recorded follow.
+        self._recorded.setdefault(torch.autograd._get_sequence_nr() - 1, origin)
+        return origin
+
+    def _from_frames(self) -> Origin:
+        within: list[_Call] = []  # the innermost first
+        for owner, method, frame in _calls(sys._getframe(1)):
+            within.append((owner, method))
+            if isinstance(owner, Stage):
+                name = self._name(owner, frame)
+                return Origin(name, self._work(owner, within) or _OF_GROUPS.get(name.partition(".")[0]))
+        return Origin("", _outside_of_stages(within))
+
+    def _work(self, stage: Stage, within: Sequence[_Call]) -> Work | None:
+        """What the innermost call is for that anything is known of."""
+        paths = self._paths.get(id(stage))
+        if paths is None:
+            paths = self._paths[id(stage)] = {id(module): name for name, module in stage.named_modules()}
+            self._alive.append(stage)
+        for owner, method in within:
+            if isinstance(owner, nn.Module):
+                work = _declared(stage.profiled_as, f"{paths.get(id(owner), '')}.{method}".removeprefix("."))
+                work = Work.RADIAL if work is None and isinstance(owner, RadialFunction) else work
+            else:
+                work = _OF_BLOCKS.get(method)
+            if work is not None:
+                return work
+        return None
+
+    def _name(self, stage: Stage, frame: FrameType) -> str:
+        if id(stage) not in self._names:
+            self._alive.append(stage)
+            backbone = _backbone(stage, frame)
+            if backbone is None:
+                kind = type(stage).__name__
+                alike = sum(name.partition(" ")[0] == kind for name in self._names.values())
+                self._names[id(stage)] = f"{kind} {alike + 1}"
+            else:
+                self._backbones += 1
+                number = f" ({self._backbones})" if self._backbones > 1 else ""
+                for name, each in backbone.stages():
+                    self._names.setdefault(id(each), name + number)
+        return self._names[id(stage)]
+
+
+def _declared(work: Mapping[str, Work], path: str) -> Work | None:
+    """What is said of a method, of its module, or of the nearest module around that."""
+    while path not in work:
+        path, dot, _ = path.rpartition(".")
+        if not dot:
+            return None
+    return work[path]
+
+
+def _calls(frame: FrameType | None) -> Iterator[tuple[Any, str, FrameType]]:
+    """Modules and blocks whose methods run, the innermost first."""
+    while frame is not None:
+        code = frame.f_code
+        if "self" in code.co_varnames or "self" in code.co_freevars:
+            owner = frame.f_locals.get("self")
+            if isinstance(owner, nn.Module | Block | TripletBlock):
+                yield owner, code.co_name, frame
+        frame = frame.f_back
+
+
+def _backbone(stage: Stage, frame: FrameType | None) -> Backbone | None:
+    """The backbone of a stage, if somebody is running it."""
+    while frame is not None:
+        for value in frame.f_locals.values():
+            if isinstance(value, Backbone) and any(each is stage for _, each in value.stages()):
+                return value
+        frame = frame.f_back
+    return None
+
+
+def _outside_of_stages(within: Sequence[_Call]) -> Work | None:
+    """What blocks do before a stage is called with them."""
+    found = [_OF_BLOCKS.get(method) for owner, method in within if not isinstance(owner, nn.Module)]
+    return next((work for work in found if work is not None), None)
