@@ -68,7 +68,7 @@ def write_mace(path, config, tensors, *, root="mace.modules.models.ScaleShiftMAC
         getattr(model.interactions, str(number)).avg_num_neighbors = mean
     act = make("e3nn.math._normalize_activation.normalize2mom")
     act.f, act.cst = torch.nn.functional.silu, config["activation"]
-    model.act = act
+    model.act, model.heads = act, config["heads"]
     for name, value in (attributes or {}).items():
         setattr(model, name, value)
     with _modules(kinds.values()):

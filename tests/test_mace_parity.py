@@ -12,18 +12,18 @@ from oracles.mace.models import (
     BESSELS,
     CHANNELS,
     CUTOFF,
-    ENERGIES,
+    HEAD_ENERGIES,
+    HEAD_SCALES,
+    HEAD_SHIFTS,
     MODELS,
     NEIGHBOURS,
     NUMBERS,
     POWER,
     RADIAL,
     READOUT,
-    SCALE,
-    SHIFT,
     arguments,
 )
-from oracles.mace.records import CHECKPOINTS, FOLDER, read_answers, weight
+from oracles.mace.records import CHECKPOINTS, FOLDER, answer_name, read_answers, weight
 from oracles.mace.structures import structures
 from real_data import real_data
 
@@ -46,6 +46,7 @@ def config(name):
     chosen = arguments(name)
     return {
         "model": "ScaleShiftMACE",
+        "heads": list(chosen["heads"]),
         "atomic_numbers": list(NUMBERS),
         "interactions": [chosen["first"]] + [chosen["later"]] * (chosen["layers"] - 1),
         "avg_num_neighbors": [NEIGHBOURS] * chosen["layers"],
@@ -79,9 +80,9 @@ def tensors(name):
     layout = mace_layout(chosen, lambda matrix: tables[coupling_key(matrix, chosen["max_ell"])].shape[-1])
     given = {
         "r_max": np.array(CUTOFF),
-        "atomic_energies_fn.atomic_energies": np.array(ENERGIES),
-        "scale_shift.scale": np.array(SCALE),
-        "scale_shift.shift": np.array(SHIFT),
+        "atomic_energies_fn.atomic_energies": np.array(HEAD_ENERGIES[: len(chosen["heads"])]),
+        "scale_shift.scale": np.array(HEAD_SCALES[: len(chosen["heads"])]),
+        "scale_shift.shift": np.array(HEAD_SHIFTS[: len(chosen["heads"])]),
         **constants,
     }
     found = {}
@@ -113,9 +114,12 @@ def require_close(found, answer, agreement):
 @pytest.mark.parametrize("name", MODELS)
 def test_energies_forces_and_stress_are_those_of_the_package(name, precision):
     ours, answers, agreement = potential(name), read_answers(FOLDER / f"{name}.npz")[0], AGREEMENT[precision]
-    assert len(answers) == len(structures())
+    heads = arguments(name)["heads"]
+    assert len(answers) == len(structures()) * len(heads)
     for key, atoms in structures().items():
-        require_close(ours(atoms, dtype=precision, device="cpu"), answers[key], agreement)
+        for head in heads:
+            found = ours(atoms, dtype=precision, device="cpu", head=head if len(heads) > 1 else None)
+            require_close(found, answers[answer_name(key, head)], agreement)
 
 
 def test_harmonics_are_those_of_e3nn():

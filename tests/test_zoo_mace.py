@@ -30,7 +30,7 @@ def write(path, name=MODEL, changes=None, **options):
     return write_mace(path, config, given | (changes or {}), **options)
 
 
-@pytest.mark.parametrize("name", [MODEL, "agnostic-everywhere-L0", "one-layer"])
+@pytest.mark.parametrize("name", [MODEL, "agnostic-everywhere-L0", "one-layer", "heads-density-L0"])
 def test_what_is_read_is_what_was_written(tmp_path, name):
     config, given = tensors(name)
     foreign = read_mace(write(tmp_path / "m.model", name))
@@ -52,6 +52,17 @@ def test_imported_model_gives_the_answers_of_the_package(tmp_path, monkeypatch):
     assert model.card["recipe"]["converted_from"] == "mace"
     assert "mine.model" in model.card["recipe"]["files"]
     assert imported_path("mine").is_file()
+
+
+def test_versions_that_know_one_head_write_numbers_without_an_axis_for_it(tmp_path):
+    config, given = tensors(MODEL)
+    flat = {
+        name: values.squeeze(0) for name, values in given.items() if name.startswith(("scale_", "atomic_ener"))
+    }
+    assert len(flat) == 3
+    foreign = read_mace(write_mace(tmp_path / "m.model", config, given | flat))
+    for name in flat:
+        assert torch.equal(foreign.tensors[name], given[name])
 
 
 def test_formats_of_files_are_told_apart(tmp_path):
@@ -97,7 +108,15 @@ def test_code_in_the_place_of_a_tensor_is_a_tensor_that_is_missing(tmp_path):
     [
         ({"root": "mace.modules.models.AtomicDipolesMACE"}, "AtomicDipolesMACE"),
         ({"root": "builtins.eval2"}, "not a model of MACE"),
-        ({"attributes": {"heads": ["pbe", "r2scan"]}}, "several heads ('pbe', 'r2scan')"),
+        ({"attributes": {"heads": ["pbe", "r2scan"]}}, "3 numbers, which 2 heads cannot share"),
+        (
+            {"attributes": {"heads": ["pbe", "pbe"]}},
+            "different names, 100 at most, not 'pbe', 'pbe'",
+        ),
+        ({"attributes": {"heads": [1]}}, "different names"),
+        ({"attributes": {"heads": []}}, "different names"),
+        ({"attributes": {"heads": "pbe"}}, "different names"),
+        ({"attributes": {"heads": ["a\nb"]}}, "different names"),
         ({"attributes": {"apply_cutoff": False}}, "apply_cutoff"),
         ({"attributes": {"use_last_readout_only": True}}, "use_last_readout_only"),
         ({"attributes": {"embedding_specs": {"total_charge": {}}}}, "embedding_specs"),
@@ -112,10 +131,10 @@ def test_code_in_the_place_of_a_tensor_is_a_tensor_that_is_missing(tmp_path):
         ),
         ({"classes": {"readouts.2": "mace.modules.blocks.NonLinearDipoleReadoutBlock"}}, "NonLinearDipole"),
         ({"changes": {"scale_shift.scale": torch.tensor([0.1, 0.2])}}, "scale_shift.scale"),
-        ({"changes": {"scale_shift.scale": torch.tensor(float("nan"))}}, "finite"),
+        ({"changes": {"scale_shift.scale": torch.tensor([float("nan")])}}, "finite"),
         ({"changes": {"products.0.linear.weight": torch.ones(5)}}, "products.0.linear.weight"),
         ({"changes": {"another.weight": torch.ones(5)}}, "another.weight"),
-        ({"attributes": {"heads": [str(number) for number in range(10**4)]}}, "several heads"),
+        ({"attributes": {"heads": [str(number) for number in range(10**4)]}}, "100 at most"),
         ({"changes": {"atomic_numbers": torch.tensor([1, 1, 8])}}, "atomic numbers"),
     ],
     ids=str,

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from ase.data import atomic_numbers
 from torch import Tensor
 
 from halocline.aggregation import Form
@@ -21,14 +20,13 @@ from halocline.lowering.program import Program
 from halocline.lowering.rules import custom_operators
 from halocline.lowering.trace import trace
 from halocline.model.chain import chain
+from halocline.model.condition import HEAD
+from halocline.model.references import reference_table
 from halocline.partition import whole
 from halocline.program import FrozenModel, Precision, TableInputs, energies_and_gradients
 from halocline.program.geometry import edge_vectors, virial_from_gradients
 from halocline.program.index_sets import named_rules, named_triplets
 from halocline.program.layout import lay_out
-
-#: Rows of the table of reference energies: every atomic number that an int64 in a structure may honestly have.
-_ELEMENTS = 119
 
 _DOUBLE = "float64"
 _INPUTS = (
@@ -64,7 +62,7 @@ def lower_structure(frozen: FrozenModel, reference_energies: Mapping[str, float]
 
     Args:
         frozen: in table form.
-        reference_energies: chemical symbol → eV, added to the energies.
+        reference_energies: chemical symbol → eV, added to the energies with what heads have beyond them.
 
     Raises:
         LoweringError: the backbone cannot be lowered, or its graph does not reproduce it.
@@ -82,9 +80,7 @@ def lower_structure(frozen: FrozenModel, reference_energies: Mapping[str, float]
             f"The energy of {frozen.backbone.name!r} follows from a sum over all atoms, which takes two runs: it "
             "cannot be exported as one program from positions to forces."
         )
-    table = torch.full((_ELEMENTS,), torch.nan, dtype=torch.float64)
-    for symbol, energy in reference_energies.items():
-        table[atomic_numbers[symbol]] = energy
+    table = torch.from_numpy(reference_table(reference_energies, frozen.backbone.head_energies))
 
     def evaluate(*tensors: Tensor) -> tuple[Tensor, ...]:
         return _evaluate(frozen, table, *tensors)
@@ -143,7 +139,8 @@ def _evaluate(
         transposed=transposed,
     )
     outputs = energies_and_gradients(frozen.backbone, inputs)
-    energies = outputs.energies.double() + reference.index_select(0, species)
+    places = species if len(reference) == 1 else conditions[HEAD] * reference.shape[1] + species
+    energies = outputs.energies.double() + reference.flatten().index_select(0, places)
     others = (values.double() for values in outputs.others)
     if not frozen.backbone.derives_forces:
         return energies, energies.sum(), *others

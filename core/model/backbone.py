@@ -133,6 +133,15 @@ class Backbone(nn.Module, ABC):
         return None
 
     @property
+    def head_energies(self) -> Mapping[str, Mapping[str, float]]:
+        """What the reference energies of each head have beyond the model's: head → chemical symbol → eV.
+
+        Heads that were trained on other methods differ by thousands of eV there, which single precision must not
+        carry: like all reference energies these are added in float64. Empty where heads share them.
+        """
+        return {}
+
+    @property
     def shapes(self) -> dict[Output, tuple[int, ...]]:
         """Of the values of one atom, of all outputs."""
         head = self.pooled_head

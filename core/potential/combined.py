@@ -63,6 +63,8 @@ def _combined(kind: Literal["sum", "committee"], potentials: Sequence[Potential]
     species = [each for each in first.species if all(each in other.species for other in potentials)]
     if not species:
         raise UsageError(f"The potentials of a {kind} know no element in common.")
+    if any(potential.backbone.head_energies for potential in potentials):
+        raise UsageError(f"A {kind} cannot have terms whose heads have reference energies of their own.")
     energies = [[potential.reference_energies[symbol] for symbol in species] for potential in potentials]
     total = weight * np.sum(energies, axis=0)
     terms = [potential.backbone for potential in potentials]

@@ -28,7 +28,7 @@ from typing import (
 
 import numpy as np
 import torch
-from ase.data import atomic_numbers, chemical_symbols
+from ase.data import chemical_symbols
 from ase.symbols import Symbols
 from numpy.typing import NDArray
 
@@ -43,7 +43,8 @@ from halocline.graph import Structure
 from halocline.graph.rules import reach
 from halocline.model.adapters import merged
 from halocline.model.backbone import Backbone
-from halocline.model.condition import check_head, taken_entries, under_conditions
+from halocline.model.condition import HEAD, check_head, taken_entries, under_conditions
+from halocline.model.references import reference_table
 from halocline.partition import Division
 from halocline.potential.combined import Combined
 from halocline.potential.evaluators import make_evaluator
@@ -371,7 +372,8 @@ class Potential:
     def _with_reference(self, structure: Structure, like: Prepared | None) -> Prepared:
         """With the reference energies of its atoms; those of another one with the very numbers stay."""
         energies = self.reference_energies
-        if like is not None and structure.numbers is like.structure.numbers and energies == like.energies:
+        same = like is not None and structure.numbers is like.structure.numbers and energies == like.energies
+        if like is not None and same and structure.same_conditions(like.structure):
             return like._replace(structure=structure)
         return Prepared(structure, self._reference(structure), dict(energies))
 
@@ -427,10 +429,9 @@ class Potential:
 
     def _reference(self, structure: Structure) -> np.ndarray:
         """Reference energy of each atom, (N,) in eV; refuses elements the model does not know."""
-        table = np.full(len(atomic_numbers), np.nan)
-        for symbol, energy in self.reference_energies.items():
-            table[atomic_numbers[symbol]] = energy
-        reference = table[structure.numbers]
+        of_heads = self.backbone.head_energies
+        table = reference_table(self.reference_energies, of_heads)
+        reference: NDArray[np.float64] = table[structure.conditions[HEAD] if of_heads else 0, structure.numbers]
         unknown = np.flatnonzero(np.isnan(reference))
         if len(unknown):
             raise UnknownElementError(_unknown_elements(structure, unknown, self.species))

@@ -211,6 +211,11 @@ def _require_trainable(backbone: Backbone) -> None:
             f"Training fits energies and their derivatives, and {backbone.name!r} also returns {', '.join(more)}; "
             "leave those out of model.config."
         )
+    if any(energy for energies in backbone.head_energies.values() for energy in energies.values()):
+        raise TrainingError(
+            f"Training fits one reference energy for each species, and the heads of {backbone.name!r} have some "
+            "of their own; leave those out of model.config."
+        )
 
 
 def _digest(frames: Sequence[Frame], labels: Sequence[Labels]) -> str:

@@ -33,6 +33,9 @@ _ONLY = {
 #: Far more than any model has; what is listed for each degree and power stays short.
 _MOST = {"max_ell": 12, "correlation": 8}
 
+#: More than any model has.
+_MOST_HEADS = 100
+
 #: Of a list in a message.
 _SHOWN = 4
 
@@ -65,7 +68,10 @@ def read_mace(path: Path) -> ForeignModel:
     for name, most in _MOST.items():
         if config[name] > most:
             raise CheckpointError(f"{path} asks for a {name} of {config[name]}, as no MACE has it.")
-    floats = {name: _scalar(name, tensor) for name, tensor in tensors.items() if tensor.is_floating_point()}
+    heads = len(config["heads"])
+    floats = {
+        name: _of_heads(name, tensor, heads) for name, tensor in tensors.items() if tensor.is_floating_point()
+    }
     check_blocks(path, floats, len(config["interactions"]))
     check_tensors(path, floats, mace_layout(config, lambda name: _last(floats.get(name))))
     facts = {"files": {path.name: digest(path)}, "model": config["model"]}
@@ -77,10 +83,6 @@ def _check_choices(path: Path, root: ForeignObject) -> None:
         found = attribute(root, name, value)
         if found != value:
             raise CheckpointError(f"{path} has {name} = {show(found)}, which is not known here.")
-    heads = attribute(root, "heads", ["Default"])
-    if not isinstance(heads, list) or len(heads) != 1:
-        named = ", ".join(map(show, heads[:_SHOWN])) if isinstance(heads, list) else show(heads)
-        raise CheckpointError(f"{path} has several heads ({named}); only models with one are known here.")
     known = {"bessel_fn": "BesselBasis", "cutoff_fn": "PolynomialCutoff", "distance_transform": "AgnesiTransform"}
     kinds = {name: _class(module) for name, module in modules_of(path, root)}
     for name, kind in known.items():
@@ -91,6 +93,22 @@ def _check_choices(path: Path, root: ForeignObject) -> None:
     for name, kind in kinds.items():
         if name.count(".") == 1 and name.startswith("interactions.") and kind not in _BLOCKS:
             raise CheckpointError(f"{path} has blocks {show_name(kind)}, which are not known here.")
+
+
+def _heads(path: Path, root: ForeignObject) -> list[str]:
+    """Names of the heads; files of versions before 0.3.6 know none."""
+    heads = attribute(root, "heads", ["Default"])
+    if (
+        not isinstance(heads, list)
+        or not 0 < len(heads) <= _MOST_HEADS
+        or not all(isinstance(head, str) and head and head.isprintable() for head in heads)
+        or len(set(heads)) < len(heads)
+    ):
+        named = ", ".join(map(show, heads[:_SHOWN])) if isinstance(heads, list) else show(heads)
+        raise CheckpointError(
+            f"The heads in {path} must be a list of different names, {_MOST_HEADS} at most, not {named}."
+        )
+    return heads
 
 
 def _class(module: ForeignObject) -> str:
@@ -105,11 +123,13 @@ def _is_kept(name: str, tensor: Tensor) -> bool:
     )
 
 
-def _scalar(name: str, tensor: Tensor) -> Tensor:
-    """Energies of one head as a row, scale and shift as numbers, however versions write them."""
+def _of_heads(name: str, tensor: Tensor, heads: int) -> Tensor:
+    """Energies as a row for each head, scale and shift as a number for each, however versions write one head's."""
+    if heads > 1 or tensor.ndim > 2:
+        return tensor
     if name == "atomic_energies_fn.atomic_energies":
-        return tensor.reshape(-1)
-    return tensor.reshape(()) if name.startswith("scale_shift.") and tensor.numel() == 1 else tensor
+        return tensor.reshape(1, -1)
+    return tensor.reshape(1) if name.startswith("scale_shift.") and tensor.numel() == 1 else tensor
 
 
 def _last(tensor: Tensor | None) -> int:
@@ -121,9 +141,10 @@ def _config(path: Path, root: ForeignObject, tensors: dict[str, Tensor]) -> dict
     interactions = _numbered(path, root, "interactions")
     readouts = _numbered(path, root, "readouts")
     first = "products.0.symmetric_contractions.contractions"
-    units = tensors[f"readouts.{len(readouts) - 1}.linear_2.weight"].numel() if _nonlinear(path, readouts) else 0
+    heads = _heads(path, root)
     return {
         "model": _class(root),
+        "heads": heads,
         "atomic_numbers": _numbers(path, tensors.pop("atomic_numbers")),
         "interactions": [_class(block) for block in interactions],
         "avg_num_neighbors": [_number(path, block, "avg_num_neighbors") for block in interactions],
@@ -135,7 +156,7 @@ def _config(path: Path, root: ForeignObject, tensors: dict[str, Tensor]) -> dict
         "num_polynomial_cutoff": _power(path, tensors),
         "r_max": float(tensors["r_max"]),
         "radial_MLP": _hidden_sizes(tensors),
-        "MLP_irreps": units,
+        "MLP_irreps": _units(path, tensors, readouts, len(heads)),
         "distance_transform": "Agnesi" if "radial_embedding.distance_transform.a" in tensors else "None",
         "pair_repulsion": "pair_repulsion_fn.c" in tensors,
         "activation": _activation(path, root),
@@ -149,6 +170,19 @@ def _numbered(path: Path, root: ForeignObject, name: str) -> list[ForeignObject]
     if not modules or not all(isinstance(module, ForeignObject) for module in modules):
         raise CheckpointError(f"{path} has no list of {name}.")
     return modules
+
+
+def _units(path: Path, tensors: dict[str, Tensor], readouts: list[ForeignObject], heads: int) -> int:
+    """Hidden units of each head in the last readout, whose outputs read those of all heads."""
+    if not _nonlinear(path, readouts):
+        return 0
+    name = f"readouts.{len(readouts) - 1}.linear_2.weight"
+    units, rest = divmod(tensors[name].numel(), heads**2)
+    if rest or not units:
+        raise CheckpointError(
+            f"{name} in {path} has {tensors[name].numel()} numbers, which {heads} heads cannot share."
+        )
+    return units
 
 
 def _nonlinear(path: Path, readouts: list[ForeignObject]) -> bool:

@@ -19,11 +19,11 @@ def mace_layout(config: dict[str, Any], couplings: Callable[[str], int]) -> dict
         config: as `read_mace` gives it.
         couplings: how many couplings a tensor of this name lists; packages differ in that.
     """
-    species, channels = len(config["atomic_numbers"]), config["channels"]
+    species, channels, heads = len(config["atomic_numbers"]), config["channels"], len(config["heads"])
     layout: dict[str, Shape] = {
         "r_max": (),
         "node_embedding.linear.weight": (species * channels,),
-        "atomic_energies_fn.atomic_energies": (species,),
+        "atomic_energies_fn.atomic_energies": (heads, species),
         "radial_embedding.bessel_fn.bessel_weights": (config["num_bessel"],),
     }
     layout |= {
@@ -37,7 +37,7 @@ def mace_layout(config: dict[str, Any], couplings: Callable[[str], int]) -> dict
         layout |= {f"pair_repulsion_fn.{name}": () for name in ("a_exp", "a_prefactor")}
         layout |= {"pair_repulsion_fn.c": (4,), "pair_repulsion_fn.covalent_radii": (_ELEMENTS,)}
     if config["model"] == "ScaleShiftMACE":
-        layout |= {"scale_shift.scale": (), "scale_shift.shift": ()}
+        layout |= {"scale_shift.scale": (heads,), "scale_shift.shift": (heads,)}
     for layer in range(len(config["interactions"])):
         layout |= _interaction(config, layer) | _product(config, layer, couplings) | _readout(config, layer)
     return layout
@@ -88,7 +88,8 @@ def _product(config: dict[str, Any], layer: int, couplings: Callable[[str], int]
 
 
 def _readout(config: dict[str, Any], layer: int) -> dict[str, Shape]:
-    name, channels, units = f"readouts.{layer}", config["channels"], config["MLP_irreps"]
-    if layer < len(config["interactions"]) - 1 or not units:
-        return {f"{name}.linear.weight": (channels,)}
-    return {f"{name}.linear_1.weight": (channels * units,), f"{name}.linear_2.weight": (units,)}
+    name, channels, heads = f"readouts.{layer}", config["channels"], len(config["heads"])
+    hidden = config["MLP_irreps"] * heads
+    if layer < len(config["interactions"]) - 1 or not hidden:
+        return {f"{name}.linear.weight": (channels * heads,)}
+    return {f"{name}.linear_1.weight": (channels * hidden,), f"{name}.linear_2.weight": (hidden * heads,)}

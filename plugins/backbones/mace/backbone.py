@@ -7,7 +7,8 @@ from typing import Any, Self, final
 
 from torch import Tensor, nn
 
-from halocline.model import Backbone, Stage
+from halocline.model import Backbone, Condition, Stage
+from halocline.model.condition import HEAD
 from halocline.model.config import read_config, to_json
 from halocline.plugins.backbones.mace.config import MACEConfig
 from halocline.plugins.backbones.mace.stages import Embedding, Layer, Readout
@@ -26,6 +27,9 @@ class MACE(Backbone):
     def __init__(self, config: MACEConfig) -> None:
         super().__init__()
         self.config, self.species = to_json(config), config.species
+        if config.heads:
+            head = Condition(name=HEAD, kind="choice", choices=config.heads, default=config.default_head)
+            self.conditions = (head,)
         self.embed = Embedding(config)
         self.layers = nn.ModuleList(Layer(config, number) for number in range(config.layers))
         self.heads = nn.ModuleList(self._readout(config, number) for number in range(config.layers))
@@ -60,6 +64,15 @@ class MACE(Backbone):
             average_neighbours=6.0,
         )
         return to_json(config)
+
+    @property
+    def head_energies(self) -> dict[str, dict[str, float]]:
+        """See `Backbone.head_energies`."""
+        energies, count = self.config["head_energies"], len(self.species)
+        return {
+            head: dict(zip(self.species, energies[number * count : (number + 1) * count], strict=True))
+            for number, head in enumerate(self.config["heads"])
+        }
 
     @property
     def readouts(self) -> dict[int, Stage]:

@@ -48,6 +48,11 @@ class MACEConfig:
         last_readout: a ``perceptron``; or ``linear``, like all before it.
         average_neighbours: that messages are divided by, unless by the density.
         scale: eV, of everything that readouts and repulsion give.
+        heads: names of the heads, two or more; none of a model that has one.
+        default_head: the head that counts where none is chosen; None where one has to be.
+        head_scales: eV, of each head, in the place of `scale`.
+        head_energies: eV, of each head one number for each species, by which its reference energies exceed the
+            model's.
     """
 
     species: tuple[str, ...]
@@ -69,6 +74,10 @@ class MACEConfig:
     last_readout: Literal["perceptron", "linear"] = "perceptron"
     average_neighbours: float = 1.0
     scale: float = 1.0
+    heads: tuple[str, ...] = ()
+    default_head: str | None = None
+    head_scales: tuple[float, ...] = ()
+    head_energies: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         unknown = [s for s in self.species if not 0 < atomic_numbers.get(s, 0) < ROWS]
@@ -106,6 +115,20 @@ class MACEConfig:
             raise BackboneError(f"MACE's average_neighbours must be positive, not {self.average_neighbours!r}.")
         if not math.isfinite(self.scale):
             raise BackboneError(f"MACE's scale must be a number of eV, not {self.scale!r}.")
+        self._check_heads()
+
+    def _check_heads(self) -> None:
+        count = len(self.heads)
+        if count == 1 or len(set(self.heads)) < count or not all(self.heads):
+            raise BackboneError(f"MACE's heads must be two different names or more, or none, not {self.heads}.")
+        if self.default_head is not None and self.default_head not in self.heads:
+            raise BackboneError(f"MACE's default_head {self.default_head!r} is none of its heads {self.heads}.")
+        for name, expected in (("head_scales", count), ("head_energies", count * len(self.species))):
+            values = getattr(self, name)
+            if len(values) != expected or not all(map(math.isfinite, values)):
+                raise BackboneError(
+                    f"MACE's {name} must be {expected} numbers of eV for {count} heads, not {len(values)}."
+                )
 
     @property
     def rule(self) -> Radius:

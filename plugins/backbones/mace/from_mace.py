@@ -49,9 +49,7 @@ def convert(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Checkpo
         names = _Layer(ours, layer, config["activation"], weights)
         renamed |= {f"layers.{layer}.{name}": tensor for name, tensor in names.renamed().items()}
         renamed |= _readout(layer, ours, config["activation"], weights)
-    energies = weights["atomic_energies_fn.atomic_energies"].flatten() + float(
-        weights.get("scale_shift.shift", 0.0)
-    )
+    energies = _energies(weights)[_default(ours)]
     return Checkpoint(
         backbone="mace",
         config=to_json(ours),
@@ -90,8 +88,35 @@ def _config(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> MACECon
         readout_units=config["MLP_irreps"] or 1,
         last_readout="perceptron" if config["MLP_irreps"] else "linear",
         average_neighbours=neighbours[0],
-        scale=float(weights.get("scale_shift.scale", 1.0)),
+        **_heads(config, weights),
     )
+
+
+def _heads(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Choices of a model with several heads. Upstream takes the one called default where none is named."""
+    names = tuple(config["heads"])
+    energies, scales = _energies(weights), weights.get("scale_shift.scale", torch.ones(len(names)))
+    if len(names) == 1:
+        return {"scale": float(scales)}
+    default = next((name for name in names if name.lower() == "default"), None)
+    beyond = energies - energies[0 if default is None else names.index(default)]
+    return {
+        "heads": names,
+        "default_head": default,
+        "head_scales": tuple(scales.tolist()),
+        "head_energies": tuple(beyond.flatten().tolist()),
+    }
+
+
+def _energies(weights: Mapping[str, Tensor]) -> Tensor:
+    """Of isolated atoms, with the shift: (heads, species), eV."""
+    energies = weights["atomic_energies_fn.atomic_energies"]
+    return energies + weights.get("scale_shift.shift", torch.zeros(1)).double()[:, None]
+
+
+def _default(config: MACEConfig) -> int:
+    """The head whose reference energies are the model's."""
+    return 0 if config.default_head is None else config.heads.index(config.default_head)
 
 
 def _radii(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Tensor:
@@ -233,10 +258,12 @@ def _by_irrep(name: str, flat: Tensor, inputs: Sequence[int]) -> dict[str, Tenso
 def _readout(
     layer: int, config: MACEConfig, activation: float, weights: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    ours, theirs = f"heads.{layer}", f"readouts.{layer}"
+    """Of the outputs of a head only those count that its own hidden units give; upstream masks the others."""
+    ours, theirs, heads = f"heads.{layer}", f"readouts.{layer}", max(1, len(config.heads))
     if layer < config.layers - 1 or config.last_readout == "linear":
-        out = weights[f"{theirs}.linear.weight"]
-        return {f"{ours}.out.weight": out[None, :] / math.sqrt(len(out))}
+        (out,) = _perceptron([weights[f"{theirs}.linear.weight"].view(-1, heads)], activation)
+        return {f"{ours}.out.weight": out}
     hidden, out = weights[f"{theirs}.linear_1.weight"], weights[f"{theirs}.linear_2.weight"]
-    matrices = _perceptron([hidden.view(config.channels, -1), out[:, None]], activation)
-    return dict(zip((f"{ours}.hidden.weight", f"{ours}.out.weight"), matrices, strict=True))
+    hidden, out = _perceptron([hidden.view(config.channels, -1), out.view(-1, heads)], activation)
+    own = torch.stack([row[head] for head, row in enumerate(torch.unflatten(out, 1, (heads, -1)))])
+    return {f"{ours}.hidden.weight": hidden, f"{ours}.out.weight": own}

@@ -14,6 +14,7 @@ from torch.nn.functional import silu
 
 from halocline.aggregation import Block
 from halocline.model import Stage, StageSpec, State
+from halocline.model.condition import HEAD
 from halocline.plugins.backbones.mace.config import ROWS, MACEConfig
 from halocline.plugins.backbones.mace.radial import RadialBasis, RadialNetwork
 from halocline.plugins.backbones.mace.repulsion import Repulsion
@@ -51,12 +52,17 @@ class Embedding(Stage):
         self.register_buffer("charges", torch.tensor(numbers, dtype=torch.float64), persistent=False)
         self.register_buffer("radii", torch.tensor(covalent_radii[numbers], dtype=torch.float64))
         self.by_pair = config.agnesi or config.repulsion
+        self.told = (HEAD,) if config.heads else ()
 
     def forward(self, state: State, *blocks: Block) -> State:
-        """``species`` (N,) → ``features`` (N, 1, C) and ``rows`` (N,), the number of the species of each atom."""
+        """``species`` (N,) → ``features`` (N, 1, C) and ``rows`` (N,), the number of the species of each atom.
+
+        The head that is to answer, of models with several, is handed on.
+        """
         del blocks
         rows = self.rows.index_select(0, state.atoms["species"])
         atoms = {"rows": rows, "features": self.table.index_select(0, rows).unsqueeze(1)}
+        atoms |= {name: state.atoms[name] for name in self.told}
         if self.by_pair:
             atoms |= {"radii": self.radii.index_select(0, rows), "charges": self.charges.index_select(0, rows)}
         return State(atoms, {})
@@ -95,9 +101,8 @@ class Layer(Stage):
         """``features`` (N, m, C) → (n, m', C); the first layer may add ``repulsion`` (n,) in eV / scale."""
         (block,) = blocks
         features = state.atoms["features"]
-        own = {
-            name: block.targets(state.atoms[name]) for name in ("rows", "radii", "charges") if name in state.atoms
-        }
+        kept = ("rows", "radii", "charges", HEAD)
+        own = {name: block.targets(state.atoms[name]) for name in kept if name in state.atoms}
         sums = self._interaction(block, state)
         if not self.residual:
             sums = self.skip(sums, own["rows"])
@@ -145,28 +150,49 @@ class Readout(Stage):
 
     Args:
         config: of the model.
-        hidden: channels of a hidden layer; None for a linear readout.
+        hidden: channels of a hidden layer, of each head; None for a linear readout.
         repulsion: whether it adds the repulsion.
+
+    Attributes:
+        scales: (H, H), eV, of a model with several heads: the scale of each on the diagonal.
     """
 
     spec = StageSpec(hops=0)
+    scales: Tensor
 
     def __init__(self, config: MACEConfig, *, hidden: int | None, repulsion: bool) -> None:
         super().__init__()
-        self.scale, self.repulsion = config.scale, repulsion
-        self.hidden = None if hidden is None else _linear(config.channels, hidden)
-        self.out = _linear(config.channels if hidden is None else hidden, 1)
+        self.scale, self.repulsion, self.heads = config.scale, repulsion, len(config.heads)
+        count = max(1, self.heads)
+        self.hidden = None if hidden is None else _linear(config.channels, count * hidden)
+        self.out = _linear(config.channels if hidden is None else hidden, count)
+        if self.heads:
+            scales = torch.tensor(config.head_scales, dtype=torch.float64)
+            self.register_buffer("scales", torch.diag(scales), persistent=False)
 
     def forward(self, state: State, *blocks: Block) -> State:
         """``features`` (n, m, C) → ``energies`` (n,) in eV."""
         del blocks
         scalars = state.atoms["features"][:, :1].flatten(1)
-        if self.hidden is not None:
-            scalars = silu(self.hidden(scalars))
-        energies = self.out(scalars).squeeze(1)
+        energies = self._of_heads(scalars)
         if self.repulsion:
-            energies = energies + state.atoms["repulsion"]
-        return State({"energies": energies * self.scale}, {})
+            energies = energies + state.atoms["repulsion"].unsqueeze(1)
+        if self.heads:
+            chosen = self.scales.index_select(0, state.atoms[HEAD])
+            return State({"energies": (energies * chosen).sum(1)}, {})
+        return State({"energies": energies.squeeze(1) * self.scale}, {})
+
+    def _of_heads(self, scalars: Tensor) -> Tensor:
+        """Scalars (n, C) → what each head says, (n, H)."""
+        said: Tensor
+        if self.hidden is None:
+            said = self.out(scalars)
+        elif self.heads:  # each of which reads channels of its own
+            hidden = torch.unflatten(silu(self.hidden(scalars)), 1, (self.heads, -1))
+            said = (hidden * self.out.weight).sum(2)
+        else:
+            said = self.out(silu(self.hidden(scalars)))
+        return said
 
 
 def _added(features: Tensor, skipped: Tensor) -> Tensor:

@@ -17,18 +17,18 @@ from oracles.mace.models import (
     BESSELS,
     CHANNELS,
     CUTOFF,
-    ENERGIES,
+    HEAD_ENERGIES,
+    HEAD_SCALES,
+    HEAD_SHIFTS,
     MODELS,
     NEIGHBOURS,
     NUMBERS,
     POWER,
     RADIAL,
     READOUT,
-    SCALE,
-    SHIFT,
     arguments,
 )
-from oracles.mace.records import FOLDER, Answer, weight, write_answers
+from oracles.mace.records import FOLDER, Answer, answer_name, weight, write_answers
 from oracles.mace.structures import structures
 
 
@@ -48,7 +48,7 @@ def build(name):
         num_elements=len(NUMBERS),
         hidden_irreps=o3.Irreps(irreps),
         MLP_irreps=o3.Irreps(f"{READOUT}x0e"),
-        atomic_energies=np.array(ENERGIES),
+        atomic_energies=np.array(HEAD_ENERGIES[: len(chosen["heads"])]),
         avg_num_neighbors=NEIGHBOURS,
         atomic_numbers=list(NUMBERS),
         correlation=chosen["correlation"],
@@ -56,20 +56,21 @@ def build(name):
         pair_repulsion=chosen["pair_repulsion"],
         distance_transform=chosen["distance_transform"],
         radial_MLP=list(RADIAL),
-        atomic_inter_scale=SCALE,
-        atomic_inter_shift=SHIFT,
+        atomic_inter_scale=list(HEAD_SCALES[: len(chosen["heads"])]),
+        atomic_inter_shift=list(HEAD_SHIFTS[: len(chosen["heads"])]),
+        heads=list(chosen["heads"]),
     )
     for parameter, values in model.named_parameters():
         values.data.copy_(torch.from_numpy(weight(parameter, tuple(values.shape))))
     return model
 
 
-def evaluate(model, atoms, numbers=NUMBERS, cutoff=CUTOFF):
-    """One structure."""
-    table = tools.AtomicNumberTable(list(numbers))
-    configuration = data.config_from_atoms(atoms)
+def evaluate(model, atoms, numbers=NUMBERS, cutoff=CUTOFF, head=None):
+    """One structure, by the first head if nothing else is said."""
+    table, heads = tools.AtomicNumberTable(list(numbers)), getattr(model, "heads", ["Default"])
+    configuration = data.config_from_atoms(atoms, head_name=head or heads[0])
     batch = torch_geometric.dataloader.DataLoader(
-        [data.AtomicData.from_config(configuration, z_table=table, cutoff=cutoff)], batch_size=1
+        [data.AtomicData.from_config(configuration, z_table=table, cutoff=cutoff, heads=heads)], batch_size=1
     )
     periodic = bool(atoms.pbc.all())
     result = model(next(iter(batch)).to_dict(), compute_stress=periodic)
@@ -86,7 +87,11 @@ def main():
     couplings = {}
     for name in sys.argv[1:] or MODELS:
         model = build(name)
-        answers = {key: evaluate(model, atoms) for key, atoms in structures().items()}
+        answers = {
+            answer_name(key, head): evaluate(model, atoms, head=head)
+            for key, atoms in structures().items()
+            for head in model.heads
+        }
         constants = {}
         for key, values in model.state_dict().items():
             if ".U_matrix_" in key:

@@ -47,6 +47,11 @@ def weight(name: str, shape: tuple[int, ...]) -> NDArray:
     return spread * rng.standard_normal(shape)
 
 
+def answer_name(structure: str, head: str) -> str:
+    """The name of the answer of a head; of models with one that of the structure."""
+    return structure if head == "Default" else f"{structure}:{head}"
+
+
 def write_answers(path: Path, answers: dict[str, Answer], constants: dict[str, NDArray]) -> None:
     """Write the answers of one model, and the constants that its file would hold."""
     arrays = {
