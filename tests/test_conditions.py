@@ -12,7 +12,7 @@ from told_model import CONDITIONS, HEADS, told
 from told_plugin import install_in
 
 from halocline.aggregation import Form
-from halocline.artefacts.compiler import find_compiler
+from halocline.artefacts.keys import find_compiler
 from halocline.backends.ipu.executor import compile_program, fixed_capacity
 from halocline.backends.ipu.rehearsal import require_rehearsal
 from halocline.dynamics import RunFiles, Settings, run_dynamics

@@ -10,8 +10,8 @@ import pytest
 from ipu_programs import BACKBONES, call, handmade, lowered, ref
 
 from halocline.backends.ipu.check import check_program, examine, require_conformance
-from halocline.backends.ipu.check.handlers import LATEST, supported
 from halocline.backends.ipu.check.memory import BUDGET, IPU_MEMORY
+from halocline.backends.ipu.check.operations import LATEST, supported
 from halocline.backends.ipu.program_file import Input
 from halocline.errors import LoweringError, UsageError
 

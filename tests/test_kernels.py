@@ -23,7 +23,7 @@ from halocline.lowering import lower
 from halocline.model import Stage, State
 from halocline.model.build import build_backbone, build_with_seed
 from halocline.partition import Division
-from halocline.plugins.backbones.schnet.stages import Interaction
+from halocline.plugins.backbones.schnet.backbone import Interaction
 from halocline.plugins.kernels.tables import Tables
 from halocline.program import Capabilities, FrozenModel, Precision, replacement
 from halocline.program.kernel import Kernel

@@ -22,7 +22,7 @@ from halocline.plugin import registry
 from halocline.potential.load import build_potential
 from halocline.potential.potential import Potential
 from halocline.testing import tolerances
-from halocline.testing.differences import difference
+from halocline.testing.checks.derivatives import difference
 from halocline.zoo.foreign import read_matgl
 
 UNIVERSAL = ("M3GNet-MatPES-PBE-v2025.1-PES", "M3GNet-MatPES-r2SCAN-v2025.1-PES", "M3GNet-MP-2021.2.8-PES")

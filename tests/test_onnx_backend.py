@@ -12,10 +12,9 @@ from onnx_programs import backbone, evaluator, lowered, model, reference
 from structures import random_structure
 
 from halocline.aggregation import Form
-from halocline.backends.onnx.engine import Engine, sizes_of
-from halocline.backends.onnx.engines import Engines
+from halocline.backends.onnx.engine import Engine, Engines, sizes_of
 from halocline.backends.onnx.executor import OnnxExecutor
-from halocline.backends.onnx.reproduction import require_reproduction
+from halocline.backends.onnx.prepare import require_reproduction
 from halocline.backends.onnx.session import OnnxSession
 from halocline.backends.onnx.target import Target
 from halocline.errors import LoweringError

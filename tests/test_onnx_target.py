@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import halocline.backends.onnx.packages as packages
+from halocline.backends.onnx.engine import report_placement
 from halocline.backends.onnx.executor import OnnxExecutor
-from halocline.backends.onnx.placement import report_placement
 from halocline.backends.onnx.target import Target, choose_target
 from halocline.errors import UsageError
 from halocline.program import Precision
@@ -121,8 +121,7 @@ def test_this_runtime_tells_what_runs_where():
     pytest.importorskip("onnxruntime", reason="the ONNX backend needs onnxruntime")
     from onnx_programs import model
 
-    from halocline.backends.onnx.engine import _session
-    from halocline.backends.onnx.placement import misplaced
+    from halocline.backends.onnx.engine import _session, misplaced
 
     session = _session(model("lennard-jones", Precision.FLOAT64).SerializeToString(), Target("cpu", "cpu"), 1, {})
     assert misplaced(session, Target("cpu", "cpu")) == {}

@@ -9,7 +9,7 @@ pytest.importorskip("onnxruntime", reason="the ONNX backend needs onnxruntime")
 
 from halocline.model.build import build_backbone
 from halocline.plugin import registry
-from halocline.plugins.backbones.schnet import stages
+from halocline.plugins.backbones.schnet import backbone as stages
 from halocline.testing import check_backbone
 
 

@@ -17,7 +17,7 @@ from halocline.model import StageSpec, State
 from halocline.model.build import build_backbone
 from halocline.partition import cut_part
 from halocline.plugin import registry
-from halocline.plugins.backbones.schnet.stages import Interaction
+from halocline.plugins.backbones.schnet.backbone import Interaction
 from halocline.probes.receptive_field import measure_hops, require_hops
 from halocline.program import Capabilities, FrozenModel, Precision, energies_and_gradients
 from halocline.program.geometry import forces_from_gradients

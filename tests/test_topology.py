@@ -14,7 +14,7 @@ from structures import random_structure
 
 import halocline
 from halocline.aggregation import Form
-from halocline.artefacts.compiler import find_compiler
+from halocline.artefacts.keys import find_compiler
 from halocline.errors import NotFiniteError, StructureError
 from halocline.evaluator import local
 from halocline.evaluator.topology import Topology

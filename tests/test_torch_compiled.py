@@ -14,8 +14,7 @@ import torch
 from ase import Atoms
 
 from halocline.aggregation import Form
-from halocline.artefacts import compiler as cpp
-from halocline.artefacts import program_key
+from halocline.artefacts import keys, program_key
 from halocline.backends.torch import package
 from halocline.backends.torch.compiler import KERNELS, keep_kernels_private, require_agreement
 from halocline.backends.torch.executor import TorchExecutor
@@ -215,7 +214,7 @@ def test_what_is_no_package_is_refused(tmp_path):
 )
 def test_without_a_compiler(frozen, monkeypatch, compile_something):
     monkeypatch.setenv("CXX", "no-such-compiler")
-    assert cpp.find_compiler() is None
+    assert keys.find_compiler() is None
     with pytest.raises(UsageError, match=r"install g\+\+"):
         compile_something(frozen)
 

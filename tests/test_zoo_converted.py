@@ -14,7 +14,7 @@ from zoo_server import serve
 import halocline
 from halocline.errors import ZooError
 from halocline.zoo import converted
-from halocline.zoo.sealed import seal_path
+from halocline.zoo.cache import seal_path
 from halocline.zoo.store import Zoo
 
 pytestmark = pytest.mark.usefixtures("cache")

@@ -11,7 +11,7 @@ from zoo_models import files
 import halocline
 from halocline.cli.main import main
 from halocline.errors import CheckpointError, UsageError, ZooError
-from halocline.zoo.sealed import seal_path
+from halocline.zoo.cache import seal_path
 from halocline.zoo.store import Zoo
 
 

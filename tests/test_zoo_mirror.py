@@ -7,7 +7,7 @@ from zoo_models import CONTENT, STORED, files, write_index
 from zoo_server import serve
 
 from halocline.errors import ZooError
-from halocline.zoo.mirror import mirrored
+from halocline.zoo.fetch import mirrored
 from halocline.zoo.source import Local, Remote
 from halocline.zoo.store import Zoo
 

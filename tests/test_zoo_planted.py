@@ -14,7 +14,7 @@ from zoo_server import serve
 from halocline.cli.main import main
 from halocline.errors import ZooError
 from halocline.zoo import imported
-from halocline.zoo.sealed import seal_path
+from halocline.zoo.cache import seal_path
 from halocline.zoo.store import Zoo
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")

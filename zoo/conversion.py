@@ -10,8 +10,8 @@ from halocline.checkpoint import Checkpoint
 from halocline.errors import ZooError
 from halocline.files import replacement
 from halocline.plugin import registry
+from halocline.zoo.cache import seal
 from halocline.zoo.download import MODEL_MODE
-from halocline.zoo.sealed import seal
 
 if TYPE_CHECKING:
     from halocline.potential.potential import Potential

@@ -13,14 +13,12 @@ from halocline.cache import cache_folder, find_cache
 from halocline.checkpoint import read_header
 from halocline.checkpoint.canonical import to_canonical_json
 from halocline.errors import CheckpointError, HaloclineError, ZooError
-from halocline.zoo.below import folder_with
-from halocline.zoo.cache import find_cached, is_file, shared_stores
+from halocline.zoo.cache import check_sealed, find_cached, is_file, seal_path, shared_stores
 from halocline.zoo.conversion import VERSION, check_references, read, store
 from halocline.zoo.download import ByteCounter
 from halocline.zoo.entry import Entry, Foreign
 from halocline.zoo.fetch import fetch, locked
-from halocline.zoo.sealed import check_sealed, seal_path
-from halocline.zoo.source import Local, Shipped
+from halocline.zoo.source import Local, Shipped, folder_with
 
 if TYPE_CHECKING:
     from halocline.potential.potential import Potential

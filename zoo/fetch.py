@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from halocline import locks
 from halocline.cache import cache_folder, own_cache
@@ -15,8 +16,7 @@ from halocline.files import publish, replacement
 from halocline.zoo.cache import check_file, digest, has_size
 from halocline.zoo.download import MODEL_MODE, ByteCounter, download, validator_path
 from halocline.zoo.entry import Pinned
-from halocline.zoo.mirror import mirrored
-from halocline.zoo.source import Local, Remote
+from halocline.zoo.source import Local, Remote, local, remote
 
 
 def fetch(pinned: Pinned, source: Local | Remote, target: Path, progress: ByteCounter) -> Path:
@@ -112,3 +112,26 @@ def _check_fetched(pinned: Pinned, path: Path, address: str) -> None:
         check_file(pinned, path)
     except ZooError as error:
         raise ZooError(f"What was fetched from {address} was thrown away: {error}") from error
+
+
+def mirrored(source: Local | Remote) -> Local | Remote:
+    """Where a file is really fetched from.
+
+    ``HALOCLINE_MIRROR`` is an https address or a folder. It takes the place of scheme and host of a URL:
+    ``https://HOST/PATH`` is looked for at ``MIRROR/PATH``.
+
+    Raises:
+        ZooError: the mirror is neither.
+    """
+    mirror = os.environ.get("HALOCLINE_MIRROR", "").rstrip("/")
+    if not mirror or isinstance(source, Local):
+        return source
+    address = urlsplit(source.url)
+    try:
+        if mirror.startswith(("https:", "http:")):
+            return remote(mirror + address.path + (f"?{address.query}" if address.query else ""))
+        return local(f"file:{mirror.removeprefix('file:')}{unquote(address.path)}")
+    except ZooError as error:
+        raise ZooError(
+            f"HALOCLINE_MIRROR={mirror} is neither https://HOST nor the path of a folder: {error}"
+        ) from error

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 from halocline.checkpoint import read_header
 from halocline.errors import UsageError, ZooError, unknown_name
-from halocline.zoo.below import folder_with
 from halocline.zoo.cache import (
     cached_path,
     check_file,
+    check_sealed,
     digest,
     file_name,
     find_cached,
@@ -26,8 +26,7 @@ from halocline.zoo.fetch import fetch
 from halocline.zoo.imported import add_checkpoint, import_model, imported_entry, imported_names
 from halocline.zoo.index import SHIPPED_INDEX, read_index
 from halocline.zoo.rules import check_name
-from halocline.zoo.sealed import check_sealed
-from halocline.zoo.source import Local, Remote, Shipped
+from halocline.zoo.source import Local, Remote, Shipped, folder_with
 
 
 @final

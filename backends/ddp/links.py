@@ -1,18 +1,77 @@
-"""Halo rows sent from rank to rank through torch.distributed."""
+"""The process group through which ranks send each other state, their links in it, and what these take."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import final
+from datetime import timedelta
+from typing import Final, final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.distributed import P2POp, ProcessGroup, batch_isend_irecv, irecv, isend
+from torch import Tensor, distributed
+from torch.distributed import (  # type: ignore[attr-defined]  # not all are in its types
+    P2POp,
+    PrefixStore,
+    ProcessGroup,
+    batch_isend_irecv,
+    irecv,
+    isend,
+)
 
+from halocline.cost.speeds import measure_link
 from halocline.errors import DistributedError
 from halocline.evaluator.links import Links
+from halocline.meeting import meeting_point, stay_on_node
+from halocline.place import Place
+
+#: How many times the evaluator's timeout a rank waits for a neighbour. The driver sees sooner whether that one
+#: is dead; a neighbour that merely has more to do must not count as such.
+PATIENCE: Final = 10.0
+
+
+def join_group(device: torch.device, place: Place, name: str, timeout: float) -> ProcessGroup:
+    """Meet the other ranks at the address that the environment names; all of them have to call this.
+
+    A program that torchrun started may have a process group already. That one stays as it is.
+
+    Args:
+        device: ``cpu``, which communicates through gloo, or one CUDA device, through nccl.
+        place: of this rank.
+        name: of the group, which no other group has or had.
+        timeout: seconds, of the evaluator.
+
+    Raises:
+        DistributedError: the others did not come.
+    """
+    backend, limit = "nccl" if device.type == "cuda" else "gloo", timedelta(seconds=PATIENCE * timeout)
+    stay_on_node(place)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # of this thread
+    # Given a device, nccl connects at once: later not every rank has a neighbour to connect with.
+    bound = device if device.type == "cuda" else None
+    try:
+        if distributed.is_initialized():
+            group = distributed.new_group(backend=backend, timeout=limit, device_id=bound)
+        else:
+            distributed.init_process_group(
+                backend,
+                timeout=limit,
+                store=PrefixStore(f"halocline/{name}", meeting_point()),
+                rank=place.rank,
+                world_size=place.size,
+                device_id=bound,
+            )
+            group = distributed.group.WORLD
+    except (RuntimeError, ValueError) as error:
+        raise DistributedError(f"It did not find the other ranks: {error}") from error
+    assert isinstance(group, ProcessGroup)
+    return group
+
+
+def leave_group(group: ProcessGroup) -> None:
+    """Give back what `join_group` has opened."""
+    distributed.destroy_process_group(group)
 
 
 class LostPeerError(DistributedError):
@@ -73,3 +132,41 @@ class DistributedLinks(Links):
 def _by_peer(rows: Sequence[NDArray[np.int64]], device: str) -> dict[int, Tensor]:
     """Rows for each rank that has any, in the order of ranks."""
     return {peer: torch.from_numpy(index).to(device) for peer, index in enumerate(rows) if len(index)}
+
+
+def time_link(device: torch.device, place: Place, name: str, timeout: float) -> tuple[float, float]:
+    """Time messages between ranks 0 and 1, through links like those of an evaluation; all ranks have to call this.
+
+    Args:
+        device: of the rows that are sent.
+        place: of this rank.
+        name: of a process group that no other one has or had.
+        timeout: seconds, of the evaluator.
+
+    Returns:
+        Bytes per second and latency in seconds; on ranks beyond the first two no time passes.
+
+    Raises:
+        DistributedError: the others did not come, or were lost.
+    """
+    group = join_group(device, place, name, timeout)
+    try:
+        return _to_and_fro(device, place, group)
+    finally:
+        leave_group(group)
+
+
+def _to_and_fro(device: torch.device, place: Place, group: ProcessGroup) -> tuple[float, float]:
+    """The first row of rank 0 is the halo of rank 1; state goes there, and its derivative comes back."""
+    none, row = np.empty(0, np.int64), np.zeros(1, np.int64)
+    sends = (none, row) if place.rank == 0 else (none,)
+    receives = (row,) if place.rank == 1 else (none,)
+    links = DistributedLinks(sends, receives, group, str(device))
+
+    def round_trip(size: int) -> None:
+        rows = torch.zeros(1, size // 4, device=device)
+        links.forward(rows)
+        links.backward(rows)
+        rows[0, 0].item()  # a GPU has only been told to until somebody asks for a number
+
+    return measure_link(round_trip)

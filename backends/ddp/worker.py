@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 from torch.distributed import ProcessGroup
 
 from halocline.backends.ddp.device import device_of_rank
-from halocline.backends.ddp.group import join_group, leave_group
-from halocline.backends.ddp.links import DistributedLinks
+from halocline.backends.ddp.links import DistributedLinks, join_group, leave_group, time_link
 from halocline.backends.ddp.messages import Assignment, Measured, Plan, Step, Trial
-from halocline.backends.ddp.trial import time_link
 from halocline.cost.speeds import Speeds, measure_compute
 from halocline.errors import UsageError
 from halocline.evaluator.domain_graph import domain_graph

@@ -12,9 +12,8 @@ from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 from torch import fx
 
 import halocline
-from halocline.backends.onnx.builder import GraphBuilder
 from halocline.backends.onnx.operators import RULES
-from halocline.backends.onnx.translation import Translation
+from halocline.backends.onnx.translation import GraphBuilder, Translation
 from halocline.errors import LoweringError
 from halocline.lowering import Program, Value
 from halocline.lowering.origins import origin

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, final
 
 import numpy as np
@@ -10,12 +13,22 @@ import torch
 from torch import Tensor
 
 from halocline.backends.onnx.packages import runtime
-from halocline.backends.onnx.placement import RECORD, report_placement
 from halocline.backends.onnx.target import Target
-from halocline.errors import LoweringError
+from halocline.errors import LoweringError, UsageError
 from halocline.lowering import Manifest
 
 _TORCH_TYPES: Final = {"float32": torch.float32, "float64": torch.float64, "int64": torch.int64}
+
+#: Engines of fixed sizes that are kept; a simulation needs one, or two while it moves from one bucket to the next.
+KEPT_ENGINES: Final = 8
+
+#: Session option that makes ONNX Runtime remember its decisions.
+RECORD: Final = "session.record_ep_graph_assignment_info"
+
+#: The first version that can tell.
+_TELLING_VERSION: Final = "1.24"
+
+_log = logging.getLogger(__name__)
 
 
 @final
@@ -100,3 +113,65 @@ def _session(model: bytes, target: Target, threads: int, sizes: Mapping[str, int
         return ort.InferenceSession(model, options, providers=target.providers, enable_fallback=0)
     except ort.capi.onnxruntime_pybind11_state.NotImplemented as error:
         raise LoweringError(f"ONNX Runtime cannot run this model on {target.provider_name}: {error}.") from error
+
+
+@final
+class Engines:
+    """Compiles a model when it is first run, and again where that cannot be helped.
+
+    On the CPU one engine runs all sizes. It plans its memory anew for each size that it meets and remembers the
+    plan: with inputs padded to buckets, plans are few. Other providers get an engine for each bucket, with all
+    sizes fixed. TensorRT compiles for fixed sizes anyway; and where sizes are constants there is no arithmetic
+    with shapes, which ONNX Runtime would do on the CPU and which would hide what falls back to it by accident.
+
+    Args:
+        model: serialised ONNX model of a program in table form.
+        manifest: of the model.
+        target: where to run.
+        threads: of one operation, or 0.
+    """
+
+    def __init__(self, model: bytes, manifest: Manifest, target: Target, threads: int) -> None:
+        self._manifest = manifest
+        self._fixed = target.kind != "cpu"
+        self._engine = lru_cache(KEPT_ENGINES)(lambda sizes: Engine(model, manifest, target, threads, dict(sizes)))
+
+    def __call__(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Run on inputs as they are, in the order of the manifest; errors as of `Engine`."""
+        sizes = tuple(sizes_of(self._manifest, inputs).items()) if self._fixed else ()
+        return self._engine(sizes)(inputs)
+
+
+def report_placement(session: Any, target: Target) -> None:
+    """Log a warning that names the operations which do not run on the provider that was asked for.
+
+    Args:
+        session: an ``onnxruntime.InferenceSession`` made with the option `RECORD`.
+        target: what was asked for.
+
+    Raises:
+        UsageError: the provider could not be started, or it cannot be known what runs where.
+    """
+    if target.provider_name not in session.get_providers():
+        raise UsageError(
+            f"ONNX Runtime could not start {target.provider_name}; its log says which library of CUDA, cuDNN or "
+            "TensorRT is missing or of another version."
+        )
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        raise UsageError(
+            f"This onnxruntime-gpu cannot tell which operations fall back to the CPU; install {_TELLING_VERSION} "
+            "or later."
+        )
+    for provider, operations in misplaced(session, target).items():
+        listed = ", ".join(f"{count} × {name}" for name, count in operations.most_common())
+        _log.warning("Not on %s but on %s: %s.", target.provider_name, provider, listed)
+
+
+def misplaced(session: Any, target: Target) -> dict[str, Counter[str]]:
+    """Operations on other providers than the target's: provider → operator → number of nodes."""
+    elsewhere: dict[str, Counter[str]] = {}
+    for subgraph in session.get_provider_graph_assignment_info():
+        if subgraph.ep_name != target.provider_name:
+            operations = elsewhere.setdefault(subgraph.ep_name, Counter())
+            operations.update(node.op_type for node in subgraph.get_nodes())
+    return elsewhere

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental import _config as symbolic_shapes
 
-from halocline.artefacts.compiler import find_compiler
+from halocline.artefacts.keys import find_compiler
 from halocline.backends.torch.samples import samples
 from halocline.cache import own_cache
 from halocline.errors import ArtefactError, UsageError

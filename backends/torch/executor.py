@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import final
 
 import torch
+from torch import Tensor
 
 from halocline.aggregation import Form
-from halocline.backends.torch.diagnosis import diagnose
-from halocline.backends.torch.session import EagerSession, GraphSession
+from halocline.artefacts.keys import compiler_version
 from halocline.backends.torch.stages import EagerStage
 from halocline.devices import KINDS, device_there
 from halocline.errors import unknown_name
 from halocline.executor import Capabilities, Diagnosis, Executor, Session, StageSession
-from halocline.lowering import lower
-from halocline.program import FrozenModel, Precision
+from halocline.lowering import flatten, lower
+from halocline.model import Backbone
+from halocline.program import FrozenModel, Precision, ProgramInputs, ProgramOutputs, energies_and_gradients
 
 
 @final
@@ -52,8 +54,22 @@ class TorchExecutor(Executor):
 
     @classmethod
     def diagnose(cls) -> Diagnosis:
-        """See `Executor.diagnose`."""
-        return diagnose()
+        """See `Executor.diagnose`. PyTorch is always there; nothing is changed, and no device is woken."""
+        versions = {"torch": str(torch.__version__)}
+        if torch.version.cuda:
+            versions["CUDA"] = torch.version.cuda
+        return Diagnosis(
+            usable=True,
+            versions=versions,
+            devices=("cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))),
+            details={
+                "threads": str(torch.get_num_threads()),
+                "instructions": torch.backends.cpu.get_cpu_capability(),
+                "C++ compiler": compiler_version() or "none; compile=inductor and compile=aot need one",
+                "float32 products on the CPU": _products(),
+                "TF32 on GPUs": "allowed" if torch.backends.cuda.matmul.allow_tf32 else "not allowed",
+            },
+        )
 
     def prepare(self, frozen: FrozenModel) -> Session:
         """Move the model to the device, and compile it there if that was asked for.
@@ -85,3 +101,51 @@ class TorchExecutor(Executor):
             return super().prepare_stages(frozen)
         frozen.backbone.to(self.device)
         return {name: EagerStage(stage) for name, stage in frozen.backbone.stages()}
+
+
+@final
+class EagerSession(Session):
+    """Runs the stages one after another."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
+
+    def __call__(self, inputs: ProgramInputs) -> ProgramOutputs:
+        """See `Session.__call__`."""
+        return energies_and_gradients(self._backbone, inputs)
+
+
+@final
+class GraphSession(Session):
+    """Runs a compiled program.
+
+    Args:
+        run: takes the inputs of the program's manifest and returns its outputs.
+    """
+
+    def __init__(self, run: Callable[..., Sequence[Tensor]]) -> None:
+        self._run = run
+
+    def __call__(self, inputs: ProgramInputs) -> ProgramOutputs:
+        """See `Session.__call__`."""
+        with torch.no_grad():
+            return ProgramOutputs(*self._run(*map(_plain, flatten(inputs))))
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """Contiguous, as compiled code expects; tensors without elements may come with any strides."""
+    return tensor.contiguous() if tensor.numel() else tensor.new_empty(tensor.shape)
+
+
+def _products() -> str:
+    """Which library multiplies float32 matrices.
+
+    torch hands them to oneDNN only where the host program allows it to round them; whether it then really rounds
+    depends on the processor.
+    """
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return "BLAS; this torch has no oneDNN"
+    allowed = torch.backends.mkldnn.matmul.fp32_precision  # type: ignore[attr-defined]
+    if allowed in ("bf16", "tf32") and torch.backends.mkldnn.enabled:
+        return f"oneDNN, which may round to {allowed}"
+    return "BLAS; oneDNN is there and not asked for"

@@ -8,10 +8,9 @@ from typing import final
 
 from halocline.model import Backbone
 from halocline.model.pruner import Pruner, PruningReport
-from halocline.testing.checks.config import check_config
-from halocline.testing.checks.forces import check_forces
-from halocline.testing.checks.parts import check_parts
-from halocline.testing.checks.saving import check_saving
+from halocline.testing.checks.derivatives import check_forces
+from halocline.testing.checks.locality import check_parts
+from halocline.testing.checks.saving import check_config, check_saving
 from halocline.testing.comparison import require_identical
 from halocline.testing.report import Failure
 from halocline.testing.subject import Subject

@@ -1,8 +1,8 @@
 """The conformance check: what can be known of a program on IPUs without an IPU."""
 
+from halocline.backends.ipu.check.call import Violation
 from halocline.backends.ipu.check.conformance import ProgramReport, check_program, examine, require_conformance
 from halocline.backends.ipu.check.memory import MemoryEstimate, estimate_memory
-from halocline.backends.ipu.check.violation import Violation
 
 __all__ = [
     "MemoryEstimate",

@@ -1,4 +1,4 @@
-"""A call as the rules see it: types in the place of tensors."""
+"""A call as the rules see it, types in the place of tensors; and what they report of it."""
 
 from __future__ import annotations
 
@@ -74,3 +74,22 @@ def tensors_in(value: Any) -> Iterator[TensorType]:
     elif isinstance(value, list | tuple):
         for part in value:
             yield from tensors_in(part)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """Something that PopTorch would refuse, or compute wrongly without a word.
+
+    Attributes:
+        rule: its name, as in the documentation.
+        where: the operation, value or part of the manifest.
+        sentence: what is wrong with it, and what to do.
+    """
+
+    rule: str
+    where: str
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.sentence} [{self.rule}]"

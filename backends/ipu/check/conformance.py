@@ -8,15 +8,12 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from halocline.backends.ipu.check import arguments, operations
-from halocline.backends.ipu.check.call import Call
-from halocline.backends.ipu.check.forms import form
-from halocline.backends.ipu.check.handlers import LATEST, supported
+from halocline.backends.ipu.check.call import Call, Violation
 from halocline.backends.ipu.check.memory import BUDGET, MemoryEstimate, estimate_memory
-from halocline.backends.ipu.check.names import check_names
+from halocline.backends.ipu.check.operations import LATEST, supported
 from halocline.backends.ipu.check.read import read_calls
-from halocline.backends.ipu.check.signature import check_signature
+from halocline.backends.ipu.check.signature import check_names, check_signature
 from halocline.backends.ipu.check.values import check_values
-from halocline.backends.ipu.check.violation import Violation
 from halocline.backends.ipu.program_file import IpuProgram
 from halocline.errors import LoweringError
 
@@ -33,7 +30,7 @@ _CALL_RULES: Final[dict[str, Callable[[Call], str]]] = {
     "reduction": arguments.reduction,
     "dynamic-size": arguments.dynamic_size,
     "constant": arguments.constant,
-    "form": form,
+    "form": arguments.form,
     "number-range": arguments.number_range,
     "device": operations.device,
     "factory": operations.factory,

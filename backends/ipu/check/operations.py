@@ -1,10 +1,16 @@
-"""Which operations a program may call."""
+"""Which operations a program may call, and which PopTorch can compute, by version of the SDK."""
 
 from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
 
 import torch
 
 from halocline.backends.ipu.check.call import Call, tensors_in
+from halocline.errors import unknown_name
 
 #: Operations that PopTorch lacks, and what takes their place.
 _REPLACEMENTS = {
@@ -16,10 +22,19 @@ _REPLACEMENTS = {
     "sgn": "use sign",
 }
 
-#: Their size depends on values only where no number says it; see `forms`.
+#: Their size depends on values only where no number says it; see `arguments.form`.
 _SIZED_BY_ARGUMENT = ("bincount", "one_hot")
 
 _VALUES_DECIDE = (torch.Tag.dynamic_output_shape, torch.Tag.data_dependent_output)
+
+#: The SDK that is checked against unless another one is named: the last one that was released.
+LATEST: Final = "3.4"
+
+#: Operations without a handler that never reach PopTorch, because torch or PopTorch itself turns them into others.
+COMPOSITES: Final = {
+    "_to_copy": "an empty tensor and copy_",
+    "alias": "removed by PopTorch",
+}
 
 
 def forbidden(call: Call) -> str:
@@ -71,3 +86,22 @@ def device(call: Call) -> str:
     """Tensors on a device that the program names."""
     named = [name for name in ("device", "layout", "pin_memory") if call.arguments.get(name) is not None]
     return f"it names {named[0]}; PopTorch decides where tensors are." if named else ""
+
+
+@cache
+def supported(sdk: str = LATEST) -> frozenset[str]:
+    """Names of operations, without overload.
+
+    Raises:
+        UsageError: there is no list for this SDK.
+    """
+    table = _table()
+    if sdk not in table["branches"]:
+        raise unknown_name("list of PopTorch's operations for the SDK", sdk, table["branches"])
+    return frozenset(table["names"]) - frozenset(table["branches"][sdk]["lacks"]) | frozenset(COMPOSITES)
+
+
+@cache
+def _table() -> dict[str, Any]:
+    table: dict[str, Any] = json.loads((files("halocline.backends.ipu") / "handlers.json").read_text("utf-8"))
+    return table

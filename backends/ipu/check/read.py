@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from halocline.backends.ipu.check.call import Call, TensorType, tensors_in
-from halocline.backends.ipu.check.violation import Violation
+from halocline.backends.ipu.check.call import Call, TensorType, Violation, tensors_in
 from halocline.backends.ipu.program_file import IpuProgram, Operation
 
 

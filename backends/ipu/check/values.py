@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from halocline.backends.ipu.check.arguments import LARGEST_INTEGER
-from halocline.backends.ipu.check.call import Call, TensorType
-from halocline.backends.ipu.check.violation import Violation
+from halocline.backends.ipu.check.call import Call, TensorType, Violation
 from halocline.backends.ipu.program_file import Input, IpuProgram
 
 #: What the device has, and int64, which PopTorch makes int32 of on the way there.

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from halocline.backends.ipu.check.violation import Violation
+from halocline.backends.ipu.check.call import Violation
 from halocline.backends.ipu.rehearsal.subject import RehearsedProgram, load_replay
 
 #: What becomes of dtypes on the way to the device.

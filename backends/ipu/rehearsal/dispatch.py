@@ -10,12 +10,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from halocline.backends.ipu.check.call import Call, TensorType
+from halocline.backends.ipu.check.call import Call, TensorType, Violation
 from halocline.backends.ipu.check.conformance import check_call
-from halocline.backends.ipu.check.handlers import LATEST, supported
+from halocline.backends.ipu.check.operations import LATEST, supported
 from halocline.backends.ipu.check.read import bind
 from halocline.backends.ipu.check.values import DTYPES
-from halocline.backends.ipu.check.violation import Violation
 from halocline.backends.ipu.rehearsal.subject import RehearsedProgram
 
 

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from halocline.backends.ipu import runner
-from halocline.backends.ipu.check.violation import Violation
+from halocline.backends.ipu.check.call import Violation
 from halocline.backends.ipu.interpreter import Interpreter
 from halocline.backends.ipu.rehearsal.subject import RehearsedProgram
 from halocline.testing.tolerances import FLOAT32_FORCE

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from halocline.backends.ipu.check.violation import Violation
+from halocline.backends.ipu.check.call import Violation
 from halocline.backends.ipu.program_file import IpuProgram
 from halocline.backends.ipu.rehearsal.subject import load_replay
 

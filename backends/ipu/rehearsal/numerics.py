@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from halocline.backends.ipu.check.violation import Violation
+from halocline.backends.ipu.check.call import Violation
 from halocline.backends.ipu.joining import join_tables, split_outputs
 from halocline.backends.ipu.rehearsal.subject import RehearsedProgram
 from halocline.errors import NotFiniteError

@@ -9,7 +9,7 @@ import torch
 from ase.data import atomic_numbers
 from torch import Tensor
 
-from halocline.backends.ipu.check.violation import Violation
+from halocline.backends.ipu.check.call import Violation
 from halocline.backends.ipu.rehearsal.subject import RehearsedProgram
 from halocline.graph import Graph
 from halocline.model.chain import chain

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from halocline.backends.ipu.check.handlers import LATEST
-from halocline.backends.ipu.check.violation import Violation
+from halocline.backends.ipu.check.call import Violation
+from halocline.backends.ipu.check.operations import LATEST
 from halocline.backends.ipu.program_file import IpuProgram
 from halocline.backends.ipu.rehearsal.coercion import rehearse_coercion
 from halocline.backends.ipu.rehearsal.dispatch import rehearse_dispatch

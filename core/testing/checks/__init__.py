@@ -1,14 +1,12 @@
-"""The checks of a backbone, one property in each file."""
+"""The checks of a backbone, by what they are about."""
 
 from __future__ import annotations
 
 from types import MappingProxyType
 
-from halocline.testing.checks.config import check_config
-from halocline.testing.checks.declaration import check_declaration
-from halocline.testing.checks.determinism import check_determinism
+from halocline.testing.checks.declaration import check_declaration, check_species
+from halocline.testing.checks.derivatives import check_forces, check_stress
 from halocline.testing.checks.extensivity import check_extensivity
-from halocline.testing.checks.forces import check_forces
 from halocline.testing.checks.forms import check_float32, check_forms
 from halocline.testing.checks.hosts import check_host_contexts
 from halocline.testing.checks.invariance import (
@@ -17,17 +15,13 @@ from halocline.testing.checks.invariance import (
     check_rotation,
     check_translation,
 )
-from halocline.testing.checks.lowering import check_lowering
-from halocline.testing.checks.operations import check_operations
-from halocline.testing.checks.parts import check_parts
+from halocline.testing.checks.locality import check_parts, check_receptive_field
+from halocline.testing.checks.lowering import check_lowering, check_operations
 from halocline.testing.checks.pruning import check_pruning
-from halocline.testing.checks.purity import check_global_state, check_inputs_unchanged
-from halocline.testing.checks.receptive_field import check_receptive_field
-from halocline.testing.checks.saving import check_loading, check_saving
+from halocline.testing.checks.purity import check_determinism, check_global_state, check_inputs_unchanged
+from halocline.testing.checks.saving import check_config, check_loading, check_saving
 from halocline.testing.checks.small_systems import check_no_neighbours, check_one_atom
 from halocline.testing.checks.smoothness import check_smoothness
-from halocline.testing.checks.species import check_species
-from halocline.testing.checks.stress import check_stress
 from halocline.testing.checks.training import check_training
 
 #: All checks of a backbone by name, the most basic first.

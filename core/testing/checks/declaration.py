@@ -1,13 +1,15 @@
-"""What a backbone declares must hang together before anything can be computed from it."""
+"""What a backbone declares must hang together, before anything can be computed from it."""
 
 from __future__ import annotations
 
 import torch
-from ase.data import atomic_numbers
+from ase import Atoms
+from ase.data import atomic_numbers, chemical_symbols
 
 from halocline.aggregation import Form
+from halocline.errors import UnknownElementError
 from halocline.model import Backbone, Output, Stage
-from halocline.testing.report import Failure, Remark
+from halocline.testing.report import Failure, NotApplicable, Remark
 from halocline.testing.subject import Subject
 
 
@@ -52,3 +54,19 @@ def _check_dtypes(backbone: Backbone) -> None:
     for name, tensor in tensors:
         if tensor.is_floating_point() and tensor.dtype != torch.float64:
             raise Failure(f"{name} is {tensor.dtype}; backbones are built in float64 and cast from outside.")
+
+
+def check_species(subject: Subject) -> None:
+    """A structure with a foreign element raises UnknownElementError; one of each own element does not."""
+    own = subject.backbone.species
+    for symbol in own:
+        subject.potential()(Atoms([symbol], info=subject.samples.states), dtype="float64", device="cpu")
+    foreign = [symbol for symbol in chemical_symbols[1:] if symbol not in own]
+    if not foreign:
+        raise NotApplicable("The model knows every element.")
+    try:
+        pair = Atoms([own[0], foreign[0]], positions=[[0, 0, 0], [0, 0, 1]], info=subject.samples.states)
+        subject.potential()(pair, device="cpu")
+    except UnknownElementError:
+        return
+    raise Failure(f"{foreign[0]} is evaluated although the model was made for {', '.join(own)}.")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from halocline.model import Backbone, Stage
-from halocline.testing.checks.config import check_config
-from halocline.testing.checks.forces import check_forces
-from halocline.testing.checks.parts import check_parts
-from halocline.testing.checks.saving import check_saving
+from halocline.testing.checks.derivatives import check_forces
+from halocline.testing.checks.locality import check_parts
+from halocline.testing.checks.saving import check_config, check_saving
 from halocline.testing.comparison import require_identical
 from halocline.testing.rebuild import pruned
 from halocline.testing.report import Failure

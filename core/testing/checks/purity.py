@@ -1,4 +1,4 @@
-"""Evaluating a model changes nothing around it."""
+"""Evaluating a model changes nothing around it, and gives the same bits again."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from halocline.model.build import build_with_seed
 from halocline.plugin.process_state import process_state_kept
 from halocline.program import Precision, energies_and_gradients
 from halocline.program.layout import lay_out
+from halocline.testing.comparison import require_identical
 from halocline.testing.evaluate import divide
 from halocline.testing.report import Failure
 from halocline.testing.subject import Subject
@@ -53,3 +54,14 @@ def _switches() -> dict[str, object]:
         "torch's choice of deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
         "NumPy's error handling": tuple(np.geterr().items()),
     }
+
+
+def check_determinism(subject: Subject) -> None:
+    """Evaluated twice, with other structures in between and in a fresh program, results are bit-equal."""
+    samples = subject.samples
+    for name, atoms in samples.small().items():
+        first = subject.evaluate(atoms)
+        subject.evaluate(samples.liquid)
+        require_identical(f"of the {name} at a second call", subject.evaluate(atoms), first)
+        fresh = Subject(subject.backbone).evaluate(atoms)
+        require_identical(f"of the {name} in a fresh program", fresh, first)

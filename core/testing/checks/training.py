@@ -11,8 +11,8 @@ from halocline.model import Backbone
 from halocline.program import Precision, ProgramInputs, energies_and_gradients
 from halocline.program.layout import lay_out
 from halocline.testing import tolerances
+from halocline.testing.checks.derivatives import difference
 from halocline.testing.comparison import require_close
-from halocline.testing.differences import difference
 from halocline.testing.evaluate import divide
 from halocline.testing.report import NotApplicable
 from halocline.testing.subject import Subject

@@ -1,11 +1,13 @@
-"""Summed over parts with their halos, a backbone gives what it gives on the whole."""
+"""Nothing reaches an atom from beyond the declared hops, so that parts with their halos add up to the whole."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from halocline.probes.receptive_field import measure_hops
 from halocline.testing.comparison import require_same
+from halocline.testing.report import Failure, Remark
 from halocline.testing.subject import Subject
 
 #: Random owners are drawn for this many parts.
@@ -35,3 +37,17 @@ def _divisions(atoms: int) -> dict[str, NDArray[np.int64]]:
     random = rng.integers(1, PARTS + 1, atoms)
     random[0] = PARTS + 1
     return {"random parts": random, "one atom and the rest": alone}
+
+
+def check_receptive_field(subject: Subject) -> None:
+    """On chains, one atom's energy depends on the last declared hop, and on none beyond: exactly."""
+    declared, measured = subject.backbone.hops, measure_hops(subject.backbone)
+    if measured > declared:
+        raise Failure(
+            f"The energy of one atom depends on atoms {measured} hops away, beyond the declared {declared}: "
+            "declare more hops."
+        )
+    if measured < declared:
+        raise Remark(
+            f"Nothing depends on the last of the {declared} declared hops: declare fewer, and parts get smaller."
+        )
