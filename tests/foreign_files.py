@@ -13,8 +13,8 @@ from oracles.m3gnet.records import FOLDER
 
 from halocline.errors import CheckpointError
 from halocline.zoo.foreign.constants import mattersim_coefficients
-from halocline.zoo.foreign.matgl_layout import matgl_layout
-from halocline.zoo.foreign.mattersim_layout import mattersim_layout
+from halocline.zoo.foreign.matgl import matgl_layout
+from halocline.zoo.foreign.mattersim import mattersim_layout
 
 MATGL_ARGUMENTS = {
     "element_types": ["H", "O"],

@@ -11,11 +11,11 @@ from structures import random_structure
 from test_partitioned import MODELS, backbone, evaluator, require_equal, structures
 
 from halocline.backends.torch.executor import TorchExecutor
-from halocline.evaluator import Links, domain_graph, make_runner
+from halocline.evaluator import Links, make_runner
 from halocline.evaluator.result import Result
 from halocline.graph import NeighbourList, Structure
 from halocline.graph.rules import is_ranked
-from halocline.partition import build_domains
+from halocline.partition import build_domains, domain_graph
 from halocline.program import Precision
 
 

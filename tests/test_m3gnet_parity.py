@@ -16,7 +16,7 @@ from halocline.graph import Structure
 from halocline.plugin import registry
 from halocline.potential.load import build_potential
 from halocline.zoo.foreign import read_matgl
-from halocline.zoo.foreign.mattersim_layout import mattersim_layout
+from halocline.zoo.foreign.mattersim import mattersim_layout
 
 #: Of Σ|E_i|, of max(1 eV/Å, max|F|) and of max(1 eV, max|virial|), in float64.
 AGREEMENT = 1e-10

@@ -11,7 +11,7 @@ from real_data import real_data
 
 import halocline
 from halocline.cli.main import main
-from halocline.zoo.foreign.mattersim_layout import mattersim_layout
+from halocline.zoo.foreign.mattersim import mattersim_layout
 from halocline.zoo.index import read_index
 from halocline.zoo.store import Zoo
 

@@ -21,7 +21,7 @@ from torch.distributed import (  # type: ignore[attr-defined]  # not all are in 
 
 from halocline.cost.speeds import measure_link
 from halocline.errors import DistributedError
-from halocline.evaluator.links import Links
+from halocline.evaluator.runner import Links
 from halocline.meeting import meeting_point, stay_on_node
 from halocline.place import Place
 

@@ -13,11 +13,10 @@ from halocline.backends.ddp.links import DistributedLinks, join_group, leave_gro
 from halocline.backends.ddp.messages import Assignment, Measured, Plan, Step, Trial
 from halocline.cost.speeds import Speeds, measure_compute
 from halocline.errors import UsageError
-from halocline.evaluator.domain_graph import domain_graph
-from halocline.evaluator.links import Links, NoLinks
 from halocline.evaluator.make import make_runner
-from halocline.evaluator.runner import Contribution, Runner
+from halocline.evaluator.runner import Contribution, Links, NoLinks, Runner
 from halocline.graph import cut_candidates
+from halocline.partition import domain_graph
 from halocline.place import Place
 from halocline.plugin import registry
 from halocline.spec import Spec

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from halocline.errors import UsageError
-from halocline.evaluator.links import Links
-from halocline.evaluator.runner import Contribution, Runner, Tally
+from halocline.evaluator.runner import Contribution, Links, Runner, Tally
 from halocline.executor import Executor, StageSession
 from halocline.graph import Graph
 from halocline.model.backbone import Output

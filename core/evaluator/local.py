@@ -17,11 +17,10 @@ from halocline.aggregation import Form
 from halocline.errors import HaloclineError, NotFiniteError, StructureError, UsageError
 from halocline.evaluator.batches import Batches
 from halocline.evaluator.evaluator import Evaluator
-from halocline.evaluator.links import NoLinks
 from halocline.evaluator.make import make_runner
 from halocline.evaluator.recompute import RecomputeRunner
 from halocline.evaluator.result import Result
-from halocline.evaluator.runner import Contribution
+from halocline.evaluator.runner import Contribution, NoLinks
 from halocline.executor import Executor
 from halocline.graph import Graph, JointGraph, NeighbourList, Radius, Search, Structure, joint_graph
 from halocline.memory.memory_model import MemoryModel, expected_candidates

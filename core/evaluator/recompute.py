@@ -11,8 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from halocline.aggregation import Form
-from halocline.evaluator.links import Links
-from halocline.evaluator.runner import Contribution, Runner, Tally
+from halocline.evaluator.runner import Contribution, Links, Runner, Tally
 from halocline.evaluator.topology import Topology
 from halocline.executor import Executor
 from halocline.graph import Contacts, Graph, JointGraph, Search, Structure, Surroundings

@@ -1,4 +1,4 @@
-"""The runner interface: the parts of one rank, evaluated one after another."""
+"""The runner interface: the parts of one rank, evaluated one after another, and the links between ranks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from halocline.evaluator.links import Links
 from halocline.graph import Contacts, Graph
 from halocline.model.backbone import Output
 from halocline.partition import Part
@@ -99,3 +98,26 @@ class Tally:
         """What the parts that were added give together."""
         contacts = Contacts.of(self._graph, len(self._energies))
         return Contribution(self._energies, self._forces, self._virial, contacts, self._others)
+
+
+class Links(ABC):
+    """The connections of one rank. Every rank calls the same methods in the same order."""
+
+    @abstractmethod
+    def forward(self, rows: Tensor) -> None:
+        """Fill the halo rows of (n, ...) with those of their owners, in place."""
+
+    @abstractmethod
+    def backward(self, rows: Tensor) -> None:
+        """Add the halo rows of (n, ...) to their owners' rows, in the order of ranks, and clear them, in place."""
+
+
+@final
+class NoLinks(Links):
+    """Of a rank that is alone: it has no halo."""
+
+    def forward(self, rows: Tensor) -> None:
+        """See `Links.forward`."""
+
+    def backward(self, rows: Tensor) -> None:
+        """See `Links.backward`."""

@@ -8,7 +8,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from halocline.graph import Edges, Structure
+from halocline.graph import Edges, Graph, NeighbourRule, Structure, cut_candidates
 from halocline.partition.part import Cutter, Part
 
 
@@ -112,3 +112,26 @@ def _partners_within(piece: Part, partners: NDArray[np.int64]) -> NDArray[np.int
     local[piece.edges] = here
     found = local[partners[piece.edges]]
     return np.where(found < 0, here, found)
+
+
+def domain_graph(
+    domain: Domain,
+    positions: NDArray[np.float64],
+    cell: NDArray[np.float64],
+    pbc: NDArray[np.bool_],
+    rule: NeighbourRule,
+) -> Graph:
+    """Cut the candidates of a domain to what the rule keeps.
+
+    Args:
+        domain: of n atoms.
+        positions: (n, 3) Å, of its atoms.
+        cell: (3, 3) Å, of the whole structure.
+        pbc: (3,), of the whole structure.
+        rule: of the model.
+
+    Raises:
+        StructureError: two atoms sit on one point.
+    """
+    structure = Structure(domain.numbers, positions, cell, pbc, domain.conditions)
+    return cut_candidates(rule, domain.edges, domain.partners, structure, domain.atoms, domain.decided)
