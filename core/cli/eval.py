@@ -226,14 +226,13 @@ def _document(
     from dataclasses import asdict
     from importlib.metadata import version
 
-    from halocline.dynamics.identity import model_digest
     from halocline.evaluation.accuracy import UNITS, as_table
     from halocline.evaluation.frames import file_digests
 
     shifts = accuracy.shifts.fit()
     return {
         "model": model_name(arguments),
-        "model_sha256": model_digest(potential),
+        "model_sha256": potential.digest(),
         "files": arguments.structures,
         "files_sha256": file_digests(arguments.structures),
         "options": evaluation_options(arguments) | {"prune": arguments.prune, "head": arguments.head},

@@ -228,9 +228,7 @@ def _resumes(arguments: argparse.Namespace, calculator: HaloclineCalculator, out
 
 
 def _identity(arguments: argparse.Namespace, potential: Potential) -> dict[str, Any]:
-    from halocline.dynamics.identity import model_digest
-
-    return evaluation_options(arguments) | {"model": model_digest(potential)}
+    return evaluation_options(arguments) | {"model": potential.digest()}
 
 
 def _report(

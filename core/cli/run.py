@@ -119,12 +119,11 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _result_file(arguments: argparse.Namespace, potential: Potential) -> ResultFile | None:
     """The file of results; what it holds follows from structures, model, dtype and backend, and nothing else."""
-    from halocline.dynamics.identity import model_digest
     from halocline.evaluation.results import ResultFile
 
     if arguments.output is None:
         return None
-    identity = {"model": model_digest(potential), "head": arguments.head}
+    identity = {"model": potential.digest(), "head": arguments.head}
     identity |= {"dtype": arguments.dtype, "backend": arguments.backend}
     return ResultFile(arguments.output, identity, resume=arguments.resume, overwrite=arguments.overwrite)
 

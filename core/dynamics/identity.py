@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 
-from halocline.digests import tensors_digest
 from halocline.errors import DynamicsError
-
-if TYPE_CHECKING:
-    from halocline.potential.potential import Potential
 
 
 def structure_digest(atoms: Atoms) -> str:
@@ -24,13 +19,6 @@ def structure_digest(atoms: Atoms) -> str:
     digest.update(atoms.pbc.tobytes())
     digest.update(repr([constraint.todict() for constraint in atoms.constraints]).encode())
     return digest.hexdigest()
-
-
-def model_digest(potential: Potential) -> str:
-    """SHA-256 of everything that a model's numbers follow from: architecture, weights, reference energies."""
-    backbone = potential.backbone
-    what = [backbone.name, backbone.config, potential.reference_energies]
-    return tensors_digest(backbone.state_dict().items(), json.dumps(what, sort_keys=True, default=str))
 
 
 def check_same_options(stored: dict[str, Any], given: dict[str, Any]) -> None:

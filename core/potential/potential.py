@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import math
 import os
@@ -35,6 +36,7 @@ from numpy.typing import NDArray
 from halocline.applicability import Applicability
 from halocline.checkpoint import Checkpoint, save_checkpoint
 from halocline.context import in_evaluation_context
+from halocline.digests import tensors_digest
 from halocline.errors import BackboneError, HaloclineError, NotFiniteError, UnknownElementError, UsageError
 from halocline.evaluator import Evaluator, FollowingEvaluator
 from halocline.evaluator.result import Result
@@ -394,6 +396,12 @@ class Potential:
             card=self.card,
         )
         save_checkpoint(Path(path), checkpoint)
+
+    def digest(self) -> str:
+        """SHA-256 of everything that the model's numbers follow from: architecture, weights, reference energies."""
+        what = [self.backbone.name, self.backbone.config, self.reference_energies]
+        about = json.dumps(what, sort_keys=True, default=str)
+        return tensors_digest(self.backbone.state_dict().items(), about)
 
     def _kept_evaluator(self, *options: str | bool | None) -> Evaluator:
         """The evaluator that calls with these options share; those that were not used for long are closed."""

@@ -33,6 +33,12 @@ _LOOK_ALIKES = {
 }
 
 
+def is_of_structure(name: str) -> bool:
+    """Whether an entry or column of this name says what state a structure is in, and so is no result of anything."""
+    states = (*STATES, *STATE_COLUMNS, "momenta", "masses")
+    return name.lower() in states or any(name.lower() in names for names in _LOOK_ALIKES.values())
+
+
 def unused_states(atoms: Atoms, taken: Collection[str] = ()) -> dict[str, str]:
     """The charges, spins and fields that a structure states for nothing, by name, as text.
 

@@ -13,6 +13,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
 from halocline.errors import TrainingError
+from halocline.structures.unused import is_of_structure
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -165,8 +166,9 @@ class LabelReader:
         for frame, each in zip(frames, values, strict=True):
             self._seen.update(each.keys())
             shapes = {"energy": ((),), "forces": ((len(frame.atoms), 3),), "stress": ((6,), (9,), (3, 3))}
+            results = {name: value for name, value in each.items() if not is_of_structure(name)}
             for label, names in self._fitting.items():
-                names.update(name for name, value in each.items() if _could_be(value, shapes[label]))
+                names.update(name for name, value in results.items() if _could_be(value, shapes[label]))
 
     def _hint(self, label: str) -> str:
         """Which key to choose."""

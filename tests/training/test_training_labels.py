@@ -108,6 +108,20 @@ def test_a_file_that_is_no_extended_xyz_is_refused(tmp_path, text):
         read_frames([path])
 
 
+@pytest.mark.parametrize("name", ["momenta", "Velocities", "initial_magmoms"])
+def test_no_key_is_proposed_that_says_how_a_structure_is(tmp_path, argon, name):
+    for atoms in argon:
+        atoms.calc = None
+        atoms.info |= {"total_charge": 1.0, "dft_total": -3.0}
+        atoms.set_array(name, np.ones((len(atoms), 3)))
+    with pytest.raises(TrainingError) as raised:
+        read_labels(read_frames([written(tmp_path, argon)]), None, None)
+    assert "choose it with energy_key = \"dft_total\"" in str(raised.value)
+    assert "total_charge" not in str(raised.value).split("choose it with")[1]
+    with pytest.raises(TrainingError, match="None of these can be the forces"):
+        read_labels(read_frames([written(tmp_path, argon)]), None, None, needed={"forces"})
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(TrainingError, match=r"absent\.extxyz"):
         read_frames([tmp_path / "absent.extxyz"])
