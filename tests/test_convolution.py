@@ -7,10 +7,9 @@ from structures import random_structure
 
 from halocline.aggregation import Form
 from halocline.aggregation.edges import opposite_edges, row_starts
-from halocline.graph import NeighbourList, Radius, Structure
+from halocline.graph import JointGraph, NeighbourList, Radius, Structure
 from halocline.partition import cut_part, whole
 from halocline.program import Precision
-from halocline.program.batch import join
 from halocline.program.layout import lay_out
 
 HOPS = 2
@@ -98,6 +97,7 @@ def test_rows_and_opposites_follow_from_the_other_indices(which):
 
 def test_joined_structures_keep_rows_and_opposites():
     graphs = [some_graph(seed) for seed in (1, 2, 3)]
-    joint, _ = join([lay_out(g, whole(ATOMS, g.edges, HOPS), Form.EDGES, Precision.FLOAT64) for g in graphs])
+    graph = JointGraph.of(graphs).graph
+    joint = lay_out(graph, whole(3 * ATOMS, graph.edges, HOPS), Form.EDGES, Precision.FLOAT64)
     assert torch.equal(row_starts(joint.receivers, joint.levels[-2]), joint.row_starts)
     assert torch.equal(opposite_edges(joint.pairs, joint.pair_of), joint.opposite)

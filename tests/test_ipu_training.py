@@ -50,13 +50,11 @@ def model():
 
 def sample(seed, atoms):
     """A structure with random labels: its graph, and what the program needs."""
-    rule, hops, species = model().neighbours, model().hops, model().species
+    rule, species = model().neighbours, model().species
     structure = random_structure(seed, symbols=species, atoms=atoms, pbc=False, edge=(4.0, 6.0))
     graph = NeighbourList(rule).graph(Structure.from_atoms(structure))
-    part = whole(len(structure), graph.edges, hops)
     random = np.random.default_rng(seed)
-    inputs = lay_out(graph, part, Form.TABLE, Precision.FLOAT32)
-    return graph, Labelled(inputs, float(random.normal()), random.normal(size=(len(structure), 3)))
+    return graph, Labelled(graph, float(random.normal()), random.normal(size=(len(structure), 3)))
 
 
 def expected_parameters(samples, optimiser, rate):

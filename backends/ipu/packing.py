@@ -1,4 +1,4 @@
-"""Longest-pack-first histogram packing: many small structures into packs of one fixed size.
+"""Longest-pack-first histogram packing: many small structures into packs of one fixed size, and their inputs.
 
 M. M. Krell et al., "Efficient sequence packing without cross-contamination", arXiv 2107.02027. The packing works
 on the histogram of sizes, so its time depends on the largest size and not on the number of structures.
@@ -13,7 +13,13 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from halocline.aggregation import Form
 from halocline.errors import UsageError
+from halocline.graph import Graph, JointGraph
+from halocline.partition import whole
+from halocline.program import Precision, TableInputs
+from halocline.program.capacity import Capacity, pad
+from halocline.program.layout import lay_out
 
 
 @final
@@ -100,6 +106,23 @@ def pack(sizes: Sequence[int] | NDArray[np.int64], atoms_limit: int, graphs_limi
     for size in np.flatnonzero(histogram)[::-1]:
         packer.add(int(size), int(histogram[size]))
     return _assign(lengths, [packs for alike in packer.by_room for packs in alike])
+
+
+def pack_inputs(graphs: Sequence[Graph], capacity: Capacity) -> TableInputs:
+    """The inputs of whole structures in one pack, in float32; no edge leads from one structure to another.
+
+    Args:
+        graphs: of the structures, which follow one another.
+        capacity: of the program, for whole structures; the rest is padding.
+
+    Raises:
+        UsageError: they do not fit.
+    """
+    joint = JointGraph.of(graphs).graph
+    part = whole(len(joint.structure), joint.edges, len(capacity.levels) - 1)
+    inputs = lay_out(joint, part, Form.TABLE, Precision.FLOAT32)
+    assert isinstance(inputs, TableInputs)
+    return pad(inputs, capacity)
 
 
 def efficiency(

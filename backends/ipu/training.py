@@ -9,10 +9,10 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from halocline.backends.ipu.joining import join_tables
+from halocline.backends.ipu.packing import pack_inputs
 from halocline.errors import UsageError
+from halocline.graph import Graph
 from halocline.lowering import flatten
-from halocline.program import TableInputs
 from halocline.program.capacity import Capacity
 
 
@@ -22,12 +22,12 @@ class Labelled:
     """A whole structure with its labels.
 
     Attributes:
-        inputs: of its N atoms, in float32.
+        graph: of its N atoms.
         energy: eV, without reference energies.
         forces: (N, 3), eV/Å.
     """
 
-    inputs: TableInputs
+    graph: Graph
     energy: float
     forces: NDArray[np.float64]
 
@@ -47,7 +47,7 @@ def step_arrays(samples: Sequence[Labelled], capacity: Capacity, structures: int
         raise UsageError(
             f"A pack has places for {structures} structures, not for {len(samples)}; make packs smaller."
         )
-    joint = join_tables([each.inputs for each in samples], capacity)
+    joint = pack_inputs([each.graph for each in samples], capacity)
     sizes = [len(each.forces) for each in samples]
     members = np.zeros((structures, capacity.levels[0]), np.float32)
     members[np.repeat(np.arange(len(sizes)), sizes), np.arange(sum(sizes))] = 1.0

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from halocline.errors import StructureError
 from halocline.graph.cut import selected
 from halocline.graph.graph import COINCIDENT, Edges, Graph, squared_lengths
+from halocline.graph.index_sets import IndexSets
 from halocline.graph.neighbours import search
 from halocline.graph.rules import Nearest, NeighbourRule, Radius, reach
 from halocline.graph.structure import Structure
@@ -42,6 +43,28 @@ class JointGraph:
     atoms: NDArray[np.int64]
     edges: NDArray[np.int64]
 
+    @classmethod
+    def of(cls, graphs: Sequence[Graph]) -> JointGraph:
+        """Put graphs of one rule side by side, at least one of them."""
+        atoms = _starts([len(graph.structure) for graph in graphs])
+        edges = _starts([len(graph.edges) for graph in graphs])
+        structures = tuple(graph.structure for graph in graphs)
+        if len(graphs) == 1:
+            return cls(structures, graphs[0], atoms, edges)
+        joint = Graph(
+            structure=_side_by_side(structures),
+            edges=Edges(
+                _renumbered([graph.edges.receivers for graph in graphs], atoms),
+                _renumbered([graph.edges.senders for graph in graphs], atoms),
+                np.concatenate([graph.edges.shifts for graph in graphs]),
+            ),
+            vectors=np.concatenate([graph.vectors for graph in graphs]),
+            squares=np.concatenate([graph.squares for graph in graphs]),
+            partners=_partners(graphs, edges),
+            sets=_sets(graphs, edges),
+        )
+        return cls(structures, joint, atoms, edges)
+
     def __len__(self) -> int:
         return len(self.structures)
 
@@ -66,6 +89,26 @@ class JointGraph:
             sets=graph.sets.mapped(lambda places: _between(places, edges[0], edges[-1])),
         )
         return JointGraph(self.structures[first:last], part, atoms - atoms[0], edges - edges[0])
+
+
+def _starts(sizes: Sequence[int]) -> NDArray[np.int64]:
+    """Where each of some things begins once all are in a row, and where the last one ends."""
+    return np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
+
+
+def _renumbered(places: Sequence[NDArray[np.int64]], starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Places that each count from the start of their own structure, in a row."""
+    return np.concatenate(places) + np.repeat(starts[:-1], [len(each) for each in places])
+
+
+def _partners(graphs: Sequence[Graph], edges: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    known = [graph.partners for graph in graphs if graph.partners is not None]
+    return _renumbered(known, edges) if len(known) == len(graphs) else None
+
+
+def _sets(graphs: Sequence[Graph], edges: NDArray[np.int64]) -> IndexSets:
+    by_rule = zip(*(graph.sets.places for graph in graphs), strict=True)
+    return replace(graphs[0].sets, places=tuple(_renumbered(places, edges) for places in by_rule))
 
 
 @timed("search")
@@ -115,7 +158,7 @@ def _is_small(structure: Structure) -> bool:
 def _join(rule: NeighbourRule, structures: Sequence[Structure], found: dict[int, Edges]) -> JointGraph:
     """Number atoms on from structure to structure, and cut all edges at the cutoff at once."""
     sizes = np.array([len(structure) for structure in structures], dtype=np.int64)
-    starts = np.concatenate(([0], np.cumsum(sizes)))
+    starts = _starts(sizes.tolist())
     small = np.array([place for place in range(len(structures)) if place not in found], dtype=np.int64)
     edges = Edges.joined(
         [_all_pairs(starts[small], sizes[small]), *(_moved(edges, starts[at]) for at, edges in found.items())]

@@ -398,7 +398,7 @@ class Potential:
         save_checkpoint(Path(path), checkpoint)
 
     def digest(self) -> str:
-        """SHA-256 of everything that the model's numbers follow from: architecture, weights, reference energies."""
+        """SHA-256 of all that the model's numbers follow from: architecture, weights, reference energies."""
         what = [self.backbone.name, self.backbone.config, self.reference_energies]
         about = json.dumps(what, sort_keys=True, default=str)
         return tensors_digest(self.backbone.state_dict().items(), about)

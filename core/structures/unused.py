@@ -34,7 +34,7 @@ _LOOK_ALIKES = {
 
 
 def is_of_structure(name: str) -> bool:
-    """Whether an entry or column of this name says what state a structure is in, and so is no result of anything."""
+    """Whether an entry or column of this name says what state a structure is in, and so is no result."""
     states = (*STATES, *STATE_COLUMNS, "momenta", "masses")
     return name.lower() in states or any(name.lower() in names for names in _LOOK_ALIKES.values())
 

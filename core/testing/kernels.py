@@ -13,10 +13,10 @@ import numpy as np
 from halocline.aggregation import Form
 from halocline.errors import KernelError
 from halocline.evaluator.result import Result
+from halocline.graph import JointGraph
 from halocline.model import Backbone
+from halocline.partition import whole
 from halocline.program import Capabilities, FrozenModel, energies_and_gradients
-from halocline.program.batch import join
-from halocline.program.inputs import EdgeInputs
 from halocline.program.kernel import Kernel
 from halocline.program.layout import lay_out
 from halocline.program.replacement import exchanged
@@ -101,11 +101,14 @@ def check_batches(subject: KernelSubject) -> None:
             lay_out(graph, divide(graph, subject.backbone.hops, None)[0], Form.EDGES, plain.precision)
             for graph in graphs
         ]
-        joint, structures = join([inputs for inputs in each if isinstance(inputs, EdgeInputs)])
-        together = energies_and_gradients(other.backbone, joint).energies
+        joint = JointGraph.of(graphs)
+        part = whole(len(joint.graph.structure), joint.graph.edges, subject.backbone.hops)
+        together = energies_and_gradients(
+            other.backbone, lay_out(joint.graph, part, Form.EDGES, plain.precision)
+        ).energies
         for number, inputs in enumerate(each):
             alone = energies_and_gradients(other.backbone, inputs).energies
-            found = together[structures == number]
+            found = together[joint.atoms[number] : joint.atoms[number + 1]]
             scale = max(float(len(alone)), float(alone.abs().sum()))
             tolerance = subject.kernel.tolerances[plain.precision] * scale
             require_close("Energies in a batch (eV)", found.numpy(), alone.numpy(), tolerance)

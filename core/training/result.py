@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -13,6 +13,7 @@ from halocline.applicability import describe
 from halocline.checkpoint import Checkpoint
 from halocline.checkpoint.checkpoint import serialise
 from halocline.errors import CheckpointError, TrainingError
+from halocline.evaluator.result import Result
 from halocline.model.build import build_backbone
 from halocline.potential.potential import Potential
 from halocline.training.errors import Errors, measure
@@ -71,8 +72,8 @@ def test_errors(potential: Potential, problem: Problem, device: str) -> Errors:
     """Errors on the test frames, in the precision of the training."""
     frames = problem.split.test
     precision = problem.recipe.training.precision
-    evaluator = potential.evaluator("torch", precision, device, "none", "auto")
-    results = [potential.evaluate_with(evaluator, problem.frames[i].atoms) for i in frames]
+    structures = (problem.frames[i].atoms for i in frames)
+    results = cast("list[Result]", list(potential.map(structures, dtype=precision, device=device)))
     return measure(
         [problem.labels[i] for i in frames],
         [problem.reference(i) for i in frames],

@@ -22,7 +22,7 @@ from halocline.training.agreement import refuse_disagreement
 from halocline.training.folder import METRICS_FILE
 from halocline.training.problem import Problem
 from halocline.training.recipe import make_recipe
-from halocline.training.samples import Sample
+from halocline.training.samples import Batches, Sample
 from halocline.training.state import STATE_FILE, TrainingState, load_state, save_state
 from halocline.training.team import Team
 from halocline.training.trainer import Trainer
@@ -78,10 +78,13 @@ class TrainingRun:
         self.history: list[EpochRecord] = []
         self._fabric, self._team = fabric, team or Team()
         state = self._find_state(resume)
-        self._validation = Validation(problem, self._samples(problem.split.validation), self._team)
-        self.trainer = Trainer(
-            problem.backbone, self._samples(problem.split.train), problem.recipe.training, fabric, self._team
+        settings = problem.recipe.training
+        batches = Batches(settings.batch_size, problem.backbone.hops, Precision(settings.precision), fabric.device)
+        self._validation = Validation(
+            problem, self._samples(problem.split.validation), batches, fabric.device, self._team
         )
+        samples = self._samples(problem.split.train)
+        self.trainer = Trainer(problem.backbone, samples, batches, settings, fabric, self._team)
         if state is not None:
             self.trainer.load(state.tensors)
             self.history = [EpochRecord(**record) for record in state.history]
@@ -122,12 +125,7 @@ class TrainingRun:
 
     def _samples(self, frames: Sequence[int]) -> list[Sample]:
         problem = self.problem
-        precision = Precision(problem.recipe.training.precision)
-        hops, device = problem.backbone.hops, self._fabric.device
-        return [
-            Sample.make(problem.graphs[i], problem.labels[i], problem.reference(i), hops, precision, device)
-            for i in frames
-        ]
+        return [Sample(problem.graphs[i], problem.labels[i], problem.reference(i)) for i in frames]
 
     def _find_state(self, resume: bool) -> TrainingState | None:
         if not resume:

@@ -1,4 +1,4 @@
-"""Frames as tensors, made once, and batches joined from them."""
+"""Frames with their labels, and batches of them: one graph of several frames, laid out once."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import NamedTuple, final
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from halocline.aggregation import Form
-from halocline.graph import Graph
+from halocline.graph import Graph, JointGraph
 from halocline.partition import whole
 from halocline.program import EdgeInputs, Precision
-from halocline.program.batch import join
 from halocline.program.layout import lay_out
 from halocline.training.labels import Labels
 
@@ -38,76 +37,110 @@ class LabelCounts(NamedTuple):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """One structure of N atoms with its labels. A label that is missing is zero and weighs nothing.
+    """One structure of N atoms with its labels.
 
     Attributes:
-        inputs: the structure as one part.
-        energy: (1,) float64, eV, reference energies of the elements taken out.
-        energy_weight: (1,) float64, 1 or 0.
-        forces: (N, 3) float64, eV/Å.
-        force_weights: (N, 1) float64, 1 or 0.
-        counts: of the labels.
-        cost: of evaluating it, in atoms and edges.
+        graph: with the model's own edges.
+        labels: of the structure.
+        reference: eV, sum of its elements' reference energies.
     """
 
-    inputs: EdgeInputs
-    energy: Tensor
-    energy_weight: Tensor
-    forces: Tensor
-    force_weights: Tensor
-    counts: LabelCounts
-    cost: int
+    graph: Graph
+    labels: Labels
+    reference: float
 
-    @classmethod
-    def make(
-        cls, graph: Graph, labels: Labels, reference: float, hops: int, precision: Precision, device: torch.device
-    ) -> Sample:
-        """Lay out one structure.
+    @property
+    def atoms(self) -> int:
+        """N."""
+        return len(self.graph.structure)
 
-        Args:
-            graph: with the model's own edges.
-            labels: of the structure.
-            reference: eV, sum of its elements' reference energies.
-            hops: receptive field of the model.
-            precision: of the vectors.
-            device: where to keep the tensors.
-        """
-        atoms = len(graph.structure)
-        inputs = lay_out(graph, whole(atoms, graph.edges, hops), Form.EDGES, precision, device)
-        assert isinstance(inputs, EdgeInputs)
-        energy = 0.0 if labels.energy is None else labels.energy - reference
-        forces = np.zeros((atoms, 3)) if labels.forces is None else labels.forces
-        return cls(
-            inputs=inputs,
-            energy=torch.tensor([energy], dtype=torch.float64, device=device),
-            energy_weight=torch.tensor([labels.energy is not None], dtype=torch.float64, device=device),
-            forces=torch.tensor(forces, dtype=torch.float64, device=device),
-            force_weights=torch.full((atoms, 1), labels.forces is not None, dtype=torch.float64, device=device),
-            counts=LabelCounts(int(labels.energy is not None), atoms * int(labels.forces is not None)),
-            cost=atoms + len(graph.edges),
-        )
+    @property
+    def cost(self) -> int:
+        """Of evaluating it, in atoms and edges."""
+        return self.atoms + len(self.graph.edges)
+
+    @property
+    def counts(self) -> LabelCounts:
+        """Of its labels."""
+        return LabelCounts(int(self.labels.energy is not None), self.atoms * int(self.labels.forces is not None))
+
+    @property
+    def energy(self) -> float:
+        """What the network is fitted to, eV: without reference energies; 0 where there is no label."""
+        return 0.0 if self.labels.energy is None else self.labels.energy - self.reference
+
+    @property
+    def forces(self) -> NDArray[np.float64]:
+        """(N, 3), eV/Å; zeros where there is no label."""
+        return np.zeros((self.atoms, 3)) if self.labels.forces is None else self.labels.forces
 
 
 @final
 class Batch:
     """S structures with N atoms in all. No dataclass: Fabric would take one apart and cast its tensors.
 
+    A label that is missing is zero and weighs nothing.
+
+    Args:
+        samples: at least one.
+        hops: receptive field of the model.
+        precision: of the vectors.
+        device: of the tensors.
+
     Attributes:
-        inputs: all structures joined.
+        inputs: all structures side by side.
         structures: (N,) int64, the structure of each atom.
         sizes: (S,) float64, atoms of each structure.
-        energies: (S,) float64, eV.
-        energy_weights: (S,) float64.
+        energies: (S,) float64, eV, reference energies of the elements taken out.
+        energy_weights: (S,) float64, 1 or 0.
         forces: (N, 3) float64, eV/Å.
-        force_weights: (N, 1) float64.
+        force_weights: (N, 1) float64, 1 or 0.
     """
 
-    def __init__(self, samples: Sequence[Sample]) -> None:
-        self.inputs, self.structures = join([sample.inputs for sample in samples])
-        self.sizes = torch.bincount(self.structures, minlength=len(samples)).double()
-        self.energies = torch.cat([sample.energy for sample in samples])
-        self.energy_weights = torch.cat([sample.energy_weight for sample in samples])
-        self.forces = torch.cat([sample.forces for sample in samples])
-        self.force_weights = torch.cat([sample.force_weights for sample in samples])
+    def __init__(self, samples: Sequence[Sample], hops: int, precision: Precision, device: torch.device) -> None:
+        joint = JointGraph.of([sample.graph for sample in samples])
+        part = whole(len(joint.graph.structure), joint.graph.edges, hops)
+        inputs = lay_out(joint.graph, part, Form.EDGES, precision, device)
+        assert isinstance(inputs, EdgeInputs)
+        self.inputs = inputs
+        self.structures = torch.from_numpy(joint.of_atoms).to(device)
+        sizes, counts = [sample.atoms for sample in samples], [sample.counts for sample in samples]
+        self.sizes = torch.tensor(sizes, dtype=torch.float64, device=device)
+        energies = [sample.energy for sample in samples]
+        self.energies = torch.tensor(energies, dtype=torch.float64, device=device)
+        weights = [count.energies for count in counts]
+        self.energy_weights = torch.tensor(weights, dtype=torch.float64, device=device)
+        self.forces = torch.from_numpy(np.concatenate([sample.forces for sample in samples])).to(device)
+        labelled = np.repeat([float(count.forces > 0) for count in counts], sizes)
+        self.force_weights = torch.from_numpy(labelled[:, None]).to(device)
+
+
+@final
+class Batches:
+    """Makes the batches of a fit. Those of one frame come again in every epoch, so they are kept.
+
+    Args:
+        size: frames of a step; with one, every batch is kept on the device.
+        hops: receptive field of the model.
+        precision: of the vectors.
+        device: of the tensors.
+    """
+
+    def __init__(self, size: int, hops: int, precision: Precision, device: torch.device) -> None:
+        self.size = size
+        self._hops, self._precision, self._device = hops, precision, device
+        self._kept: dict[Sample, Batch] = {}
+
+    def of(self, samples: Sequence[Sample]) -> Batch:
+        """The batch of some frames, at least one."""
+        if self.size > 1:
+            return self._made(samples)
+        (sample,) = samples
+        if sample not in self._kept:
+            self._kept[sample] = self._made(samples)
+        return self._kept[sample]
+
+    def _made(self, samples: Sequence[Sample]) -> Batch:
+        return Batch(samples, self._hops, self._precision, self._device)

@@ -18,7 +18,7 @@ from halocline.program import Capabilities, FrozenModel, Precision
 from halocline.training.deal import deal
 from halocline.training.objective import Objective
 from halocline.training.recipe import TrainingSettings
-from halocline.training.samples import Batch, LabelCounts, Sample
+from halocline.training.samples import Batches, LabelCounts, Sample
 from halocline.training.team import Team
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Trainer:
     Args:
         backbone: with its initial weights.
         samples: the training frames.
+        batches: makes batches of them.
         settings: of the fit.
         fabric: device, precision and backward pass.
         team: the ranks that share each step; all have the same weights at all times.
@@ -47,6 +48,7 @@ class Trainer:
         self,
         backbone: Backbone,
         samples: Sequence[Sample],
+        batches: Batches,
         settings: TrainingSettings,
         fabric: Fabric,
         team: Team,
@@ -56,6 +58,7 @@ class Trainer:
             raise UsageError(f"The backbone {backbone.name!r} has no weights; there is nothing to train.")
         precision = Precision(settings.precision)
         self.samples, self.settings, self._fabric, self._team = samples, settings, fabric, team
+        self._batches = batches
         self.average = FrozenModel.freeze(backbone, precision, Capabilities.reference(Form.EDGES)).backbone.to(
             fabric.device
         )
@@ -141,7 +144,7 @@ class Trainer:
         share = deal([sample.cost for sample in samples], self._team.size)[self._team.rank]
         if not share:
             return 0.0
-        loss = self._objective(Batch([samples[i] for i in share]), LabelCounts.of(samples))
+        loss = self._objective(self._batches.of([samples[i] for i in share]), LabelCounts.of(samples))
         self._fabric.backward(loss)
         return float(loss.detach())
 

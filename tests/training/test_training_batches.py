@@ -10,17 +10,22 @@ from halocline.model.build import build_backbone
 from halocline.program import Precision
 from halocline.training.labels import Labels
 from halocline.training.objective import SMALL_FORCE, Objective, predict
-from halocline.training.samples import Batch, LabelCounts, Sample
+from halocline.training.samples import Batch, Batches, LabelCounts, Sample
 
 # Sums over the same numbers in another order, in float64.
 ROUNDING = 1e-12
 
 CPU = torch.device("cpu")
+HOPS = 2
+
+
+def batch_of(*samples):
+    return Batch(samples, HOPS, Precision.FLOAT64, CPU)
 
 
 @pytest.fixture
 def backbone():
-    config = {"species": ["Ar"], "features": 8, "gaussians": 8, "layers": 2, "cutoff": 5.0}
+    config = {"species": ["Ar"], "features": 8, "gaussians": 8, "layers": HOPS, "cutoff": 5.0}
     return build_backbone("schnet", config)
 
 
@@ -30,7 +35,7 @@ def make_sample(backbone):
 
     def make(atoms, labels):
         graph = neighbours.graph(Structure.from_atoms(atoms))
-        return Sample.make(graph, labels, 0.0, backbone.hops, Precision.FLOAT64, CPU)
+        return Sample(graph, labels, 0.0)
 
     return make
 
@@ -44,15 +49,15 @@ def samples(make_sample, argon):
 
 
 def test_a_batch_gives_what_its_structures_give(backbone, samples):
-    energies, forces = predict(backbone, Batch(samples))
-    alone = [predict(backbone, Batch([sample])) for sample in samples]
+    energies, forces = predict(backbone, batch_of(*samples))
+    alone = [predict(backbone, batch_of(sample)) for sample in samples]
     torch.testing.assert_close(energies, torch.cat([e for e, _ in alone]), rtol=ROUNDING, atol=ROUNDING)
     torch.testing.assert_close(forces, torch.cat([f for _, f in alone]), rtol=ROUNDING, atol=ROUNDING)
     assert forces.abs().max() > 1e-3  # not a comparison of nothing with nothing
 
 
 def test_opposite_edges_stay_known_in_a_batch(samples):
-    inputs = Batch(samples).inputs
+    inputs = batch_of(*samples).inputs
     first = inputs.pairs[inputs.pair_of]
     here = torch.arange(len(inputs.senders))
     ends = torch.stack([inputs.senders, inputs.receivers])
@@ -62,7 +67,7 @@ def test_opposite_edges_stay_known_in_a_batch(samples):
 
 
 def test_the_loss_is_the_weighted_mean_of_squares(backbone, samples):
-    batch = Batch(samples)
+    batch = batch_of(*samples)
     energies, forces = predict(backbone, batch)
     energy_loss = (((energies - batch.energies) / batch.sizes) ** 2).mean()
     forces_loss = ((forces - batch.forces) ** 2).mean()
@@ -71,7 +76,7 @@ def test_the_loss_is_the_weighted_mean_of_squares(backbone, samples):
 
 
 def test_the_lengths_of_errors_can_be_fitted_instead(backbone, samples):
-    batch = Batch(samples)
+    batch = batch_of(*samples)
     _, forces = predict(backbone, batch)
     errors = (forces - batch.forces).detach().numpy()
     expected = np.mean(np.sqrt((errors**2).sum(1) + SMALL_FORCE**2) - SMALL_FORCE)
@@ -84,9 +89,9 @@ def test_the_lengths_of_errors_can_be_fitted_instead(backbone, samples):
 def test_the_length_of_no_error_has_a_gradient(backbone, make_sample, argon):
     """Where the error is zero, the bare norm has no derivative."""
     unlabelled = make_sample(argon[0], Labels(None, None))
-    labels = predict(backbone, Batch([unlabelled]))[1].numpy()
+    labels = predict(backbone, batch_of(unlabelled))[1].numpy()
     sample = make_sample(argon[0], Labels(None, labels))
-    loss = Objective(backbone, 0.0, 1.0, "norms")(Batch([sample]), sample.counts)
+    loss = Objective(backbone, 0.0, 1.0, "norms")(batch_of(sample), sample.counts)
     loss.backward()
     assert float(loss.detach()) == 0.0
     for name, weights in backbone.named_parameters():
@@ -100,7 +105,14 @@ def test_a_missing_label_weighs_nothing(backbone, make_sample, argon):
     energy_part, forces_part = Objective(backbone, 1.0, 0.0), Objective(backbone, 0.0, 1.0)
 
     def loss(objective, *samples):
-        return float(objective(Batch(samples), LabelCounts.of(samples)).detach())
+        return float(objective(batch_of(*samples), LabelCounts.of(samples)).detach())
 
     assert loss(energy_part, both, energy, forces) == pytest.approx(loss(energy_part, both, energy))
     assert loss(forces_part, both, energy, forces) == pytest.approx(loss(forces_part, both, forces))
+
+
+def test_batches_of_one_frame_are_made_once(samples):
+    one, several = (Batches(size, HOPS, Precision.FLOAT64, CPU) for size in (1, 2))
+    assert one.of(samples[:1]) is one.of(samples[:1])
+    assert one.of(samples[:1]) is not one.of(samples[1:2])
+    assert several.of(samples[:2]) is not several.of(samples[:2])

@@ -116,7 +116,7 @@ def test_no_key_is_proposed_that_says_how_a_structure_is(tmp_path, argon, name):
         atoms.set_array(name, np.ones((len(atoms), 3)))
     with pytest.raises(TrainingError) as raised:
         read_labels(read_frames([written(tmp_path, argon)]), None, None)
-    assert "choose it with energy_key = \"dft_total\"" in str(raised.value)
+    assert 'choose it with energy_key = "dft_total"' in str(raised.value)
     assert "total_charge" not in str(raised.value).split("choose it with")[1]
     with pytest.raises(TrainingError, match="None of these can be the forces"):
         read_labels(read_frames([written(tmp_path, argon)]), None, None, needed={"forces"})

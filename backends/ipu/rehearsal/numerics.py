@@ -9,11 +9,10 @@ from typing import Final
 import numpy as np
 
 from halocline.backends.ipu.check.call import Violation
-from halocline.backends.ipu.joining import join_tables, split_outputs
 from halocline.backends.ipu.rehearsal.subject import RehearsedProgram
 from halocline.errors import NotFiniteError
 from halocline.evaluator.result import Result
-from halocline.graph import NeighbourList
+from halocline.graph import JointGraph, NeighbourList
 from halocline.testing.comparison import energy_scale, force_scale, require_close
 from halocline.testing.report import Failure
 from halocline.testing.tolerances import FLOAT32_ENERGY, FLOAT32_FORCE, FLOAT32_FORCE_FLOOR
@@ -81,19 +80,19 @@ def _check_permutation(subject: RehearsedProgram) -> None:
 
 
 def _check_packing(subject: RehearsedProgram) -> None:
-    """Two structures in one program, laid out by the packer."""
+    """Two structures in one program."""
     atoms = len(subject.graph.structure)
     if atoms < 2:
         return  # there is no room for two
-    parts = [subject.lay_out(subject.largest(size)) for size in (atoms - atoms // 3, max(1, atoms // 3))]
-    outputs = subject.run_padded(join_tables(parts, subject.capacity))
-    for found, inputs in zip(split_outputs(outputs, parts, subject.capacity), parts, strict=True):
-        alone = subject.run(inputs)
-        names = ("energies", "gradients", *subject.backbone.outputs[1:])
-        for name, packed, single in zip(names, found, alone, strict=True):
-            scale = max(1.0, float(single.abs().max()))
+    graphs = [subject.largest(size) for size in (atoms - atoms // 3, max(1, atoms // 3))]
+    together = subject.run_edges(JointGraph.of(graphs).graph)
+    alone = [subject.run_edges(graph) for graph in graphs]
+    names = ("energies", "gradients", *subject.backbone.outputs[1:])
+    for name, packed, *single in zip(names, together, *alone, strict=True):
+        for found, expected in zip(packed.split([len(each) for each in single]), single, strict=True):
+            scale = max(1.0, float(expected.abs().max()))
             what = f"The {name} beside another structure and alone"
-            require_close(what, packed.numpy(), single.numpy(), TWO_RESULTS * FLOAT32_FORCE * scale)
+            require_close(what, found.numpy(), expected.numpy(), TWO_RESULTS * FLOAT32_FORCE * scale)
 
 
 def _require_near(what: str, found: Result, expected: Result, factor: float) -> None:

@@ -33,8 +33,8 @@ from halocline.program import (
     energies_and_gradients,
 )
 from halocline.program.capacity import Capacity, crop, pad
-from halocline.program.layout import lay_out
-from halocline.testing.evaluate import ProgramFunction, sum_parts
+from halocline.program.layout import gather_edges, lay_out
+from halocline.testing.evaluate import sum_parts
 
 #: Atoms of the largest chain that is tried.
 LARGEST_CHAIN = 24
@@ -94,6 +94,11 @@ class RehearsedProgram:
         assert isinstance(inputs, TableInputs)
         return crop(self.run_padded(inputs), inputs, self.capacity)
 
+    def run_edges(self, graph: Graph) -> ProgramOutputs:
+        """The outputs of a whole structure, with gradients (E, 3) of its edges."""
+        energies, gradients, *others = self.run(self.lay_out(graph))
+        return ProgramOutputs(energies, gather_edges(gradients, self._part(graph), Form.TABLE), *others)
+
     def run_padded(self, inputs: TableInputs) -> ProgramOutputs:
         """Replay in torch; results of padding are kept."""
         with torch.no_grad():
@@ -115,9 +120,6 @@ class RehearsedProgram:
     def moved(self, structure: Structure, positions: NDArray[np.float64]) -> Graph:
         """The graph of a structure with other positions."""
         return NeighbourList(self.backbone.neighbours).graph(replace(structure, positions=positions))
-
-    def _sum(self, run: ProgramFunction, graph: Graph, precision: Precision) -> Result:
-        return sum_parts(run, graph, [self._part(graph)], Form.TABLE, precision, shapes=self.backbone.shapes)
 
     def _part(self, graph: Graph) -> Part:
         return whole(len(graph.structure), graph.edges, self.backbone.hops)
