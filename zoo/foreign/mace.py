@@ -33,6 +33,9 @@ _ONLY = {
 #: Far more than any model has; what is listed for each degree and power stays short.
 _MOST = {"max_ell": 12, "correlation": 8}
 
+#: A cutoff of the repulsion, which version 0.3.6 keeps and does not use: there, too, covalent radii end it.
+_UNREAD = ("pair_repulsion_fn.r_max", "pair_repulsion_fn.cutoff.")
+
 #: More than any model has.
 _MOST_HEADS = 100
 
@@ -96,7 +99,7 @@ def _check_choices(path: Path, root: ForeignObject) -> None:
 
 
 def _heads(path: Path, root: ForeignObject) -> list[str]:
-    """Names of the heads; files of versions before 0.3.6 know none."""
+    """Names of the heads; those of versions up to 0.3.6 know none."""
     heads = attribute(root, "heads", ["Default"])
     if (
         not isinstance(heads, list)
@@ -118,9 +121,8 @@ def _class(module: ForeignObject) -> str:
 def _is_kept(name: str, tensor: Tensor) -> bool:
     """Whether a tensor belongs to the function; e3nn has empty offsets, and masks that follow from irreps."""
     last = name.rpartition(".")[2]
-    return (
-        bool(tensor.numel()) and last != "output_mask" and ".conv_tp." not in name and not last.endswith("_zeroed")
-    )
+    unread = name.startswith(_UNREAD) or ".conv_tp." in name or last == "output_mask" or last.endswith("_zeroed")
+    return bool(tensor.numel()) and not unread
 
 
 def _of_heads(name: str, tensor: Tensor, heads: int) -> Tensor:

@@ -13,6 +13,9 @@ from oracles.mace.models import SEED
 #: Where the answers lie.
 FOLDER = Path(__file__).with_name("answers")
 
+#: Where files lie that versions of the package wrote, and their answers.
+FILES = Path(__file__).with_name("files")
+
 #: Trained models: name → file, within the folder of real data.
 CHECKPOINTS = {
     "ecemc": "checkpoints_mace/ecemc_model.model",
