@@ -67,6 +67,11 @@ class Shares:
             self._charge()
             _counting.reset(token)
 
+    @property
+    def innermost(self) -> str:
+        """The section that is open now and has no other open within it."""
+        return self._open[-1]
+
     def enter(self, name: str) -> None:
         """A section begins within the one that is open."""
         self._charge()

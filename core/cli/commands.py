@@ -18,7 +18,7 @@ def halocline_commands() -> list[Component]:
         Component("train", "halocline.cli.train:configure", "fit a model to energies and forces"),
         Component("export", "halocline.cli.export:configure", "write a model to a file that needs no Halocline"),
         Component("doctor", "halocline.cli.doctor:configure", "which backends work here, and are they right"),
-        Component("profile", "halocline.cli.profile:configure", "where the time of a step of dynamics goes"),
+        Component("profile", "halocline.cli.profile:configure", "where the time of a model, or of dynamics, goes"),
         Component("bench", "halocline.cli.bench:configure", "time the backends on a model"),
         Component("plugins", "halocline.cli.plugins:configure", "list plugins, and check one"),
     ]

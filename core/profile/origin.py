@@ -78,21 +78,23 @@ class Origins:
         return origin
 
     def _from_frames(self) -> Origin:
-        within: list[_Call] = []  # the innermost first
-        for owner, method, frame in _calls(sys._getframe(1)):
-            within.append((owner, method))
-            if isinstance(owner, Stage):
-                name = self._name(owner, frame)
-                return Origin(name, self._work(owner, within) or _OF_GROUPS.get(name.partition(".")[0]))
-        return Origin("", _outside_of_stages(within))
+        frame = sys._getframe(1)
+        calls = list(_calls(frame))  # the innermost first
+        stage = next((owner for owner, _ in calls if isinstance(owner, Stage)), None)
+        if stage is None:
+            return Origin("", _outside_of_stages(calls))
+        # A function that a stage hands to its block is called within the block, and knows the stage as well.
+        last = max(place for place, (owner, _) in enumerate(calls) if owner is stage)
+        name = self._name(stage, frame)
+        return Origin(name, self._work(stage, calls[: last + 1]) or _OF_GROUPS.get(name.partition(".")[0]))
 
-    def _work(self, stage: Stage, within: Sequence[_Call]) -> Work | None:
+    def _work(self, stage: Stage, calls: Sequence[_Call]) -> Work | None:
         """What the innermost call is for that anything is known of."""
         paths = self._paths.get(id(stage))
         if paths is None:
             paths = self._paths[id(stage)] = {id(module): name for name, module in stage.named_modules()}
             self._alive.append(stage)
-        for owner, method in within:
+        for owner, method in calls:
             if isinstance(owner, nn.Module):
                 work = _declared(stage.profiled_as, f"{paths.get(id(owner), '')}.{method}".removeprefix("."))
                 work = Work.RADIAL if work is None and isinstance(owner, RadialFunction) else work
@@ -127,14 +129,14 @@ def _declared(work: Mapping[str, Work], path: str) -> Work | None:
     return work[path]
 
 
-def _calls(frame: FrameType | None) -> Iterator[tuple[Any, str, FrameType]]:
+def _calls(frame: FrameType | None) -> Iterator[_Call]:
     """Modules and blocks whose methods run, the innermost first."""
     while frame is not None:
         code = frame.f_code
         if "self" in code.co_varnames or "self" in code.co_freevars:
             owner = frame.f_locals.get("self")
             if isinstance(owner, nn.Module | Block | TripletBlock):
-                yield owner, code.co_name, frame
+                yield owner, code.co_name
         frame = frame.f_back
 
 
@@ -148,7 +150,7 @@ def _backbone(stage: Stage, frame: FrameType | None) -> Backbone | None:
     return None
 
 
-def _outside_of_stages(within: Sequence[_Call]) -> Work | None:
+def _outside_of_stages(calls: Sequence[_Call]) -> Work | None:
     """What blocks do before a stage is called with them."""
-    found = [_OF_BLOCKS.get(method) for owner, method in within if not isinstance(owner, nn.Module)]
+    found = [_OF_BLOCKS.get(method) for owner, method in calls if not isinstance(owner, nn.Module)]
     return next((work for work in found if work is not None), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self, final
+from typing import Any, ClassVar, Self, final
 
 import torch
 from ase.data import atomic_numbers, chemical_symbols
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from halocline.aggregation import Block
 from halocline.errors import BackboneError
 from halocline.graph import Radius
-from halocline.model import Backbone, Stage, StageSpec, State
+from halocline.model import Backbone, Stage, StageSpec, State, Work
 from halocline.model.config import read_config, to_json
 
 #: The potential is switched off over this last part of the cutoff, so that energy and forces end smoothly.
@@ -71,6 +71,8 @@ class Parameters(Stage):
 @final
 class Pairs(Stage):
     """Half of each pair's energy goes to either atom."""
+
+    profiled_as: ClassVar = {"forward": Work.RADIAL}
 
     def __init__(self, config: LennardJonesConfig) -> None:
         super().__init__()

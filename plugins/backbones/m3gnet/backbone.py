@@ -8,14 +8,14 @@ Nat. Comput. Sci. 2, 718 (2022).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self, final
+from typing import Any, ClassVar, Self, final
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from halocline.aggregation import Block
-from halocline.model import Backbone, Stage, StageSpec, State
+from halocline.model import Backbone, Stage, StageSpec, State, Work
 from halocline.model.config import read_config, to_json
 from halocline.plugins.backbones.m3gnet.config import ROWS, M3GNetConfig
 from halocline.plugins.backbones.m3gnet.mlp import EdgeMLP, GatedMLP
@@ -89,6 +89,18 @@ class Layer(Stage):
         config: of the model.
         first: whether this block makes the edges' first features, from the radial basis.
     """
+
+    profiled_as: ClassVar = {
+        "forward": Work.UPDATE,
+        "edge_weight": Work.RADIAL,
+        "atom_weight": Work.RADIAL,
+        "edge_update": Work.MESSAGES,
+        "atom_update": Work.MESSAGES,
+        "three_body": Work.PRODUCT,
+        "three_body._harmonics": Work.ANGULAR,
+        "three_body.gate": Work.UPDATE,
+        "three_body.update": Work.MESSAGES,
+    }
 
     def __init__(self, config: M3GNetConfig, *, first: bool) -> None:
         super().__init__()

@@ -5,7 +5,7 @@ Shapes: N atoms read, n atoms written, m components, C channels, P paths, [...] 
 
 from __future__ import annotations
 
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from ase.data import atomic_numbers, covalent_radii
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from halocline.aggregation import Block
-from halocline.model import Stage, StageSpec, State
+from halocline.model import Stage, StageSpec, State, Work
 from halocline.model.condition import HEAD
 from halocline.plugins.backbones.mace.config import ROWS, MACEConfig
 from halocline.plugins.backbones.mace.radial import RadialBasis, RadialNetwork
@@ -77,6 +77,16 @@ class Layer(Stage):
         number: of the layer, from 0.
     """
 
+    profiled_as: ClassVar = {
+        "forward": Work.UPDATE,
+        "_bonds": Work.RADIAL,
+        "_harmonics": Work.ANGULAR,
+        "_radial": Work.RADIAL,
+        "product": Work.MESSAGES,
+        "contraction": Work.PRODUCT,
+        "repulsion": Work.RADIAL,
+    }
+
     def __init__(self, config: MACEConfig, number: int) -> None:
         super().__init__()
         self.spec = StageSpec(hops=1, neighbours=config.rule)
@@ -120,10 +130,8 @@ class Layer(Stage):
         features = state.atoms["features"]
         bonds = self._bonds(block, state) if self.by_pair else None
         sent = self.up([features[:, place] for place in self.before])
-        directions = block.vectors / block.lengths()[..., None]
-        harmonics = spherical_harmonics(directions, self.max_degree)
         weights = torch.unflatten(self._radial(block, bonds, self.weights), -1, (-1, self.channels))
-        messages = self.product(block.at_senders(sent), harmonics, weights)
+        messages = self.product(block.at_senders(sent), self._harmonics(block), weights)
         sums: Tensor = self.down([block.sum(message) for message in messages])
         if self.density is None:
             return sums * (1.0 / self.average)
@@ -135,6 +143,11 @@ class Layer(Stage):
         """Half the sum of the covalent radii, [...] in Å."""
         radii = state.atoms["radii"]
         return 0.5 * (block.at_senders(radii) + block.at_receivers(radii))
+
+    def _harmonics(self, block: Block) -> Tensor:
+        """Of the directions of edges, [..., (l_max + 1)²]."""
+        result: Tensor = spherical_harmonics(block.vectors / block.lengths()[..., None], self.max_degree)
+        return result
 
     def _radial(self, block: Block, bonds: Tensor | None, network: RadialNetwork) -> Tensor:
         """A network of the radial basis on every edge, [..., outputs]."""

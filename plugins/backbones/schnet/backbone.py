@@ -6,13 +6,13 @@ Shapes: N atoms read, n atoms written, C features.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self, final
+from typing import Any, ClassVar, Self, final
 
 import torch
 from torch import Tensor, nn
 
 from halocline.aggregation import Block
-from halocline.model import Backbone, Stage, StageSpec, State
+from halocline.model import Backbone, Stage, StageSpec, State, Work
 from halocline.model.config import read_config, to_json
 from halocline.plugins.backbones.schnet.config import EMBEDDING_ROWS, SchNetConfig
 from halocline.plugins.backbones.schnet.radial import Filters, linear, shifted_softplus
@@ -87,6 +87,8 @@ class Embedding(Stage):
 @final
 class Interaction(Stage):
     """Continuous-filter convolution with a residual connection; eq. 2–4 of the SchNet paper."""
+
+    profiled_as: ClassVar = {"forward": Work.UPDATE}
 
     def __init__(self, config: SchNetConfig) -> None:
         super().__init__()
