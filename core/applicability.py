@@ -100,7 +100,7 @@ class Applicability:
 
     @timed("result")
     def outside(self, contacts: Contacts) -> tuple[Outside, ...]:
-        """In what a structure lies outside, distances first."""
+        """The respects in which a structure lies outside of the training, distances first; empty if in none."""
         usual = self._last
         if usual is None or not usual.is_of(contacts):
             usual = self._last = self._usual(contacts)
@@ -155,7 +155,7 @@ def _number(symbol: str) -> int:
 
 
 def describe(contacts: Contacts, rule: NeighbourRule) -> dict[str, Any]:
-    """What a card says of the structures of a training.
+    """Fields of a card that describe the structures of a training.
 
     Args:
         contacts: of all of them.

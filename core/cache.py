@@ -63,7 +63,7 @@ def find_cache() -> Path | None:
 
 
 def cache_folder() -> Path:
-    """The same, to store something in.
+    """The folder of `find_cache`, for whoever has to store something; it may have to be made.
 
     Raises:
         UsageError: there is none.

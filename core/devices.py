@@ -28,7 +28,7 @@ class Device:
 
     @property
     def name(self) -> str:
-        """What torch calls it."""
+        """The name that torch has for it, such as ``cuda:1``."""
         return self.kind if self.index is None else f"{self.kind}:{self.index}"
 
     def require_there(self, why: str = "was asked for") -> None:

@@ -195,7 +195,7 @@ def _keep(path: Path) -> None:
 
 
 def previous_path(path: Path) -> Path:
-    """Where the file before the newest one is kept."""
+    """The path under which the file before the newest one is kept."""
     return path.with_name(f"{path.stem}_prev{path.suffix}")
 
 

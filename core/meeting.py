@@ -49,12 +49,12 @@ class PrivateStore:
         self._store = _open(self.descriptor)
 
     def variables(self, place: Place) -> dict[str, str]:
-        """What a rank has to find in its environment; at the address, which torch asks for, there is nobody."""
+        """Environment variables by which a rank finds the store; at the address that torch needs is nobody."""
         address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
         return place.variables() | address | {_DESCRIPTOR: str(self.descriptor)}
 
     def have_come(self, ranks: Iterable[int]) -> bool:
-        """Whether these wait in `await_start`."""
+        """Whether all of these ranks wait in `await_start`."""
         return bool(self._store.check([_sign(rank) for rank in ranks]))
 
     def start(self) -> None:

@@ -65,7 +65,7 @@ class Place:
         return cls(rank, size, local_rank, local_size, restarts)
 
     def variables(self) -> dict[str, str]:
-        """The same as torchrun would set it for a first start, without an address."""
+        """Environment variables, without an address, that torchrun would set for this place at a first start."""
         return {
             "RANK": str(self.rank),
             "WORLD_SIZE": str(self.size),

@@ -79,7 +79,7 @@ class Shares:
         self.calls[name] += 1
 
     def leave(self) -> None:
-        """The innermost open section ends."""
+        """End the innermost open section, and add up its time."""
         self._charge()
         self._open.pop()
 

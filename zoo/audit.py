@@ -103,7 +103,7 @@ def _print(title: str, rows: dict[str, list[Row]], summaries: dict[str, Summary]
 
 
 def in_words(summary: Summary) -> str:
-    """A summary in a sentence."""
+    """A sentence that says how large the errors are, and of how many crystals."""
     from halocline.audit.summary import LARGE
 
     modulus = summary.bulk_modulus_error

@@ -42,7 +42,7 @@ def file_name(pinned: Pinned) -> str:
 
 
 def shared_stores() -> list[Path]:
-    """The read-only stores of ``HALOCLINE_MODEL_PATH``."""
+    """The folders of ``HALOCLINE_MODEL_PATH``, read-only stores, in order."""
     folders = os.environ.get("HALOCLINE_MODEL_PATH", "").split(os.pathsep)
     return [expanded(folder, "The folder in HALOCLINE_MODEL_PATH") for folder in folders if folder]
 

@@ -59,7 +59,7 @@ def download(pinned: Pinned, url: str, part: Path, progress: ByteCounter) -> Non
 
 
 def validator_path(part: Path) -> Path:
-    """Where the validator of a partial file lies."""
+    """The path beside a partial file where its validator, which tells versions of it apart, is kept."""
     return part.with_suffix(".validator")
 
 

@@ -154,7 +154,7 @@ class Entry:
 
     @property
     def size(self) -> int:
-        """Of all files that are fetched, bytes."""
+        """Bytes of all files that are fetched."""
         match self.origin:
             case Pinned(size=size):
                 return size

@@ -31,7 +31,7 @@ _FOLDER = "imported"
 
 
 def imported_path(name: str) -> Path:
-    """Where the file of an imported model is, or is to be.
+    """The path of the file of an imported model, whether it is there or is to be.
 
     Raises:
         UsageError: there is no place to keep files.
@@ -65,7 +65,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def imported_entry(name: str) -> Entry:
-    """What is known of an imported model; of one that cannot be read, that much."""
+    """The entry of an imported model; of one whose file cannot be read, with what is known without."""
     path = imported_path(name)
     card: dict[str, Any]
     try:

@@ -30,13 +30,13 @@ class TooSlowError(TimeoutError):
 
 @final
 class Pace:
-    """Until when what is due."""
+    """Deadlines of a transfer: the header of an answer, and each share of a file."""
 
     def __init__(self) -> None:
         self.begin()
 
     def begin(self) -> None:
-        """From now on something new is due: the header of an answer, or the first share of a file."""
+        """Start the clock of something new: the header of an answer, or the first share of a file."""
         self._begun = self._share_begun = time.monotonic()
         self._came = self._came_of_share = 0
 

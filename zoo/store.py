@@ -61,7 +61,7 @@ class Zoo:
         return [*self._index.entries, *imported]
 
     def entry(self, name: str) -> Entry:
-        """What is known of a model.
+        """The entry of a model: its card, its source, and what pins it.
 
         Raises:
             UsageError: there is no such model.

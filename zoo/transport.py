@@ -111,7 +111,7 @@ def request(url: str, headers: Mapping[str, str]) -> Iterator[Answer]:
 
 
 def shown(text: str) -> str:
-    """What a server says, for messages."""
+    """A text of a server as messages may quote it: in quotes, control characters escaped, and shortened."""
     return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
 
 

@@ -84,7 +84,7 @@ class Channel:
         return decode(self._takes, self._fill)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection; the other end sees that nobody is there any more."""
         with self._sending:  # or another thread could write to what gets the number of this descriptor next
             self._sock.close()
 

@@ -89,7 +89,7 @@ class Crew:
             return self._answers(kind, range(len(self._channels)), self._timeout)
 
     def close(self) -> None:
-        """Let the ranks end."""
+        """Tell the ranks to end, and wait until they have."""
         self._end()
 
     def kill(self) -> None:

@@ -66,7 +66,7 @@ class Door(ABC):
 
 @final
 class NodeDoor(Door):
-    """For the ranks of one node: a Unix socket without a file. The system says whose process is at either end.
+    """A door for the ranks of one node: a Unix socket without a file. The system says who is at either end.
 
     There is no secret that others could read. Whoever tells ranks another address can keep them waiting, no more.
     """
@@ -85,7 +85,7 @@ class NodeDoor(Door):
 
 @final
 class NetworkDoor(Door):
-    """For ranks on several nodes: TCP, to those that know a key.
+    """A door for ranks on several nodes: TCP, to those that know a key.
 
     Args:
         host: under which ranks find this node.

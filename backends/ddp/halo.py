@@ -31,7 +31,7 @@ ALONE: Final = "Halos are recomputed: a single rank has nobody to exchange state
 
 
 def open_choice(backbone: Backbone, precision: Precision, halo: str, ranks: int) -> Profile | None:
-    """What there is to choose by, once there is a structure; None if there is nothing to choose.
+    """The profile by which halos are chosen once there is a structure; None if there is nothing to choose.
 
     Args:
         backbone: the model.

@@ -36,7 +36,7 @@ class Signal(Enum):
 
 
 def own_versions() -> dict[str, str]:
-    """What has to be the same everywhere for the numbers to be of one kind."""
+    """The versions, by name, that have to be the same in all processes for their numbers to be of one kind."""
     return {
         "halocline": halocline.__version__,
         "torch": torch.__version__,
@@ -62,7 +62,7 @@ class Hello:
 
 
 def hello(rank: int, digest: str | None = None) -> Hello:
-    """Introduce this process."""
+    """The greeting of this process: its rank, its versions and the digest of its model."""
     return Hello(rank, own_versions(), digest)
 
 
@@ -173,7 +173,7 @@ class FailedAnswer:
 
     @classmethod
     def of(cls, error: Exception) -> FailedAnswer:
-        """Put an error into words."""
+        """The answer for an error: its kind and words, and the traceback of one that nobody raised on purpose."""
         if isinstance(error, LostPeerError):
             return cls(_name(error), str(error), secondary=True)
         if isinstance(error, HaloclineError):

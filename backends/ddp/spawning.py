@@ -62,7 +62,7 @@ class RankProcess:
         return self._process.pid
 
     def ending(self) -> str:
-        """How it ended, in words that follow its name."""
+        """How the process ended, in words that follow its name: by which signal, or with which status."""
         try:
             status = self._process.wait(1.0)  # its sockets close a little earlier
         except subprocess.TimeoutExpired:

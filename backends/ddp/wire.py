@@ -47,7 +47,7 @@ _NOT_FINITE: Final = ("inf", "-inf", "nan")
 
 
 class ForeignMessageError(DistributedError):
-    """What arrived is no message of this version of Halocline."""
+    """Bytes arrived that are no message of this version of Halocline."""
 
 
 def encode(message: object) -> list[memoryview]:

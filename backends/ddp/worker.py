@@ -81,7 +81,7 @@ class DomainWorker:
         return self._runner(exchange=self._plan.exchange).run(graph, domain.parts, self._links)
 
     def close(self) -> None:
-        """Leave the other ranks."""
+        """Leave the process group that this rank shares with the others."""
         if self._group is not None:
             leave_group(self._group)
 

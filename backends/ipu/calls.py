@@ -70,7 +70,7 @@ def evaluate(node: fx.Node, known: Mapping[fx.Node, Tensor]) -> Tensor:
 
 
 def dtype_name(dtype: torch.dtype) -> str:
-    """Without the name of the module."""
+    """The name of a dtype without ``torch.``, such as ``float32``."""
     return str(dtype).removeprefix("torch.")
 
 

@@ -107,7 +107,7 @@ class RunnerProcess:
         return self._request({"do": "call"}, arrays)[1]
 
     def parameters(self) -> dict[str, NDArray[Any]]:
-        """What was trained, by the names of the program's constants.
+        """The trained parameters, by the names of the constants of the program.
 
         Raises:
             RunnerError: as for `call`.

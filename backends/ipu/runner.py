@@ -48,7 +48,11 @@ class ProgramError(Exception):
 
 
 def read_program(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Read and verify a program file: the content of ``program.json``, and the constants by name."""
+    """Read and verify a program file: the content of ``program.json``, and the constants by name.
+
+    Raises:
+        ProgramError: the file cannot be read, is damaged, or is of another version.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
@@ -201,7 +205,7 @@ class ProgramWorker:
         return [loss.detach()]
 
     def parameters(self) -> dict[str, Tensor]:
-        """What was trained, by the names of the program's constants."""
+        """The trained parameters, by the names of the constants of the program."""
         if self._compiled:
             self._model.copyWeightsToHost()
         return {name: tensor.detach().cpu() for name, tensor in self._replay.named_parameters()}
@@ -248,7 +252,11 @@ def read_message(read: Callable[[int], bytes]) -> tuple[dict[str, Any], list[NDA
 
 
 def require_inputs(arrays: list[NDArray[Any]], inputs: list[dict[str, Any]]) -> None:
-    """Refuse arrays that are not what the program declares; there may be more of them."""
+    """Refuse arrays that are not what the program declares; there may be more of them.
+
+    Raises:
+        ValueError: one is missing, or of another dtype or shape.
+    """
     for number, each in enumerate(inputs):
         given = [(str(array.dtype), list(array.shape)) for array in arrays[number : number + 1]]
         if given != [(each["dtype"], each["shape"])]:
@@ -275,7 +283,7 @@ def serve(worker: ProgramWorker, inputs: list[dict[str, Any]], requests: BinaryI
 
 
 def main() -> None:
-    """Load the program, then serve."""
+    """Load the program that the command line names, then answer requests until the other end is closed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("program", type=Path)
     parser.add_argument("--target", choices=("cpu", "ipu", "ipu-model"), required=True)

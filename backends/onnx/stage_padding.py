@@ -53,7 +53,7 @@ class StagePadding:
         return padded
 
     def pad_cotangents(self, name: str, values: Tensor) -> Tensor:
-        """Nothing depends on padding."""
+        """Cotangents of what is written, padded with zeros, as nothing depends on padding."""
         if name.startswith(OF_EDGES):
             return self._pad_slots(values, values.new_zeros(values.shape[2:]))
         padded = values.new_zeros((self._room_written, *values.shape[1:]))
@@ -61,7 +61,7 @@ class StagePadding:
         return padded
 
     def crop_written(self, name: str, values: Tensor) -> Tensor:
-        """What was written of the original atoms and edges."""
+        """Values that were written, of the original atoms and edges alone."""
         return self._crop_slots(values) if name.startswith(OF_EDGES) else values[: self.written]
 
     def crop_read(self, name: str, values: Tensor) -> Tensor:
@@ -69,11 +69,11 @@ class StagePadding:
         return self._crop_slots(values) if _of_slots(name) else values[self._homes]
 
     def zeros_written(self, name: str, value: Value) -> Tensor:
-        """Zeros like what `crop_written` gives."""
+        """Zeros of the shape that `crop_written` gives."""
         return self._zeros(name, value, self.written)
 
     def zeros_read(self, name: str, value: Value) -> Tensor:
-        """Zeros like what `crop_read` gives."""
+        """Zeros of the shape that `crop_read` gives."""
         return self._zeros(name, value, self._read)
 
     def _zeros(self, name: str, value: Value, rows: int) -> Tensor:

@@ -47,7 +47,7 @@ class Target:
 
     @property
     def precisions(self) -> tuple[Precision, ...]:
-        """What the provider computes in: TensorRT knows no float64."""
+        """The precisions that the provider computes in: TensorRT knows no float64."""
         return (Precision.FLOAT32,) if self.provider == "tensorrt" else tuple(Precision)
 
     @property

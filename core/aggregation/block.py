@@ -141,7 +141,7 @@ def safe_norm(vectors: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def undeclared(what: Hashable) -> BackboneError:
-    """What a stage is told that asks a block for something that it was not made with."""
+    """The error for a stage that asks its block for something that it has not declared."""
     return BackboneError(
         f"A stage asks its block for {what}, which no stage of the model declares; name it in a StageSpec."
     )

@@ -40,7 +40,7 @@ class TripletBlock(ABC):
 @final
 @dataclass(frozen=True, slots=True)
 class EdgeTriplets(TripletBlock):
-    """As flat arrays.
+    """Triplets of flat edges: places in the lists of both rules.
 
     Attributes:
         written: (T,) int64, never decreasing.
@@ -125,7 +125,7 @@ class TableTriplets(TripletBlock):
 
 
 def different_slots(written: Tensor, read: Tensor) -> Tensor:
-    """Which pairs of slots of one row are in their lists and differ, (n, k, k).
+    """Pairs of slots of one row that are in their lists and differ, (n, k, k) bool.
 
     Args:
         written: (n, k), the mask of one list.

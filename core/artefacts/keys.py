@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def machine_key() -> dict[str, str]:
-    """What code compiled here depends on, apart from its program.
+    """All that code compiled here depends on, apart from its program, by name.
 
     Halocline itself may be installed editably, so that its version says too little.
     """
@@ -40,7 +40,7 @@ def machine_key() -> dict[str, str]:
 
 
 def program_key(frozen: FrozenModel, program: Program) -> dict[str, str]:
-    """What a program is: its manifest, its operations, and the numbers that they take.
+    """All that makes a program what it is: its manifest, its operations, and the numbers that they take, by name.
 
     Among these are weights and, as buffers, constants that stand in the source of the backbone alone.
 

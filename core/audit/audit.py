@@ -58,12 +58,12 @@ class Row:
 
     @property
     def volume_error(self) -> float | None:
-        """Of the model's volume, signed, per cent of the reference; None without a minimum."""
+        """Error of the volume at the minimum, signed, per cent of the reference; None without a minimum."""
         return None if self.fit is None else _per_cent(self.fit.volume, self.crystal.volume)
 
     @property
     def bulk_modulus_error(self) -> float | None:
-        """Of the model's bulk modulus, signed, per cent; None without a minimum or a reference."""
+        """Error of the bulk modulus, signed, per cent of the reference; None without a minimum or a reference."""
         reference = self.crystal.bulk_modulus
         return None if self.fit is None or reference is None else _per_cent(self.fit.bulk_modulus, reference)
 

@@ -84,7 +84,7 @@ def measure(argument: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def structure_for(request: Request, potential: Potential) -> Atoms:
-    """The structure of a request."""
+    """The atoms that a request asks for, of elements that the potential knows."""
     if request.structure is not None:
         return repeated(read_frames(request.structure)[-1], request.atoms)
     return disordered_box(potential.species, request.atoms, request.density)

@@ -43,7 +43,7 @@ class StepShares:
         return self.shares.calls["search"]
 
     def by_section(self, atoms: int) -> dict[str, dict[str, float]]:
-        """By section: ms and CPU ms per step, µs per atom and step, and its part of the wall-clock time."""
+        """Section → ms and CPU ms per step, µs per atom and step, and its part of the wall-clock time."""
         total = sum(self.shares.wall.values())
         return {
             name: self._row(seconds, self.shares.cpu[name], atoms) | {"share": seconds / total}
@@ -51,7 +51,7 @@ class StepShares:
         }
 
     def of_step(self, atoms: int) -> dict[str, float]:
-        """The same of the whole step, by its own clock."""
+        """Ms and CPU ms per step, and µs per atom and step, of whole steps by a clock of their own."""
         return self._row(self.wall, self.cpu, atoms)
 
     def _row(self, wall: float, cpu: float, atoms: int) -> dict[str, float]:

@@ -42,7 +42,7 @@ class Account:
         return result
 
     def fail(self, error: HaloclineError) -> None:
-        """Say why the frame that was counted last is left out."""
+        """Say why the frame that was counted last is left out; of unknown elements, once, what to take instead."""
         self.failed += 1
         if isinstance(error, UnknownElementError) and not self._explained:
             self._explained = True

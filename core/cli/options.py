@@ -72,7 +72,7 @@ def add_dtype(group: Any) -> None:
 
 
 def add_device(group: Any) -> None:
-    """Add where to run."""
+    """Add ``--device``: on what the model runs."""
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... [%(default)s]")
 
 
@@ -99,7 +99,7 @@ def model_name(arguments: argparse.Namespace) -> str:
 
 @contextmanager
 def default_explained(arguments: argparse.Namespace) -> Iterator[None]:
-    """Where the zoo's default was taken and does not know an element, say so, and what to take.
+    """Within the block, have errors about unknown elements say that the zoo's default was taken, and what to take.
 
     Raises:
         UnknownElementError: as the block does, with that explanation.

@@ -14,7 +14,7 @@ from typing import Any, Protocol, final
 
 
 class Advance(Protocol):
-    """Report progress."""
+    """A function that reports progress."""
 
     def __call__(self, steps: int = 1) -> None:
         """Say that so many more steps are done."""
@@ -50,7 +50,7 @@ def say(message: str) -> None:
 
 
 def emit(text: str) -> None:
-    """Write data to standard output."""
+    """Write text to standard output, where data goes; messages go to standard error."""
     sys.stdout.write(f"{harmless(text)}\n")
 
 

@@ -130,7 +130,7 @@ def _judge(name: str) -> Iterator[dict[str, str]]:
 
 
 def answer(name: str) -> Iterator[dict[str, str] | str | bool]:
-    """What the other process does."""
+    """Check a plugin, in another process: the names of checks, their results as tables, and True in the end."""
     from halocline.testing.plugin import check_one_by_one
 
     for result in check_one_by_one(name):

@@ -50,7 +50,11 @@ class Interruption:
         return 0 if self._signal is None else 128 + self._signal
 
     def hold(self, number: int, frame: FrameType | None) -> None:
-        """Take note of a signal; a second one ends the program at once."""
+        """Take note of a signal: the handler to set for it.
+
+        Raises:
+            KeyboardInterrupt: it is the second one, which ends the program at once.
+        """
         del frame
         if self:
             raise KeyboardInterrupt

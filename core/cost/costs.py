@@ -48,7 +48,7 @@ class Cost:
 
     @property
     def total(self) -> float:
-        """One after another; nothing overlaps."""
+        """Seconds of all four, one after another, as nothing overlaps."""
         return self.compute + self.links + self.driver + self.serial
 
 

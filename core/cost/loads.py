@@ -18,7 +18,7 @@ from halocline.partition.part import Cutter
 @final
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Of one step, with halos treated in one way. Real numbers, because predictions are averages.
+    """What a step takes with halos treated in one way. Real numbers, because predictions are averages.
 
     Attributes:
         ranks: how many.

@@ -30,7 +30,7 @@ SHORT, LONG = 8, 1 << 22
 @final
 @dataclass(frozen=True, slots=True)
 class Speeds:
-    """Of the ranks and of the links between them.
+    """How fast ranks are, and the links between them.
 
     Attributes:
         seconds_per_edge: that a rank takes for one edge in one hop of a stage, derivatives included.

@@ -17,7 +17,7 @@ from halocline.files import newest, previous_path
 @final
 @dataclass(frozen=True, slots=True)
 class RunFiles:
-    """Where a run writes.
+    """The files that a run writes.
 
     Attributes:
         prefix: path without extension, such as ``runs/water``; its folder is made if it is missing.
@@ -27,22 +27,22 @@ class RunFiles:
 
     @property
     def trajectory(self) -> Path:
-        """Frames, as extended XYZ."""
+        """Path of the trajectory: frames, as extended XYZ."""
         return self._with(".extxyz")
 
     @property
     def log(self) -> Path:
-        """Energies, temperature and pressure, as CSV."""
+        """Path of the log: energies, temperature and pressure, as CSV."""
         return self._with(".csv")
 
     @property
     def checkpoint(self) -> Path:
-        """The state to resume from."""
+        """Path of the checkpoint: the state to resume from."""
         return self._with(".npz")
 
     @property
     def plot(self) -> Path:
-        """The log as a figure."""
+        """Path of the log as a figure."""
         return self._with(".png")
 
     @property

@@ -47,7 +47,7 @@ class Worst:
     where: str = ""
 
     def note(self, error: float, where: str) -> None:
-        """Take in one more."""
+        """Keep an error, and where it was found, if it is the largest so far."""
         if error > self.error:
             self.error, self.where = error, where
 
@@ -62,7 +62,7 @@ class Points:
         self._pairs = np.empty((2, 0))
 
     def add(self, labels: NDArray[np.float64], model: NDArray[np.float64]) -> None:
-        """Take in some pairs."""
+        """Add pairs of labels and values of the model, two arrays of one shape."""
         keys = np.concatenate([self._keys, self._random.random(labels.size)])
         pairs = np.concatenate([self._pairs, np.stack([labels.ravel(), model.ravel()])], axis=1)
         if len(keys) > 2 * POINTS:  # rarely enough to cost little

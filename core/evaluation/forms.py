@@ -38,10 +38,10 @@ class Form(Protocol):
     """How frames are written, one after another."""
 
     def header(self) -> bytes:
-        """What a file begins with."""
+        """The bytes that a file begins with, before the first frame."""
 
     def record(self, frame: Frame, numbers: Mapping[str, Any]) -> bytes:
-        """What it says of a frame with the numbers of `numbers_of`."""
+        """The bytes that stand for a frame with the numbers of `numbers_of`."""
 
 
 def form_of(path: Path) -> Form:
@@ -65,11 +65,11 @@ class ExtendedXYZ:
     """Structures with results, in all digits; labels that they brought move to ``REF_`` names."""
 
     def header(self) -> bytes:
-        """Nothing."""
+        """Empty: frames stand one after another."""
         return b""
 
     def record(self, frame: Frame, numbers: Mapping[str, Any]) -> bytes:
-        """The structure."""
+        """The structure with its numbers, as a frame of extended XYZ."""
         warn_of_unwritable(frame.atoms)
         labels = {name: numbers[name] for name in _LABELS if name in numbers}
         return extended_xyz([labelled(frame.atoms, labels)], exact=True)
@@ -80,7 +80,7 @@ class CommaSeparated:
     """A line of numbers for each frame, and a first one with their names and units."""
 
     def header(self) -> bytes:
-        """The names of columns."""
+        """The line with the names of the columns."""
         stress = [f"stress_{name}_eV_per_A3" for name in _VOIGT]
         return csv_line([*_COLUMNS.values(), *stress, "outside"])
 
@@ -97,11 +97,11 @@ class JSONLines:
     """An object for each frame, one a line, with the names and units of ``--json``; without arrays of atoms."""
 
     def header(self) -> bytes:
-        """Nothing."""
+        """Empty: each line stands for itself."""
         return b""
 
     def record(self, frame: Frame, numbers: Mapping[str, Any]) -> bytes:
-        """The object."""
+        """The numbers as one JSON object, on a line."""
         del frame
         kept = {name: value for name, value in numbers.items() if name not in PER_ATOM}
         kept["stress"] = None if kept["stress"] is None else kept["stress"].tolist()

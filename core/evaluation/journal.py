@@ -48,7 +48,7 @@ class Entry:
     results: Mapping[str, Any]
 
     def line(self) -> bytes:
-        """As it is written."""
+        """The entry as a line of the journal: JSON."""
         return json.dumps(asdict(self)).encode() + b"\n"
 
 
@@ -60,7 +60,7 @@ class InputDigest:
         self._digest = hashlib.sha256()
 
     def add(self, frame: Frame) -> None:
-        """Take one more frame."""
+        """Take a frame into the digest."""
         if isinstance(frame.content, Atoms):
             atoms = frame.content
             self._digest.update(len(atoms).to_bytes(8))
@@ -76,7 +76,7 @@ class InputDigest:
 
 
 def journal_path(results: Path) -> Path:
-    """Where the journal of a file of results lies."""
+    """Path of the journal that belongs to a file of results."""
     return results.with_name(f".{results.name}.journal")
 
 

@@ -18,7 +18,7 @@ PER_ATOM = ("energies", "forces", "magmoms", "charges")
 
 
 def numbers_of(frame: Frame, result: Result) -> dict[str, Any]:
-    """What is told of a frame: its place and composition, energies in eV, forces in eV/Å, stress in eV/Å³.
+    """All that is told of a frame: its place and composition, energies in eV, forces in eV/Å, stress in eV/Å³.
 
     The greatest force is that of one atom, the pressure, in GPa, minus the mean normal stress; stress and pressure
     are None unless the structure is periodic in all three directions. Magnetic moments, in μB, and charges, in e,

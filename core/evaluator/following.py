@@ -106,7 +106,7 @@ class FollowingEvaluator(Evaluator):
 
 @final
 class BackboneState:
-    """What a backbone was at some time: its modules, and the numbers in them.
+    """A backbone as it was at some time: its modules, and the numbers in them.
 
     Objects that are neither modules nor tensors count by identity. Whether a module is in training mode does not
     matter.

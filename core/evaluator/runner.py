@@ -20,7 +20,7 @@ from halocline.shares import timed
 
 
 class Contribution(NamedTuple):
-    """What one rank adds to a result, all in float64.
+    """The share of one rank in a result, all in float64.
 
     Attributes:
         energies: (n_0,) eV, of the atoms that it owns.
@@ -59,7 +59,7 @@ class Runner(ABC):
 
 @final
 class Tally:
-    """Adds up what parts contribute.
+    """The sum of what parts contribute.
 
     Args:
         graph: of the n atoms that the rank holds.
@@ -95,7 +95,7 @@ class Tally:
         self._virial += virial_from_gradients(pulls, torch.from_numpy(part.of_edges(self._graph.vectors))).numpy()
 
     def contribution(self) -> Contribution:
-        """What the parts that were added give together."""
+        """The contribution of all parts that were added."""
         contacts = Contacts.of(self._graph, len(self._energies))
         return Contribution(self._energies, self._forces, self._virial, contacts, self._others)
 
@@ -114,7 +114,7 @@ class Links(ABC):
 
 @final
 class NoLinks(Links):
-    """Of a rank that is alone: it has no halo."""
+    """The links of a rank that is alone, which has no halo: nothing is sent."""
 
     def forward(self, rows: Tensor) -> None:
         """See `Links.forward`."""

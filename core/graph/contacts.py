@@ -51,12 +51,12 @@ class Contacts:
 
     @classmethod
     def of_each(cls, joint: JointGraph) -> list[Contacts]:
-        """Of each of several structures, with the numbers that its atoms have in it."""
+        """The contacts of each of several structures; atoms go by their numbers within their own structure."""
         return Surroundings.of_each(joint).contacts(joint.graph.squares)
 
     @classmethod
     def merge(cls, several: Sequence[Contacts]) -> Contacts:
-        """Of everything that several describe; of equals, the first counts."""
+        """The contacts over everything that several describe together; of equal distances, the first counts."""
         elements = np.unique(np.concatenate([each.elements for each in several]))
         size = len(elements)
         shortest, pairs = np.full((size, size), np.inf), np.full((size, size, 2), -1, np.int64)
@@ -103,13 +103,13 @@ class Surroundings:
     @classmethod
     @timed("result")
     def of(cls, graph: Graph, owned: int | None = None) -> Surroundings:
-        """Of one structure; arguments as for `Contacts.of`."""
+        """The surroundings of one structure; arguments as for `Contacts.of`."""
         return cls._of(graph, np.zeros(len(graph.structure), np.int64), np.zeros(1, np.int64), owned)
 
     @classmethod
     @timed("result")
     def of_each(cls, joint: JointGraph) -> Surroundings:
-        """Of several structures."""
+        """The surroundings of several structures, one by one."""
         return cls._of(joint.graph, joint.of_atoms, joint.atoms[:-1])
 
     @classmethod

@@ -162,7 +162,7 @@ def select(
 
 
 def selected(rule: NeighbourRule, graph: Graph) -> Graph:
-    """What a rule keeps of a graph of candidates, each with its opposite; coincident atoms are let through."""
+    """The graph that a rule keeps of candidates, each with its opposite; coincident atoms are let through."""
     partners = graph.edges.partners() if graph.partners is None else graph.partners
     kept = _kept(rule, graph.edges.receivers, partners, graph.vectors, graph.squares)
     _, _, places, edges, partners, sets = _selection(rule, graph.edges, partners, kept)

@@ -27,20 +27,20 @@ class IndexSets:
 
     @property
     def rules(self) -> tuple[Radius | Nearest, ...]:
-        """Those that need not keep every edge."""
+        """The rules, in order, that need not keep every edge of the graph."""
         return () if self.asked is None else narrower(self.asked)
 
     @property
     def triplets(self) -> tuple[Triplets, ...]:
-        """Those that stages ask for."""
+        """The triplets that stages ask for."""
         return self.asked.triplets if isinstance(self.asked, Several) else ()
 
     def mapped(self, function: Callable[[NDArray[np.int64]], NDArray[np.int64]]) -> IndexSets:
-        """With other places."""
+        """The same rules with places that a function gives for these."""
         return replace(self, places=tuple(map(function, self.places))) if self.places else self
 
     def among(self, kept: NDArray[np.bool_]) -> IndexSets:
-        """In the graph that has those edges alone, (E,) bool of this one's."""
+        """The sets of the graph that has only the kept edges, (E,) bool of this one."""
         return self.mapped(lambda places: np.flatnonzero(self.is_in(places, len(kept))[kept]))
 
     @staticmethod

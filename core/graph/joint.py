@@ -74,7 +74,7 @@ class JointGraph:
         return np.repeat(np.arange(len(self)), np.diff(self.atoms))
 
     def some(self, first: int, last: int) -> JointGraph:
-        """Those from the first to before the last."""
+        """The graph of the structures from the first to before the last, with atoms and edges numbered anew."""
         if first == 0 and last == len(self):
             return self
         atoms, edges = self.atoms[first : last + 1], self.edges[first : last + 1]

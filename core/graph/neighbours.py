@@ -24,7 +24,7 @@ FIRST_RADIUS, GROWTH = 3.0, 1.5
 
 
 class Search(NamedTuple):
-    """What a search found. It is handed on as one, so neither an interrupt nor another thread can mix two.
+    """The outcome of a search. It is handed on as one, so neither an interrupt nor another thread can mix two.
 
     Attributes:
         structure: a copy of that which was searched.

@@ -140,7 +140,7 @@ def is_ranked(rule: NeighbourRule) -> bool:
 
 
 def narrower(rule: NeighbourRule) -> tuple[Radius | Nearest, ...]:
-    """Those rules of a model that need not keep all edges of its graph, so that each has a list of its own."""
+    """The rules of a model that need not keep all edges of its graph, so that each has a list of its own."""
     if isinstance(rule, Radius) or (isinstance(rule, Nearest) and (rule.is_plain or rule.kept_by in _SYMMETRIC)):
         return ()
     farthest = reach(rule)

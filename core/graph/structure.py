@@ -77,7 +77,7 @@ class Structure:
         return structure
 
     def copy(self) -> Structure:
-        """The same in arrays of its own."""
+        """The same structure in arrays of its own."""
         conditions = {name: values.copy() for name, values in self.conditions.items()}
         return Structure(self.numbers.copy(), self.positions.copy(), self.cell.copy(), self.pbc.copy(), conditions)
 

@@ -45,7 +45,7 @@ def diagonal(x: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor
 
 
 def diagonal_backward(gradient: Tensor, sizes: Sequence[int], offset: int, dim1: int, dim2: int) -> Tensor:
-    """The counterpart of `diagonal`."""
+    """The gradient by matrices of which `diagonal` was taken; others keep torch's own form."""
     size = sizes[dim1]
     if offset or not isinstance(size, int) or size != sizes[dim2]:
         return NotImplemented  # type: ignore[no-any-return]

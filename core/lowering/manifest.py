@@ -129,7 +129,7 @@ class Manifest:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """All fields as plain JSON values."""
         return asdict(self)
 
     @classmethod

@@ -54,7 +54,7 @@ class Adapted(nn.Module):
         return self.layer.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., in) → (..., out)."""
+        """The linear map with the weights that it has now, (..., in) → (..., out)."""
         return linear(x, self.weight, self.bias)
 
 

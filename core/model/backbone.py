@@ -33,12 +33,12 @@ class Output(StrEnum):
 
     @property
     def unit(self) -> str:
-        """Of the values."""
+        """Unit of the values."""
         return _MEANINGS[self][0]
 
     @property
     def meaning(self) -> str:
-        """A few words."""
+        """A few words that say what the values are, for listings and manifests."""
         return _MEANINGS[self][1]
 
 
@@ -129,7 +129,7 @@ class Backbone(nn.Module, ABC):
 
     @property
     def pooled_head(self) -> PooledHead | None:
-        """What makes an energy of the sum of ``pooled`` vectors; there if the backbone declares those."""
+        """The head that makes an energy of the sum of ``pooled`` vectors; there if the backbone declares those."""
         return None
 
     @property
@@ -143,7 +143,7 @@ class Backbone(nn.Module, ABC):
 
     @property
     def shapes(self) -> dict[Output, tuple[int, ...]]:
-        """Of the values of one atom, of all outputs."""
+        """Output → shape of its values for one atom, () for numbers; of all outputs, in their order."""
         head = self.pooled_head
         sizes = {
             Output.FORCES: (3,),
@@ -177,7 +177,7 @@ class Backbone(nn.Module, ABC):
 
     @property
     def neighbours(self) -> NeighbourRule:
-        """What all stages together ask for; rules and triplets in the order in which stages name them.
+        """The rule of all stages together; single rules and triplets stand in the order in which stages name them.
 
         Raises:
             BackboneError: no stage has neighbours.

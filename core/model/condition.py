@@ -85,11 +85,11 @@ class Condition:
 
     @property
     def dtype(self) -> type[np.int64] | type[np.float64]:
-        """Of its values outside of programs."""
+        """NumPy dtype of its values outside of programs."""
         return np.float64 if self.kind == "real" else np.int64
 
     def number(self, value: object) -> float:
-        """What a program is told for a value that somebody states; of a choice its place.
+        """The number that a program is told for a value that somebody states; of a choice its place.
 
         Raises:
             StructureError: the value is of another kind, out of bounds, or none of the choices.
@@ -109,7 +109,7 @@ class Condition:
         return number
 
     def read(self, info: Mapping[str, Any]) -> float:
-        """What a program is told for a structure.
+        """The number that a program is told for a structure.
 
         Args:
             info: ``atoms.info`` of the structure.
@@ -161,7 +161,7 @@ class Condition:
 def read_conditions(
     conditions: Sequence[Condition], info: Mapping[str, Any], head: str | None = None
 ) -> dict[str, float]:
-    """What a program is told of one structure, by name.
+    """The numbers that a program is told of one structure, by name of the condition.
 
     Args:
         conditions: those of the backbone.

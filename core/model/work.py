@@ -24,7 +24,7 @@ class Work(StrEnum):
 
     @property
     def meaning(self) -> str:
-        """A few words."""
+        """A few words that say what the work is, for listings."""
         return _MEANINGS[self]
 
 

@@ -119,7 +119,7 @@ class Division:
 
 
 def divided(parts: int) -> str:
-    """How to ask for so many parts without a choice of the partitioner."""
+    """The text that asks for so many parts without a choice of the partitioner, such as ``grid:4``."""
     return f"{registry().default('partitioner').name}:{parts}"
 
 

@@ -54,7 +54,7 @@ def expected_levels(graph: Graph, hops: int, parts: int) -> tuple[list[float], l
 
 
 def hop_length(density: float, cutoff: float) -> float:
-    """How far one hop of neighbours reaches on average, Å; atoms/Å³ and Å."""
+    """How far one hop of neighbours reaches on average, Å, at a density in atoms/Å³ and a cutoff in Å."""
     return max(0.0, cutoff - 1.0 / sqrt(pi * density * cutoff))
 
 

@@ -64,7 +64,7 @@ def _fix(plugin: Plugin) -> str:
 
 
 def answer(question: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """What the other process does.
+    """Examine a plugin, in a process of its own.
 
     Yields:
         The report. The process ends with that, whatever threads and functions for its end a plugin has left.

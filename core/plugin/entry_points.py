@@ -63,7 +63,7 @@ class Plugin:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
-        """What `to_json` has said.
+        """Make it again from what `to_json` gave.
 
         Raises:
             PluginError: a component is malformed.

@@ -146,7 +146,7 @@ class HaloclineCalculator(Calculator):
             self._evaluator.close()
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
-        """What differs from the structure of the last results, to the bit; ASE's default lets 1e-15 pass.
+        """Names of what differs from the structure of the last results, to the bit; ASE's default lets 1e-15 pass.
 
         Everything, where the model is another one by now.
         """
@@ -159,7 +159,7 @@ class HaloclineCalculator(Calculator):
         return changes or ([] if self._is_current() else list(all_changes))
 
     def stated(self, atoms: Atoms) -> dict[str, float | str]:
-        """What the model takes of a structure beside atoms and cell, such as charge and head, by name.
+        """All that the model takes of a structure beside atoms and cell, such as charge and head, by name.
 
         Raises:
             StructureError: the structure does not state it, or states something impossible.

@@ -116,7 +116,7 @@ class Combined(Backbone):
 
     @property
     def described(self) -> str:
-        """What it is, for messages."""
+        """Kind and names of the backbones, for messages."""
         return f"a {self.name} of {', '.join(term.name for term in self.terms)}"
 
     @property
@@ -132,11 +132,11 @@ class Combined(Backbone):
 
     @property
     def readouts(self) -> dict[int, Stage]:
-        """There are none."""
+        """Empty: it has no stages of its own."""
         self.refuse()
 
     def stages(self) -> Iterator[tuple[str, Stage]]:
-        """There are none."""
+        """Yield nothing: it has no stages of its own."""
         self.refuse()
 
     def pruned_config(self, layers: int) -> dict[str, Any]:
@@ -145,7 +145,11 @@ class Combined(Backbone):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """It is made of potentials, by `sum_of` and `committee_of`."""
+        """Refuse: it is made of potentials, by `sum_of` and `committee_of`.
+
+        Raises:
+            BackboneError: always.
+        """
         raise BackboneError("Sums and committees are made of potentials, not of a config.")
 
     @classmethod

@@ -53,6 +53,9 @@ def evaluate_stream(
         structures: read when results are asked for.
         head: that is to answer; see a call of the potential.
         keep_errors: yield the error of a structure in its place, instead of raising it.
+
+    Raises:
+        HaloclineError: of the first structure that has no result, unless errors are kept.
     """
     for place, outcome in enumerate(outcomes(potential, evaluator, structures, head)):
         if isinstance(outcome, Result):
@@ -67,9 +70,12 @@ def evaluate_stream(
 def outcomes(
     potential: Potential, evaluator: Evaluator, structures: Iterable[Atoms], head: str | None = None
 ) -> Generator[Result | HaloclineError]:
-    """What became of each structure, in their order; arguments as for `evaluate_stream`.
+    """Yield the result or the error of each structure, in their order; arguments as for `evaluate_stream`.
 
     Nothing is said where structures lie outside of the training, and errors do not name their structure.
+
+    Raises:
+        Exception: whatever reading ``structures`` raised, after the results of those that came before.
     """
     read = _Reader(potential, structures, head, together=evaluator.together)
     while window := read.window():

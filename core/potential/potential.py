@@ -216,7 +216,11 @@ class Potential:
         memory: str | None = None,
         compress: bool = False,
     ) -> FollowingEvaluator:
-        """Make an evaluator of its own, with its own neighbour list; arguments as for a call."""
+        """Make an evaluator of its own, with its own neighbour list; arguments as for a call.
+
+        Raises:
+            UsageError: dtype, halo rule, backend, partition or device is none that there is.
+        """
         _require_types((backend, dtype, device, partition, halo, memory, compress))
         if dtype not in tuple(Precision):
             raise UsageError(f"The dtype must be float32 or float64, not {dtype!r}.")
@@ -310,9 +314,12 @@ class Potential:
 
     @in_evaluation_context
     def evaluate_with(self, evaluator: Evaluator, atoms: Atoms, head: str | None = None) -> Result:
-        """Evaluate one structure with an evaluator from `evaluator`; errors as for a call.
+        """Evaluate one structure with an evaluator from `evaluator`.
 
         Nothing is said where it lies outside of the training: `Result.outside` holds it, `say_outside` says it.
+
+        Raises:
+            HaloclineError: as for a call.
         """
         prepared = self.prepare(atoms, head)
         try:
@@ -325,7 +332,7 @@ class Potential:
     def evaluate_many_with(
         self, evaluator: Evaluator, several: Sequence[Prepared]
     ) -> list[Result | HaloclineError]:
-        """Evaluate several structures from `prepare`: for each its result, or what is wrong with it."""
+        """The result of each of several structures from `prepare`, or what is wrong with it."""
         with np.errstate(over="ignore", invalid="ignore"):
             found = evaluator.evaluate_many([each.structure for each in several])
             return [self._outcome(*each) for each in zip(found, several, strict=True)]

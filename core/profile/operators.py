@@ -16,7 +16,7 @@ _aten: Final = torch.ops.aten
 
 
 class Kind(StrEnum):
-    """Kinds of operator."""
+    """Kinds of operators, in the words of reports."""
 
     MATRIX = "matrix products"
     ELEMENTWISE = "elementwise"

@@ -68,7 +68,7 @@ class Origins:
         self._backbones = 0
 
     def here(self) -> Origin:
-        """Of the operator that runs now."""
+        """The origin of the operator that runs now; to be asked within a dispatch mode."""
         derivative = torch._C._current_autograd_node()
         if derivative is not None:
             return self._recorded.get(derivative._sequence_nr(), Origin())._replace(derivative=True)

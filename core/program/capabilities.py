@@ -53,6 +53,6 @@ class Capabilities:
 
     @classmethod
     def reference(cls, form: Form) -> Self:
-        """Of the definition itself, which everything else is held against: no stage of it is replaced."""
+        """The capabilities of the definition itself, which all is held against: no stage of it is replaced."""
         precisions = tuple(Precision)
         return cls(devices=("cpu", "cuda"), precisions=precisions, form=form, kernels=False)

@@ -54,7 +54,7 @@ class Capacity:
         return cls(tuple(levels), power_of_two(exact.width), power_of_two(exact.transposed))
 
     def holds(self, inputs: TableInputs) -> bool:
-        """Whether these inputs fit."""
+        """Whether inputs fit into these sizes."""
         exact = self.of(inputs)
         return (
             len(exact.levels) == len(self.levels)
@@ -70,7 +70,7 @@ def bucket_levels(levels: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def homes(levels: tuple[int, ...], capacity: tuple[int, ...]) -> Tensor:
-    """Where each atom goes, (n_H,): hop level h begins where the capacity of level h - 1 ends."""
+    """Rows of atoms in padded arrays, (n_H,) int64: hop level h begins where the capacity of level h - 1 ends."""
     starts = (0, *capacity[:-1])
     return torch.cat([start + torch.arange(size) for start, size in zip(starts, _shells(levels), strict=True)])
 

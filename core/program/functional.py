@@ -40,7 +40,7 @@ def energies_with(
 def energies_and_gradients_with(
     backbone: Backbone, parameters: Mapping[str, Tensor], inputs: ProgramInputs
 ) -> ProgramOutputs:
-    """What `energies_and_gradients` gives with these parameters, as a function that ``torch.func`` can transform.
+    """The outputs of `energies_and_gradients` with these parameters; ``torch.func`` can transform this function.
 
     Args:
         backbone: one whose forces are derivatives; see `energies_with`.

@@ -20,7 +20,7 @@ WRITTEN, READ = "_written", "_read"
 @final
 @dataclass(frozen=True, slots=True)
 class SetInputs:
-    """Nothing at all for a model with one list and no triplets.
+    """Lists and triplets of a model as tensors; empty for a model with one list and no triplets.
 
     Attributes:
         asked: by the model; None if there is nothing.
@@ -38,7 +38,7 @@ class SetInputs:
     levels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def mapped(self, function: Callable[[Tensor], Tensor]) -> SetInputs:
-        """With other tensors."""
+        """The same sets, with tensors that a function gives for these, such as those on another device."""
         if not self.tensors:
             return self
         return replace(self, tensors={name: function(tensor) for name, tensor in self.tensors.items()})

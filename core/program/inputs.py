@@ -61,7 +61,7 @@ class ProgramInputs(ABC):
         """
 
     def first_state(self) -> State:
-        """What the first stage reads."""
+        """The state that the first stage reads: species and conditions."""
         told = {name: values for name, values in self.conditions.items() if name != POOLED_WEIGHTS}
         return State({"species": self.species, **told}, {})
 
@@ -79,7 +79,7 @@ class ProgramInputs(ABC):
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """All tensors, by name."""
+        """All tensors by name, those of conditions and of lists included."""
         own = {each.name: getattr(self, each.name) for each in fields(self)}
         tensors = {name: value for name, value in own.items() if isinstance(value, Tensor)}
         return {**tensors, **self.conditions, **self.sets.tensors}
@@ -216,15 +216,15 @@ class ProgramOutputs(tuple[Tensor, ...]):
 
     @property
     def energies(self) -> Tensor:
-        """See the class."""
+        """Energies (n_0,) of the owned atoms, eV."""
         return self[0]
 
     @property
     def gradients(self) -> Tensor:
-        """See the class."""
+        """Gradients of the total energy by edge vectors, like these, eV/Å."""
         return self[1]
 
     @property
     def others(self) -> tuple[Tensor, ...]:
-        """See the class."""
+        """Further outputs (n_0, ...), in the order in which the backbone declares them."""
         return self[2:]

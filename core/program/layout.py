@@ -50,7 +50,7 @@ def renewed(inputs: ProgramInputs, graph: Graph, part: Part) -> ProgramInputs:
 def condition_tensors(
     structure: Structure, precision: Precision, device: torch.device | str, part: Part | None = None
 ) -> dict[str, Tensor]:
-    """What a program is told of a structure, (n,) by name, of the atoms of a part or of all."""
+    """Tensors of conditions, name → (n,), of the atoms of a part or of all."""
     tensors = {}
     for name, values in structure.conditions.items():
         dtype = precision.torch if values.dtype == np.float64 else torch.int64

@@ -54,7 +54,7 @@ def registered(target: object) -> CustomOperator | None:
 
 
 def composites() -> dict[Any, Callable[..., Any]]:
-    """What takes the place of registered operators, by what a graph calls."""
+    """Definitions in plain operations that take the place of registered operators, by what a graph calls."""
     return {overload: operator.composite for overload, operator in _REGISTERED.items()}
 
 

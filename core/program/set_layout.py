@@ -44,7 +44,7 @@ def opposites(graph: Graph, part: Part) -> NDArray[np.int64]:
 
 
 def edge_sets(graph: Graph, part: Part, device: torch.device | str) -> SetInputs:
-    """For flat edges."""
+    """Lists and triplets of a part, laid out for flat edges."""
     asked = graph.sets.asked
     if asked is None:
         return NO_SET_INPUTS
@@ -62,7 +62,7 @@ def edge_sets(graph: Graph, part: Part, device: torch.device | str) -> SetInputs
 
 
 def table_sets(graph: Graph, part: Part, slots: NDArray[np.int64], mask: Tensor) -> SetInputs:
-    """For tables.
+    """Lists and triplets of a part, laid out for tables.
 
     Args:
         graph: of the structure.

@@ -44,7 +44,7 @@ def writable(atoms: Atoms) -> list[Any]:
 
 
 def move_mask(atoms: Atoms) -> NDArray[np.bool_] | None:
-    """Which atoms, (N,), or which of their Cartesian directions, (N, 3), may move; None if all may."""
+    """Mask of the atoms, (N,), or of their Cartesian directions, (N, 3), that may move; None if all may."""
     fixed = np.zeros((len(atoms), 3), dtype=bool)
     for constraint in writable(atoms):
         fixed[constraint.index] |= _directions(constraint, atoms.cell.array)

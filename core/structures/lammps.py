@@ -24,7 +24,7 @@ def is_data(data: bytes) -> bool:
 
 
 def data_options(text: str, name: str) -> dict[str, Any]:
-    """What ASE's reader of data files has to be told: the elements of the types, and the units.
+    """Arguments that ASE's reader of data files has to be given: the elements of the types, and the units.
 
     Raises:
         StructureError: the elements cannot be told from labels, comments or masses.
@@ -40,7 +40,7 @@ def data_options(text: str, name: str) -> dict[str, Any]:
 
 
 def dump_options(text: str, name: str) -> dict[str, Any]:
-    """What ASE's reader of dumps has to be told.
+    """Arguments that ASE's reader of dumps has to be given.
 
     Raises:
         StructureError: there is neither a column ``element`` nor ``mass``.

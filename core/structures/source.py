@@ -69,7 +69,7 @@ def size_of(source: str) -> int:
 
 
 def blocks_of(source: str, *, endless: bool) -> Generator[bytes]:
-    """What a file holds, block by block, expanded if its name says that it is compressed.
+    """Yield the content of a file block by block, expanded if its name says that it is compressed.
 
     Args:
         source: path of a file, or `STANDARD_INPUT`, from which blocks come as soon as they are there.

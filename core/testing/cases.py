@@ -93,7 +93,7 @@ class ExporterTests(_Tests):
     _checks = EXPORTER_CHECKS
 
     def test_conformance(self, check: str, exporter: Exporter, backbone: Backbone) -> None:
-        """It writes one file, which describes the model that is in it."""
+        """The exporter passes the check: it writes one file, which describes the model that is in it."""
         (result,) = check_exporter(exporter, backbone, checks=[check]).results
         self._conclude(result)
 
@@ -104,7 +104,7 @@ class PartitionerTests(_Tests):
     _checks = PARTITIONER_CHECKS
 
     def test_conformance(self, check: str, partitioner: Partitioner) -> None:
-        """Every atom has one owner."""
+        """The partitioner passes the check: every atom has one owner."""
         (result,) = check_partitioner(partitioner, checks=[check]).results
         self._conclude(result)
 
@@ -115,6 +115,6 @@ class PrunerTests(_Tests):
     _checks = PRUNER_CHECKS
 
     def test_conformance(self, check: str, pruner: Pruner, backbone: Backbone) -> None:
-        """What it returns is a real, smaller model."""
+        """The pruner passes the check: it returns a real, smaller model."""
         (result,) = check_pruner(pruner, backbone, checks=[check]).results
         self._conclude(result)

@@ -31,6 +31,9 @@ def require_close(what: str, found: Array | float, expected: Array | float, tole
         found: any shape.
         expected: the same shape.
         tolerance: largest difference allowed, absolute.
+
+    Raises:
+        Failure: shapes differ, or values by more than the tolerance.
     """
     found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
     if found.shape != expected.shape:
@@ -81,7 +84,11 @@ def require_agreement(what: str, found: Result, expected: Result, precision: Pre
 
 
 def require_identical(what: str, found: Result, expected: Result) -> None:
-    """Fail unless two results agree to the bit."""
+    """Fail unless two results agree to the bit.
+
+    Raises:
+        Failure: a bit differs.
+    """
     for name in ("energies", "forces", "virial"):
         if not np.array_equal(getattr(found, name), getattr(expected, name)):
             raise Failure(f"The {name} {what} are not the same to the bit.")

@@ -45,7 +45,7 @@ class ExecutorSubject:
         )
 
     def session(self, precision: Precision) -> Session:
-        """What the executor makes of the frozen backbone."""
+        """The session that the executor prepares of the backbone, frozen in this precision."""
         return self.executor.prepare(self.frozen(precision))
 
     def evaluate(
@@ -110,7 +110,11 @@ def check_host_contexts(subject: ExecutorSubject) -> None:
 
 
 def check_devices(subject: ExecutorSubject) -> None:
-    """A device that is not there is refused with UsageError; no executor falls back to another."""
+    """A device that is not there is refused with UsageError; no executor falls back to another.
+
+    Raises:
+        Failure: it is accepted.
+    """
     try:
         type(subject.executor)(device="no-such-device")  # type: ignore[call-arg]
     except UsageError:
@@ -119,7 +123,11 @@ def check_devices(subject: ExecutorSubject) -> None:
 
 
 def check_diagnosis(subject: ExecutorSubject) -> None:
-    """It says whether it can be used, in text, and why if not; its variants are sets of options."""
+    """A diagnosis says in text whether the backend can be used, and why if not; variants are sets of options.
+
+    Raises:
+        Failure: it does not.
+    """
     kind = type(subject.executor)
     diagnosis = kind.diagnose()
     if not isinstance(diagnosis, Diagnosis):

@@ -25,13 +25,21 @@ class ExporterSubject:
 
 
 def check_suffix(subject: ExporterSubject) -> None:
-    """Its files can be told by their names."""
+    """Files of the exporter can be told by their names: the suffix begins with a dot.
+
+    Raises:
+        Failure: it does not.
+    """
     if not subject.exporter.suffix.startswith("."):
         raise Failure(f"The suffix {subject.exporter.suffix!r} does not begin with a dot.")
 
 
 def check_artefact(subject: ExporterSubject) -> None:
-    """The file replaces an older one, nothing is left beside it, and its manifest fits the model."""
+    """The file replaces an older one, nothing is left beside it, and its manifest fits the model.
+
+    Raises:
+        Failure: one of these does not hold.
+    """
     backbone, precision = subject.backbone, Precision.FLOAT32
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"model{subject.exporter.suffix}"

@@ -31,13 +31,13 @@ def default_dtype(dtype: torch.dtype) -> AbstractContextManager[None]:
 
 
 def default_device(device: str) -> AbstractContextManager[None]:
-    """Where tensors go that nobody gave a device."""
+    """A context in which tensors that nobody gave a device go to this one."""
     return _set(torch.set_default_device, device, lambda: None)
 
 
 @contextmanager
 def matmul_precision(precision: str) -> Iterator[None]:
-    """How products of float32 matrices may be rounded."""
+    """A context in which products of float32 matrices are rounded as torch calls it by this name."""
     switches: tuple[Any, Any] = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = torch.get_float32_matmul_precision(), [switch.fp32_precision for switch in switches]
     torch.set_float32_matmul_precision(precision)

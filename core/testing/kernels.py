@@ -41,7 +41,11 @@ class KernelSubject:
     backbone: Backbone
 
     def cases(self) -> Iterator[tuple[FrozenModel, FrozenModel]]:
-        """The plain model and the one with replaced stages, in every form and precision that the kernel is for."""
+        """The plain model and the one with replaced stages, in every form and precision that the kernel is for.
+
+        Raises:
+            NotApplicable: the kernel is for no stage of the model.
+        """
         stages = [stage for _, stage in self.backbone.stages() if self.kernel.suits(stage)]
         if not stages or "cpu" not in self.kernel.devices:
             raise NotApplicable(f"It is for no stage of {self.backbone.name!r} on the CPU.")
@@ -55,7 +59,11 @@ class KernelSubject:
 
 
 def check_stages(subject: KernelSubject) -> None:
-    """Values and vector-Jacobian products on parts of several sizes, and where nothing is owned."""
+    """Values and vector-Jacobian products on parts of several sizes, and where nothing is owned.
+
+    Raises:
+        Failure: they differ from those of the plain stage by more than is allowed.
+    """
     for plain, other in subject.cases():
         replaced = dict(other.backbone.stages())
         for name, stage in plain.backbone.stages():

@@ -18,7 +18,11 @@ PARTS = (1, 2, 7, 100)
 
 
 def check_owners(partitioner: Partitioner) -> None:
-    """Owners are int64, one for each atom, between 0 and the number of parts; parts may stay empty."""
+    """Owners are int64, one for each atom, between 0 and the number of parts; parts may stay empty.
+
+    Raises:
+        Failure: they are not.
+    """
     for name, graph in _graphs():
         for parts in PARTS:
             owners = partitioner.owners(graph, parts)
@@ -29,7 +33,11 @@ def check_owners(partitioner: Partitioner) -> None:
 
 
 def check_repeatable(partitioner: Partitioner) -> None:
-    """The same graph gets the same owners: all ranks of a run must agree without talking."""
+    """The same graph gets the same owners twice: all ranks of a run must agree without talking.
+
+    Raises:
+        Failure: it gets others.
+    """
     for name, graph in _graphs():
         for parts in PARTS:
             if not np.array_equal(partitioner.owners(graph, parts), partitioner.owners(graph, parts)):
@@ -37,7 +45,11 @@ def check_repeatable(partitioner: Partitioner) -> None:
 
 
 def check_graph_unchanged(partitioner: Partitioner) -> None:
-    """The graph is read only."""
+    """Dividing a graph only reads it.
+
+    Raises:
+        Failure: the graph has changed.
+    """
     for name, graph in _graphs():
         before = graph.vectors.copy(), graph.structure.positions.copy(), graph.edges.senders.copy()
         partitioner.owners(graph, 3)

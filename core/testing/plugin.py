@@ -46,10 +46,13 @@ def check_plugin(name: str) -> Report:
 
 
 def check_one_by_one(name: str) -> Iterator[CheckResult | str]:
-    """Do what `check_plugin` does.
+    """Check the components that a name stands for as `check_plugin` does, and yield each result as it comes.
 
     Yields:
         The name of a component before it is checked, and its results afterwards.
+
+    Raises:
+        UsageError: no plugin or component has this name.
     """
     plugins = [p for p in registry().plugins if name in (p.name, p.entry_point, p.distribution)]
     found = [c for plugin in registry().plugins for c in plugin.components if name in _names(c)]

@@ -33,7 +33,11 @@ def check_real_model(subject: PrunerSubject) -> None:
 
 
 def check_report(subject: PrunerSubject) -> None:
-    """The report says what changed, and nothing grew."""
+    """The report says what changed, and nothing grew.
+
+    Raises:
+        Failure: it does not, or something grew.
+    """
     pruned, report = subject.pruner.prune(subject.backbone)
     if report != PruningReport.compare(subject.backbone, pruned):
         raise Failure(f"The report is {report}; make it with PruningReport.compare.")

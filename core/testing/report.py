@@ -9,7 +9,7 @@ Status = Literal["passed", "failed", "skipped", "warned"]
 
 
 class Failure(AssertionError):  # noqa: N818 - reads as a result, like the two below
-    """The component breaks its contract."""
+    """The component breaks its contract; the message says how."""
 
 
 class NotApplicable(Exception):  # noqa: N818 - no error
@@ -51,5 +51,5 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed."""
+        """Whether no check has failed; remarks and checks that do not apply count as passed."""
         return all(result.status != "failed" for result in self.results)

@@ -53,7 +53,7 @@ class Samples:
 
     @cached_property
     def molecule(self) -> Atoms:
-        """Eight atoms without a cell."""
+        """Eight atoms without a cell, two in each direction."""
         return self._clear(lambda seed: self._lattice(seed, (2, 2, 2), SPACING, (False, False, False)))
 
     @cached_property
@@ -88,7 +88,7 @@ class Samples:
         return Atoms(self.species[:1], positions=[[0.1, 0.2, 0.3]], info=dict(self.states))
 
     def periodic(self) -> dict[str, Atoms]:
-        """Structures with a volume."""
+        """Structures that have a volume, by name."""
         return {"crystal": self.crystal, "liquid": self.liquid}
 
     def small(self) -> dict[str, Atoms]:

@@ -62,7 +62,7 @@ class Deviations:
 
     @property
     def label_std(self) -> float | None:
-        """Standard deviation of the labels."""
+        """Standard deviation of the labels; None without numbers."""
         return float(np.sqrt(self._products[0, 0] / self.count)) if self.count else None
 
     @property
@@ -77,13 +77,13 @@ class Deviations:
 
     @property
     def correlation(self) -> float | None:
-        """Pearson's, of labels and model."""
+        """Pearson's correlation of labels and model; None without numbers that vary."""
         scale = float(np.sqrt(self._products[0, 0] * self._products[1, 1]))
         return float(self._products[0, 1]) / scale if scale > 0.0 else None
 
     @property
     def slope(self) -> float | None:
-        """Of the line of least squares that gives labels from numbers of the model."""
+        """Slope of the line of least squares that gives labels from the model; None without numbers that vary."""
         return float(self._products[0, 1] / self._products[1, 1]) if self._products[1, 1] > 0.0 else None
 
 
@@ -113,7 +113,7 @@ class Errors:
     forces_mean: float | None = None
 
     def as_table(self) -> dict[str, float | int | None]:
-        """By name, with the units above."""
+        """All errors by name, with the units above; None where nothing can be told."""
         return asdict(self)
 
 

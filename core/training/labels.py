@@ -69,7 +69,7 @@ class LabelCount:
 
 
 def in_recipe(label: str, name: str) -> str:
-    """How the key of a label is chosen in a recipe."""
+    """The words by which a recipe chooses the key of a label, for messages."""
     return f'{label}_key = "{name}" in [data]'
 
 
@@ -131,7 +131,7 @@ class LabelReader:
         )
 
     def counts(self) -> list[LabelCount]:
-        """Of each label, whence it was read and how often it was there."""
+        """For each label, whence it was read and how often it was there."""
         return [
             LabelCount(label, self._keys.get(label, names[-1]), self._found[label], self.total)
             for label, names in self._candidates.items()

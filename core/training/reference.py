@@ -33,6 +33,6 @@ def fit_reference_energies(
 
 
 def composition(species: Sequence[str], structures: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
-    """How many atoms of each element structures have, (len(structures), S); arguments as above."""
+    """Numbers of atoms of each element, (len(structures), S) float64; arguments as above."""
     numbers = [atomic_numbers[symbol] for symbol in species]
     return np.array([[np.count_nonzero(each == z) for z in numbers] for each in structures], dtype=np.float64)

@@ -16,14 +16,14 @@ from halocline.training.recipe import SplitSettings
 @final
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Attributes: numbers of frames, counted from 0 through all files in the order of the recipe."""
+    """Frames by purpose, as their numbers from 0 through all files in the order of the recipe."""
 
     train: tuple[int, ...]
     validation: tuple[int, ...]
     test: tuple[int, ...]
 
     def purposes(self) -> dict[str, tuple[int, ...]]:
-        """The three sets by name."""
+        """Name of each of the three sets → the numbers of its frames."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
 

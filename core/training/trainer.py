@@ -69,7 +69,7 @@ class Trainer:
 
     @property
     def steps(self) -> int:
-        """Steps in one epoch."""
+        """How many steps one epoch has."""
         return math.ceil(len(self.samples) / self.settings.batch_size)
 
     def run_epoch(self, epoch: int, interrupted: Callable[[], bool]) -> float:

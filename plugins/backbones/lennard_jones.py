@@ -46,7 +46,7 @@ class LennardJonesConfig:
 
 @final
 class Parameters(Stage):
-    """Look up each atom's parameters."""
+    """The stage that looks up each atom's parameters."""
 
     spec = StageSpec(hops=0)
     epsilon: Tensor
@@ -97,7 +97,7 @@ class Total(Stage):
     spec = StageSpec(hops=0)
 
     def forward(self, state: State, *blocks: Block) -> State:
-        """``energies`` (n,) → ``energies`` (n,)."""
+        """Hand ``energies`` (n,) on: the pairs have added them up."""
         del blocks
         return state
 
@@ -128,7 +128,7 @@ class LennardJones(Backbone):
 
     @property
     def readouts(self) -> dict[int, Stage]:
-        """One readout, after the pairs."""
+        """The one readout, after the pairs."""
         return {1: self.total}
 
     def pruned_config(self, layers: int) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class Irrep(NamedTuple):
 
     @property
     def dimension(self) -> int:
-        """Components, 2l + 1."""
+        """Number of its components, 2l + 1."""
         return 2 * self.degree + 1
 
     def product(self, other: Irrep) -> Iterator[Irrep]:
@@ -47,12 +47,12 @@ def natural_irreps(max_degree: int) -> Irreps:
 
 
 def dimension(irreps: Sequence[Irrep]) -> int:
-    """Components of all of them."""
+    """Number of components of all of them together."""
     return sum(irrep.dimension for irrep in irreps)
 
 
 def slices(irreps: Sequence[Irrep]) -> list[slice]:
-    """Where the components of each one lie."""
+    """Where the components of each one lie among those of all, in order."""
     ends = [dimension(irreps[: place + 1]) for place in range(len(irreps))]
     return [slice(end - irrep.dimension, end) for end, irrep in zip(ends, irreps, strict=True)]
 

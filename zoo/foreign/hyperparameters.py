@@ -12,7 +12,7 @@ from halocline.zoo.foreign.model import show
 
 
 class Rule(NamedTuple):
-    """What a hyper-parameter may be.
+    """The values that a hyper-parameter may have.
 
     Attributes:
         words: the same in words, to follow "must be".

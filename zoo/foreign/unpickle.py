@@ -27,7 +27,7 @@ class _Name(NamedTuple):
 @final
 @dataclass(eq=False, slots=True)
 class ForeignObject:
-    """What a pickle would have made by calling something: a record, which does nothing.
+    """The record of what a pickle would have made by calling something; it does nothing.
 
     Attributes:
         name: of what it would have called, with its module.

@@ -25,14 +25,14 @@ LARGEST_FLOAT: Final = float(np.finfo(np.float32).max)
 
 
 def accumulate(call: Call) -> str:
-    """The addition that PopTorch drops."""
+    """Say why a call adds up in place, which PopTorch drops without a word; empty if it does not."""
     if call.name in ("index_put", "index_put_") and call.arguments["accumulate"]:
         return "PopTorch ignores accumulate and keeps one of the values; gather and sum instead."
     return ""
 
 
 def reduction(call: Call) -> str:
-    """Reductions of scatters by name."""
+    """Say why the reduction of a scatter is none that PopTorch knows; empty if it is."""
     name = call.arguments.get("reduce")
     if isinstance(name, str) and name not in REDUCTIONS:
         return f"PopTorch does not know the reduction {name!r}; it knows {', '.join(REDUCTIONS)}."
@@ -40,7 +40,7 @@ def reduction(call: Call) -> str:
 
 
 def constant(call: Call) -> str:
-    """Numbers, sizes and bounds that another tensor decides."""
+    """Say which number, size or bound of a call a tensor decides; empty if none."""
     if call.name == "clamp" and call.overload_name == "Tensor":
         return "the bounds are tensors; they must be numbers, or use maximum and minimum."
     for argument in call.overload._schema.arguments:
@@ -51,7 +51,7 @@ def constant(call: Call) -> str:
 
 
 def dynamic_size(call: Call) -> str:
-    """Sizes that have names instead of numbers."""
+    """Say which size of a call is a name and no number; empty if none."""
     for argument in call.overload._schema.arguments:
         if any(kind in str(argument.real_type) for kind in ("int", "number")):
             names = [part for part in _parts(call.arguments[argument.name]) if isinstance(part, str | dict)]
@@ -61,7 +61,7 @@ def dynamic_size(call: Call) -> str:
 
 
 def number_range(call: Call) -> str:
-    """Numbers that 32 bits do not hold."""
+    """Say which number of a call 32 bits do not hold; empty if none."""
     for name, value in call.arguments.items():
         if call.name == "slice" and name in ("start", "end"):
             continue  # the end of a slice may lie anywhere beyond the end of the tensor
@@ -110,7 +110,7 @@ _FORMS: Final = (
 
 
 def form(call: Call) -> str:
-    """Arguments that the handler of this operation refuses or does not read."""
+    """Say which argument the handler of an operation refuses or does not read; empty if none."""
     for each in _FORMS:
         if call.name in each.operations.split() and each.argument in call.arguments:
             value = call.arguments[each.argument]

@@ -26,7 +26,7 @@ class TensorType:
 
     @property
     def known(self) -> bool:
-        """Whether dtype and shape are."""
+        """Whether dtype and shape are known."""
         return self.shape is not None
 
 
@@ -51,21 +51,21 @@ class Call:
 
     @property
     def name(self) -> str:
-        """Of the operation, without namespace and overload."""
+        """Name of the operation, without namespace and overload, such as ``add``."""
         return str(self.overload._schema.name).partition("::")[2]
 
     @property
     def overload_name(self) -> str:
-        """Such as ``Tensor``; ``default`` where the schema has none."""
+        """Name of the overload, such as ``Tensor``; ``default`` where the schema has none."""
         return str(self.overload._overloadname)
 
     def tensors(self) -> Iterator[TensorType]:
-        """Those among the arguments, in lists too."""
+        """All tensors among the arguments, those in lists too."""
         return tensors_in(self.arguments)
 
 
 def tensors_in(value: Any) -> Iterator[TensorType]:
-    """All tensors in an argument."""
+    """All tensors in an argument, however deep in lists and tables."""
     if isinstance(value, TensorType):
         yield value
     elif isinstance(value, Mapping):

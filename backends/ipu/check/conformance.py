@@ -96,7 +96,7 @@ def check_call(call: Call, handled: frozenset[str]) -> Iterator[Violation]:
 
 
 def check_program(program: IpuProgram, *, sdk: str = LATEST) -> tuple[Violation, ...]:
-    """What PopTorch would refuse or compute wrongly; empty if the program conforms."""
+    """All that PopTorch would refuse or compute wrongly; empty if the program conforms."""
     return examine(program, sdk=sdk).violations
 
 

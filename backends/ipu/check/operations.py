@@ -38,34 +38,34 @@ COMPOSITES: Final = {
 
 
 def forbidden(call: Call) -> str:
-    """Operations whose absence is known by name."""
+    """Say what takes the place of an operation that PopTorch is known to lack; empty if it has it."""
     name = call.name.rstrip("_")
     return f"PopTorch has no {name}; {_REPLACEMENTS[name]}." if name in _REPLACEMENTS else ""
 
 
 def backward(call: Call) -> str:
-    """Fused derivatives, none of which PopTorch has."""
+    """Say that a call is a fused derivative, none of which PopTorch has; empty if it is not."""
     if "_backward" in call.name:
         return "PopTorch has no derivatives of its own; write them as plain operations before export."
     return ""
 
 
 def in_place(call: Call) -> str:
-    """Writing to an argument, which may be a view of something else."""
+    """Say that a call writes to an argument, which may be a view of something else; empty if it does not."""
     if call.overload._schema.is_mutable:
         return "it writes to its argument; a program gives every value a name of its own."
     return ""
 
 
 def random(call: Call) -> str:
-    """Random numbers."""
+    """Say that a call draws random numbers; empty if it does not."""
     if torch.Tag.nondeterministic_seeded in call.overload.tags:
         return "it draws random numbers; a program gives the same result every time."
     return ""
 
 
 def data_dependent(call: Call) -> str:
-    """Sizes or numbers that depend on values."""
+    """Say that a size or number that a call gives depends on values; empty if it does not."""
     if call.name == "index":
         decides = any(index.dtype in (torch.bool, torch.uint8) for index in tensors_in(call.arguments["indices"]))
     elif call.name in _SIZED_BY_ARGUMENT:
@@ -76,14 +76,14 @@ def data_dependent(call: Call) -> str:
 
 
 def factory(call: Call) -> str:
-    """Tensors out of nothing, which come into being on the CPU where PopTorch cannot see them."""
+    """Say that a call makes a tensor out of nothing, on the CPU, where PopTorch cannot see it; empty if not."""
     if not any(call.tensors()):
         return "it makes a tensor out of nothing, on the CPU; make it a constant of the program."
     return ""
 
 
 def device(call: Call) -> str:
-    """Tensors on a device that the program names."""
+    """Say which device a call names for its result; empty if none."""
     named = [name for name in ("device", "layout", "pin_memory") if call.arguments.get(name) is not None]
     return f"it names {named[0]}; PopTorch decides where tensors are." if named else ""
 

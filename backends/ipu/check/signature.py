@@ -10,7 +10,7 @@ from halocline.backends.ipu.program_file import IpuProgram, references
 
 
 def check_names(program: IpuProgram) -> Iterator[Violation]:
-    """Without this, no tensor can be followed through the program."""
+    """Find names that are read before they are given, or given twice: no tensor could be followed then."""
     given: set[str] = set()
     for name in (*(value.name for value in program.inputs), *program.constants):
         yield from _give(name, given, "the inputs and constants")
@@ -32,7 +32,7 @@ def _give(name: str, given: set[str], where: str) -> Iterator[Violation]:
 
 
 def check_signature(program: IpuProgram, types: Mapping[str, TensorType]) -> Iterator[Violation]:
-    """Compare with the manifest, whose sizes are those that structures are padded to."""
+    """Find inputs, outputs and parameters that are not those of the manifest, whose sizes are padded ones."""
     manifest = {side: program.manifest.get(side, ()) for side in ("inputs", "outputs")}
     promised = [(value["name"], value["dtype"], list(value["shape"])) for value in manifest["inputs"]]
     inputs = [(value.name, value.dtype, list(value.shape)) for value in program.inputs]

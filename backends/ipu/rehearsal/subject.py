@@ -64,6 +64,9 @@ class RehearsedProgram:
 
         Args:
             limit: of its atoms.
+
+        Raises:
+            LoweringError: no structure of the backbone fits.
         """
         for atoms in range(limit, 0, -1):
             graph = chain(self.backbone, atoms, seed=3)
@@ -78,7 +81,7 @@ class RehearsedProgram:
         return inputs
 
     def tensors(self, inputs: TableInputs) -> tuple[Tensor, ...]:
-        """What the program is given, in order.
+        """The tensors that the program is given, in the order of its inputs.
 
         Raises:
             UsageError: the structure is larger than the capacity.
@@ -90,7 +93,7 @@ class RehearsedProgram:
         return tensors
 
     def run(self, inputs: ProgramInputs) -> ProgramOutputs:
-        """Pad, replay in torch, crop."""
+        """Pad the inputs, replay the program in torch, and crop its outputs to what was not padding."""
         assert isinstance(inputs, TableInputs)
         return crop(self.run_padded(inputs), inputs, self.capacity)
 
@@ -111,7 +114,7 @@ class RehearsedProgram:
         )
 
     def evaluate_exactly(self, graph: Graph) -> Result:
-        """The same as the backbone gives them in float64."""
+        """The result of the backbone itself on a graph, in float64."""
         run = partial(energies_and_gradients, self._exact.backbone)
         return sum_parts(
             run, graph, [self._part(graph)], Form.TABLE, Precision.FLOAT64, shapes=self.backbone.shapes

@@ -14,7 +14,12 @@ from halocline.testing.subject import Subject
 
 
 def check_declaration(subject: Subject) -> None:
-    """Names, species, stages, neighbours, forms, outputs and dtypes are as the interface says."""
+    """Names, species, stages, neighbours, forms, outputs and dtypes are as the interface says.
+
+    Raises:
+        Failure: something is declared otherwise.
+        Remark: a form is missing that some executors need.
+    """
     backbone = subject.backbone
     if not isinstance(backbone, Backbone):
         raise Failure(f"{type(backbone).__name__} is no halocline.model.Backbone.")
@@ -57,7 +62,12 @@ def _check_dtypes(backbone: Backbone) -> None:
 
 
 def check_species(subject: Subject) -> None:
-    """A structure with a foreign element raises UnknownElementError; one of each own element does not."""
+    """A structure with a foreign element raises UnknownElementError; one of each own element does not.
+
+    Raises:
+        Failure: the structure is evaluated.
+        NotApplicable: the model knows every element.
+    """
     own = subject.backbone.species
     for symbol in own:
         subject.potential()(Atoms([symbol], info=subject.samples.states), dtype="float64", device="cpu")

@@ -40,7 +40,12 @@ def difference(function: Callable[[float], float], step: float) -> Difference:
 
 
 def check_forces(subject: Subject) -> None:
-    """Finite differences of the energy, along single coordinates and along random displacements of all atoms."""
+    """Forces are finite differences of the energy, along single coordinates and random displacements of all atoms.
+
+    Raises:
+        Failure: they differ by more than the tolerance.
+        NotApplicable: the model declares forces that are no derivatives.
+    """
     if not subject.backbone.derives_forces:
         raise NotApplicable("Its forces are no derivatives of the energy, and do not claim to be.")
     for name, atoms in subject.samples.small().items():
@@ -70,7 +75,12 @@ def _moved_energy(subject: Subject, atoms: Atoms, direction: NDArray[np.float64]
 
 
 def check_stress(subject: Subject) -> None:
-    """Finite differences of the energy of a crystal along six symmetric strains."""
+    """The stress of a crystal is the finite differences of its energy along six symmetric strains.
+
+    Raises:
+        Failure: they differ by more than the tolerance, or there is no stress.
+        NotApplicable: the model declares a stress that is no derivative.
+    """
     if not subject.backbone.derives_stress:
         raise NotApplicable("Its stress is no derivative of the energy, and does not claim to be.")
     crystal = subject.samples.crystal

@@ -16,7 +16,12 @@ REPEATS = (2, 1, 2)
 
 
 def check_extensivity(subject: Subject) -> None:
-    """Two far copies of a molecule, and a supercell of a crystal, are copies in every atom's energy and force."""
+    """Two far copies of a molecule, and a supercell of a crystal, are copies in every atom's energy and force.
+
+    Raises:
+        Failure: an energy or a force differs by more than rounding.
+        NotApplicable: a rule of the model counts neighbours, which bind distant copies.
+    """
     if not all(isinstance(rule, Radius) for rule in single_rules(subject.backbone.neighbours)):
         raise NotApplicable(
             "Nearest neighbours bind distant copies of a small molecule, and equally near images are ranked "

@@ -10,7 +10,12 @@ from halocline.testing.subject import Subject
 
 
 def check_forms(subject: Subject) -> None:
-    """Flat edges and padded tables give the same energies, forces and virials."""
+    """Flat edges and padded tables give the same energies, forces and virials.
+
+    Raises:
+        Failure: they differ by more than rounding.
+        NotApplicable: the stages declare one form only.
+    """
     if len(subject.forms) < 2:
         raise NotApplicable(f"The stages declare only the form {subject.forms[0].value!r}.")
     first, second = subject.forms

@@ -13,7 +13,7 @@ from halocline.testing.subject import Subject
 
 
 def check_rotation(subject: Subject) -> None:
-    """Positions and cell turned together."""
+    """Positions and cell turned together: energies stay, forces and virial turn with them."""
     turn = _orthogonal(seed=1)
     _check_orthogonal(subject, turn * np.linalg.det(turn), "after a rotation")
 
@@ -38,7 +38,7 @@ def check_translation(subject: Subject) -> None:
 
 
 def check_permutation(subject: Subject) -> None:
-    """Atoms listed in another order."""
+    """Atoms listed in another order: energies and forces are listed in that order, the virial stays."""
     rng = np.random.default_rng(4)
     for name, atoms in subject.samples.small().items():
         order = rng.permutation(len(atoms))

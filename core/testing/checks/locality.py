@@ -19,6 +19,9 @@ def check_parts(subject: Subject) -> None:
 
     In every part the layers work on shrinking prefixes of the atoms, so each stage sees fewer receivers than
     senders. The long box matters most: where everything is everybody's neighbour, a halo too small goes unseen.
+
+    Raises:
+        Failure: the sums differ from the whole by more than rounding.
     """
     for name, atoms in subject.samples.all().items():
         expected = subject.evaluate(atoms)
@@ -40,7 +43,12 @@ def _divisions(atoms: int) -> dict[str, NDArray[np.int64]]:
 
 
 def check_receptive_field(subject: Subject) -> None:
-    """On chains, one atom's energy depends on the last declared hop, and on none beyond: exactly."""
+    """On chains, the energy of an atom depends exactly on the last declared hop, and on none beyond.
+
+    Raises:
+        Failure: it depends on atoms beyond.
+        Remark: it depends on fewer hops than declared.
+    """
     declared, measured = subject.backbone.hops, measure_hops(subject.backbone)
     if measured > declared:
         raise Failure(

@@ -12,7 +12,11 @@ from halocline.testing.subject import Subject
 
 
 def check_lowering(subject: Subject) -> None:
-    """In each form it becomes a graph of plain operations, with its numbers on sizes it was not traced with."""
+    """In each form it becomes a graph of plain operations, right on sizes that it was not traced with, too.
+
+    Raises:
+        Failure: it cannot be lowered.
+    """
     for form in subject.forms:
         try:
             lower(FrozenModel.freeze(subject.backbone, Precision.FLOAT64, Capabilities.reference(form)))
@@ -21,7 +25,12 @@ def check_lowering(subject: Subject) -> None:
 
 
 def check_operations(subject: Subject) -> None:
-    """The backends that are installed translate all operations, derivatives included."""
+    """The backends that are installed translate all operations, derivatives included.
+
+    Raises:
+        Failure: a backend has no translation of an operation; both are named with the line that calls it.
+        NotApplicable: the stages do not declare the table form.
+    """
     if Form.TABLE not in subject.forms:
         raise NotApplicable("Backends other than PyTorch run the table form, which it does not declare.")
     program = lower(FrozenModel.freeze(subject.backbone, Precision.FLOAT64, Capabilities.reference(Form.TABLE)))

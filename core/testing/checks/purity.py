@@ -16,7 +16,11 @@ from halocline.testing.subject import Subject
 
 
 def check_inputs_unchanged(subject: Subject) -> None:
-    """The structure, its inputs and the weights are the same before and after."""
+    """The structure, its inputs and the weights are the same before and after.
+
+    Raises:
+        Failure: one of them has changed.
+    """
     atoms = subject.samples.crystal
     before = atoms.copy()
     graph = subject.graph(atoms)
@@ -35,7 +39,11 @@ def check_inputs_unchanged(subject: Subject) -> None:
 
 
 def check_global_state(subject: Subject) -> None:
-    """Random states, default dtype, environment and torch's switches are the same before and after."""
+    """Random states, default dtype, environment and torch's switches are the same before and after.
+
+    Raises:
+        Failure: one of them has changed.
+    """
     before = _switches()
     with process_state_kept() as changed:
         subject.potential()(subject.samples.molecule, dtype="float64", device="cpu")
@@ -57,7 +65,11 @@ def _switches() -> dict[str, object]:
 
 
 def check_determinism(subject: Subject) -> None:
-    """Evaluated twice, with other structures in between and in a fresh program, results are bit-equal."""
+    """Evaluated twice, with other structures in between and in a fresh program, results are bit-equal.
+
+    Raises:
+        Failure: a bit differs.
+    """
     samples = subject.samples
     for name, atoms in samples.small().items():
         first = subject.evaluate(atoms)

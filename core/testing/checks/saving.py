@@ -21,7 +21,11 @@ UNKNOWN_FIELD = "no_such_field"
 
 
 def check_config(subject: Subject) -> None:
-    """The config survives JSON, builds the same backbone again, and refuses fields it does not know."""
+    """The config survives JSON, builds the same backbone again, and refuses fields it does not know.
+
+    Raises:
+        Failure: one of these does not hold.
+    """
     backbone = subject.backbone
     config = json.loads(json.dumps(backbone.config))
     if config != backbone.config:
@@ -45,7 +49,11 @@ def _require_refusal(kind: type[Backbone], config: dict[str, object]) -> None:
 
 
 def check_saving(subject: Subject) -> None:
-    """Through a checkpoint and back, results are bit-equal."""
+    """Through a checkpoint and back, results are bit-equal.
+
+    Raises:
+        Failure: a bit differs.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         subject.potential().save(path)
@@ -55,7 +63,12 @@ def check_saving(subject: Subject) -> None:
 
 
 def check_loading(subject: Subject) -> None:
-    """``halocline.load`` finds the backbone by the name in the checkpoint and gives bit-equal results."""
+    """``halocline.load`` finds the backbone by the name in the checkpoint and gives bit-equal results.
+
+    Raises:
+        Failure: the backbone is not found, or a bit differs.
+        NotApplicable: an installed plugin brings another class under its name.
+    """
     backbone = subject.backbone
     if _registered(backbone.name) is not type(backbone):
         raise NotApplicable(f"An installed plugin brings another class under the name {backbone.name!r}.")

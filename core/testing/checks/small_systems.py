@@ -27,7 +27,12 @@ def check_one_atom(subject: Subject) -> None:
 
 
 def check_no_neighbours(subject: Subject) -> None:
-    """Atoms out of each other's reach have their own energies, and exactly no forces."""
+    """Atoms out of each other's reach have their own energies, and exactly no forces.
+
+    Raises:
+        Failure: energies differ from those of the same atoms alone, or a force is not zero.
+        NotApplicable: a rule of the model counts neighbours, however far away they are.
+    """
     if reach(subject.backbone.neighbours) == np.inf:
         raise NotApplicable("The nearest atoms are neighbours however far away they are.")
     species = subject.backbone.species

@@ -30,7 +30,12 @@ NEAREST = 0.3
 
 
 def check_smoothness(subject: Subject) -> None:
-    """An atom crosses the cutoff of another, alone and in a crowd; alone, nothing at all is left beyond."""
+    """An atom crosses the cutoff of another, alone and in a crowd; alone, nothing at all is left beyond.
+
+    Raises:
+        Failure: energies or forces jump there, or something is left beyond.
+        NotApplicable: a rule of the model counts neighbours.
+    """
     rule = subject.backbone.neighbours
     if not all(isinstance(each, Radius) for each in single_rules(rule)):
         raise NotApplicable(

@@ -19,7 +19,12 @@ from halocline.testing.subject import Subject
 
 
 def check_training(subject: Subject) -> None:
-    """A loss of energies and forces, by the parameters: against finite differences, in each form."""
+    """A loss of energies and forces, by the parameters: against finite differences, in each form.
+
+    Raises:
+        Failure: they differ by more than the tolerance.
+        NotApplicable: the model has no parameters.
+    """
     if not any(True for _ in subject.backbone.parameters()):
         raise NotApplicable("It has no parameters.")
     graph = subject.graph(subject.samples.molecule)

@@ -29,7 +29,7 @@ class GatedMLP(nn.Module):
         self.activate = activate
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., C_in] → [..., C_out]."""
+        """The product of both perceptrons, [..., C_in] → [..., C_out]."""
         return gated(x, x, self.values, self.gates, activate=self.activate)
 
 

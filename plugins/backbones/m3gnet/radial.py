@@ -48,7 +48,7 @@ class SphericalBessel(nn.Module):
         self.register_buffer("amplitudes", torch.from_numpy(bessel_amplitudes(roots, norms)))
 
     def forward(self, distances: Tensor) -> Tensor:
-        """Evaluate all functions, [..., L·N]."""
+        """All functions, l-major, at distances [...] in Å: [..., L·N]."""
         x = distances[..., None] / self.cutoff
         return torch.cat([self._degree(degree, x) for degree in range(self.degrees)], dim=-1)
 
@@ -93,7 +93,7 @@ class SmoothBessel(nn.Module):
         self.register_buffer("mixing", torch.from_numpy(smooth_mixing(heights, e, np.array(d))))
 
     def forward(self, distances: Tensor) -> Tensor:
-        """Evaluate all functions, [..., B]."""
+        """All functions at distances [...] in Å: [..., B]."""
         arguments = distances[..., None] * self.waves
         return (torch.sin(arguments) / arguments) @ self.mixing
 
