@@ -53,6 +53,10 @@ class KernelError(HaloclineError):
     """A faster stage cannot take the place of a plain one, or computes something else."""
 
 
+class PrecisionError(HaloclineError):
+    """What was asked for was not what was computed in."""
+
+
 class LoweringError(HaloclineError):
     """A backbone cannot be turned into a program of plain tensor operations, or a program breaks its rules."""
 

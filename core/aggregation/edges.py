@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
 from torch import Tensor
 
 from halocline.aggregation.block import Block, safe_norm, undeclared
-from halocline.aggregation.rows import add_up, prefix, take, weighted
+from halocline.aggregation.rows import prefix, take, weighted
 from halocline.aggregation.sets import EdgeSets, EdgeTriplets
+from halocline.aggregation.sums import PLAIN, RowSums
 from halocline.aggregation.tabulated import TabulatedFunction
 
 
@@ -31,6 +32,7 @@ class EdgeBlock(Block):
         opposite: (E,) int64, the edge that leads back; E or more where that is none of this block. None where
             opposite edges are not known.
         sets: lists and triplets of a model that has such; else None.
+        sums: how messages, and gradients of what is read, are added up.
     """
 
     n_in: int
@@ -44,14 +46,15 @@ class EdgeBlock(Block):
     row_starts: Tensor | None = None
     opposite: Tensor | None = None
     sets: EdgeSets | None = None
+    sums: RowSums = PLAIN
 
     def at_senders(self, values: Tensor) -> Tensor:
         """See `Block.at_senders`; (E, *)."""
-        return take(values, self.senders)
+        return self.sums.take(values, self.senders)
 
     def at_receivers(self, values: Tensor) -> Tensor:
         """See `Block.at_receivers`; (E, *)."""
-        return take(values, self.receivers)
+        return self.sums.take(values, self.receivers)
 
     def sum(self, messages: Tensor) -> Tensor:
         """See `Block.sum`."""
@@ -92,6 +95,7 @@ class EdgeBlock(Block):
             mask=None if self.mask is None else take(self.mask, places),
             row_starts=row_starts(receivers, self.n_out),
             sets=EdgeSets({rule: None}, self.sets.triplets),
+            sums=self.sums,
         )
 
     def select(self, values: Tensor, rule: Hashable) -> Tensor:
@@ -103,7 +107,7 @@ class EdgeBlock(Block):
         """See `Block.triplets`."""
         if self.sets is None or which not in self.sets.triplets:
             raise undeclared(which)
-        return self.sets.triplets[which]
+        return replace(self.sets.triplets[which], sums=self.sums)
 
     def _places(self, rule: Hashable) -> Tensor | None:
         """Which edges a rule keeps, (E_r,); None for all of them."""
@@ -117,7 +121,7 @@ class EdgeBlock(Block):
         """Messages (E, *) added up at so many atoms, (E,) of which they belong to."""
         if self.mask is not None:
             messages = weighted(messages, self.mask)
-        return add_up(messages, atoms, count)
+        return self.sums.add_up(messages, atoms, count)
 
     def radial(self, function: Callable[[Tensor], Tensor]) -> Tensor:
         """See `Block.radial`. The gradient of a pair goes to the vector of one of its two edges."""

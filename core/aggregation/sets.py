@@ -10,7 +10,8 @@ from typing import final
 import torch
 from torch import Tensor
 
-from halocline.aggregation.rows import add_up, take, weighted
+from halocline.aggregation.rows import weighted
+from halocline.aggregation.sums import PLAIN, RowSums
 
 
 class TripletBlock(ABC):
@@ -46,23 +47,25 @@ class EdgeTriplets(TripletBlock):
         written: (T,) int64, never decreasing.
         read: (T,) int64.
         count: of the edges that can be written.
+        sums: how messages, and gradients of what is read, are added up.
     """
 
     written: Tensor
     read: Tensor
     count: int
+    sums: RowSums = PLAIN
 
     def at_written(self, values: Tensor) -> Tensor:
         """See `TripletBlock.at_written`."""
-        return take(values, self.written)
+        return self.sums.take(values, self.written)
 
     def at_read(self, values: Tensor) -> Tensor:
         """See `TripletBlock.at_read`."""
-        return take(values, self.read)
+        return self.sums.take(values, self.read)
 
     def sum(self, messages: Tensor) -> Tensor:
         """See `TripletBlock.sum`."""
-        return add_up(messages, self.written, self.count)
+        return self.sums.add_up(messages, self.written, self.count)
 
 
 @final

@@ -1,4 +1,4 @@
-"""``halocline bench``: time the backends on a model."""
+"""``halocline bench``: time the backends on a model, or see what precision policies cost and lose."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 #: The file name that stands for standard output.
 STANDARD_OUTPUT = "-"
+
+#: Of backends.
+SIZES = "100,1000,10000,100000"
 
 _COLUMNS = (
     "backend",
@@ -36,9 +39,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_device(group)
     group.add_argument(
         "--atoms",
-        default="100,1000,10000,100000",
         metavar="N,N,…",
-        help="sizes, as far as the memory reaches [%(default)s]",
+        help=f"sizes, as far as the memory reaches [{SIZES}]",
     )
     group.add_argument("--steps", type=int, default=20, metavar="N", help="of dynamics, for each [%(default)s]")
     group = parser.add_argument_group("structure")
@@ -46,6 +48,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--density", type=float, default=0.1, metavar="ρ", help="of the box, atoms/Å³ [%(default)s, as water]"
     )
+    group = parser.add_argument_group("precision")
+    group.add_argument(
+        "--precision",
+        nargs="*",
+        metavar="POLICY",
+        help="compare precision policies instead, such as float32:radial=bfloat16,sums=float64 [a choice of them]",
+    )
+    group.add_argument(
+        "--drift", type=float, metavar="PS", help="of dynamics in the nve ensemble [2 with --structure, else none]"
+    )
+    group.add_argument("--plot", metavar="FILE", help="write the trade of time for accuracy as a PNG")
     parser.add_argument(
         "--json",
         nargs="?",
@@ -62,13 +75,19 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         HaloclineError: an option is no good.
     """
+    if arguments.precision is not None:
+        from halocline.cli.bench_precision import run_precision
+
+        return run_precision(arguments)
     from halocline.bench import measure_all
     from halocline.cli.output import progress, say
     from halocline.plugin import registry
 
-    request, sizes = _request(arguments), _sizes(arguments.atoms)
+    _refuse_of_precision(arguments)
+    request, sizes = request_of(arguments), sizes_of(arguments.atoms or SIZES)
     backends = arguments.backend or list(registry().names("executor"))
-    _check(arguments.json, backends)
+    check_backends(backends)
+    check_output(arguments.json)
     rows = []
     with progress(len(sizes) * len(backends), "measuring") as advance:
         for row in measure_all(request, backends, sizes):
@@ -84,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if {row.backend for row in rows if row.measurement} >= set(arguments.backend or ()) else 1
 
 
-def _request(arguments: argparse.Namespace) -> Request:
+def request_of(arguments: argparse.Namespace) -> Request:
     """What all measurements have in common; each adds its backend and its size."""
     from halocline.bench import Request
     from halocline.errors import UsageError
@@ -104,7 +123,7 @@ def _request(arguments: argparse.Namespace) -> Request:
     )
 
 
-def _sizes(text: str) -> list[int]:
+def sizes_of(text: str) -> list[int]:
     """The numbers of atoms, increasing."""
     from halocline.errors import UsageError
 
@@ -114,36 +133,58 @@ def _sizes(text: str) -> list[int]:
     return sizes
 
 
-def _check(output: str | None, backends: list[str]) -> None:
-    """Find out before minutes of work that a backend is not known or a file cannot be written."""
-    from pathlib import Path
-
+def _refuse_of_precision(arguments: argparse.Namespace) -> None:
     from halocline.errors import UsageError
+
+    if arguments.drift is not None or arguments.plot:
+        raise UsageError("--drift and --plot belong to --precision; say that, too, or leave them out.")
+
+
+def check_backends(backends: list[str]) -> None:
+    """Find out before minutes of work that a backend is not known.
+
+    Raises:
+        UsageError: one of them is not.
+    """
     from halocline.plugin import registry
     from halocline.spec import Spec
 
     for backend in backends:
         registry().find("executor", Spec.parse(backend).name)
+
+
+def check_output(output: str | None) -> None:
+    """Find out before minutes of work that a file cannot be written.
+
+    Raises:
+        UsageError: its folder is not there.
+    """
+    from pathlib import Path
+
+    from halocline.errors import UsageError
+
     if output and not Path(output).parent.is_dir():
         raise UsageError(f"The folder of --json {output} does not exist; make it first.")
 
 
 def _write(output: str, request: Request, rows: list[Row]) -> None:
     """Write what was measured, on what, and with which versions."""
-    import json
     from dataclasses import asdict
+
+    common = {name: value for name, value in asdict(request).items() if name not in ("backend", "atoms")}
+    write_report(output, {"request": common, "rows": [asdict(row) for row in rows]})
+
+
+def write_report(output: str, measured: dict[str, Any]) -> None:
+    """Write what was measured as JSON, with the machine that it was measured on."""
+    import json
     from pathlib import Path
 
     from halocline.cli.output import emit_json
     from halocline.doctor import describe_machine
     from halocline.files import write_atomically
 
-    common = {name: value for name, value in asdict(request).items() if name not in ("backend", "atoms")}
-    report: dict[str, Any] = {
-        "machine": describe_machine(),
-        "request": common,
-        "rows": [asdict(row) for row in rows],
-    }
+    report = {"machine": describe_machine(), **measured}
     if output == STANDARD_OUTPUT:
         emit_json(report)
     else:

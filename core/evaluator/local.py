@@ -28,6 +28,7 @@ from halocline.model.backbone import Backbone
 from halocline.partition import Division
 from halocline.partition.division import divided
 from halocline.program import Precision
+from halocline.program.policy import PrecisionPolicy
 
 logger = logging.getLogger(__name__)
 
@@ -51,9 +52,11 @@ class LocalEvaluator(Evaluator):
             but the state of all atoms is kept.
         neighbours: by the rule of the backbone, shared with other evaluators; by default its own.
         compress: let tables take the place of radial functions; see `FrozenModel.freeze`.
+        policy: regions of the backbone that compute in other dtypes, likewise.
 
     Raises:
-        UsageError: the executor does not compute in this precision, or cannot exchange.
+        UsageError: the executor does not compute in this precision, or cannot exchange; or the policy does not
+            suit it or the backbone.
     """
 
     def __init__(
@@ -66,11 +69,14 @@ class LocalEvaluator(Evaluator):
         exchange: bool = False,
         neighbours: NeighbourList | None = None,
         compress: bool = False,
+        policy: PrecisionPolicy | None = None,
     ) -> None:
         able = executor.capabilities.precisions
         if precision not in able:
             raise UsageError(f"This backend computes in {', '.join(able)}, not in {precision.value}.")
-        self._runner = make_runner(backbone, executor, precision, exchange=exchange, compress=compress)
+        self._runner = make_runner(
+            backbone, executor, precision, exchange=exchange, compress=compress, policy=policy
+        )
         self.replaced = self._runner.replaced
         self._neighbours, self._hops = neighbours or NeighbourList(backbone.neighbours), backbone.hops
         self._division, self._memory = division, None

@@ -79,9 +79,9 @@ class Stage(nn.Module, ABC):
 
     Attributes:
         spec: what it declares about itself.
-        profiled_as: kinds of work by the names of submodules and methods, for profiles alone. The innermost one
-            that runs counts, and ``forward`` stands for the rest. Gathers, sums, distances and each
-            `RadialFunction` need no mention; what nothing is said of is shown by kinds of operator.
+        profiled_as: kinds of work by the names of submodules and methods; profiles show, precision policies name
+            them. The innermost one that runs counts, and ``forward`` stands for the rest. Gathers, sums, distances
+            and each `RadialFunction` need no mention; what nothing is said of is shown by kinds of operator.
     """
 
     spec: StageSpec

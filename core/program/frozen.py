@@ -11,11 +11,12 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from halocline.aggregation import Form
 from halocline.context import in_evaluation_context
-from halocline.errors import BackboneError
+from halocline.errors import BackboneError, UsageError
 from halocline.model.adapters import merged
 from halocline.model.backbone import Backbone, Output
 from halocline.model.condition import require_consistent
 from halocline.program.capabilities import Capabilities, Precision
+from halocline.program.policy import PrecisionPolicy
 from halocline.program.replacement import Replacement, replace_stages
 
 
@@ -51,6 +52,7 @@ class FrozenModel:
         device: str = "cpu",
         *,
         compress: bool = False,
+        policy: PrecisionPolicy | None = None,
     ) -> Self:
         """Copy the backbone, cast it, and have kernels replace stages where some are installed for them.
 
@@ -60,17 +62,26 @@ class FrozenModel:
             capabilities: of the executor, or `Capabilities.reference`.
             device: on which it will run; the model itself stays on the CPU.
             compress: let tables take the place of radial functions, which is faster and not exact.
+            policy: regions of the backbone that compute in other dtypes, for programs of ``precision``; no stage
+                is replaced then.
 
         Raises:
             BackboneError: a stage cannot work in this form, or needs something no evaluator provides yet; or
                 weights have no values.
             KernelError: the model cannot be compressed.
+            UsageError: the backbone has no such region, or the policy does not suit the form or compression.
         """
         _require_values(backbone)
         _require_support(backbone, capabilities.form)
         plain = merged(backbone)
-        frozen = copy.deepcopy(plain).to(precision.torch).eval().requires_grad_(False)
-        model = cls(frozen, precision, capabilities)
+        frozen = copy.deepcopy(plain)
+        if policy is not None:
+            _require_suitable(policy, precision, capabilities.form, compress=compress)
+            policy.apply(frozen)
+        model = cls(frozen.to(precision.torch) if policy is None else frozen, precision, capabilities)
+        frozen.eval().requires_grad_(False)
+        if policy is not None:
+            return model
         return dataclasses.replace(model, replaced=replace_stages(plain, model, device, compress=compress))
 
 
@@ -80,6 +91,15 @@ def _require_values(backbone: Backbone) -> None:
             raise BackboneError(
                 f"{name!r} of {backbone.name!r} has a shape and no values (device meta): load its weights."
             )
+
+
+def _require_suitable(policy: PrecisionPolicy, precision: Precision, form: Form, *, compress: bool) -> None:
+    if policy.program is not precision:
+        raise UsageError(f"The policy {policy} is for programs of {policy.program}, not of {precision}.")
+    if form is not Form.EDGES:
+        raise UsageError(f"The policy {policy} is for backends that take flat edges, such as torch.")
+    if compress:
+        raise UsageError(f"Radial functions from tables have no precision policy; leave out compress or {policy}.")
 
 
 def _require_support(backbone: Backbone, form: Form) -> None:
