@@ -12,8 +12,11 @@ import halocline
 from halocline.errors import KernelError
 from halocline.graph.graph import COINCIDENT
 from halocline.model.build import build_backbone
-from halocline.plugins.kernels.tables import SLOPE, VALUE, tabulate, values_and_slopes
+from halocline.plugin import registry
+from halocline.plugins.kernels import tables
+from halocline.plugins.kernels.tables import SLOPE, VALUE, Tables, tabulate, values_and_slopes
 from halocline.potential.potential import Potential
+from halocline.testing import check_kernel
 
 WATER = "water-revpbe0d3-schnet"
 
@@ -31,19 +34,75 @@ def functions():
     return [layer.filters for layer in backbone.layers]
 
 
-@pytest.mark.parametrize("layer", range(4))
-def test_tables_are_right_from_collisions_to_the_cutoff(layer):
-    function = functions()[layer]
-    table = tabulate(function)
+def require_right(function, table, number=None):
+    """From collisions to the cutoff, values and slopes of a table are those of the function."""
     near = torch.logspace(np.log10(COINCIDENT), 0.0, 500, dtype=torch.float64)
     distances = torch.cat([near, torch.linspace(1.0, function.end - 1e-9, 3000, dtype=torch.float64)])
-    values, slopes = values_and_slopes(function, distances)
+    values, slopes = values_and_slopes(function, distances, number)
     asked = distances.clone().requires_grad_(True)
-    found = table(asked)
+    numbers = None
+    if number is not None:  # tables are fewer than functions where some of these are the same
+        numbers = torch.full(distances.shape, int(table.pairs[function.pairs == number][0]))
+    found = table(asked, numbers)
     (derivative,) = torch.autograd.grad(found.sum(), asked)
     assert float((found.detach() - values).abs().max()) <= VALUE * float(values.abs().max())
     channels = function.channels
     assert float((derivative - slopes.sum(-1)).abs().max()) <= channels * SLOPE * float(slopes.abs().max())
+
+
+@pytest.mark.parametrize("layer", range(4))
+def test_tables_are_right_from_collisions_to_the_cutoff(layer):
+    function = functions()[layer]
+    require_right(function, tabulate(function))
+
+
+def mace(**changes):
+    return build_backbone("mace", registry().load("backbone", "mace").example_config() | changes, seed=0)
+
+
+#: What foundation models have: distances measured by covalent radii, and a learned density.
+FOUNDATION = {"agnesi": True, "density": True, "repulsion": True, "first_block": "agnostic"}
+
+
+@pytest.mark.parametrize("changes", [{}, FOUNDATION], ids=["simple", "foundation"])
+def test_tables_of_mace_are_right_for_all_pairs_of_species(changes):
+    layer = mace(**changes).layers[1]
+    for function in filter(None, (layer.weights, layer.density)):
+        table = tabulate(function)
+        for number in [None] if function.pairs is None else range(int(function.pairs.max()) + 1):
+            require_right(function, table, number)
+
+
+def test_pairs_with_the_same_functions_share_a_table():
+    function = mace(agnesi=True).layers[0].weights
+    assert int(tabulate(function).pairs.max()) + 1 == 3
+    function._basis[0].radii[:] = 0.7
+    table = tabulate(function)
+    assert int(table.pairs.max()) == 0
+    assert table.table.shape[0] == 4 * (table.intervals + 2)
+
+
+def test_tables_too_large_are_refused(monkeypatch):
+    monkeypatch.setattr(tables, "LARGEST", 100_000)
+    with pytest.raises(KernelError, match=r"for 3 different pairs of species and \d+ channels would take \S+ MiB"):
+        tabulate(mace(agnesi=True).layers[0].weights)
+
+
+@pytest.mark.parametrize("changes", [{}, FOUNDATION], ids=["simple", "foundation"])
+def test_mace_is_compressed_in_every_form(changes):
+    report = check_kernel(Tables(), mace(**changes))
+    assert report.ok, [result for result in report.results if result.status == "failed"]
+    assert {result.status for result in report.results} == {"passed"}
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnx:threads=1"])
+def test_compressed_mace_is_mace(water, backend):
+    onnx()
+    backbone = mace(**FOUNDATION)
+    potential = Potential(backbone, dict.fromkeys(backbone.species, 0.0), {})
+    exact = potential(water, dtype="float64", device="cpu")
+    found = potential(water, backend=backend, device="cpu", compress=True)
+    assert np.abs(found.forces - exact.forces).max() < FORCE * max(1.0, np.abs(exact.forces).max())
 
 
 def test_beyond_the_end_nothing_changes():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from structures import random_structure
 
-from halocline.aggregation import Form
+from halocline.aggregation import Form, RadialFunction
 from halocline.aggregation.edges import opposite_edges, row_starts
 from halocline.graph import JointGraph, NeighbourList, Radius, Structure
 from halocline.partition import cut_part, whole
@@ -56,6 +56,39 @@ def test_convolution_is_the_sum_over_edges(form, which, trailing, angular):
         outer = torch.tensordot(vectors[edge], message, 0)
         expected[part.receivers[edge]] += outer if angular else message
     assert found.shape == expected.shape
+    torch.testing.assert_close(found, expected, rtol=AGREEMENT, atol=AGREEMENT * float(expected.abs().max()))
+
+
+class ByPair(RadialFunction):
+    """Powers of the distance, one for each of the three unordered pairs of two kinds."""
+
+    start, end, channels = 0.0, 4.0, 2
+
+    def __init__(self):
+        super().__init__()
+        self.pairs = torch.tensor([[0, 1], [1, 2]])
+
+    def forward(self, distances, numbers=None):
+        power = distances ** (1.0 + numbers)
+        return torch.stack([power, -power], -1)
+
+
+@pytest.mark.parametrize("form", Form)
+@pytest.mark.parametrize("which", ["whole", "part"])
+def test_radial_functions_may_differ_by_the_kinds_of_both_atoms(form, which):
+    graph = some_graph()
+    part = some_parts(graph)[which]
+    block = block_of(graph, part, form)
+    kinds = torch.arange(ATOMS)[torch.from_numpy(part.atoms)[: block.n_in]] % 2
+    values = torch.randn((block.n_in, 2), dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    found = block.convolve(values, ByPair(), kinds=kinds)
+
+    vectors = torch.from_numpy(part.of_edges(graph.vectors))
+    expected = torch.zeros((block.n_out, 2), dtype=torch.float64)
+    for edge in range(part.edge_levels[0]):
+        sender, receiver = part.senders[edge], part.receivers[edge]
+        power = vectors[edge].norm() ** (1.0 + float(kinds[sender] + kinds[receiver]))
+        expected[receiver] += values[sender] * torch.stack([power, -power])
     torch.testing.assert_close(found, expected, rtol=AGREEMENT, atol=AGREEMENT * float(expected.abs().max()))
 
 

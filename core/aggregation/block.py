@@ -70,15 +70,23 @@ class Block(ABC):
         """Keep the rows of the receivers: (n_in, *) → (n_out, *)."""
 
     @abstractmethod
-    def radial(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+    def radial(self, function: Callable[..., Tensor], kinds: Tensor | None = None) -> Tensor:
         """Apply a function of the distance, (M,) or [...] in Å → (M, C) or [..., C], to every edge: [..., C].
 
         Both directions of a pair have one length. Where the block knows the pairs it evaluates each of them once,
         which halves the cost of models whose radial network dominates.
+
+        Args:
+            function: best a `RadialFunction`.
+            kinds: (n_in,) int64, of atoms, for a `RadialFunction` with `RadialFunction.pairs`.
         """
 
     def convolve(
-        self, values: Tensor, radial: Callable[[Tensor], Tensor] | Tensor, angular: Tensor | None = None
+        self,
+        values: Tensor,
+        radial: Callable[..., Tensor] | Tensor,
+        angular: Tensor | None = None,
+        kinds: Tensor | None = None,
     ) -> Tensor:
         """Gather values at senders, weight them, and add them up at receivers.
 
@@ -90,13 +98,14 @@ class Block(ABC):
             radial: w, a function of the distance in Å as for `radial`, best a `RadialFunction`; or its values on
                 every edge, [..., *]. It may lack leading ones of the trailing axes: (C,) for values (m, C).
             angular: a, [..., M], such as spherical harmonics of the edges' directions.
+            kinds: (n_in,), as for `radial`.
 
         Returns:
             (n_out, *), or (n_out, M, *) with an angular factor.
         """
         edges = self.vectors.ndim - 1
         messages = self.at_senders(values)
-        weights = radial if isinstance(radial, Tensor) else self.radial(radial)
+        weights = radial if isinstance(radial, Tensor) else self.radial(radial, kinds)
         messages = messages * weights[(slice(None),) * edges + (None,) * (messages.ndim - weights.ndim)]
         if angular is not None:
             messages = messages.unsqueeze(edges) * angular[(..., *(None,) * (values.ndim - 1))]

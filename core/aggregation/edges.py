@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from halocline.aggregation.block import Block, safe_norm, undeclared
+from halocline.aggregation.radial import evaluated
 from halocline.aggregation.rows import prefix, take, weighted
 from halocline.aggregation.sets import EdgeSets, EdgeTriplets
 from halocline.aggregation.sums import PLAIN, RowSums
-from halocline.aggregation.tabulated import TabulatedFunction
+from halocline.aggregation.tabulated import shared_table
 
 
 @final
@@ -65,12 +66,16 @@ class EdgeBlock(Block):
         return self._total(messages, self.senders, self.n_in)
 
     def convolve(
-        self, values: Tensor, radial: Callable[[Tensor], Tensor] | Tensor, angular: Tensor | None = None
+        self,
+        values: Tensor,
+        radial: Callable[..., Tensor] | Tensor,
+        angular: Tensor | None = None,
+        kinds: Tensor | None = None,
     ) -> Tensor:
-        """See `Block.convolve`; tables have a way of their own."""
-        if isinstance(radial, TabulatedFunction) and angular is None and self.mask is None and values.ndim == 2:
+        """See `Block.convolve`; tables that all pairs of atoms share have a way of their own."""
+        if shared_table(radial) and angular is None and self.mask is None and values.ndim == 2:
             return radial.convolve_edges(values, self.lengths(), self.senders, self.receivers, self.n_out)
-        return Block.convolve(self, values, radial, angular)
+        return Block.convolve(self, values, radial, angular, kinds)
 
     def own(self, values: Tensor) -> Tensor:
         """See `Block.own`; (E, *)."""
@@ -123,13 +128,20 @@ class EdgeBlock(Block):
             messages = weighted(messages, self.mask)
         return self.sums.add_up(messages, atoms, count)
 
-    def radial(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+    def radial(self, function: Callable[..., Tensor], kinds: Tensor | None = None) -> Tensor:
         """See `Block.radial`. The gradient of a pair goes to the vector of one of its two edges."""
         if self.pairs is None or self.pair_of is None:
-            return function(self.lengths())
-        mask = None if self.mask is None else self.mask.index_select(0, self.pairs)
-        lengths = safe_norm(self.vectors.index_select(0, self.pairs), mask)
-        return function(lengths).index_select(0, self.pair_of)
+            return evaluated(function, self.lengths(), kinds, self._ends)
+        mask = None if self.mask is None else take(self.mask, self.pairs)
+        lengths = safe_norm(take(self.vectors, self.pairs), mask)
+        return take(evaluated(function, lengths, kinds, self._ends_of_pairs), self.pair_of)
+
+    def _ends(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        return take(values, self.senders), take(values, self.receivers)
+
+    def _ends_of_pairs(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        assert self.pairs is not None
+        return take(values, take(self.senders, self.pairs)), take(values, take(self.receivers, self.pairs))
 
 
 def row_starts(receivers: Tensor, rows: int) -> Tensor:

@@ -3,32 +3,73 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from halocline.aggregation.rows import take
+
 
 class RadialFunction(nn.Module, ABC):
-    """C functions of the distance of two atoms, and of nothing else.
+    """C functions of the distance of two atoms, and of nothing else but what kinds of atom they are.
 
     A stage that weights messages with such functions owns them as a module of this kind and hands it to
-    `Block.convolve`. Whoever replaces it by a table or by a kernel then knows all that it has to hold to.
+    `Block.radial` or `Block.convolve`. Whoever replaces it by a table or by a kernel then knows all that it has to
+    hold to.
 
     Attributes:
         start: Å, the shortest distance at which the functions are smooth and may be asked for.
         end: Å, the distance from which on they are constant, most often zero; infinite if there is none.
         channels: C.
+        pairs: (S, S) int64, symmetric: where functions differ by the kinds of both atoms, the number of those that
+            two kinds have, from 0 without gaps. None, as `__init__` leaves it, where all pairs have the same.
     """
 
     start: float
     end: float
     channels: int
+    pairs: Tensor | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("pairs", None, persistent=False)
 
     @abstractmethod
-    def forward(self, distances: Tensor) -> Tensor:
-        """The exact values, distances [...] in Å → [..., C]; differentiable to any order."""
+    def forward(self, distances: Tensor, numbers: Tensor | None = None) -> Tensor:
+        """The exact values, differentiable to any order.
+
+        Args:
+            distances: [...], Å.
+            numbers: [...] int64, as in ``pairs``; None where that is.
+
+        Returns:
+            [..., C].
+        """
 
     # nn.Module.__call__ is untyped; this keeps callers typed.
-    def __call__(self, distances: Tensor) -> Tensor:
+    def __call__(self, distances: Tensor, numbers: Tensor | None = None) -> Tensor:
         """Run hooks and `forward`."""
-        result: Tensor = super().__call__(distances)
+        result: Tensor = super().__call__(distances, numbers)
         return result
+
+
+def evaluated(
+    function: Callable[..., Tensor],
+    distances: Tensor,
+    kinds: Tensor | None,
+    ends: Callable[[Tensor], tuple[Tensor, Tensor]],
+) -> Tensor:
+    """A function on edges of lengths [...] in Å: [..., C].
+
+    Args:
+        function: maybe a `RadialFunction`.
+        distances: the lengths.
+        kinds: (N,) int64, of atoms, where they matter.
+        ends: reads values (N,) of atoms at both ends of the edges, [...] each.
+    """
+    if kinds is None or not isinstance(function, RadialFunction) or function.pairs is None:
+        values: Tensor = function(distances)
+        return values
+    first, second = ends(kinds)
+    numbers = take(function.pairs.flatten(), (first * function.pairs.shape[0] + second).flatten())
+    return function(distances, numbers.view(distances.shape))

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from halocline.aggregation.block import Block, undeclared
+from halocline.aggregation.radial import evaluated
 from halocline.aggregation.rows import prefix, take, weighted
 from halocline.aggregation.sets import TableSets, TableTriplets, different_slots
-from halocline.aggregation.tabulated import TabulatedFunction
+from halocline.aggregation.tabulated import shared_table
 
 
 @final
@@ -59,12 +60,16 @@ class TableBlock(Block):
         return _collect(messages, self.neighbours, self.transposed, self.mask)
 
     def convolve(
-        self, values: Tensor, radial: Callable[[Tensor], Tensor] | Tensor, angular: Tensor | None = None
+        self,
+        values: Tensor,
+        radial: Callable[..., Tensor] | Tensor,
+        angular: Tensor | None = None,
+        kinds: Tensor | None = None,
     ) -> Tensor:
-        """See `Block.convolve`; tables of radial functions have a way of their own."""
-        if isinstance(radial, TabulatedFunction) and angular is None and values.ndim == 2:
+        """See `Block.convolve`; tables that all pairs of atoms share have a way of their own."""
+        if shared_table(radial) and angular is None and values.ndim == 2:
             return radial.convolve_table(values, self.lengths(), self.neighbours, self.transposed, self.mask)
-        return Block.convolve(self, values, radial, angular)
+        return Block.convolve(self, values, radial, angular, kinds)
 
     def own(self, values: Tensor) -> Tensor:
         """See `Block.own`; (n_out, k, *)."""
@@ -74,9 +79,9 @@ class TableBlock(Block):
         """See `Block.targets`."""
         return prefix(values, self.n_out)
 
-    def radial(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+    def radial(self, function: Callable[..., Tensor], kinds: Tensor | None = None) -> Tensor:
         """See `Block.radial`; a fixed table evaluates every slot: finding pairs would cost more than it saves."""
-        return function(self.lengths())
+        return evaluated(function, self.lengths(), kinds, lambda x: (self.at_senders(x), self.at_receivers(x)))
 
     def within(self, rule: Hashable) -> TableBlock:
         """See `Block.within`."""

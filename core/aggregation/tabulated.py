@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, final
+from typing import Any, Final, TypeGuard, final
 
 import torch
 from torch import Tensor
@@ -24,27 +24,31 @@ class TabulatedFunction(RadialFunction):
     From ``end`` on it is constant. It can be differentiated once: it is for evaluation, not for training.
 
     Args:
-        coefficients: (K, 4, C), c0 to c3 of c0 + c1 t + c2 t² + c3 t³ in each of K intervals, t from 0 to 1.
-        last: (C,), the values from ``end`` on.
+        coefficients: (F, K, 4, C), c0 to c3 of c0 + c1 t + c2 t² + c3 t³ in each of K intervals, t from 0 to 1, of
+            all that `RadialFunction.pairs` counts.
+        last: (F, C), the values from ``end`` on.
         start: Å, where the first interval begins.
         end: Å, where the last one ends.
+        pairs: see `RadialFunction`; None if F is 1.
     """
 
-    table: Tensor  # (4 (K + 2), C): four rows for each interval
+    table: Tensor  # (4 (K + 2) F, C): four rows for each interval
 
-    def __init__(self, coefficients: Tensor, last: Tensor, start: float, end: float) -> None:
+    def __init__(
+        self, coefficients: Tensor, last: Tensor, start: float, end: float, pairs: Tensor | None = None
+    ) -> None:
         super().__init__()
-        self.start, self.end, self.channels = start, end, coefficients.shape[2]
-        self.intervals = coefficients.shape[0]
+        self.start, self.end, self.pairs = start, end, pairs
+        functions, self.intervals, powers, self.channels = coefficients.shape
         self.per_length = self.intervals / (end - start)
         # Two more rows: beyond the end, and for padding, which adds nothing to any sum.
-        beyond = torch.zeros((2, *coefficients.shape[1:]), dtype=coefficients.dtype)
-        beyond[0, 0] = last
-        self.register_buffer("table", torch.cat([coefficients, beyond]).flatten(0, 1))
+        beyond = coefficients.new_zeros((functions, 2, powers, self.channels))
+        beyond[:, 0, 0] = last
+        self.register_buffer("table", torch.cat([coefficients, beyond], 1).flatten(0, 2))
 
-    def forward(self, distances: Tensor) -> Tensor:
+    def forward(self, distances: Tensor, numbers: Tensor | None = None) -> Tensor:
         """See `RadialFunction.forward`; from the table."""
-        return _Evaluation.apply(distances, self)  # type: ignore[no-any-return, no-untyped-call]
+        return _Evaluation.apply(distances, numbers, self)  # type: ignore[no-any-return, no-untyped-call]
 
     def convolve_edges(
         self, values: Tensor, lengths: Tensor, senders: Tensor, receivers: Tensor, rows: int
@@ -88,6 +92,11 @@ class TabulatedFunction(RadialFunction):
         return embedding_bag(index, self.table, per_sample_weights=weights, mode="sum")
 
 
+def shared_table(function: object) -> TypeGuard[TabulatedFunction]:
+    """Whether it is a table that all pairs of atoms share, which blocks convolve with in ways of their own."""
+    return isinstance(function, TabulatedFunction) and function.pairs is None
+
+
 class _Values:
     """Values [..., C], and what their slopes follow from without another look at the table."""
 
@@ -101,19 +110,20 @@ class _Values:
 
 
 class _Interpolated:
-    """Values (E, C) at places in a table, and slopes when they are asked for.
+    """Values [..., C] at places in a table, and slopes when they are asked for.
 
     Recorded graphs have Horner's scheme, which compilers fuse and which needs no operation that they may lack.
     """
 
     def __init__(self, function: TabulatedFunction, rows: Tensor, offsets: Tensor) -> None:
         self._function, self._rows, self._offsets = function, rows, offsets
-        self._horner = None if isinstance(rows.shape[0], int) else function.evaluate(rows, offsets)
-        t = offsets[:, 0]
+        plain = rows.ndim == 1 and isinstance(rows.shape[0], int)
+        self._horner = None if plain else function.evaluate(rows, offsets)
+        t = offsets[..., 0]
         self.values = self._horner.values if self._horner else function.combine(rows, (1.0, t, t * t, t * t * t))
 
     def slopes(self) -> Tensor:
-        """Derivatives by t, (E, C)."""
+        """Derivatives by t, [..., C]."""
         if self._horner:
             return self._horner.slopes(self._offsets)
         t = self._offsets[:, 0]
@@ -124,18 +134,18 @@ class _Evaluation(torch.autograd.Function):
     """Values at distances [...]: [..., C]."""
 
     @staticmethod
-    def forward(ctx: Any, distances: Tensor, function: TabulatedFunction) -> Tensor:
+    def forward(ctx: Any, distances: Tensor, numbers: Tensor | None, function: TabulatedFunction) -> Tensor:
         rows, offsets = function.locate(distances)
-        ctx.function = function
-        ctx.save_for_backward(rows, offsets)
-        return function.evaluate(rows, offsets).values
+        if numbers is not None:
+            rows = rows + numbers * (function.intervals + 2)
+        ctx.function, ctx.found = function, _Interpolated(function, rows, offsets)
+        values: Tensor = ctx.found.values
+        return values
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        rows, offsets = ctx.saved_tensors
-        slopes = ctx.function.evaluate(rows, offsets).slopes(offsets)
-        return (gradients[0] * slopes).sum(-1) * ctx.function.per_length, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return (gradients[0] * ctx.found.slopes()).sum(-1) * ctx.function.per_length, None, None
 
 
 class _EdgeConvolution(torch.autograd.Function):

@@ -17,6 +17,7 @@ from halocline.aggregation import Form, RadialFunction, TabulatedFunction
 from halocline.errors import KernelError
 from halocline.graph.graph import COINCIDENT
 from halocline.model.stage import Stage
+from halocline.partition.size import format_size
 from halocline.program.capabilities import Precision
 from halocline.program.kernel import Kernel
 
@@ -27,15 +28,20 @@ _logger = logging.getLogger(__name__)
 VALUE: Final = 1e-7
 SLOPE: Final = 1e-6
 
-#: Intervals of a table: the first power of two that is accurate enough. The largest table for 128 channels in
-#: float32 takes 16 MiB.
+#: Intervals of a table: the first power of two that is accurate enough.
 FEWEST, MOST = 64, 8192
+
+#: Bytes of a number in float32, and of the largest tables of one set of radial functions in it.
+BYTES, LARGEST = 4, 256 * 1024**2
 
 #: Distances in each interval at which a table is held against the function.
 CHECKED: Final = 8
 
 #: Distances that are evaluated together.
 _BATCH: Final = 4096
+
+#: Distances by which functions of pairs of kinds of atom are told apart.
+_PROBED: Final = 8
 
 
 @final
@@ -71,9 +77,18 @@ class Accuracy(NamedTuple):
     value: float
     slope: float
 
+    @property
+    def enough(self) -> bool:
+        """Whether neither is larger than allowed."""
+        return self.value <= VALUE and self.slope <= SLOPE
+
+    def or_worse(self, other: Accuracy) -> Accuracy:
+        """The larger one of each."""
+        return Accuracy(*map(max, self, other))
+
 
 def tabulate(function: RadialFunction) -> TabulatedFunction:
-    """The smallest table that is accurate enough over the whole range.
+    """The smallest table that is accurate enough over the whole range, for all pairs of kinds of atom.
 
     Splines have continuous second derivatives. They are made and held against the function in float64, at
     distances from the shortest that atoms may have to the end.
@@ -82,19 +97,21 @@ def tabulate(function: RadialFunction) -> TabulatedFunction:
         function: in float64.
 
     Raises:
-        KernelError: its range has no end or begins too late, or no table of at most `MOST` intervals will do.
+        KernelError: its range has no end or begins too late, or no table of at most `MOST` intervals and `LARGEST`
+            bytes will do.
     """
     if not math.isfinite(function.end):
         raise KernelError("its radial functions have no end, as those of models with the nearest neighbours")
     if function.start > COINCIDENT:
         raise KernelError(f"its radial functions begin at {function.start:g} Å, and atoms can be nearer")
+    numbers, pairs = _different(function)
     intervals, accuracy = FEWEST, Accuracy(math.inf, math.inf)
     while intervals <= MOST:
-        spline = _spline(function, intervals)
-        accuracy = measure(function, spline, intervals)
-        if accuracy.value <= VALUE and accuracy.slope <= SLOPE:
+        _require_room(function, len(numbers), intervals)
+        splines, accuracy = _splines(function, numbers, intervals)
+        if accuracy.enough:
             _logger.info("%d intervals: values to %.0e, slopes to %.0e.", intervals, *accuracy)
-            return _table(function, spline)
+            return _table(function, numbers, splines, pairs)
         intervals *= 2
     raise KernelError(
         f"a table of {MOST} intervals misses its radial functions by {accuracy.value:.0e} of the largest value "
@@ -102,24 +119,33 @@ def tabulate(function: RadialFunction) -> TabulatedFunction:
     )
 
 
-def measure(function: RadialFunction, spline: CubicSpline, intervals: int) -> Accuracy:
-    """Compare values and slopes at many distances in each interval, its ends among them."""
+def measure(function: RadialFunction, spline: CubicSpline, intervals: int, number: int | None = None) -> Accuracy:
+    """Compare values and slopes at many distances in each interval, its ends among them.
+
+    Args:
+        function: in float64.
+        spline: of the functions of one pair of kinds.
+        intervals: of the spline.
+        number: of the pair; None where all pairs have the same.
+    """
     points = np.linspace(function.start, function.end, CHECKED * intervals + 1)[:-1]
     worst, largest = np.zeros(2), np.zeros(2)
     for batch in _batches(points):
         found = (spline(batch), spline(batch, 1))
-        expected = values_and_slopes(function, torch.from_numpy(batch))
+        expected = values_and_slopes(function, torch.from_numpy(batch), number)
         for which, (ours, exact) in enumerate(zip(found, expected, strict=True)):
             worst[which] = max(worst[which], np.abs(ours - exact.numpy()).max())
             largest[which] = max(largest[which], float(exact.abs().max()))
     return Accuracy(*(float(error) for error in worst / np.maximum(largest, np.finfo(np.float64).tiny)))
 
 
-def values_and_slopes(function: RadialFunction, distances: Tensor) -> tuple[Tensor, Tensor]:
-    """Values and derivatives by the distance, both (D, C), at distances (D,) in Å."""
+def values_and_slopes(
+    function: RadialFunction, distances: Tensor, number: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Values and derivatives by the distance, both (D, C), at distances (D,) in Å, for one pair of kinds."""
     with torch.enable_grad():
         distances = distances.detach().requires_grad_(True)
-        values = function(distances)
+        values = _evaluated(function, distances, number)
         # The derivative is linear in the cotangent: its own derivative by that is the slope of every channel.
         cotangents = torch.zeros_like(values, requires_grad=True)
         (pulls,) = torch.autograd.grad(values, distances, cotangents, create_graph=True)
@@ -127,13 +153,57 @@ def values_and_slopes(function: RadialFunction, distances: Tensor) -> tuple[Tens
     return values.detach(), slopes
 
 
-def _spline(function: RadialFunction, intervals: int) -> CubicSpline:
+def _different(function: RadialFunction) -> tuple[list[int | None], Tensor | None]:
+    """The numbers of functions that differ, and which of these every pair of kinds has, (S, S).
+
+    Pairs of atoms whose covalent radii have the same sum, for example, share theirs.
+    """
+    if function.pairs is None:
+        return [None], None
+    count = int(function.pairs.max()) + 1
+    probed = torch.linspace(function.start, function.end, _PROBED + 2, dtype=torch.float64)[1:-1]
+    with torch.no_grad():
+        seen = torch.stack([_evaluated(function, probed, number).flatten() for number in range(count)])
+    _, first, which = np.unique(seen.numpy(), axis=0, return_index=True, return_inverse=True)
+    return [int(number) for number in first], torch.from_numpy(which.reshape(-1))[function.pairs]
+
+
+def _evaluated(function: RadialFunction, distances: Tensor, number: int | None) -> Tensor:
+    """Values (D, C) at distances (D,), for one pair of kinds."""
+    numbers = None if number is None else torch.full(distances.shape, number, dtype=torch.int64)
+    return function(distances, numbers)
+
+
+def _require_room(function: RadialFunction, pairs: int, intervals: int) -> None:
+    """Refuse tables that would not fit, before they are made."""
+    needed = pairs * intervals * 4 * function.channels * BYTES
+    if needed > LARGEST:
+        raise KernelError(
+            f"tables of {intervals} intervals for {pairs} different pairs of species and {function.channels} "
+            f"channels would take {format_size(needed)}, more than the {format_size(LARGEST)} allowed"
+        )
+
+
+def _splines(
+    function: RadialFunction, numbers: list[int | None], intervals: int
+) -> tuple[list[CubicSpline], Accuracy]:
+    """The splines of all pairs, and the worst of their accuracies; the first that will not do is the last."""
+    splines, accuracy = [], Accuracy(0.0, 0.0)
+    for number in numbers:
+        splines.append(_spline(function, number, intervals))
+        accuracy = accuracy.or_worse(measure(function, splines[-1], intervals, number))
+        if not accuracy.enough:
+            break
+    return splines, accuracy
+
+
+def _spline(function: RadialFunction, number: int | None, intervals: int) -> CubicSpline:
     """The spline through the values, with the function's own slopes at both ends."""
     knots = np.linspace(function.start, function.end, intervals + 1)
-    values = np.concatenate([_values(function, batch) for batch in _batches(knots)])
+    values = np.concatenate([_values(function, batch, number) for batch in _batches(knots)])
     # Just before the end: beyond it, the function is constant.
     ends = np.array([function.start, np.nextafter(function.end, 0.0)])
-    _, slopes = values_and_slopes(function, torch.from_numpy(ends))
+    _, slopes = values_and_slopes(function, torch.from_numpy(ends), number)
     return CubicSpline(knots, values, bc_type=((1, slopes[0].numpy()), (1, slopes[1].numpy())))
 
 
@@ -141,17 +211,23 @@ def _batches(points: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
     yield from np.array_split(points, -(-len(points) // _BATCH))
 
 
-def _values(function: RadialFunction, points: NDArray[np.float64]) -> NDArray[np.float64]:
+def _values(function: RadialFunction, points: NDArray[np.float64], number: int | None) -> NDArray[np.float64]:
     with torch.no_grad():
-        return function(torch.from_numpy(points)).numpy()
+        return _evaluated(function, torch.from_numpy(points), number).numpy()
 
 
-def _table(function: RadialFunction, spline: CubicSpline) -> TabulatedFunction:
-    """The coefficients of a spline, by the place in an interval instead of the distance."""
-    length = (function.end - function.start) / spline.c.shape[1]
+def _table(
+    function: RadialFunction, numbers: list[int | None], splines: list[CubicSpline], pairs: Tensor | None
+) -> TabulatedFunction:
+    """The coefficients of splines, by the place in an interval instead of the distance."""
+    length = (function.end - function.start) / splines[0].c.shape[1]
     powers = length ** np.arange(4)
-    coefficients = (spline.c[::-1] * powers[:, None, None]).transpose(1, 0, 2)
-    last = _values(function, np.array([function.end]))[0]
+    coefficients = [(spline.c[::-1] * powers[:, None, None]).transpose(1, 0, 2) for spline in splines]
+    last = [_values(function, np.array([function.end]), number)[0] for number in numbers]
     return TabulatedFunction(
-        torch.from_numpy(np.ascontiguousarray(coefficients)), torch.from_numpy(last), function.start, function.end
+        torch.from_numpy(np.stack(coefficients)),
+        torch.from_numpy(np.stack(last)),
+        function.start,
+        function.end,
+        pairs,
     )

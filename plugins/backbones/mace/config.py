@@ -151,8 +151,3 @@ class MACEConfig:
     def residual(self, layer: int) -> bool:
         """Whether features are carried past a layer."""
         return (self.later_blocks if layer else self.first_block) == "residual"
-
-    @property
-    def distance_by_pair(self) -> bool:
-        """Whether radial functions depend on the species of both atoms."""
-        return self.agnesi

@@ -13,6 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from halocline.aggregation import RadialFunction
+from halocline.aggregation.rows import take
+from halocline.graph.graph import COINCIDENT
 from halocline.plugins.backbones.mace.config import MACEConfig
 
 
@@ -20,28 +23,48 @@ from halocline.plugins.backbones.mace.config import MACEConfig
 class RadialBasis(nn.Module):
     """√(2/r_c) sin(n π r'/r_c)/r' · envelope(r), where r' is r or its Agnesi transform; eq. 7 of the paper.
 
+    The transform measures distances by half the sum of two covalent radii, while the envelope does not: together
+    they depend on the two species, and on no single transformed distance.
+
     Attributes:
         waves: (B,), 1/Å.
         amplitude: (), √(2/r_c).
+        radii: (S,), Å, covalent.
+        pairs: (S, S) int64, with a transform the numbers of all unordered pairs of species; else None.
+
+    Args:
+        config: of the model.
+        radii: of the embedding, which keeps them with the weights.
     """
 
     waves: Tensor
     amplitude: Tensor
+    radii: Tensor
+    pairs: Tensor | None
+    ends: Tensor
 
-    def __init__(self, config: MACEConfig) -> None:
+    def __init__(self, config: MACEConfig, radii: Tensor) -> None:
         super().__init__()
         self.cutoff, self.order = config.cutoff, config.envelope_order
         waves = torch.arange(1, config.bessels + 1, dtype=torch.float64) * (math.pi / config.cutoff)
         self.register_buffer("waves", waves)
         self.register_buffer("amplitude", torch.tensor(math.sqrt(2.0 / config.cutoff), dtype=torch.float64))
         self.transform = AgnesiTransform() if config.agnesi else None
+        self.register_buffer("radii", radii, persistent=False)
+        species = len(config.species)
+        ends = torch.triu_indices(species, species)
+        pairs = torch.zeros((species, species), dtype=torch.int64)
+        pairs[ends[0], ends[1]] = pairs[ends[1], ends[0]] = torch.arange(ends.shape[1])
+        self.register_buffer("pairs", pairs if config.agnesi else None, persistent=False)
+        self.register_buffer("ends", ends, persistent=False)
 
-    def forward(self, distances: Tensor, bonds: Tensor | None = None) -> Tensor:
-        """Distances [...] in Å, with a transform also the bond lengths [...] they are measured by: [..., B]."""
+    def forward(self, distances: Tensor, numbers: Tensor | None = None) -> Tensor:
+        """Distances [...] in Å, with a transform also the numbers [...] of the pairs of species: [..., B]."""
         envelope = polynomial_envelope(distances, self.cutoff, self.order)
         if self.transform is not None:
-            assert bonds is not None
-            distances = self.transform(distances / bonds)
+            assert numbers is not None
+            bonds = 0.5 * (take(self.radii, self.ends[0]) + take(self.radii, self.ends[1]))
+            distances = self.transform(distances / take(bonds, numbers.flatten()).view(numbers.shape))
         arguments = distances[..., None] * self.waves
         return torch.sin(arguments) * (self.amplitude * envelope / distances)[..., None]
 
@@ -73,17 +96,30 @@ class AgnesiTransform(nn.Module):
 
 
 @final
-class RadialNetwork(nn.Module):
-    """A perceptron without offsets, so that weights of messages reach zero with the basis."""
+class RadialNetwork(RadialFunction):
+    """A perceptron on a radial basis, without offsets, so that weights of messages reach zero with the basis.
 
-    def __init__(self, inputs: int, hidden: tuple[int, ...], outputs: int) -> None:
+    Args:
+        basis: of the layer, which owns it: several networks of a layer have the same.
+        hidden: units.
+        outputs: C.
+    """
+
+    start = COINCIDENT  # sin(x)/x is not asked for at 0
+
+    def __init__(self, basis: RadialBasis, hidden: tuple[int, ...], outputs: int) -> None:
         super().__init__()
+        self.end, self.channels, self.pairs = basis.cutoff, outputs, basis.pairs
+        self._basis = (basis,)  # in a tuple, so that it is no module of this one, with weights of another name
         self.layers = nn.ModuleList(
-            nn.Linear(a, b, bias=False, dtype=torch.float64) for a, b in pairwise([inputs, *hidden, outputs])
+            nn.Linear(a, b, bias=False, dtype=torch.float64)
+            for a, b in pairwise([len(basis.waves), *hidden, outputs])
         )
 
-    def forward(self, values: Tensor) -> Tensor:
-        """[..., B] → [..., outputs]."""
+    def forward(self, distances: Tensor, numbers: Tensor | None = None) -> Tensor:
+        """See `RadialFunction.forward`."""
+        (basis,) = self._basis
+        values = basis(distances, numbers)
         for layer in self.layers[:-1]:
             values = silu(layer(values))
         result: Tensor = self.layers[-1](values)

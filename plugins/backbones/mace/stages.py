@@ -51,7 +51,7 @@ class Embedding(Stage):
         self.register_buffer("rows", rows, persistent=False)
         self.register_buffer("charges", torch.tensor(numbers, dtype=torch.float64), persistent=False)
         self.register_buffer("radii", torch.tensor(covalent_radii[numbers], dtype=torch.float64))
-        self.by_pair = config.agnesi or config.repulsion
+        self.repulsion = config.repulsion
         self.told = (HEAD,) if config.heads else ()
 
     def forward(self, state: State, *blocks: Block) -> State:
@@ -63,7 +63,7 @@ class Embedding(Stage):
         rows = self.rows.index_select(0, state.atoms["species"])
         atoms = {"rows": rows, "features": self.table.index_select(0, rows).unsqueeze(1)}
         atoms |= {name: state.atoms[name] for name in self.told}
-        if self.by_pair:
+        if self.repulsion:
             atoms |= {"radii": self.radii.index_select(0, rows), "charges": self.charges.index_select(0, rows)}
         return State(atoms, {})
 
@@ -75,11 +75,11 @@ class Layer(Stage):
     Args:
         config: of the model.
         number: of the layer, from 0.
+        radii: (S,), Å, of the embedding.
     """
 
     profiled_as: ClassVar = {
         "forward": Work.UPDATE,
-        "_bonds": Work.RADIAL,
         "_harmonics": Work.ANGULAR,
         "_radial": Work.RADIAL,
         "product": Work.MESSAGES,
@@ -87,20 +87,20 @@ class Layer(Stage):
         "repulsion": Work.RADIAL,
     }
 
-    def __init__(self, config: MACEConfig, number: int) -> None:
+    def __init__(self, config: MACEConfig, number: int, radii: Tensor) -> None:
         super().__init__()
         self.spec = StageSpec(hops=1, neighbours=config.rule)
         self.max_degree, self.average = config.max_degree, config.average_neighbours
-        self.residual, self.by_pair = config.residual(number), config.distance_by_pair
+        self.residual = config.residual(number)
         before, between, after = config.features_before(number), config.harmonics, config.features_after(number)
         channels, species = config.channels, len(config.species)
         self.before = slices(before)
         self.up = IrrepLinear([channels] * len(before), channels)
         self.product = ChannelwiseProduct(before, between, between)
         self.channels = channels
-        self.basis = RadialBasis(config)
-        self.weights = RadialNetwork(config.bessels, config.radial_units, len(self.product.paths) * channels)
-        self.density = RadialNetwork(config.bessels, (), 1) if config.density else None
+        self.basis = RadialBasis(config, radii)
+        self.weights = RadialNetwork(self.basis, config.radial_units, len(self.product.paths) * channels)
+        self.density = RadialNetwork(self.basis, (), 1) if config.density else None
         self.down = IrrepLinear([count * channels for count in self.product.of_out], channels)
         self.skip = SpeciesLinear(before[: len(after)] if self.residual else between, species, channels)
         self.contraction = SymmetricContraction(between, after, config.correlation, species, channels)
@@ -127,34 +127,25 @@ class Layer(Stage):
 
     def _interaction(self, block: Block, state: State) -> Tensor:
         """Messages summed at their receivers, (n, m, C)."""
-        features = state.atoms["features"]
-        bonds = self._bonds(block, state) if self.by_pair else None
+        features, rows = state.atoms["features"], state.atoms["rows"]
         sent = self.up([features[:, place] for place in self.before])
-        weights = torch.unflatten(self._radial(block, bonds, self.weights), -1, (-1, self.channels))
+        weights = torch.unflatten(self._radial(self.weights, block, rows), -1, (-1, self.channels))
         messages = self.product(block.at_senders(sent), self._harmonics(block), weights)
         sums: Tensor = self.down([block.sum(message) for message in messages])
         if self.density is None:
             return sums * (1.0 / self.average)
-        density = torch.tanh(self._radial(block, bonds, self.density) ** 2)
+        density = torch.tanh(self._radial(self.density, block, rows) ** 2)
         result: Tensor = sums / (block.sum(density) + 1.0).unsqueeze(-1)
         return result
-
-    def _bonds(self, block: Block, state: State) -> Tensor:
-        """Half the sum of the covalent radii, [...] in Å."""
-        radii = state.atoms["radii"]
-        return 0.5 * (block.at_senders(radii) + block.at_receivers(radii))
 
     def _harmonics(self, block: Block) -> Tensor:
         """Of the directions of edges, [..., (l_max + 1)²]."""
         result: Tensor = spherical_harmonics(block.vectors / block.lengths()[..., None], self.max_degree)
         return result
 
-    def _radial(self, block: Block, bonds: Tensor | None, network: RadialNetwork) -> Tensor:
+    def _radial(self, network: RadialNetwork, block: Block, rows: Tensor) -> Tensor:
         """A network of the radial basis on every edge, [..., outputs]."""
-        if bonds is not None:
-            result: Tensor = network(self.basis(block.lengths(), bonds))
-            return result
-        return block.radial(lambda distances: network(self.basis(distances)))
+        return block.radial(network, rows)
 
 
 @final

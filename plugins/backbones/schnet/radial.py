@@ -91,8 +91,9 @@ class Filters(RadialFunction):
         self.hidden = linear(config.gaussians, config.features)
         self.out = linear(config.features, config.features)
 
-    def forward(self, distances: Tensor) -> Tensor:
-        """See `RadialFunction.forward`."""
+    def forward(self, distances: Tensor, numbers: Tensor | None = None) -> Tensor:
+        """See `RadialFunction.forward`; there is one for all pairs."""
+        del numbers
         hidden = shifted_softplus(self.hidden(self.basis(distances)))
         filters: Tensor = self.out(hidden)
         return filters * cosine_envelope(distances, self.cutoff, ends=self.ends)[..., None]
