@@ -13,9 +13,9 @@ from halocline.backends.ipu import exporter
 from halocline.backends.ipu.rehearsal import check_dispatched, rehearse, require_rehearsal
 from halocline.backends.ipu.rehearsal.coercion import rehearse_coercion
 from halocline.backends.ipu.rehearsal.dispatch import rehearse_dispatch
-from halocline.backends.ipu.rehearsal.meta import rehearse_meta
 from halocline.backends.ipu.rehearsal.numerics import rehearse_numerics
 from halocline.backends.ipu.rehearsal.padding import littered, rehearse_padding
+from halocline.backends.ipu.rehearsal.rehearse import rehearse_meta
 from halocline.backends.ipu.rehearsal.subject import RehearsedProgram
 from halocline.backends.ipu.runner import PackedLoss
 from halocline.errors import LoweringError, UsageError

@@ -13,7 +13,8 @@ from halocline.errors import BackboneError
 from halocline.graph import NeighbourList, Structure
 from halocline.model.build import build_backbone
 from halocline.partition import whole
-from halocline.plugins.backbones.m3gnet.harmonics import HIGHEST_DEGREE, spherical_harmonics
+from halocline.plugins.backbones.m3gnet.config import HIGHEST_DEGREE
+from halocline.plugins.backbones.m3gnet.three_body import spherical_harmonics
 from halocline.program import Capabilities, FrozenModel, Precision, energies_and_gradients
 from halocline.program.geometry import forces_from_gradients, virial_from_gradients
 from halocline.program.layout import gather_edges, lay_out

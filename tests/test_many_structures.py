@@ -19,7 +19,7 @@ from halocline.evaluator import LocalEvaluator, batches
 from halocline.evaluator.recompute import RecomputeRunner
 from halocline.executor import Capabilities, Executor
 from halocline.graph import Contacts, Nearest, NeighbourList, Radius, Structure, joint_graph
-from halocline.memory.out_of_memory import is_out_of_memory
+from halocline.memory.live_bytes import is_out_of_memory
 from halocline.model.build import build_backbone
 from halocline.plugin import registry
 from halocline.potential import many

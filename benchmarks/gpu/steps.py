@@ -17,7 +17,7 @@ from gpu.roof import Roof, Work, measure_roof, work_of
 from halocline.bench.memory import peak_memory
 from halocline.bench.structures import Motion, disordered_box
 from halocline.errors import HaloclineError
-from halocline.memory.out_of_memory import is_out_of_memory
+from halocline.memory.live_bytes import is_out_of_memory
 from halocline.potential.potential import Potential
 from halocline.program import Precision
 

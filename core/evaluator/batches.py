@@ -13,7 +13,7 @@ from halocline.evaluator.recompute import RecomputeRunner
 from halocline.evaluator.runner import Contribution
 from halocline.executor import Capabilities
 from halocline.graph import JointGraph
-from halocline.memory.out_of_memory import is_out_of_memory
+from halocline.memory.live_bytes import is_out_of_memory
 from halocline.program.capacity import power_of_two
 
 #: Atoms and edges of structures that are evaluated together, or the slots of their table. On one thread of a CPU

@@ -1,4 +1,4 @@
-"""How much memory a computation holds at its worst moment, counted tensor by tensor."""
+"""Memory that a computation holds at its worst moment, tensor by tensor; and errors that say that it ran out."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from halocline.context import in_evaluation_context
+
+#: What torch's allocator for CPUs says, in an error that is like any other.
+_ON_CPU = ("DefaultCPUAllocator", "not enough memory")
 
 
 @in_evaluation_context
@@ -63,3 +66,10 @@ class _Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
 
 def _storage(tensor: torch.Tensor) -> torch.UntypedStorage:
     return tensor.untyped_storage()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory has run out: of Python and NumPy, or of torch on the CPU or on a GPU."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _ON_CPU)

@@ -16,8 +16,7 @@ from halocline.testing.exporters import EXPORTER_CHECKS, ExporterSubject
 from halocline.testing.kernels import KERNEL_CHECKS, KernelSubject
 from halocline.testing.partitioners import PARTITIONER_CHECKS
 from halocline.testing.pruners import PRUNER_CHECKS, PrunerSubject
-from halocline.testing.report import Report
-from halocline.testing.runner import run_checks
+from halocline.testing.report import Report, run_checks
 from halocline.testing.subject import Subject
 
 

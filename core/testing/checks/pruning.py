@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from halocline.model import Backbone, Stage
+from halocline.model.build import build_with_seed
 from halocline.testing.checks.derivatives import check_forces
 from halocline.testing.checks.locality import check_parts
 from halocline.testing.checks.saving import check_config, check_saving
 from halocline.testing.comparison import require_identical
-from halocline.testing.rebuild import pruned
-from halocline.testing.report import Failure
-from halocline.testing.runner import Check
+from halocline.testing.report import Check, Failure
 from halocline.testing.subject import Subject
 
 #: What every pruned model must still do.
@@ -19,6 +18,13 @@ STILL: dict[str, Check[Subject]] = {
     "parts": check_parts,
     "saving": check_saving,
 }
+
+
+def pruned(backbone: Backbone, layers: int) -> Backbone:
+    """The first layers of a backbone and the readouts that belong to them, by its own account."""
+    smaller = build_with_seed(type(backbone), backbone.pruned_config(layers))
+    smaller.load_state_dict(backbone.pruned_weights(layers))
+    return smaller
 
 
 def check_pruning(subject: Subject) -> None:

@@ -7,12 +7,12 @@ import tempfile
 from pathlib import Path
 
 import halocline
+from halocline.checkpoint import load_checkpoint
 from halocline.errors import BackboneError, HaloclineError
 from halocline.model import Backbone
 from halocline.model.build import build_with_seed
 from halocline.plugin import registry
 from halocline.testing.comparison import require_identical
-from halocline.testing.rebuild import read_back
 from halocline.testing.report import Failure, NotApplicable
 from halocline.testing.subject import Subject
 
@@ -46,6 +46,14 @@ def _require_refusal(kind: type[Backbone], config: dict[str, object]) -> None:
     except BackboneError:
         return
     raise Failure(f"A config with the unknown field {UNKNOWN_FIELD!r} is accepted; raise BackboneError.")
+
+
+def read_back(kind: type[Backbone], path: Path) -> Backbone:
+    """Build a backbone from a checkpoint, by its class rather than by its registered name."""
+    checkpoint = load_checkpoint(path)
+    backbone = build_with_seed(kind, checkpoint.config)
+    backbone.load_state_dict(checkpoint.tensors)
+    return backbone
 
 
 def check_saving(subject: Subject) -> None:

@@ -9,13 +9,15 @@ from ase.data import atomic_numbers
 
 from halocline.errors import BackboneError
 from halocline.graph import Radius
-from halocline.plugins.backbones.m3gnet.harmonics import HIGHEST_DEGREE
 
 #: Rows of the embedding and of the scales: one for each atomic number up to that of plutonium; row 0 is unused.
 ROWS = 95
 
 #: Radial functions of each degree. Their roots are searched one by one; published models have three or four.
 MOST_RADIAL = 64
+
+#: The highest degree l that there are spherical harmonics of.
+HIGHEST_DEGREE = 3
 
 
 @final
