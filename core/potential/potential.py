@@ -314,12 +314,9 @@ class Potential:
 
     @in_evaluation_context
     def evaluate_with(self, evaluator: Evaluator, atoms: Atoms, head: str | None = None) -> Result:
-        """Evaluate one structure with an evaluator from `evaluator`.
+        """Evaluate one structure with an evaluator from `evaluator`; errors as for a call.
 
         Nothing is said where it lies outside of the training: `Result.outside` holds it, `say_outside` says it.
-
-        Raises:
-            HaloclineError: as for a call.
         """
         prepared = self.prepare(atoms, head)
         try:
