@@ -65,6 +65,14 @@ def test_versions_that_know_one_head_write_numbers_without_an_axis_for_it(tmp_pa
         assert torch.equal(foreign.tensors[name], given[name])
 
 
+def test_a_cutoff_of_the_repulsion_that_nothing_reads_is_left_behind(tmp_path):
+    """Version 0.3.6 keeps one, and so do the released files with densities, by the numbers of their buffers."""
+    config, given = tensors(MODEL)
+    names = ("pair_repulsion_fn.r_max", "pair_repulsion_fn.cutoff.p", "pair_repulsion_fn.cutoff.r_max")
+    more = dict.fromkeys(names, torch.tensor(6.0))
+    assert read_mace(write_mace(tmp_path / "m.model", config, given | more)).tensors.keys() == given.keys()
+
+
 def test_formats_of_files_are_told_apart(tmp_path):
     assert conversion.format_of(write(tmp_path / "a.model")) == "mace"
     assert conversion.format_of(write_mattersim(tmp_path / "b.pth")) == "mattersim"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="the file to take instead, or a folder with the files in or below it",
     )
+    pull.add_argument(
+        "--accept-licence",
+        action="store_true",
+        help="the licence of the weights is accepted, of models that ask for it",
+    )
     pull.set_defaults(run=_pull)
     _add_verb(verbs, "verify", "compare a model on this machine with its SHA-256").set_defaults(run=_verify)
-    addition = verbs.add_parser("import", help="convert a model of MatGL, MatterSim or MACE from files of yours")
+    addition = verbs.add_parser("import", help="convert a model of MatGL, MatterSim or MACE")
     addition.add_argument(
-        "source", type=Path, metavar="PATH", help="a folder of MatGL, or a file of MatterSim or MACE"
+        "source", metavar="PATH", help="a folder of MatGL, a file of MatterSim or MACE, or its https address"
     )
     addition.add_argument("--name", required=True, help="what to call it")
     addition.set_defaults(run=_import)
@@ -75,7 +81,7 @@ def _list(arguments: argparse.Namespace) -> int:
             model["name"] + (" (default)" if model["default"] else " (yours)" if model["own"] else ""),
             model["backbone"],
             _species(model["species"]),
-            f"{model['size'] / 1e6:.3f} MB",
+            f"{model['size'] / 1e6:.3f} MB" if model["size"] else "not known",
             model["licences"]["weights"],
             _audited(zoo.entry(model["name"])),
             "yes" if model["present"] else "no",
@@ -115,16 +121,35 @@ def _show(arguments: argparse.Namespace) -> int:
 def _pull(arguments: argparse.Namespace) -> int:
     zoo = Zoo()
     entry = zoo.entry(arguments.name)
-    say(f"{entry.name}: licence of the weights {entry.licences['weights']}, of the code {entry.licences['code']}")
+    terms = f" ({entry.terms})" if entry.terms else ""
+    say(
+        f"{entry.name}: licence of the weights {entry.licences['weights']}{terms}, "
+        f"of the code {entry.licences['code']}"
+    )
+    accepted = arguments.accept_licence or _is_accepted(zoo, entry)
     with progress(entry.size, f"{entry.name}, bytes") as advance:
-        path = zoo.pull(entry.name, arguments.source, advance, say)
+        path = zoo.pull(entry.name, arguments.source, advance, say, accepted=accepted)
     emit(str(path))
     return 0
 
 
+def _is_accepted(zoo: Zoo, entry: Entry) -> bool:
+    """Ask who sits at the terminal, where there is something to accept; of nobody else is it assumed."""
+    if not entry.terms or zoo.present(entry.name) or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    say(f"Do you accept the licence of the weights, {entry.licences['weights']}? [y/N]")
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def _import(arguments: argparse.Namespace) -> int:
-    path = Zoo().add(arguments.source, arguments.name)
-    say(f"{arguments.name}: converted; nothing was verified, for no energies of this model are known")
+    name, source = arguments.name, arguments.source
+    is_remote = source.startswith(("https:", "http:"))
+    with progress(None, f"{name}, bytes") as advance:
+        path = Zoo().add(source if is_remote else Path(source), name, advance)
+    if is_remote:
+        digests = read_header(path).card["recipe"]["files"]
+        say(f"{name}: fetched, SHA-256 {', '.join(digests.values())}, which is on its card")
+    say(f"{name}: converted; nothing was verified, for no energies of this model are known")
     emit(str(path))
     return 0
 
@@ -160,6 +185,7 @@ def _describe(zoo: Zoo, entry: Entry) -> dict[str, Any]:
         "size": entry.size,
         **_files(entry),
         "licences": dict(entry.licences),
+        **({"terms": entry.terms} if entry.terms else {}),
         "citation": list(entry.citation),
         **_audit(entry),
         "present": zoo.present(entry.name),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from halocline.checkpoint import Checkpoint
-from halocline.errors import ZooError
+from halocline.errors import CheckpointError, ZooError
 from halocline.files import replacement
 from halocline.plugin import registry
 from halocline.zoo.cache import seal
@@ -27,15 +27,25 @@ def format_of(path: Path) -> str:
 
     Raises:
         ZooError: there is nothing.
-        CheckpointError: it is a file of another kind.
+        CheckpointError: it is a file of another kind; which kinds are read is said.
     """
     if not path.exists():
         raise ZooError(f"There is no folder or file {path}.")
     from halocline.zoo.foreign.archive import first_name  # here, because its package imports torch
+    from halocline.zoo.foreign.model import show_name
+    from halocline.zoo.foreign.unpickle import PLAIN_NAMES
 
     if path.is_dir():
         return "matgl"
-    return "mace" if first_name(path).startswith("mace.") else "mattersim"
+    name = first_name(path)
+    if name.startswith("mace."):
+        return "mace"
+    if name in PLAIN_NAMES or not name:
+        return "mattersim"
+    raise CheckpointError(
+        f"{path} holds {show_name(name)}, which is not read. Models in files of torch.save are read of MACE, as "
+        "mace-torch saves them whole, and of MatterSim; those of MatGL are folders."
+    )
 
 
 def read(form: str, path: Path) -> ForeignModel:

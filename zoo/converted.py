@@ -16,8 +16,8 @@ from halocline.errors import CheckpointError, HaloclineError, ZooError
 from halocline.zoo.cache import check_sealed, find_cached, is_file, seal_path, shared_stores
 from halocline.zoo.conversion import VERSION, check_references, read, store
 from halocline.zoo.download import ByteCounter
-from halocline.zoo.entry import Entry, Foreign
-from halocline.zoo.fetch import fetch, locked
+from halocline.zoo.entry import Entry, Foreign, Unmeasured
+from halocline.zoo.fetch import fetch, locked, measured
 from halocline.zoo.source import Local, Shipped, folder_with
 
 if TYPE_CHECKING:
@@ -98,8 +98,7 @@ def pull_converted(entry: Entry, origin: Foreign, source: Path | None, progress:
                 shutil.rmtree(folder)
             say(
                 f"{entry.name}: {_count(len(origin.files), 'file')} fetched, converted from {origin.form}, "
-                f"{_count(len(origin.references), 'reference energy')} reproduced "
-                f"to {max(each.tolerance for each in origin.references):g} eV per atom"
+                f"{_compared(origin)}"
             )
     return target
 
@@ -110,7 +109,8 @@ def _fetch_all(origin: Foreign, source: Path | None, folder: Path, progress: Byt
     for name, pinned in origin.files.items():
         place = pinned.source if source is None else Local(_within(source, name, len(origin.files)))
         assert not isinstance(place, Shipped)  # the index takes folders only
-        fetch(pinned, place, folder / name, progress)
+        whole = measured(pinned, place) if isinstance(pinned, Unmeasured) else pinned
+        fetch(whole, place, folder / name, progress)
 
 
 def _within(source: Path, name: str, count: int) -> Path:
@@ -169,6 +169,13 @@ def _audit(entry: Entry) -> dict[str, Any]:
     return {
         f"audit_{key}" + ("_percent" if key.endswith("_error") else ""): value for key, value in figures.items()
     }
+
+
+def _compared(origin: Foreign) -> str:
+    if not origin.references:
+        return "compared with nothing: no energy of it is published"
+    largest = max(each.tolerance for each in origin.references)
+    return f"{_count(len(origin.references), 'reference energy')} reproduced to {largest:g} eV per atom"
 
 
 def _count(number: int, what: str) -> str:

@@ -14,13 +14,18 @@ from halocline.errors import ZooError
 from halocline.files import write_atomically
 from halocline.ownership import is_own_plain, open_plain
 from halocline.zoo.entry import Pinned
-from halocline.zoo.transport import NOT_SATISFIABLE, PARTIAL, Answer, request, shown
+from halocline.zoo.transport import NOT_SATISFIABLE, PARTIAL, WHOLE, Answer, request, shown
 
 #: Called with the number of bytes that came in since the last call.
 ByteCounter = Callable[[int], None]
 
 #: Permissions of models in the cache, within the umask: they may be copied for others, and hold no code.
 MODEL_MODE = 0o644
+
+#: Bytes of a file whose size the index does not know: ten times what any model here has.
+LARGEST: Final = 2**30
+
+_HEADERS: Final = {"User-Agent": "halocline", "Accept-Encoding": "identity"}
 
 _CHUNK = 2**18
 
@@ -58,6 +63,21 @@ def download(pinned: Pinned, url: str, part: Path, progress: ByteCounter) -> Non
             _copy(pinned, url, answer, file, progress)
 
 
+def offered_size(url: str) -> int:
+    """How long a server says that a file is, in bytes; nothing of it is kept.
+
+    Raises:
+        ZooError: the server cannot be reached, does not say, or offers more than `LARGEST`.
+    """
+    with request(url, _HEADERS) as answer:
+        lengths = {length.strip() for length in answer.headers.get_all("Content-Length", [])}
+        if answer.status != WHOLE or len(lengths) != 1 or not (length := lengths.pop()).isdecimal():
+            raise ZooError(f"{url} was answered without the size of the file; fetch it by hand.")
+    if not 0 < int(length) <= LARGEST:
+        raise ZooError(f"{url} offers {shown(length)} bytes; a model has {LARGEST} at most.")
+    return int(length)
+
+
 def validator_path(part: Path) -> Path:
     """The path beside a partial file where its validator, which tells versions of it apart, is kept."""
     return part.with_suffix(".validator")
@@ -68,18 +88,17 @@ def _ask(pinned: Pinned, url: str, part: Path, validator: Path) -> Iterator[tupl
     """Ask for what is missing, or for all if a server does not give that; with where the answer begins."""
     with ExitStack() as stack:
         held, said = _resumable(part, validator, pinned.size)
-        headers = {"User-Agent": "halocline", "Accept-Encoding": "identity"}
         if held:
-            answer = stack.enter_context(request(url, headers | {"Range": f"bytes={held}-", "If-Range": said}))
+            answer = stack.enter_context(request(url, _HEADERS | {"Range": f"bytes={held}-", "If-Range": said}))
             if answer.status not in (PARTIAL, NOT_SATISFIABLE):  # another file, or a server that knows no ranges
                 held = 0
             elif not _is_rest(answer, held, pinned.size):
                 _logger.warning("%s does not go on after %d bytes; it is fetched anew.", url, held)
                 stack.close()
                 held = 0
-                answer = stack.enter_context(request(url, headers))
+                answer = stack.enter_context(request(url, _HEADERS))
         else:
-            answer = stack.enter_context(request(url, headers))
+            answer = stack.enter_context(request(url, _HEADERS))
         _check_answer(pinned, url, answer, held)
         yield answer, held
 

@@ -31,6 +31,22 @@ class Pinned:
     sha256: str
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class Unmeasured:
+    """A file of which only the digest is known: whoever has it says how long it is.
+
+    Attributes:
+        name: of the model that it belongs to.
+        source: where it comes from.
+        sha256: of its contents.
+    """
+
+    name: str
+    source: Source
+    sha256: str
+
+
 #: How well energies that the other package gave in float64 are reproduced, eV per atom. They agree to 1e-12;
 #: constants of another precision change them by 1e-8 of their size, and wrong weights by far more.
 TOLERANCE = 1e-8
@@ -103,7 +119,7 @@ class Foreign:
     """
 
     form: str
-    files: Mapping[str, Pinned]
+    files: Mapping[str, Pinned | Unmeasured]
     card: Mapping[str, Any]
     references: tuple[Reference, ...]
 
@@ -133,6 +149,7 @@ class Entry:
         address: where it comes from, in words.
         origin: how it comes onto this machine.
         licences: SPDX identifiers of ``code`` and ``weights``.
+        terms: where the licence of the weights can be read, if it has to be accepted before they are fetched.
         citation: what to cite.
         audit: how far it is right about crystals; None if that was not found out.
     """
@@ -145,6 +162,7 @@ class Entry:
     origin: Pinned | Foreign | Imported
     licences: Mapping[str, str]
     citation: tuple[str, ...]
+    terms: str | None = None
     audit: Audit | None = None
 
     @property
@@ -153,12 +171,13 @@ class Entry:
         return len(self.species) >= _UNIVERSAL
 
     @property
-    def size(self) -> int:
-        """Bytes of all files that are fetched."""
+    def size(self) -> int | None:
+        """Bytes of all files that are fetched; None if nobody has published that."""
         match self.origin:
             case Pinned(size=size):
                 return size
             case Foreign(files=files):
-                return sum(file.size for file in files.values())
+                sizes = [file.size for file in files.values() if isinstance(file, Pinned)]
+                return sum(sizes) if len(sizes) == len(files) else None
             case Imported(path=path):
                 return path.stat().st_size

@@ -13,9 +13,9 @@ from halocline import locks
 from halocline.cache import cache_folder, own_cache
 from halocline.errors import ZooError
 from halocline.files import publish, replacement
-from halocline.zoo.cache import check_file, digest, has_size
-from halocline.zoo.download import MODEL_MODE, ByteCounter, download, validator_path
-from halocline.zoo.entry import Pinned
+from halocline.zoo.cache import check_file, digest, has_size, is_file
+from halocline.zoo.download import MODEL_MODE, ByteCounter, download, offered_size, validator_path
+from halocline.zoo.entry import Pinned, Unmeasured
 from halocline.zoo.source import Local, Remote, local, remote
 
 
@@ -39,25 +39,67 @@ def fetch(pinned: Pinned, source: Local | Remote, target: Path, progress: ByteCo
     if _is_there(pinned, target):
         return target
     source = mirrored(source)
-    if isinstance(source, Remote) and is_offline():
-        raise ZooError(
-            f"{pinned.name} is not on this machine, and HALOCLINE_OFFLINE is set. Fetch it elsewhere from "
-            f"{source.url}, then: halocline zoo pull {pinned.name} --from PATH"
-        )
+    if isinstance(source, Remote):
+        _require_online(pinned.name, source)
     with locked(target, pinned.name, pinned.size):
         if not _is_there(pinned, target):
             _fetch_locked(pinned, source, target, progress)
     return target
 
 
+def measured(file: Unmeasured, source: Local | Remote) -> Pinned:
+    """A file with its size, as its place says before anything of it is fetched.
+
+    Raises:
+        ZooError: offline, there is no such file, or its place does not say.
+    """
+    place = mirrored(source)
+    if isinstance(place, Remote):
+        _require_online(file.name, place)
+        return Pinned(file.name, file.source, offered_size(place.url), file.sha256)
+    if not is_file(place.path):
+        raise ZooError(f"There is no file {place.path}.")
+    return Pinned(file.name, file.source, place.path.stat().st_size, file.sha256)
+
+
+def fetch_unpinned(name: str, source: Remote, folder: Path, progress: ByteCounter) -> Path:
+    """Fetch a file of which nothing is known.
+
+    Args:
+        name: of the model, for messages.
+        source: where it comes from, unless there is a mirror.
+        folder: where it is put, under the last part of its address; one in a mirror's folder stays there.
+        progress: told of every piece.
+
+    Raises:
+        ZooError: offline, or the source cannot be read.
+    """
+    place = mirrored(source)
+    whole = measured(Unmeasured(name, source, ""), source)
+    if isinstance(place, Local):
+        return place.path
+    target = folder / (Path(urlsplit(place.url).path).name or name)
+    part = target.with_name(f"{target.name}.part")
+    download(whole, place.url, part, progress)
+    return part.rename(target)
+
+
+def _require_online(name: str, source: Remote) -> None:
+    if is_offline():
+        raise ZooError(
+            f"{name} is not on this machine, and HALOCLINE_OFFLINE is set. Fetch it elsewhere from "
+            f"{source.url}, then: halocline zoo pull {name} --from PATH"
+        )
+
+
 @contextmanager
-def locked(target: Path, name: str, size: int) -> Iterator[None]:
+def locked(target: Path, name: str, size: int | None) -> Iterator[None]:
     """Store something while no other process does.
 
     Args:
         target: the final name of it, in the cache folder or in a folder there.
         name: of the model, for messages.
-        size: of it, bytes, for messages.
+        size: of it, bytes, for messages; None if it is not known.
 
     Raises:
         ZooError: the folder cannot be written or others can write to it, or another process keeps the lock.
@@ -68,7 +110,7 @@ def locked(target: Path, name: str, size: int) -> Iterator[None]:
             yield
     except OSError as error:
         raise ZooError(
-            f"Cannot store {name} ({size} bytes) in {target.parent}: {_reason(error)}. "
+            f"Cannot store {name} ({'?' if size is None else size} bytes) in {target.parent}: {_reason(error)}. "
             "HALOCLINE_CACHE_DIR names another folder."
         ) from error
 

@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,10 @@ from halocline.checkpoint import read_header
 from halocline.errors import CheckpointError, UsageError
 from halocline.ownership import require_trusted
 from halocline.zoo.conversion import format_of, keep, read, store
+from halocline.zoo.download import ByteCounter
 from halocline.zoo.entry import Entry, Imported
-from halocline.zoo.fetch import locked
+from halocline.zoo.fetch import fetch_unpinned, locked
+from halocline.zoo.source import remote
 
 if TYPE_CHECKING:
     from halocline.potential.potential import Potential
@@ -87,12 +90,29 @@ def imported_entry(name: str) -> Entry:
     )
 
 
-def import_model(source: Path, name: str) -> Path:
+def import_remote(url: str, name: str, progress: ByteCounter) -> Path:
+    """Fetch a file, and convert it as `import_model` does; the card has its address and digest.
+
+    Args:
+        url: https://HOST/PATH.
+        name: of the result.
+        progress: told of every piece that came in.
+
+    Raises:
+        HaloclineError: it cannot be fetched, is no such model, or cannot be stored.
+    """
+    source = remote(url)
+    with tempfile.TemporaryDirectory(prefix="halocline-") as folder:
+        return import_model(fetch_unpinned(name, source, Path(folder), progress), name, url)
+
+
+def import_model(source: Path, name: str, address: str | None = None) -> Path:
     """Convert a model and store it under a name, in the place of an earlier one.
 
     Args:
         source: a folder of MatGL, or a file of MatterSim or MACE.
         name: of the result.
+        address: where it was fetched from, for the card.
 
     Raises:
         HaloclineError: it is no such model, or cannot be stored.
@@ -103,7 +123,7 @@ def import_model(source: Path, name: str) -> Path:
     card = {
         "name": name,
         "summary": f"Imported from {source.name}.",
-        "recipe": {"converted_from": form, **model.facts},
+        "recipe": {"converted_from": form, **({"source": address} if address else {}), **model.facts},
         "notes": "Nothing was verified after conversion: no energies of this model were known.",
     }
     with locked(target, name, sum(tensor.nbytes for tensor in model.tensors.values())):

@@ -10,7 +10,7 @@ from typing import Any, final
 
 from halocline.checkpoint.card import check_card
 from halocline.errors import CheckpointError, ZooError
-from halocline.zoo.entry import TOLERANCE, Audit, Entry, Foreign, Pinned, Reference
+from halocline.zoo.entry import TOLERANCE, Audit, Entry, Foreign, Pinned, Reference, Unmeasured
 from halocline.zoo.rules import (
     AUDIT,
     CHECKPOINT,
@@ -18,6 +18,7 @@ from halocline.zoo.rules import (
     FILES_OF_FORMATS,
     FOREIGN,
     STRUCTURE,
+    UNMEASURED,
     check_fields,
     check_name,
 )
@@ -25,6 +26,9 @@ from halocline.zoo.source import parse_source
 
 #: The index that comes in the box.
 SHIPPED_INDEX = Path(__file__).with_name("index.toml")
+
+#: Formats of models of which hardly any energies are published.
+_WITHOUT_ENERGIES = ("mace",)
 
 #: Fields of a card that an index has in the entry itself, or that conversion writes.
 _NOT_OF_CARD = {"name", "summary", "citation", "licence", "recipe"}
@@ -103,7 +107,8 @@ def _entry(name: str, fields: Any, structures: Mapping[str, Any]) -> Entry:
         species=tuple(fields["species"]),
         address=fields["source"],
         origin=origin,
-        licences=fields["licence"],
+        licences={part: fields["licence"][part] for part in ("code", "weights")},
+        terms=fields["licence"].get("terms"),
         citation=tuple(fields["citation"]),
         audit=audit,
     )
@@ -120,6 +125,8 @@ def _foreign(name: str, fields: Mapping[str, Any], structures: Mapping[str, Any]
         raise ZooError(
             f"The model {name!r} has energies of {unknown.pop()!r}, which is no structure of the index."
         )
+    if not fields["energies"] and fields["format"] not in _WITHOUT_ENERGIES:
+        raise ZooError(f"The model {name!r} must have an energy of a structure, with which it is compared.")
     return Foreign(
         form=fields["format"],
         files=_files(name, fields),
@@ -128,14 +135,21 @@ def _foreign(name: str, fields: Mapping[str, Any], structures: Mapping[str, Any]
     )
 
 
-def _files(name: str, fields: Mapping[str, Any]) -> dict[str, Pinned]:
+def _files(name: str, fields: Mapping[str, Any]) -> dict[str, Pinned | Unmeasured]:
     """The files of a model, below its source."""
-    base, files = fields["source"], {}
+    base: str = fields["source"]
+    files: dict[str, Pinned | Unmeasured] = {}
     if not base.startswith(("https:", "http:", "file:")) or not base.endswith("/"):
         raise ZooError(f"The source of the model {name!r} must be a folder: https://HOST/PATH/ or file:/PATH/.")
     for file in fields["files"]:
-        check_fields(f"A file of the model {name!r} in the zoo's index", file, FILE)
-        files[file["name"]] = Pinned(name, parse_source(base + file["name"]), file["size"], file["sha256"])
+        is_measured = not isinstance(file, dict) or "size" in file
+        check_fields(f"A file of the model {name!r} in the zoo's index", file, FILE if is_measured else UNMEASURED)
+        source = parse_source(base + file["name"])
+        files[file["name"]] = (
+            Pinned(name, source, file["size"], file["sha256"])
+            if is_measured
+            else Unmeasured(name, source, file["sha256"])
+        )
     expected = FILES_OF_FORMATS[fields["format"]]
     if set(files) != expected if expected else len(files) != 1:
         words = " and ".join(sorted(expected)) if expected else "one file"

@@ -14,8 +14,8 @@ _NAME = re.compile(r"(?!(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$))[a-z0-9]+([._-
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SYMBOL = re.compile(r"[A-Z][a-z]?")
 
-#: Files of the formats of other packages; MatterSim's one file may have any name.
-FILES_OF_FORMATS = {"matgl": {"model.json", "state.pt"}, "mattersim": None}
+#: Files of the formats of other packages; the one file of MatterSim or MACE may have any name.
+FILES_OF_FORMATS = {"matgl": {"model.json", "state.pt"}, "mattersim": None, "mace": None}
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 #: Field → what it must be in words, and whether a value is that.
@@ -62,7 +62,9 @@ def _is_sha256(value: Any) -> bool:
 
 
 def _are_licences(value: Any) -> bool:
-    return isinstance(value, dict) and set(value) == {"code", "weights"} and all(map(_is_text, value.values()))
+    if not isinstance(value, dict) or not {"code", "weights"} <= set(value) <= {"code", "weights", "terms"}:
+        return False
+    return all(map(_is_text, value.values())) and value.get("terms", "https://").startswith("https://")
 
 
 def _is_citation(value: Any) -> bool:
@@ -86,7 +88,7 @@ def _is_energy(value: Any) -> bool:
 
 
 def _are_energies(value: Any) -> bool:
-    return isinstance(value, dict) and bool(value) and all(map(_is_energy, value.values()))
+    return isinstance(value, dict) and all(map(_is_energy, value.values()))
 
 
 _COMMON: Rules = {
@@ -94,7 +96,7 @@ _COMMON: Rules = {
     "backbone": ("the name of a backbone", _is_text),
     "species": ("a list of chemical symbols", _are_symbols),
     "source": ("one line of text", _is_text),
-    "licence": ("a table of code and weights", _are_licences),
+    "licence": ("a table of code and weights, and of terms that have to be accepted", _are_licences),
     "citation": ("a list of references", _is_citation),
 }
 _BYTES: Rules = {
@@ -138,11 +140,14 @@ FOREIGN: Rules = {
     ),
 }
 
-#: Of a file of such a model.
-FILE: Rules = {
+#: Of a file of such a model whose size nobody has published.
+UNMEASURED: Rules = {
     "name": ("a plain file name", lambda v: isinstance(v, str) and bool(_FILE_NAME.fullmatch(v))),
-    **_BYTES,
+    "sha256": _BYTES["sha256"],
 }
+
+#: Of any other one.
+FILE: Rules = {**UNMEASURED, **_BYTES}
 
 #: Of a structure with known energies.
 STRUCTURE: Rules = {

@@ -71,6 +71,8 @@ def _text(value: Any) -> Any:
         return str(value)
     if _are_integers(value) and len(value) > _LONGEST:
         return _in_ranges(value)
+    if len(value) > _LONGEST and all(type(item) is float for item in value):
+        return f"{len(value)} numbers ({_WHOLE})"
     items = [str(_text(item)) for item in value]
     return (";\n" if any("," in item for item in items) else ", ").join(items)
 

@@ -23,7 +23,13 @@ from halocline.zoo.converted import Say, check_converted, find_converted, pull_c
 from halocline.zoo.download import ByteCounter
 from halocline.zoo.entry import Entry, Foreign, Imported, Pinned
 from halocline.zoo.fetch import fetch
-from halocline.zoo.imported import add_checkpoint, import_model, imported_entry, imported_names
+from halocline.zoo.imported import (
+    add_checkpoint,
+    import_model,
+    import_remote,
+    imported_entry,
+    imported_names,
+)
 from halocline.zoo.index import SHIPPED_INDEX, read_index
 from halocline.zoo.rules import check_name
 from halocline.zoo.source import Local, Remote, Shipped, folder_with
@@ -91,7 +97,13 @@ class Zoo:
         return self.verify(name) if self._find(entry) else self.pull(name)
 
     def pull(
-        self, name: str, source: Path | None = None, progress: ByteCounter | None = None, say: Say | None = None
+        self,
+        name: str,
+        source: Path | None = None,
+        progress: ByteCounter | None = None,
+        say: Say | None = None,
+        *,
+        accepted: bool = False,
     ) -> Path:
         """Bring a model onto this machine, or repair it.
 
@@ -101,12 +113,18 @@ class Zoo:
                 in one folder below it; the same to the byte.
             progress: called with the numbers of bytes that came in.
             say: called with what was done, where that is more than a transfer.
+            accepted: whether the user accepted the licence of the weights, where that is asked for.
 
         Raises:
-            UsageError: there is no such model.
+            UsageError: there is no such model, or its licence has to be accepted first.
             ZooError: it cannot be fetched.
         """
         entry = self.entry(name)
+        if entry.terms and not accepted and not self.present(name):
+            raise UsageError(
+                f"The weights of {name} are under {entry.licences['weights']}, which has to be accepted before "
+                f"they are fetched. Read {entry.terms}, then: halocline zoo pull {name} --accept-licence"
+            )
         match entry.origin:
             case Foreign() as origin:
                 return pull_converted(entry, origin, source, progress or _unseen, say or _unheard)
@@ -115,19 +133,22 @@ class Zoo:
             case _:
                 return self.verify(name)
 
-    def add(self, path: Path, name: str) -> Path:
-        """Convert a model of another package from files on this machine, so that its new name finds it.
+    def add(self, source: Path | str, name: str, progress: ByteCounter | None = None) -> Path:
+        """Convert a model of another package, so that its new name finds it.
 
         Args:
-            path: a folder of MatGL or a file of MatterSim.
+            source: a folder of MatGL or a file of MatterSim or MACE; or the address of such a file, https://HOST/PATH.
             name: none of the index; an imported model of this name is replaced.
+            progress: called with the numbers of bytes that came in.
 
         Raises:
             UsageError: the name is not free, or cannot be one.
             HaloclineError: the model cannot be converted or stored.
         """
         self._require_free(name)
-        return import_model(path, name)
+        if isinstance(source, str):
+            return import_remote(source, name, progress or _unseen)
+        return import_model(source, name)
 
     def add_checkpoint(self, path: Path, name: str | None = None, *, replace: bool = False) -> Path:
         """Keep a checkpoint of the user's own, so that its name finds it.

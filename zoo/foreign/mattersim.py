@@ -26,6 +26,9 @@ _M3GNET = {
 
 Shape = tuple[int, ...]
 
+#: Of the keys of a dictionary, in a message.
+_SHOWN = 4
+
 
 def read_mattersim(path: Path) -> ForeignModel:
     """Read an M3GNet of MatterSim. The states of its training, which lie in the same file, are left behind.
@@ -43,7 +46,8 @@ def read_mattersim(path: Path) -> ForeignModel:
     content = read_torch_file(path)
     if not isinstance(content, dict) or not {"model_name", "model_args", "model"} <= set(content):
         raise CheckpointError(
-            f"{path} is not a model of MatterSim: it must have model_name, model_args and model."
+            f"{path} is not a model of MatterSim, which has model_name, model_args and model, nor one of MACE, "
+            f"which is a module: it holds {_described(content)}."
         )
     if content["model_name"] != "m3gnet":
         name = show(content["model_name"])
@@ -61,6 +65,13 @@ def read_mattersim(path: Path) -> ForeignModel:
     if isinstance(content.get("description"), str):
         facts["description"] = content["description"]
     return ForeignModel(dialect="mattersim", config=config, tensors=tensors, facts=facts)
+
+
+def _described(content: Any) -> str:
+    if not isinstance(content, dict) or not content:
+        return show(content)
+    more = ", …" if len(content) > _SHOWN else ""
+    return f"a dictionary of {', '.join(map(show, list(content)[:_SHOWN]))}{more}"
 
 
 def mattersim_layout(config: dict[str, Any]) -> dict[str, Shape]:

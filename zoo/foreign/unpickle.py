@@ -46,6 +46,9 @@ _PARAMETER = _Name("torch._utils", "_rebuild_parameter")
 _STORAGES = {_Name("torch", name): dtype for name, dtype in STORAGES.items()}
 _ALLOWED = {_DICT, _TENSOR, _PARAMETER, *_STORAGES}
 
+#: What dictionaries of tensors and plain data name.
+PLAIN_NAMES = {".".join(name) for name in _ALLOWED}
+
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _ARGUMENTS = {"BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"}
 _EMPTY: dict[str, type] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
