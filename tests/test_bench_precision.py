@@ -87,6 +87,17 @@ def test_half_precision_shows_in_what_ran_in_errors_and_in_the_curl():
 
 
 @pytest.mark.parametrize(
+    "text", ["float32:readouts=bfloat16", "float64:readouts.1=float32", "float32:layers.0=float64"]
+)
+def test_state_that_several_stages_read_is_no_fault(text):
+    """Readouts of MACE read what the next layer reads, too."""
+    backbone = build_backbone("mace", registry().load("backbone", "mace").example_config(), seed=0)
+    model = Potential(backbone, dict.fromkeys(backbone.species, 0.0), {})
+    found = measure_policy(request(text), model, read("examples/water.extxyz")[:12], 0.0)
+    assert 0.0 < found.deviation.force_rms < 0.1 * found.deviation.force_scale
+
+
+@pytest.mark.parametrize(
     ("text", "broken"),
     [
         ("float32:radial=bfloat16", "_cast_around"),

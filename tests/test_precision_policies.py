@@ -103,10 +103,20 @@ def test_a_module_counts_before_what_it_is_part_of():
     assert dtypes["embed"][""] == torch.float32
 
 
-def test_a_kind_of_work_is_its_maps_and_not_the_functions_of_distances():
-    dtypes = PrecisionPolicy.parse("float32:radial=float16").dtypes(model("schnet"))
-    half = {path for path, dtype in dtypes["layers.0"].items() if dtype == torch.float16}
-    assert half == {"filters.hidden", "filters.out"}
+@pytest.mark.parametrize(
+    ("name", "work", "maps"),
+    [
+        ("schnet", "radial", {"filters.hidden", "filters.out"}),
+        ("schnet", "update", {"sender", "receiver", "out"}),
+        ("mace", "radial", {"weights.layers.0", "weights.layers.1"}),
+        ("mace", "product", {"contraction"}),
+        ("mace", "update", {"up", "down", "skip", "mix"}),
+    ],
+)
+def test_a_kind_of_work_is_its_maps_and_not_the_functions_of_distances(name, work, maps):
+    dtypes = PrecisionPolicy.parse(f"float32:{work}=float16").dtypes(model(name))["layers.0"]
+    half = [path for path, dtype in dtypes.items() if dtype == torch.float16]
+    assert {path for path in half if path.rpartition(".")[0] not in half} == maps
 
 
 @pytest.mark.parametrize("text", ["float32", "float64:vectors=float32", "float32:layers=bfloat16,sums=float64"])

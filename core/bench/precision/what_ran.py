@@ -30,7 +30,9 @@ def what_ran(function: Callable[[], object]) -> dict[str, dict[str, float]]:
 def require_ran(policy: PrecisionPolicy, backbone: Backbone, ran: dict[str, dict[str, float]]) -> None:
     """Make sure that what was asked for is what ran.
 
-    Every stage has to compute in each dtype that its weights are asked to be in, and in no other but that of sums.
+    Every stage has to compute in each dtype that its weights are asked to be in, and in no other but those of
+    sums, of regions without weights, and at borders of the program: gradients of what several stages read meet
+    there.
 
     Raises:
         PrecisionError: a stage computed in something else, or not in what was asked for; both are named. Or
@@ -62,8 +64,8 @@ def _expected(policy: PrecisionPolicy, backbone: Backbone) -> Iterator[tuple[str
             for path, dtype in paths.items()
             if any(True for _ in stages[name].get_submodule(path).parameters(recurse=False))
         }
-        allowed = {_NAMES[dtype] for dtype in paths.values()}
-        yield name, asked, allowed | ({sums} if stages[name].spec.hops else set())
+        allowed = {_NAMES[dtype] for dtype in paths.values()} | {sums if stages[name].spec.hops else ""}
+        yield name, asked, allowed | {policy.program.value if paths[""] != policy.program.torch else ""}
 
 
 def _listed(dtypes: set[str]) -> str:

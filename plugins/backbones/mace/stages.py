@@ -82,6 +82,8 @@ class Layer(Stage):
         "forward": Work.UPDATE,
         "_harmonics": Work.ANGULAR,
         "_radial": Work.RADIAL,
+        "weights": Work.RADIAL,
+        "density": Work.RADIAL,
         "product": Work.MESSAGES,
         "contraction": Work.PRODUCT,
         "repulsion": Work.RADIAL,
