@@ -64,10 +64,10 @@ class AppendedFile:
         Raises:
             HaloclineError: the disk is full or the file cannot be written.
         """
-        with self._reported():
-            try:
-                self._write(record)
-            except BaseException:  # an interruption, too
+        try:
+            self._write(record)
+        except BaseException:  # an interruption, too
+            with self._reported():
                 os.ftruncate(self._file.fileno(), self._length)
                 raise
         self._digest.update(record)
@@ -83,9 +83,9 @@ class AppendedFile:
         return {"length": self._length, "sha256": self._digest.hexdigest()}
 
     def _write(self, record: bytes) -> None:
-        rest = memoryview(record)
-        while rest:
-            rest = rest[self._file.write(rest) or 0 :]
+        written = self._file.write(record) or 0
+        while written < len(record):
+            written += self._file.write(memoryview(record)[written:]) or 0
 
     def _cut_back(self, mark: Mapping[str, Any]) -> None:
         for block in _blocks(self._file, mark["length"]):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from halocline.errors import CheckpointError
 from halocline.graph import Contacts, NeighbourRule, Radius
+from halocline.graph.structure import same_bits
 from halocline.shares import timed
 
 #: Of the sum of two covalent radii (Cordero et al., Dalton Trans. 2832 (2008), as in ASE): below this, atoms are
@@ -70,8 +71,10 @@ class _Usual(NamedTuple):
     crowds: tuple[Outside, ...]
 
     def is_of(self, contacts: Contacts) -> bool:
-        """Whether these are the very objects."""
-        return self.elements is contacts.elements and self.fewest is contacts.fewest and self.most is contacts.most
+        """Whether these are the same; often they are the very objects."""
+        mine = (self.elements, self.fewest, self.most)
+        theirs = (contacts.elements, contacts.fewest, contacts.most)
+        return all(one is other or same_bits(one, other) for one, other in zip(mine, theirs, strict=True))
 
 
 @final
@@ -104,7 +107,7 @@ class Applicability:
         usual = self._last
         if usual is None or not usual.is_of(contacts):
             usual = self._last = self._usual(contacts)
-        distances = () if (contacts.shortest >= usual.shortest).all() else tuple(self._distances(contacts))
+        distances = () if contacts.are_beyond(usual.shortest) else tuple(self._distances(contacts))
         return (*distances, *usual.crowds)
 
     def _usual(self, contacts: Contacts) -> _Usual:

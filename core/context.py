@@ -52,6 +52,17 @@ _thread: Final = _Thread()
 _UNCOMPILED: Final = _compiler._FrameExecStrategy(_compiler._FrameAction.SKIP, _compiler._FrameAction.SKIP)
 
 
+# Looked up once: they are asked at every evaluation.
+_dispatch_modes: Final[Callable[[], int]] = torch._C._len_torch_dispatch_stack
+_function_modes: Final[Callable[[], int]] = torch._C._len_torch_function_stack
+_tracing_state: Final[Callable[[], object]] = torch._C._get_tracing_state
+_is_inference: Final = torch.is_inference_mode_enabled
+_has_gradients: Final = torch.is_grad_enabled
+_rounds: Final[Callable[[str], bool]] = torch.is_autocast_enabled
+_transforms: Final[Callable[[], object]] = torch._C._functorch.peek_interpreter_stack
+_hooks: Final[Callable[[bool], Any]] = torch._C._autograd._top_saved_tensors_default_hooks
+
+
 @contextmanager
 def evaluation_context() -> Iterator[None]:
     """Within this block, and in this thread, torch computes as it would in a program that has changed nothing.
@@ -83,10 +94,17 @@ def in_evaluation_context(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        if _thread.nested and not _ways_out(nested=True):  # most often, and without a generator
+        nested = _thread.nested
+        if _ways_out(nested):
+            with evaluation_context():
+                return function(*args, **kwargs)
+        if nested:
             return function(*args, **kwargs)
-        with evaluation_context():
+        _thread.nested = True  # most often there is nothing else to do, which takes no generator
+        try:
             return function(*args, **kwargs)
+        finally:
+            _thread.nested = False
 
     # torch.compile leaves the function to Python, with all that it calls, rather than compile the host's
     # evaluations into its own graph. Its decorator for this would import the compiler, for seconds.
@@ -125,23 +143,26 @@ def _ways_out(nested: bool) -> list[AbstractContextManager[Any]]:
     """
     ways: list[AbstractContextManager[Any]] = []
     if not nested:
-        _refuse_symbolic_tracing()
-        if torch._C._len_torch_dispatch_stack():
+        if nn.Module.__call__ is not _CALL:
+            _refuse_symbolic_tracing()
+        if _dispatch_modes():
             ways.append(_disable_current_modes())
-    if torch._C._get_tracing_state() is not None:
+    if _tracing_state() is not None:
         ways.append(_no_tracing())
-    if torch.is_inference_mode_enabled():
+    if _is_inference():
         ways.append(torch.inference_mode(False))
-    if not torch.is_grad_enabled():
+    if not _has_gradients():
         ways.append(torch.enable_grad())
-    ways += [torch.autocast(kind, enabled=False) for kind in _AUTOCAST if torch.is_autocast_enabled(kind)]
-    if torch._C._len_torch_function_stack():  # a default device is a mode on this stack
+    for kind in _AUTOCAST:
+        if _rounds(kind):
+            ways.append(torch.autocast(kind, enabled=False))
+    if _function_modes():  # a default device is a mode on this stack
         ways.append(_no_function_modes())
         if torch.get_default_device().type != "cpu":
             ways.append(torch.device("cpu"))
-    if torch._C._functorch.peek_interpreter_stack() is not None:
+    if _transforms() is not None:
         ways.append(_no_transforms())
-    if torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
+    if _hooks(True) is not None:
         ways.append(_no_hooks())
     if forks.forked and torch.get_num_threads() > 1:
         ways.append(_one_thread())
@@ -174,12 +195,12 @@ def _one_thread() -> Iterator[None]:
 def _refuse_symbolic_tracing() -> None:
     """``torch.fx`` replaces the call of every module in the process, and would make a node of each of ours.
 
+    Somebody has replaced it.
+
     Raises:
-        UsageError: it is doing so.
+        UsageError: it was a tracer.
     """
     call: Any = nn.Module.__call__
-    if call is _CALL:
-        return
     from torch.fx.experimental.proxy_tensor import PythonKeyTracer
 
     tracers = [cell.cell_contents for cell in call.__closure__ or () if isinstance(cell.cell_contents, fx.Tracer)]
@@ -213,7 +234,7 @@ def _no_transforms() -> AbstractContextManager[Any]:
 def _no_hooks() -> Iterator[None]:
     """Keep tensors for derivatives as they are."""
     hooks = []
-    while (pair := torch._C._autograd._top_saved_tensors_default_hooks(True)) is not None:
+    while (pair := _hooks(True)) is not None:
         hooks.append(pair)
         torch._C._autograd._pop_saved_tensors_default_hooks()
     try:

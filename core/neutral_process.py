@@ -28,6 +28,10 @@ _HOOKS: Final[tuple[dict[int, Any], ...]] = (
     module._global_backward_hooks,
 )
 
+# Looked up once: they are asked at every evaluation. torch's own names for the second take ten times as long.
+_looks_for_anomalies: Final = torch.is_anomaly_enabled
+_products_by: Final[Callable[[str, str], str]] = torch._C._get_fp32_precision_getter
+
 #: Values of the switches of products that allow no rounding.
 _EXACT: Final = frozenset(("none", "ieee"))
 
@@ -48,10 +52,12 @@ class _NeutralProcess:
     @property
     def needed(self) -> bool:
         """Whether one of them is set now, or is neutral only until another thread goes."""
-        # torch's own names for this take ten times as long, and it is asked at every evaluation.
-        get = torch._C._get_fp32_precision_getter
-        rounds = get("cuda", "matmul") not in _EXACT or get("mkldnn", "matmul") not in _EXACT
-        return bool(self._holders) or rounds or torch.is_anomaly_enabled() or any(_HOOKS)
+        if self._holders or _looks_for_anomalies():
+            return True
+        before, forward, backward_before, backward = _HOOKS
+        if before or forward or backward_before or backward:
+            return True
+        return _products_by("cuda", "matmul") not in _EXACT or _products_by("mkldnn", "matmul") not in _EXACT
 
     @contextmanager
     def held(self) -> Iterator[None]:

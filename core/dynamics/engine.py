@@ -14,6 +14,7 @@ from typing import Any, final
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
+from numpy.typing import NDArray
 
 from halocline.appended import EMPTY, AppendedFile
 from halocline.dynamics import integrators
@@ -141,6 +142,7 @@ class _Run:
             self._marks = snapshot.marks
         self._saved = self._integrator.nsteps
         self._recorded: int | None = None
+        self._forces: NDArray[np.float64] | None = None
 
     def advance(
         self,
@@ -192,10 +194,8 @@ class _Run:
 
     @timed("integrator")
     def _advance(self) -> None:
-        """One step, by itself: ASE's loop asks for the forces again after each, and looks for observers."""
-        integrator: Any = self._integrator  # every one of them has steps, their base in ASE has none
-        integrator.step()
-        integrator.nsteps += 1
+        """One step."""
+        self._forces = integrators.step(self._integrator, self._forces)
 
     def _heat(self) -> None:
         """Give the bath the temperature of the step that comes next."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import final
+from typing import Final, final
 
 import numpy as np
 from ase import Atoms
@@ -13,6 +13,8 @@ from scipy.spatial import KDTree
 from halocline.dynamics.settings import NEAREST
 from halocline.dynamics.step_record import StepRecord, result
 from halocline.shares import timed
+
+_dot: Final = np.vdot
 
 #: K above the temperature of the bath (nve: of the start). MLIPAudit judges stability by the same bound.
 EXCESS_TEMPERATURE = 10_000.0
@@ -60,13 +62,13 @@ class Guards:
     def _not_finite(self, atoms: Atoms, sample: StepRecord) -> str | None:
         if not math.isfinite(sample.potential):
             return f"the energy is {sample.potential}"
-        arrays = {
-            "force": result(atoms, "forces"),
-            "position": atoms.positions,
-            "velocity": atoms.arrays.get("momenta", atoms.positions),
-        }
-        for name, values in arrays.items():
-            if math.isfinite(np.vdot(values, values)):  # then all of them are
+        arrays = (
+            ("force", result(atoms, "forces")),
+            ("position", atoms.positions),
+            ("velocity", atoms.arrays.get("momenta", atoms.positions)),
+        )
+        for name, values in arrays:
+            if _dot(values, values) < math.inf:  # then all of them are finite
                 continue
             bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
             if len(bad):
@@ -76,13 +78,13 @@ class Guards:
         return None
 
     def _too_fast(self, atoms: Atoms, sample: StepRecord) -> str | None:
-        previous, self._previous = self._previous, atoms.get_positions()
+        previous, self._previous = self._previous, atoms.positions.copy()
         if not sample.temperature <= self._hottest:
             return f"the temperature ran away to {sample.temperature:.3g} K"
         if previous is None:
             return None
         moves = self._previous - previous
-        farthest = math.sqrt(np.vdot(moves, moves))  # no atom has moved farther than all together
+        farthest = math.sqrt(_dot(moves, moves))  # no atom has moved farther than all together
         self._room -= 2.0 * farthest
         if farthest > LONGEST_MOVE:
             lengths = np.linalg.norm(moves, axis=1)

@@ -13,7 +13,9 @@ from ase.md.langevinbaoab import LangevinBAOAB
 from ase.md.md import MolecularDynamics
 from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
+from numpy.typing import NDArray
 
+from halocline.dynamics.moving_atoms import MovingAtoms
 from halocline.dynamics.settings import Settings
 from halocline.errors import StructureError
 from halocline.structures.unused import unused_columns
@@ -40,11 +42,12 @@ def prepare(atoms: Atoms, settings: Settings, rng: np.random.Generator) -> Atoms
         raise StructureError("The structure has no atom that is free to move.")
     if settings.ensemble == "npt" and not atoms.pbc.all():
         raise StructureError("The npt ensemble needs a structure that is periodic in all three directions.")
-    atoms = atoms.copy()
+    atoms = MovingAtoms.of(atoms)
     if _conserves_momentum(settings) and not atoms.constraints and len(atoms) > 1:
-        atoms.set_constraint(FixCom())
-    if np.any(atoms.get_momenta()):
-        atoms.set_momenta(atoms.get_momenta())  # once more, under the constraint
+        atoms.constraints = [FixCom()]
+    momenta = atoms.arrays.get("momenta")
+    if momenta is not None and momenta.any():
+        atoms.set_momenta(momenta)  # once more, under the constraint
     else:
         for sentence in unused_columns(atoms):
             _LOG.warning(sentence)
@@ -71,6 +74,22 @@ def build(atoms: Atoms, settings: Settings, rng: np.random.Generator) -> Molecul
     return LangevinBAOAB(
         atoms, timestep, temperature_K=settings.temperature, T_tau=relaxation, hydrostatic=True, rng=rng
     )
+
+
+def step(integrator: MolecularDynamics, forces: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+    """Advance by one step, by itself: ASE's loop asks for the forces again after each, and looks for observers.
+
+    Args:
+        integrator: from `build`.
+        forces: what the step before has returned, where it was the last thing that was done with the atoms.
+
+    Returns:
+        Forces, if the integrator wants to be given them.
+    """
+    each: Any = integrator  # every one of them has steps, their base in ASE has none
+    found: NDArray[np.float64] | None = each.step(forces) if isinstance(each, VelocityVerlet) else each.step()
+    integrator.nsteps += 1
+    return found
 
 
 def get_state(integrator: MolecularDynamics) -> dict[str, float]:

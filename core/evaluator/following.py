@@ -71,7 +71,7 @@ class FollowingEvaluator(Evaluator):
 
     def evaluate(self, structure: Structure) -> Result:
         """See `Evaluator.evaluate`."""
-        return self._current().evaluate(structure)
+        return self._current().evaluate_within(structure)
 
     def evaluate_many(self, structures: Sequence[Structure]) -> list[Result | HaloclineError]:
         """See `Evaluator.evaluate_many`."""
@@ -117,13 +117,14 @@ class BackboneState:
         self._modules = list(backbone.modules())
         self._contents = [getattr(module, name) for module in self._modules for name in _CONTENTS]
         self._attributes = [vars(module) for module in self._modules]
-        self._names = [
-            (attributes, name)
+        self._named = [
+            # With a second name, as one alone is given back without a tuple around it.
+            (operator.itemgetter(*names, "_parameters"), attributes)
             for attributes in self._attributes
-            for name in attributes
-            if name not in _OF_ALL_MODULES
+            if (names := [name for name in attributes if name not in _OF_ALL_MODULES])
         ]
         self._filled = [contents for contents in self._contents if contents]
+        self._empty = [contents for contents in self._contents if not contents]
         self._counts = self._all_counts()
         self._objects = self._all_objects()
         self._config = copy.deepcopy(backbone.config)
@@ -139,20 +140,29 @@ class BackboneState:
         """Whether a backbone is still in this state, to the bit."""
         return (
             self._modules[0] is backbone
+            and not any(self._empty)
             and self._all_counts() == self._counts
-            and all(map(operator.is_, self._all_objects(), self._objects))
+            and self._has_the_same_objects()
             and bool(backbone.config == self._config)
             and self._numbers.are_the_same()
         )
 
+    def _has_the_same_objects(self) -> bool:
+        try:
+            return all(map(operator.is_, self._all_objects(), self._objects))
+        except KeyError:  # one has gone, and another one has come
+            return False
+
     def _all_counts(self) -> list[int]:
-        """How much every module consists of."""
-        return [*map(len, self._contents), *map(len, self._attributes)]
+        """How much every module consists of, where it consists of anything."""
+        return [*map(len, self._filled), *map(len, self._attributes)]
 
     def _all_objects(self) -> list[Any]:
         """Everything that the modules consist of, in an order that follows from how they were made."""
-        named = [attributes.get(name) for attributes, name in self._names]
-        return [*chain.from_iterable(map(dict.values, self._filled)), *named]
+        objects = [*chain.from_iterable(map(dict.values, self._filled))]
+        for get, attributes in self._named:
+            objects += get(attributes)
+        return objects
 
 
 @final

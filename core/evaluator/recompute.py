@@ -9,6 +9,7 @@ from typing import Final, final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from halocline.aggregation import Form
 from halocline.evaluator.runner import Contribution, Links, Runner, Tally
@@ -52,7 +53,7 @@ class RecomputeRunner(Runner):
     def run(self, graph: Graph, parts: NDArray[np.int64], links: Links) -> Contribution:
         """See `Runner.run`."""
         if is_undivided(parts, len(graph.structure)):
-            return self._run_whole(graph)
+            return self.run_whole(graph)
         tally = Tally(graph, len(parts), self._shapes)
         for part in divide(graph, parts, self._hops):
             outputs = self._session(lay_out(graph, part, self._form, self._precision, self._device))
@@ -62,7 +63,8 @@ class RecomputeRunner(Runner):
             tally.add_gradients(part, gather_edges(outputs.gradients, part, self._form))
         return tally.contribution()
 
-    def _run_whole(self, graph: Graph) -> Contribution:
+    @timed("layout")
+    def run_whole(self, graph: Graph) -> Contribution:
         """Evaluate an undivided graph, with what is left of the last one if its edges were the same."""
         last = self._last
         if last is not None and last.has_edges_of(graph):
@@ -70,7 +72,7 @@ class RecomputeRunner(Runner):
         else:
             part = whole(len(graph.structure), graph.edges, self._hops)
             inputs = lay_out(graph, part, self._form, self._precision, self._device)
-            last = _LaidOut(graph, part, inputs, Surroundings.of(graph), self._outputs)
+            last = _LaidOut.of(graph, part, inputs, self._outputs)
             self._last = last if len(graph.edges) <= SAME_EDGES else None
         outputs = self._session(inputs)
         return last.contribution(graph, outputs, self._form)
@@ -158,26 +160,36 @@ class _LaidOut:
     graph: Graph
     part: Part
     inputs: ProgramInputs
+    receivers: Tensor
+    senders: Tensor
     surroundings: Surroundings
     outputs: tuple[Output, ...]
+
+    @classmethod
+    def of(cls, graph: Graph, part: Part, inputs: ProgramInputs, outputs: tuple[Output, ...]) -> _LaidOut:
+        """Of a graph as one part, its inputs, and the declared outputs of the model."""
+        receivers, senders = torch.from_numpy(part.receivers), torch.from_numpy(part.senders)
+        return cls(graph, part, inputs, receivers, senders, Surroundings.of(graph), outputs)
 
     def has_edges_of(self, graph: Graph) -> bool:
         """Whether another graph has the very edges, between atoms of which a model is told the same."""
         mine = self.graph
-        same = graph.edges is mine.edges and graph.partners is mine.partners and graph.sets is mine.sets
+        if not (graph.edges is mine.edges and graph.partners is mine.partners and graph.sets is mine.sets):
+            return False
         old, new = mine.structure, graph.structure
-        return same and same_bits(new.numbers, old.numbers) and new.same_conditions(old)
+        same = new.numbers is old.numbers or same_bits(new.numbers, old.numbers)
+        return same and new.same_conditions(old)
 
     def contribution(self, graph: Graph, outputs: ProgramOutputs, form: Form) -> Contribution:
         """What the outputs mean for a graph with these edges."""
         energies, forces, virial = self._sums(graph, outputs, form)
-        (contacts,) = self.surroundings.contacts(graph.squares)
-        return Contribution(energies, forces, virial, contacts, _others(self.outputs, outputs))
+        contacts = Contacts.of_lengths(self.surroundings, graph.squares)
+        others = _others(self.outputs, outputs) if len(outputs) > 2 else {}
+        return Contribution(energies, forces, virial, contacts, others)
 
     @timed("sums")
     def _sums(self, graph: Graph, outputs: ProgramOutputs, form: Form) -> _Sums:
-        part, pulls = self.part, gather_edges(outputs.gradients, self.part, form).cpu().double()
-        receivers, senders = torch.from_numpy(part.receivers), torch.from_numpy(part.senders)
-        forces = forces_from_gradients(pulls, receivers, senders, len(part.atoms))
+        pulls = gather_edges(outputs.gradients, self.part, form).cpu().double()
+        forces = forces_from_gradients(pulls, self.receivers, self.senders, len(self.part.atoms))
         virial = virial_from_gradients(pulls, torch.from_numpy(graph.vectors))
         return outputs.energies.double().cpu().numpy(), forces.numpy(), virial.numpy()

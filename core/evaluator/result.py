@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import final
+from dataclasses import dataclass, fields
+from typing import Final, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,9 +73,11 @@ class Result:
     def __post_init__(self) -> None:
         # A sum of squares is finite only if all numbers are, and then they are so small that none of the following
         # overflows: nearly always this is all there is to do.
-        arrays = (self.energies, self.forces, self.virial, self.magmoms, self.charges)
-        squares = (float(np.vdot(each, each)) for each in arrays if each is not None)
-        if not (math.isfinite(sum(squares)) and (self.volume is None or _LEAST < self.volume < math.inf)):
+        squares = float(_vdot(self.energies, self.energies)) + float(_vdot(self.forces, self.forces))
+        for each in (self.virial, self.magmoms, self.charges):
+            if each is not None:
+                squares += float(_vdot(each, each))
+        if not (squares < math.inf and (self.volume is None or _LEAST < self.volume < math.inf)):
             self._refuse_if_not_finite()
 
     def _refuse_if_not_finite(self) -> None:
@@ -106,6 +108,31 @@ class Result:
         """
         return None if self.volume is None or self.virial is None else self.virial / self.volume
 
+    def completed(self, reference: NDArray[np.float64], outside: tuple[Outside, ...]) -> Result:
+        """The result of a model with reference energies, of one without.
+
+        Args:
+            reference: (N,), eV, to be added.
+            outside: see the attribute.
+
+        Raises:
+            NotFiniteError: as the class does.
+        """
+        whole = object.__new__(Result)
+        energies = self.energies + reference
+        values = (energies, self.forces, self.virial, self.volume, self.contacts, outside)
+        for name, value in zip(_NAMES, (*values, self.magmoms, self.charges, self.spread, None), strict=True):
+            object.__setattr__(whole, name, value)
+        if not _vdot(energies, energies) < math.inf:  # of the others that is known
+            whole._refuse_if_not_finite()
+        return whole
+
+    def to_keep(self) -> Result:
+        """The same object, without the edges that contacts hold on to until they are measured."""
+        if self.contacts is not None:
+            self.contacts.measured()
+        return self
+
     @classmethod
     def made_of(
         cls,
@@ -130,6 +157,8 @@ class Result:
             NotFiniteError: as the class does.
         """
         told: NDArray[np.float64] | None = virial
+        if not others:
+            return cls(energies, forces, virial, volume, contacts)
         if Output.VIRIALS in others:
             total = others[Output.VIRIALS].sum(axis=0)
             told = 0.5 * (total + total.T)
@@ -167,6 +196,11 @@ def _refuse(quantity: str, value: NDArray[np.float64] | float, unit: str) -> Non
 def _written(value: NDArray[np.float64] | float) -> str:
     return " ".join(f"{number:.4g}" for number in np.ravel(value))
 
+
+_vdot: Final = np.vdot
+
+#: Of a result, in their order.
+_NAMES: Final = tuple(each.name for each in fields(Result))
 
 #: Å³. What may be divided by a volume above this, and stays finite, has a finite square.
 _LEAST = 1e-100

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import final
+from typing import Any, Final, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,32 @@ from halocline.shares import timed
 #: Neighbours of an element of which there is no atom: any number is fewer, or more.
 NO_ATOM = (np.iinfo(np.int64).max, -1)
 
+#: Squares of lengths are about the same up to this factor; rounding makes far less of a difference.
+_ABOUT: Final = 1.0 + 1e-9
+
+
+class _MeasuredLater:
+    """Base of `Contacts`: distances of a graph that nobody has asked for yet."""
+
+    __slots__ = ("_lengths",)
+
+    def __getattr__(self, name: str) -> Any:
+        """Asked for what is not there: distances are measured, and the edges let go."""
+        if name == "_lengths":
+            return None
+        if name not in ("shortest", "pairs") or self._lengths is None:
+            raise AttributeError(name)
+        surroundings, squares = self._lengths
+        (found,) = surroundings.contacts(squares)
+        for each in ("shortest", "pairs"):
+            object.__setattr__(self, each, getattr(found, each))
+        object.__setattr__(self, "_lengths", None)
+        return getattr(found, name)
+
 
 @final
 @dataclass(frozen=True, slots=True)
-class Contacts:
+class Contacts(_MeasuredLater):
     """Distances and numbers of neighbours of S elements, over one structure or several.
 
     Attributes:
@@ -50,6 +72,21 @@ class Contacts:
         return contacts
 
     @classmethod
+    def of_lengths(cls, surroundings: Surroundings, squares: NDArray[np.float64]) -> Contacts:
+        """Those of one structure, measured when somebody asks for distances; edges are kept until then.
+
+        Args:
+            surroundings: of the structure.
+            squares: (E,) Å², of the lengths of the edges; nobody may change them.
+        """
+        contacts = object.__new__(cls)
+        object.__setattr__(contacts, "elements", surroundings.elements)
+        object.__setattr__(contacts, "fewest", surroundings.fewest[0])
+        object.__setattr__(contacts, "most", surroundings.most[0])
+        object.__setattr__(contacts, "_lengths", (surroundings, squares))
+        return contacts
+
+    @classmethod
     def of_each(cls, joint: JointGraph) -> list[Contacts]:
         """The contacts of each of several structures; atoms go by their numbers within their own structure."""
         return Surroundings.of_each(joint).contacts(joint.graph.squares)
@@ -71,6 +108,19 @@ class Contacts:
             most[at] = np.maximum(most[at], each.most)
         return cls(elements, shortest, pairs, fewest, most)
 
+    def are_beyond(self, shortest: NDArray[np.float64]) -> bool:
+        """Whether no atoms of two elements are nearer than (S, S) Å; where none are, nothing is measured."""
+        if self._lengths is not None:
+            surroundings, squares = self._lengths
+            if surroundings.are_clearly_beyond(shortest, squares):
+                return True
+        return bool((self.shortest >= shortest).all())
+
+    def measured(self) -> Contacts:
+        """The same object without edges: for those who keep it for long."""
+        _ = self.shortest
+        return self
+
     def renumbered(self, atoms: NDArray[np.int64]) -> Contacts:
         """The same contacts, whose atoms go by the numbers (n,) that they have elsewhere."""
         pairs = np.sort(np.where(self.pairs < 0, -1, atoms[self.pairs]), axis=-1)
@@ -78,27 +128,32 @@ class Contacts:
 
 
 @final
-@dataclass(frozen=True, slots=True)
 class Surroundings:
     """What contacts follow from beside lengths: it stays as it is while edges and elements do.
 
-    Attributes:
+    Args:
         edges: E of them, of S structures whose atoms follow each other.
         starts: (S,) int64, the first atom of each structure, from which `Contacts.pairs` count.
         elements: (K,) int64, atomic numbers of them all, ascending.
+        kinds: (n,) unsigned, the structure and the element of each atom, as one number.
         there: S times (K,) bool, which of them each structure has.
-        codes: (E,) unsigned, the structure and the elements of receiver and sender, as one number.
         fewest: S times (K,) int64, see `Contacts`.
         most: S times (K,) int64, likewise.
     """
 
-    edges: Edges
-    starts: NDArray[np.int64]
-    elements: NDArray[np.int64]
-    there: Sequence[NDArray[np.bool_]]
-    codes: NDArray[np.unsignedinteger]
-    fewest: Sequence[NDArray[np.int64]]
-    most: Sequence[NDArray[np.int64]]
+    def __init__(
+        self,
+        edges: Edges,
+        starts: NDArray[np.int64],
+        elements: NDArray[np.int64],
+        kinds: NDArray[np.unsignedinteger],
+        there: Sequence[NDArray[np.bool_]],
+        fewest: Sequence[NDArray[np.int64]],
+        most: Sequence[NDArray[np.int64]],
+    ) -> None:
+        self.elements, self.fewest, self.most = elements, fewest, most
+        self._edges, self._starts, self._kinds, self._there = edges, starts, kinds, there
+        self._limits: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
 
     @classmethod
     @timed("result")
@@ -118,12 +173,10 @@ class Surroundings:
     ) -> Surroundings:
         edges, counted = graph.edges, graph.structure.numbers[:owned]
         elements = np.flatnonzero(np.bincount(graph.structure.numbers))  # faster than `unique`, which sorts
-        kinds = np.searchsorted(elements, graph.structure.numbers)
+        of_elements = np.searchsorted(elements, graph.structure.numbers)
         count, size = len(starts), len(elements)
         whole = np.min_scalar_type(count * size**2)  # codes are as short as they may be: as many as edges
-        kinds = (of_atoms * size + kinds).astype(whole)  # S times K of them
-        element = kinds % whole.type(size) if count > 1 else kinds
-        codes = (kinds * whole.type(size)).take(edges.receivers) + element.take(edges.senders)
+        kinds: NDArray[Any] = (of_atoms * size + of_elements).astype(whole)  # S times K of them
         rows = np.searchsorted(edges.receivers, np.arange(len(counted) + 1))
         fewest, most = (np.full(count * size, start, np.int64) for start in NO_ATOM)
         np.minimum.at(fewest, kinds[: len(counted)], np.diff(rows))
@@ -131,7 +184,7 @@ class Surroundings:
         there = np.zeros(count * size, np.bool_)
         there[kinds] = True
         split = functools.partial(np.split, indices_or_sections=count)
-        return cls(edges, starts, elements, split(there), codes, split(fewest), split(most))
+        return cls(edges, starts, elements, kinds, split(there), split(fewest), split(most))
 
     @timed("result")
     def contacts(self, squares: NDArray[np.float64]) -> list[Contacts]:
@@ -140,13 +193,13 @@ class Surroundings:
         Args:
             squares: (E,) Å², of the lengths of the edges.
         """
-        count, size = len(self.starts), len(self.elements)
+        count, size, codes = len(self._starts), len(self.elements), self._codes()
         nearest = np.full(count * size**2, np.inf)
-        np.minimum.at(nearest, self.codes, squares)
+        np.minimum.at(nearest, codes, squares)
         # Reversed: of equals, the first is written last.
-        found = np.flatnonzero(squares == nearest.take(self.codes))[::-1]
-        codes, starts = self.codes.take(found), self.starts
-        receivers, senders = self.edges.receivers.take(found), self.edges.senders.take(found)
+        found = np.flatnonzero(squares == nearest.take(codes))[::-1]
+        codes, starts = codes.take(found), self._starts
+        receivers, senders = self._edges.receivers.take(found), self._edges.senders.take(found)
         first = starts.take(codes // size**2) if count > 1 else starts
         pairs = np.full((count * size**2, 2), -1, np.int64)
         pairs[codes, 0], pairs[codes, 1] = (
@@ -156,8 +209,22 @@ class Surroundings:
         shortest, pairs = _symmetric(
             np.sqrt(nearest).reshape(count, size, size), pairs.reshape(count, size, size, 2)
         )
-        columns = zip(self.there, shortest, pairs, self.fewest, self.most, strict=True)
+        columns = zip(self._there, shortest, pairs, self.fewest, self.most, strict=True)
         return [_reduced(self.elements, *each) for each in columns]
+
+    def are_clearly_beyond(self, shortest: NDArray[np.float64], squares: NDArray[np.float64]) -> bool:
+        """Whether no edge of one structure is nearer than (K, K) Å by its elements, nor about as long."""
+        if self._limits is None or self._limits[0] is not shortest:
+            self._limits = shortest, (shortest**2 * _ABOUT).take(self._codes())
+        return not (squares < self._limits[1]).any()
+
+    def _codes(self) -> NDArray[np.unsignedinteger]:
+        """The structure of each edge and the elements of receiver and sender, as one number, (E,)."""
+        kinds, size = self._kinds, self._kinds.dtype.type(len(self.elements))
+        element = kinds % size if len(self._starts) > 1 else kinds
+        codes: NDArray[np.unsignedinteger] = (kinds * size).take(self._edges.receivers)
+        codes += element.take(self._edges.senders)
+        return codes
 
 
 def _reduced(

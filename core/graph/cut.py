@@ -7,7 +7,7 @@ from typing import NamedTuple, final
 import numpy as np
 from numpy.typing import NDArray
 
-from halocline.graph.graph import Edges, Graph, squared_lengths
+from halocline.graph.graph import Edges, Graph, Offsets, squared_lengths
 from halocline.graph.index_sets import IndexSets
 from halocline.graph.rules import Nearest, NeighbourRule, Radius, narrower, single_rules
 from halocline.graph.structure import Structure, same_bits
@@ -20,26 +20,32 @@ class Kept(NamedTuple):
 
     Attributes:
         candidates: those that were cut.
+        offsets: of the candidates, in the cell of that cut.
         inside: (C,) bool, whether each was kept.
-        places: (E,) int64, of those that were.
+        places: (E,) int64, of those that were; None if all were.
         edges: they themselves.
         partners: the opposite of each, (E,) int64, or None.
     """
 
     candidates: Edges
+    offsets: Offsets
     inside: NDArray[np.bool_]
-    places: NDArray[np.int64]
+    places: NDArray[np.int64] | None
     edges: Edges
     partners: NDArray[np.int64] | None
 
     @classmethod
-    def of(cls, candidates: Edges, partners: NDArray[np.int64] | None, inside: NDArray[np.bool_]) -> Kept:
+    def of(
+        cls, candidates: Edges, partners: NDArray[np.int64] | None, offsets: Offsets, inside: NDArray[np.bool_]
+    ) -> Kept:
         """Keep those candidates that are inside."""
+        if inside.all():
+            return cls(candidates, offsets, inside, None, candidates, partners)
         places = np.flatnonzero(inside)
         if partners is not None:
             # Opposite edges are equally long to the bit, so they are kept or left out together.
-            partners = (np.cumsum(inside) - 1).take(partners.take(places))
-        return cls(candidates, inside, places, candidates.take(places), partners)
+            partners = (np.cumsum(inside, dtype=np.int64) - 1).take(partners.take(places))
+        return cls(candidates, offsets, inside, places, candidates.take(places), partners)
 
 
 def cut_candidates(
@@ -93,12 +99,20 @@ def cut_at(
     Raises:
         StructureError: two atoms sit on one point.
     """
-    vectors = candidates.vectors(structure)
+    if kept is not None and kept.candidates is not candidates:
+        kept = None
+    offsets = kept.offsets if kept is not None else None
+    if offsets is None or not offsets.are_of(structure):
+        offsets = Offsets.of(candidates, structure)
+    vectors = candidates.vectors(structure, offsets)
     squares = squared_lengths(vectors)
     inside = squares < cutoff**2
-    if kept is None or kept.candidates is not candidates or not same_bits(kept.inside, inside):
-        kept = Kept.of(candidates, partners, inside)
-    vectors, squares = vectors.take(kept.places, axis=0), squares.take(kept.places)
+    if kept is None or not same_bits(kept.inside, inside):
+        kept = Kept.of(candidates, partners, offsets, inside)
+    elif kept.offsets is not offsets:
+        kept = kept._replace(offsets=offsets)
+    if kept.places is not None:
+        vectors, squares = vectors.take(kept.places, axis=0), squares.take(kept.places)
     return Graph.build(structure, kept.edges, kept.partners, ids, vectors, squares), kept
 
 

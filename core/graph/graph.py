@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from halocline.errors import StructureError
 from halocline.graph.index_sets import NO_SETS, IndexSets
-from halocline.graph.structure import Structure
+from halocline.graph.structure import Structure, same_bits
 
 #: Two atoms nearer than this (Å) count as one point, where directions and forces are undefined.
 COINCIDENT = 1e-4
@@ -72,17 +72,17 @@ class Edges:
         new[1:] |= np.diff(self.shifts, axis=0).any(axis=1)
         return self[new]
 
-    def vectors(self, structure: Structure) -> NDArray[np.float64]:
-        """Vectors from receiver to sender, (E, 3) in Å: r_sender - r_receiver + shift · cell."""
+    def vectors(self, structure: Structure, offsets: Offsets | None = None) -> NDArray[np.float64]:
+        """Vectors from receiver to sender, (E, 3) in Å: r_sender - r_receiver + shift · cell.
+
+        Args:
+            structure: where the atoms are.
+            offsets: of these edges in its cell, if they are known already.
+        """
         # `take` copies rows several times faster than indexing does.
         vectors = structure.positions.take(self.senders, axis=0)
         vectors -= structure.positions.take(self.receivers, axis=0)
-        # One product at a time, not a matrix product: BLAS rounds a row differently depending on where it stands,
-        # and opposite edges must stay exactly opposite. Open directions have no shifts.
-        for axis in np.flatnonzero(structure.pbc):
-            shifts = self.shifts[:, axis].astype(np.float64)
-            for component in np.flatnonzero(structure.cell[axis]):
-                vectors[:, component] += shifts * structure.cell[axis, component]
+        (Offsets.of(self, structure) if offsets is None else offsets).add_to(vectors)
         return vectors
 
     def partners(self) -> NDArray[np.int64]:
@@ -93,6 +93,52 @@ class Edges:
         partners = np.empty(len(self), np.int64)
         partners[_order(self.senders, self.receivers, -self.shifts)] = np.arange(len(self))
         return partners
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Offsets:
+    """What the cell adds to the vectors of E edges: shift · cell.
+
+    One product at a time, not a matrix product: BLAS rounds a row differently depending on where it stands, and
+    opposite edges must stay exactly opposite. They are added one at a time, too, where a component has several.
+
+    Attributes:
+        cell: (3, 3) Å, of which they are; rows of open directions count for nothing.
+        pbc: (3,) bool, likewise.
+        whole: (E, 3) Å, if every component has just one product.
+        terms: else components, and for each (E,) Å.
+    """
+
+    cell: NDArray[np.float64]
+    pbc: NDArray[np.bool_]
+    whole: NDArray[np.float64] | None
+    terms: tuple[tuple[int, NDArray[np.float64]], ...]
+
+    @classmethod
+    def of(cls, edges: Edges, structure: Structure) -> Offsets:
+        """Multiply the shifts of edges with the periodic vectors of a structure; others have no shifts."""
+        cell, pbc = structure.cell, structure.pbc
+        places = [(axis, component) for axis in np.flatnonzero(pbc) for component in np.flatnonzero(cell[axis])]
+        if sorted(component for _, component in places) == [0, 1, 2]:
+            whole = np.empty((len(edges), 3))
+            for axis, component in places:
+                np.multiply(edges.shifts[:, axis], cell[axis, component], out=whole[:, component])
+            return cls(cell.copy(), pbc.copy(), whole, ())
+        shifts = {axis: edges.shifts[:, axis].astype(np.float64) for axis, _ in places}
+        terms = tuple((int(component), shifts[axis] * cell[axis, component]) for axis, component in places)
+        return cls(cell.copy(), pbc.copy(), None, terms)
+
+    def are_of(self, structure: Structure) -> bool:
+        """Whether they are those in the cell of a structure."""
+        return same_bits(self.cell, structure.cell) and same_bits(self.pbc, structure.pbc)
+
+    def add_to(self, vectors: NDArray[np.float64]) -> None:
+        """Add them to (E, 3), in place."""
+        if self.whole is not None:
+            vectors += self.whole
+        for component, term in self.terms:
+            vectors[:, component] += term
 
 
 def squared_lengths(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -167,6 +167,8 @@ def refuse_partial(atoms: Atoms) -> None:
     Raises:
         StructureError: names the sites and their occupancies.
     """
+    if "occupancy" not in atoms.info and not any(name in atoms.arrays for name in _OCCUPANCIES):
+        return
     sites = [*_by_site(atoms), *_by_atom(atoms)]
     if sites:
         more = f" and {len(sites) - _MOST} more" if len(sites) > _MOST else ""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import copy
 from typing import TYPE_CHECKING, Any, final
 
+import numpy as np
+from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
@@ -13,13 +14,13 @@ from numpy.typing import NDArray
 from halocline.errors import StructureError, UsageError
 from halocline.evaluator.following import BackboneState
 from halocline.forks import lock
-from halocline.graph.structure import same_bits
+from halocline.graph.structure import Structure, same_bits
 from halocline.model.backbone import Output
 from halocline.model.condition import check_head, read_conditions, taken_entries
 from halocline.shares import timed
 
 if TYPE_CHECKING:
-    from ase import Atoms
+    from collections.abc import Sequence
 
     from halocline.applicability import Outside
     from halocline.evaluator import FollowingEvaluator
@@ -52,6 +53,7 @@ class HaloclineCalculator(Calculator):
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
 
     def __init__(self, potential: Potential, options: EvaluatorOptions, head: str | None = None) -> None:
+        self._seen: _Seen | None = None
         super().__init__()  # type: ignore[no-untyped-call]
         self._in_use = lock()
         told = {Output.MAGMOMS: ["magmoms", "magmom"], Output.CHARGES: ["charges"]}
@@ -65,15 +67,41 @@ class HaloclineCalculator(Calculator):
         self._evaluator: FollowingEvaluator | None = potential.evaluator(**options)
         self._reference_energies: dict[str, float] = {}  # of the last results
 
+    @property
+    def atoms(self) -> Atoms | None:
+        """The structure of the last results, as ASE wants to find it."""
+        return None if self._seen is None else self._seen.atoms()
+
+    @atoms.setter
+    def atoms(self, atoms: Atoms | None) -> None:
+        self._seen = None if atoms is None else _Seen.of(atoms)
+
     @timed("calculator")
     def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
         """What ASE asks for.
 
         Raises:
+            PropertyNotImplementedError: it is none of those that the model tells, of this structure.
             UsageError: another thread is using the calculator.
         """
-        with self._alone():
-            return super().get_property(name, atoms, allow_calculation)  # type: ignore[no-untyped-call]
+        if name not in self.implemented_properties:
+            raise PropertyNotImplementedError(f"{name} property not implemented")
+        self._begin_alone()
+        try:
+            if atoms is None:
+                atoms = self.atoms
+            elif not self._has_results_of(atoms):
+                self.reset()  # type: ignore[no-untyped-call]
+            if name not in self.results:
+                if not allow_calculation:
+                    return None
+                self._calculate(atoms, (name,))
+            found = self.results.get(name)
+        finally:
+            self._in_use.release()
+        if found is None:
+            raise PropertyNotImplementedError(f"{name} not present in this calculation")
+        return found.copy() if isinstance(found, np.ndarray) else found
 
     def calculate(
         self,
@@ -89,19 +117,28 @@ class HaloclineCalculator(Calculator):
                 a model that has none.
             UsageError: another thread is using the calculator.
         """
-        with self._alone():
-            self._calculate(atoms, properties, system_changes)
+        del system_changes
+        self._begin_alone()
+        try:
+            self._calculate(atoms, properties or ())
+        finally:
+            self._in_use.release()
 
-    def _calculate(self, atoms: Atoms | None, properties: list[str] | None, system_changes: list[str]) -> None:
+    def _calculate(self, atoms: Atoms | None, properties: Sequence[str]) -> None:
         self.results = {}  # so that none is left for this structure if it cannot be evaluated
-        if atoms is not None:
-            self.atoms = atoms.copy()
-        if self.atoms is None:
+        atoms = self.atoms if atoms is None else atoms
+        if atoms is None:
             raise UsageError("The calculator has no structure yet; give it one.")
         if self._evaluator is None:
             self._evaluator = self.potential.evaluator(**self.options)
         self._reference_energies = dict(self.potential.reference_energies)
-        result = self.potential.evaluate_with(self._evaluator, self.atoms, self.head)
+        try:
+            prepared = self.potential.prepare(atoms, self.head)
+        except StructureError:
+            self.atoms = atoms.copy()
+            raise
+        self._seen = _Seen.prepared(atoms, prepared.structure)
+        result = self.potential.evaluate_prepared(self._evaluator, prepared)
         self.potential.say_outside(result)
         self.outside, self.spread = result.outside, result.spread
         self.results = {
@@ -151,12 +188,18 @@ class HaloclineCalculator(Calculator):
         Everything, where the model is another one by now.
         """
         del tol
-        if self.atoms is None:
+        if self._seen is None:
             return list(all_changes)
-        pairs = zip(_inputs(self.atoms), _inputs(atoms), strict=True)
-        changes = [name for name, pair in zip(_INPUTS, pairs, strict=True) if not same_bits(*pair)]
+        pairs = zip(_INPUTS, self._seen.inputs, _inputs(atoms), strict=True)
+        changes = [name for name, before, now in pairs if not same_bits(before, now)]
         changes += self._changed_conditions(atoms)
         return changes or ([] if self._is_current() else list(all_changes))
+
+    def _has_results_of(self, atoms: Atoms) -> bool:
+        """Whether `check_state` finds no change; most often positions have changed, and are looked at first."""
+        if self._seen is None or not same_bits(self._seen.inputs[1], atoms.positions):
+            return False
+        return not self.check_state(atoms)
 
     def stated(self, atoms: Atoms) -> dict[str, float | str]:
         """All that the model takes of a structure beside atoms and cell, such as charge and head, by name.
@@ -175,12 +218,12 @@ class HaloclineCalculator(Calculator):
 
     def _changed_conditions(self, atoms: Atoms) -> list[str]:
         """What else differs of what the model takes, such as the charge; all of it where it cannot be read."""
-        assert self.atoms is not None
+        assert self._seen is not None
         declared = self.potential.backbone.conditions
         if not declared:
             return []
         try:
-            before, now = self.stated(self.atoms), self.stated(atoms)
+            before, now = self.stated(self._seen.atoms()), self.stated(atoms)
         except StructureError:  # which the next calculation says
             return [condition.name for condition in declared]
         return [name for name in now if now[name] != before[name]]
@@ -194,7 +237,7 @@ class HaloclineCalculator(Calculator):
     def __getstate__(self) -> dict[str, Any]:
         """Leave the evaluator behind, which is made anew where the copy is used, and results that are old."""
         state = {name: value for name, value in vars(self).items() if name not in ("_evaluator", "_in_use")}
-        return state if self._is_current() else state | {"results": {}, "atoms": None}
+        return state if self._is_current() else state | {"results": {}, "_seen": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Begin without an evaluator."""
@@ -209,20 +252,62 @@ class HaloclineCalculator(Calculator):
             return self._copied_with.is_of(self.potential.backbone)
         return self._evaluator.is_current
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _begin_alone(self) -> None:
         """Refuse a second thread: between its question and the answer, results could become those of another."""
         if not self._in_use.acquire(blocking=False):
             raise UsageError(
                 "Two threads use one calculator at the same time, but it holds the results of one structure; make "
                 "one for each thread with potential.calculator()."
             )
-        try:
-            yield
-        finally:
-            self._in_use.release()
+
+
+@final
+class _Seen:
+    """The structure of a calculation. ASE keeps a copy of the atoms; here one is made for those who ask for it.
+
+    Attributes:
+        inputs: arrays in the order of `_INPUTS`, which nobody else changes.
+    """
+
+    def __init__(self, inputs: tuple[NDArray[Any], ...], kept: dict[str, Any], atoms: Atoms | None) -> None:
+        self.inputs, self._kept, self._atoms = inputs, kept, atoms
+
+    @classmethod
+    def of(cls, atoms: Atoms) -> _Seen:
+        """Of a copy that ASE or a user gives."""
+        return cls(tuple(array.copy() for array in _inputs(atoms)), {}, atoms)
+
+    @classmethod
+    def prepared(cls, atoms: Atoms, structure: Structure) -> _Seen:
+        """Of atoms of which a checked copy was made.
+
+        Args:
+            atoms: their other arrays and entries are copied.
+            structure: made from them.
+        """
+        copies = (structure.numbers, structure.positions, structure.cell, structure.pbc)
+        inputs = tuple(
+            mine if mine.dtype == theirs.dtype else theirs.copy()
+            for mine, theirs in zip(copies, _inputs(atoms), strict=True)
+        )
+        columns = {name: column.copy() for name, column in atoms.arrays.items() if name not in _INPUTS}
+        kept = {"columns": columns, "info": dict(atoms.info), "celldisp": atoms.get_celldisp()}
+        if atoms.constraints:
+            kept["constraint"] = copy.deepcopy(atoms.constraints)
+        return cls(inputs, kept, None)
+
+    def atoms(self) -> Atoms:
+        """The whole structure, always the same object."""
+        if self._atoms is None:
+            numbers, positions, cell, pbc = self.inputs
+            kept = dict(self._kept)
+            columns = kept.pop("columns")
+            self._atoms = Atoms(numbers, positions, cell=cell, pbc=pbc, **kept)
+            for name, column in columns.items():
+                self._atoms.set_array(name, column)
+        return self._atoms
 
 
 def _inputs(atoms: Atoms) -> tuple[NDArray[Any], ...]:
     """The arrays that `_INPUTS` names."""
-    return atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc
+    return atoms.arrays["numbers"], atoms.arrays["positions"], atoms.cell.array, atoms.pbc

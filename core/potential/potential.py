@@ -312,13 +312,16 @@ class Potential:
         evaluator = self._kept_evaluator(*options)
         return evaluate_stream(self, evaluator, structures, head, keep_errors=errors == "yield")
 
-    @in_evaluation_context
     def evaluate_with(self, evaluator: Evaluator, atoms: Atoms, head: str | None = None) -> Result:
         """Evaluate one structure with an evaluator from `evaluator`; errors as for a call.
 
         Nothing is said where it lies outside of the training: `Result.outside` holds it, `say_outside` says it.
         """
-        prepared = self.prepare(atoms, head)
+        return self.evaluate_prepared(evaluator, self.prepare(atoms, head)).to_keep()
+
+    @in_evaluation_context
+    def evaluate_prepared(self, evaluator: Evaluator, prepared: Prepared) -> Result:
+        """Evaluate a structure from `prepare`; the result is for whoever lets go of it at once, see `to_keep`."""
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # no result is made of what overflows
                 return self._completed(evaluator.evaluate(prepared.structure), prepared)
@@ -337,7 +340,7 @@ class Potential:
     def _outcome(self, found: Result | HaloclineError, prepared: Prepared) -> Result | HaloclineError:
         try:
             if isinstance(found, Result):
-                return self._completed(found, prepared)
+                return self._completed(found, prepared).to_keep()
         except NotFiniteError as error:
             found = error
         return _of_formula(found, prepared) if isinstance(found, NotFiniteError) else found
@@ -345,17 +348,7 @@ class Potential:
     def _completed(self, result: Result, prepared: Prepared) -> Result:
         """With reference energies, and what lies outside of the training."""
         outside = () if result.contacts is None else self._applicability.outside(result.contacts)
-        return Result(
-            energies=result.energies + prepared.reference,
-            forces=result.forces,
-            virial=result.virial,
-            volume=result.volume,
-            contacts=result.contacts,
-            outside=outside,
-            magmoms=result.magmoms,
-            charges=result.charges,
-            spread=result.spread,
-        )
+        return result.completed(prepared.reference, outside)
 
     def prepare(self, atoms: Atoms, head: str | None = None) -> Prepared:
         """Copy and check a structure.
@@ -369,8 +362,10 @@ class Potential:
         """
         like = self._latest[0] if self._latest else None
         structure = Structure.from_atoms(atoms, None if like is None else like.structure)
-        structure = under_conditions(structure, self.backbone.conditions, atoms.info, head)
-        self._say_unused(atoms)
+        if self.backbone.conditions:
+            structure = under_conditions(structure, self.backbone.conditions, atoms.info, head)
+        if atoms.info or len(atoms.arrays) > 2:
+            self._say_unused(atoms)
         prepared = self._with_reference(structure, like)
         self._latest[:] = [prepared]
         return prepared

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -44,7 +43,7 @@ def renewed(inputs: ProgramInputs, graph: Graph, part: Part) -> ProgramInputs:
     vectors = part.of_edges(graph.vectors)
     if isinstance(inputs, TableInputs):
         vectors = _padded(vectors, edge_slots(part), inputs.vectors.shape[:2])
-    return replace(inputs, vectors=torch.from_numpy(vectors).to(inputs.vectors.device, inputs.vectors.dtype))
+    return inputs.moved(torch.from_numpy(vectors).to(inputs.vectors))
 
 
 def condition_tensors(

@@ -47,7 +47,7 @@ def unused_states(atoms: Atoms, taken: Collection[str] = ()) -> dict[str, str]:
         taken: entries of ``atoms.info`` that the model takes.
     """
     found: dict[str, str] = {}
-    for name, neutral in STATES.items():
+    for name, neutral in STATES.items() if atoms.info else ():
         if name not in taken and name in atoms.info and _differs(atoms.info[name], neutral):
             found[name] = f"{name} = {atoms.info[name]}"
     for name in STATE_COLUMNS:
