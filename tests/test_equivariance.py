@@ -27,6 +27,7 @@ from halocline.plugins.equivariance import (
     spherical_harmonics,
     symmetric_couplings,
 )
+from halocline.plugins.equivariance.linear import FEW
 
 #: Of numbers of order one.
 ROUNDING = 1e-12
@@ -205,15 +206,15 @@ def test_products_are_equivariant_channel_by_channel(parities):
     generator = torch.Generator().manual_seed(1)
     shapes = (4, dimension(left), 3), (4, dimension(right)), (4, len(module.paths), 3)
     x, y, w = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)
-    results = module(x, y, w)
+    results = module(x, y, w, torch.clone)
     for motion in MOTIONS:
-        again = module(moved(motion, left, x), moved(motion, right, y[..., None]).squeeze(-1), w)
-        for irrep, before, after in zip(out, results, again, strict=True):
-            torch.testing.assert_close(after, moved(motion, (irrep,), before), rtol=0, atol=ROUNDING)
+        again = module(moved(motion, left, x), moved(motion, right, y[..., None]).squeeze(-1), w, torch.clone)
+        for path, before, after in zip(module.paths, results, again, strict=True):
+            torch.testing.assert_close(after, moved(motion, (out[path.out],), before), rtol=0, atol=ROUNDING)
     for channel in range(3):
-        alone = module(x[..., channel : channel + 1], y, w[..., channel : channel + 1])
-        for one, every in zip(alone, results, strict=True):
-            torch.testing.assert_close(one, every[..., channel::3], rtol=0, atol=ROUNDING)
+        one = slice(channel, channel + 1)
+        for alone, every in zip(module(x[..., one], y, w[..., one], torch.clone), results, strict=True):
+            torch.testing.assert_close(alone, every[..., one], rtol=0, atol=ROUNDING)
 
 
 def test_product_is_the_sum_over_its_coupling():
@@ -221,14 +222,13 @@ def test_product_is_the_sum_over_its_coupling():
     module = ChannelwiseProduct(irreps, irreps, irreps)
     generator = torch.Generator().manual_seed(2)
     x, y = (torch.randn(1, 9, 1, generator=generator, dtype=torch.float64) for _ in range(2))
-    results = module(x, y[..., 0], torch.ones(1, len(module.paths), 1, dtype=torch.float64))
+    ones = torch.ones(1, len(module.paths), 1, dtype=torch.float64)
+    results = module(x, y[..., 0], ones, torch.clone)
     places = slices(irreps)
-    for k, result in enumerate(results):
-        own = [path for path in module.paths if path.out == k]
-        for number, path in enumerate(own):
-            one = torch.from_numpy(np.array(coupling(path.left, path.right, k))) * math.sqrt(2 * k + 1)
-            expected = torch.einsum("a,b,abc->c", x[0, places[path.left], 0], y[0, places[path.right], 0], one)
-            torch.testing.assert_close(result[0, :, number], expected, rtol=0, atol=ROUNDING)
+    for path, result in zip(module.paths, results, strict=True):
+        one = torch.from_numpy(np.array(coupling(*path))) * math.sqrt(2 * path.out + 1)
+        expected = torch.einsum("a,b,abc->c", x[0, places[path.left], 0], y[0, places[path.right], 0], one)
+        torch.testing.assert_close(result[0, :, 0], expected, rtol=0, atol=ROUNDING)
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
@@ -255,11 +255,29 @@ def test_contraction_is_equivariant_and_the_polynomial_of_its_basis(order):
     torch.testing.assert_close(result, expected, rtol=0, atol=10 * ROUNDING)
 
 
-def test_linear_maps_are_equivariant_and_know_the_species():
+@pytest.mark.parametrize("order", [2, 3])
+def test_contraction_has_its_own_derivatives_of_both_orders(order):
+    """It is differentiated by hand; forces are trained on, and Hessians asked for, with the second derivative."""
+    irreps = natural_irreps(1)
+    torch.manual_seed(6)
+    module, rows = SymmetricContraction(irreps, irreps, order, species=2, channels=1), torch.tensor([1, 0])
+    names = list(dict(module.named_parameters()))
+
+    def contract(x, *weights):
+        return torch.func.functional_call(module, dict(zip(names, weights, strict=True)), (x, rows))
+
+    inputs = torch.randn(2, 4, 1, dtype=torch.float64), *(weight.detach() for weight in module.parameters())
+    inputs = [values.requires_grad_() for values in inputs]
+    assert torch.autograd.gradcheck(contract, inputs)
+    assert torch.autograd.gradgradcheck(contract, inputs)
+
+
+@pytest.mark.parametrize("species", [2, FEW + 1])
+def test_linear_maps_are_equivariant_and_know_the_species(species):
     irreps = natural_irreps(2)
     torch.manual_seed(4)
-    plain, by_species = IrrepLinear([3] * 3, 3), SpeciesLinear(irreps, species=2, channels=3)
-    x, rows = torch.randn(4, 9, 3, dtype=torch.float64), torch.tensor([0, 1, 1, 0])
+    plain, by_species = IrrepLinear([3] * 3, 3), SpeciesLinear(irreps, species, channels=3)
+    x, rows = torch.randn(4, 9, 3, dtype=torch.float64), torch.tensor([0, 1, species - 1, 0])
 
     def both(values):
         return plain([values[:, place] for place in slices(irreps)]) + by_species(values, rows)
@@ -268,7 +286,10 @@ def test_linear_maps_are_equivariant_and_know_the_species():
         torch.testing.assert_close(
             both(moved(motion, irreps, x)), moved(motion, irreps, both(x)), rtol=0, atol=ROUNDING
         )
-    torch.testing.assert_close(by_species(x, rows)[1, :1], x[1, :1] @ by_species.weight[1, 0])
+    for atom, row in enumerate(rows):
+        for number, place in enumerate(slices(irreps)):
+            expected = x[atom, place] @ by_species.weight[row, number]
+            torch.testing.assert_close(by_species(x, rows)[atom, place], expected, rtol=0, atol=ROUNDING)
 
 
 def test_irreps_are_read_and_written():

@@ -5,12 +5,13 @@ innermost in memory, where every operation treats them alike; all irreps of one 
 components m are those of its irreps one after the other, 2l + 1 for each degree l.
 """
 
+from halocline.plugins.equivariance.contraction import SymmetricContraction
 from halocline.plugins.equivariance.couplings import coupling
 from halocline.plugins.equivariance.harmonics import spherical_harmonics
 from halocline.plugins.equivariance.irreps import Irrep, dimension, natural_irreps, parse_irreps, slices
 from halocline.plugins.equivariance.linear import IrrepLinear, SpeciesLinear
 from halocline.plugins.equivariance.product import ChannelwiseProduct, Path, paths
-from halocline.plugins.equivariance.symmetric import SymmetricContraction, symmetric_couplings
+from halocline.plugins.equivariance.symmetric import symmetric_couplings
 
 __all__ = [
     "ChannelwiseProduct",

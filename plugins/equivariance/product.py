@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import NamedTuple, final
 
@@ -37,8 +37,8 @@ def paths(left: Sequence[Irrep], right: Sequence[Irrep], out: Sequence[Irrep]) -
 class ChannelwiseProduct(nn.Module):
     """Σ_ab √(2l₃+1) C_abc x_a y_b w for each path: features times harmonics times a weight for each channel.
 
-    The constants are contracted with the harmonics first, which have no channels; one product of small matrices
-    then serves all paths.
+    The constants are contracted with the harmonics first, which have no channels, and features are weighted before
+    they are mixed, as they have fewer components than results.
 
     Args:
         left: irreps of the features.
@@ -52,35 +52,39 @@ class ChannelwiseProduct(nn.Module):
         super().__init__()
         self.paths = paths(left, right, out)
         self.of_out = [sum(path.out == k for path in self.paths) for k in range(len(out))]
-        self.out = tuple(out)
-        self.components = dimension(left)
-        self.register_buffer("couplings", torch.from_numpy(self._couplings(left, right)), persistent=False)
+        self.places = slices(left)
+        self.shapes = [(out[path.out].dimension, left[path.left].dimension) for path in self.paths]
+        mixing = [self._mixing(path, left, right, out) for path in self.paths]
+        self.register_buffer("couplings", torch.from_numpy(np.concatenate(mixing, axis=1)), persistent=False)
 
-    def _couplings(self, left: Sequence[Irrep], right: Sequence[Irrep]) -> np.ndarray:
-        """(components of the harmonics, results · components of the features); results as in `forward`."""
-        rows: list[np.ndarray] = []
-        for k, irrep in enumerate(self.out):
-            own = [path for path in self.paths if path.out == k]
-            block = np.zeros((irrep.dimension, len(own), dimension(right), self.components))
-            for number, path in enumerate(own):
-                one = coupling(left[path.left].degree, right[path.right].degree, irrep.degree)
-                place = slices(right)[path.right], slices(left)[path.left]
-                block[:, number, *place] = one.transpose(2, 1, 0) * math.sqrt(irrep.dimension)
-            rows.append(block.reshape(-1, dimension(right), self.components))
-        return np.concatenate(rows).transpose(1, 0, 2).reshape(dimension(right), -1)
+    @staticmethod
+    def _mixing(path: Path, left: Sequence[Irrep], right: Sequence[Irrep], out: Sequence[Irrep]) -> np.ndarray:
+        """What harmonics make of a path: (components of all harmonics, results · components of the features)."""
+        irreps = left[path.left], right[path.right], out[path.out]
+        one = coupling(*(irrep.degree for irrep in irreps)) * math.sqrt(irreps[2].dimension)
+        matrix = np.zeros((dimension(right), irreps[2].dimension * irreps[0].dimension))
+        matrix[slices(right)[path.right]] = one.transpose(1, 2, 0).reshape(irreps[1].dimension, -1)
+        return matrix
 
-    def forward(self, x: Tensor, y: Tensor, w: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor, y: Tensor, w: Tensor, add_up: Callable[[Tensor], Tensor]) -> list[Tensor]:
         """Features [..., m, C], harmonics [..., m'] and weights [..., P, C], in the order of ``paths``.
 
+        Args:
+            x: features.
+            y: harmonics.
+            w: weights.
+            add_up: is given the results of each path, [..., 2l + 1, C], one after the other, so that those of all
+                are never there at once.
+
         Returns:
-            For each irrep that is kept, [..., 2l + 1, P_l · C]: the results of its paths side by side.
+            What it makes of each.
         """
-        mixing = torch.unflatten(y @ self.couplings, -1, (-1, self.components))
-        coupled = mixing @ x
-        results, row, path = [], 0, 0
-        for irrep, count in zip(self.out, self.of_out, strict=True):
-            size = irrep.dimension * count
-            block = torch.unflatten(coupled[..., row : row + size, :], -2, (irrep.dimension, count))
-            results.append((block * w[..., None, path : path + count, :]).flatten(-2))
-            row, path = row + size, path + count
-        return results
+        parts = torch.split(x, [place.stop - place.start for place in self.places], -2)
+        mixings = torch.split(y @ self.couplings, [rows * columns for rows, columns in self.shapes], -1)
+        weights = torch.split(w, 1, -2)  # not by slices, each of which would have a gradient of the full size
+        sums = []
+        for path, shape, mixing, weight in zip(self.paths, self.shapes, mixings, weights, strict=True):
+            matrix, weighted = torch.unflatten(mixing, -1, shape), parts[path.left] * weight
+            # Scalars are one term each, and matrix products of that size are slow.
+            sums.append(add_up(matrix * weighted if shape[1] == 1 else matrix @ weighted))
+        return sums

@@ -1,4 +1,4 @@
-"""Products of features with themselves: a basis of all symmetric couplings, and its contraction.
+"""Products of features with themselves: a basis of all symmetric couplings.
 
 I. Batatia et al., NeurIPS 2022, eq. 10-11, and G. Dusson et al., J. Comput. Phys. 454, 110946 (2022). The products
 x_a x_b x_c do not care for the order of their factors. So of all couplings only the symmetric ones count, of which
@@ -12,12 +12,9 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import combinations_with_replacement, permutations
-from typing import final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from halocline.plugins.equivariance.couplings import coupling
 from halocline.plugins.equivariance.irreps import Irrep, dimension, slices
@@ -90,62 +87,3 @@ def _new_direction(tensor: NDArray[np.float64], basis: Sequence[NDArray[np.float
             tensor = tensor - np.vdot(other, tensor) * other
     norm = float(np.linalg.norm(tensor))
     return [tensor / norm] if norm > _DEPENDENT else []
-
-
-@final
-class SymmetricContraction(nn.Module):
-    """Σ_k w_k B_k(x, ..., x) for all orders, with weights w_k for each species and channel.
-
-    Args:
-        irreps: of the features x, M components.
-        out: of the results, each of which is among ``irreps``.
-        order: the highest power.
-        species: how many there are, S.
-        channels: C.
-    """
-
-    def __init__(
-        self, irreps: tuple[Irrep, ...], out: tuple[Irrep, ...], order: int, species: int, channels: int
-    ) -> None:
-        super().__init__()
-        self.out, self.order = out, order
-        self.places = [slices(irreps)[irreps.index(irrep)] for irrep in out]
-        self.weights = nn.ParameterDict()
-        for number, irrep in enumerate(out):
-            counts = [len(symmetric_couplings(irreps, irrep, power)) for power in range(1, order + 1)]
-            for power, count in enumerate(counts, start=1):
-                self.weights[f"{number}_{power}"] = nn.Parameter(
-                    torch.randn(species, count, channels, dtype=torch.float64) / math.sqrt(sum(counts))
-                )
-                if power > 1:
-                    matrix = _by_pairs(symmetric_couplings(irreps, irrep, power))
-                    self.register_buffer(f"basis_{number}_{power}", torch.from_numpy(matrix), persistent=False)
-
-    def forward(self, x: Tensor, rows: Tensor) -> Tensor:
-        """Features (n, M, C) and species (n,) → (n, m, C)."""
-        pairs = (x.unsqueeze(2) * x.unsqueeze(1)).flatten(1, 2) if self.order > 1 else x
-        results = []
-        for number in range(len(self.out)):
-            powers = [self._power(number, power, x, pairs, rows) for power in range(1, self.order + 1)]
-            results.append(torch.stack(powers).sum(0) if len(powers) > 1 else powers[0])
-        return results[0] if len(results) == 1 else torch.cat(results, dim=1)
-
-    def _power(self, number: int, power: int, x: Tensor, pairs: Tensor, rows: Tensor) -> Tensor:
-        """The share of one power in one irrep, (n, 2l + 1, C)."""
-        weights: Tensor = self.weights[f"{number}_{power}"].index_select(0, rows)  # (n, K, C)
-        if power == 1:
-            return x[:, self.places[number]] * weights
-        values: Tensor = getattr(self, f"basis_{number}_{power}") @ pairs
-        if power == HIGHEST_ORDER:
-            values = (torch.unflatten(values, 1, (x.shape[1], -1)) * x.unsqueeze(2)).sum(1)
-        return (torch.unflatten(values, 1, (-1, self.out[number].dimension)) * weights.unsqueeze(2)).sum(1)
-
-
-def _by_pairs(basis: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Couplings (K, a, M, M) or (K, a, M, M, M) as a matrix on the M² products of pairs.
-
-    Rows are (K, a), or (M, K, a) with the third factor first.
-    """
-    if basis.ndim == 2 + HIGHEST_ORDER:
-        basis = basis.transpose(2, 0, 1, 3, 4)
-    return np.array(basis.reshape(math.prod(basis.shape[:-2]), -1))

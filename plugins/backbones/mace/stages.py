@@ -5,6 +5,7 @@ Shapes: N atoms read, n atoms written, m components, C channels, P paths, [...] 
 
 from __future__ import annotations
 
+from itertools import accumulate, pairwise
 from typing import ClassVar, final
 
 import torch
@@ -132,8 +133,9 @@ class Layer(Stage):
         features, rows = state.atoms["features"], state.atoms["rows"]
         sent = self.up([features[:, place] for place in self.before])
         weights = torch.unflatten(self._radial(self.weights, block, rows), -1, (-1, self.channels))
-        messages = self.product(block.at_senders(sent), self._harmonics(block), weights)
-        sums: Tensor = self.down([block.sum(message) for message in messages])
+        of_paths = self.product(block.at_senders(sent), self._harmonics(block), weights, block.sum)
+        ends = accumulate(self.product.of_out, initial=0)
+        sums: Tensor = self.down([torch.cat(of_paths[start:end], -1) for start, end in pairwise(ends)])
         if self.density is None:
             return sums * (1.0 / self.average)
         density = torch.tanh(self._radial(self.density, block, rows) ** 2)
