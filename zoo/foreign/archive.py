@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import final
 
 from halocline.errors import CheckpointError
+from halocline.zoo.foreign.model import show
 
 _PICKLE = "/data.pkl"
 
@@ -69,14 +70,18 @@ class Archive:
     def _find_prefix(self) -> str:
         """The folder in which everything lies."""
         pickles = [name for name in self._entries if name.endswith(_PICKLE)]
-        if len(pickles) != 1 or len(self._entries) < len(self._zip.infolist()):
+        if len(self._entries) < len(self._zip.infolist()):
+            raise CheckpointError(f"{self.path} is not a file of torch.save: it holds a part twice.")
+        if len(pickles) != 1:
             raise CheckpointError(f"{self.path} is not a file of torch.save: it must hold exactly one data.pkl.")
         return pickles[0].removesuffix(_PICKLE)
 
     def _check_entries(self) -> None:
         for name, entry in self._entries.items():
+            if not name.startswith(f"{self._prefix}/") or {"", ".", ".."} & set(name.split("/")):
+                raise CheckpointError(f"{self.path} holds {show(name)}, which lies outside of its folder.")
             if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
-                raise CheckpointError(f"{self.path} holds {name!r} compressed, as torch.save never does.")
+                raise CheckpointError(f"{self.path} holds {show(name)} compressed, as torch.save never does.")
         if self.size > self.path.stat().st_size:
             raise CheckpointError(f"The parts of {self.path} claim more bytes than the file has.")
         order = f"{self._prefix}/byteorder"

@@ -75,6 +75,7 @@ def read_mace(path: Path) -> ForeignModel:
     floats = {
         name: _of_heads(name, tensor, heads) for name, tensor in tensors.items() if tensor.is_floating_point()
     }
+    _check_precision(path, floats)
     check_blocks(path, floats, len(config["interactions"]))
     check_tensors(path, floats, mace_layout(config, lambda name: _last(floats.get(name))))
     facts = {"files": {path.name: digest(path)}, "model": config["model"]}
@@ -96,6 +97,17 @@ def _check_choices(path: Path, root: ForeignObject) -> None:
     for name, kind in kinds.items():
         if name.count(".") == 1 and name.startswith("interactions.") and kind not in _BLOCKS:
             raise CheckpointError(f"{path} has blocks {show_name(kind)}, which are not known here.")
+
+
+def _check_precision(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Refuse weights of several precisions: upstream cannot multiply them, so nothing says which one counts."""
+    found: dict[str, str] = {}
+    for name, tensor in tensors.items():
+        if "weight" in name.rpartition("contractions.")[2]:
+            found.setdefault(str(tensor.dtype).removeprefix("torch."), name)
+    if len(found) > 1:
+        named = " and ".join(f"{dtype} ({name})" for dtype, name in found.items())
+        raise CheckpointError(f"The weights in {path} are of several precisions: {named}. Save them in one.")
 
 
 def _heads(path: Path, root: ForeignObject) -> list[str]:

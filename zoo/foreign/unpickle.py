@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, final
 
 from halocline.errors import CheckpointError
 from halocline.zoo.foreign.archive import Archive
+from halocline.zoo.foreign.model import show_name
 from halocline.zoo.foreign.tensors import STORAGES, Storage, TensorReader
 
 
@@ -169,6 +170,11 @@ class _Machine:
         match reference:
             case ("storage", _Name() as kind, str(key), str(), int()) if kind in _STORAGES:
                 return Storage(key, _STORAGES[kind])
+            case ("storage", _Name() as kind, *_):
+                kinds = ", ".join(STORAGES)
+                raise CheckpointError(
+                    f"{self._path} has tensors of {show_name('.'.join(kind))}; only {kinds} are read."
+                )
         raise CheckpointError(f"{self._path} refers to something else than a storage of tensors.")
 
     def _reduce(self, function: Any, arguments: Any) -> Any:
