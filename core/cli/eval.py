@@ -39,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="labelled frames, in files of any format that ASE reads; - is extxyz on stdin",
     )
     add_format(parser)
-    add_model_options(parser)
+    add_model_options(parser, several=True)
     group = parser.add_argument_group("labels")
     for label in _LABELS:
         group.add_argument(f"--{label}-key", metavar="NAME", help=f"what the file calls the {label} [usual names]")

@@ -32,7 +32,14 @@ _MEANT_FOR = {
     "pressure": ("npt",),
     "barostat_time": ("npt",),
 }
-_DIGITS = {"potential_eV": 5, "temperature_K": 1, "pressure_GPa": 4, "ns_per_day": 3, "us_per_atom_step": 2}
+_DIGITS = {
+    "potential_eV": 5,
+    "temperature_K": 1,
+    "pressure_GPa": 4,
+    "max_force_std_eV_per_A": 4,
+    "ns_per_day": 3,
+    "us_per_atom_step": 2,
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "structure", metavar="STRUCTURE", help="the start: last frame of a file, - is extxyz on stdin"
     )
     add_format(parser)
-    add_model_options(parser)
+    add_model_options(parser, several=True)
     _add_ensemble_options(parser.add_argument_group("ensemble"))
     _add_length_options(parser.add_argument_group("length and output"))
     parser.set_defaults(run=run)
@@ -268,6 +275,7 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ("potential energy (eV)", number("potential_eV")),
         ("temperature (K), mean ± std", spread("temperature_K", "temperature_std_K")),
         ("pressure (GPa), mean ± std", spread("pressure_GPa", "pressure_std_GPa")),
+        ("largest spread of a force in the committee (eV/Å)", number("max_force_std_eV_per_A")),
         ("steps/s", number("steps_per_s")),
         ("ns/day", number("ns_per_day")),
         ("µs/atom/step", number("us_per_atom_step")),

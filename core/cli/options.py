@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import halocline
-from halocline.errors import StructureError, UnknownElementError
+from halocline.errors import StructureError, UnknownElementError, UsageError
 from halocline.plugin import Kind, registry
 
 if TYPE_CHECKING:
@@ -17,10 +17,18 @@ if TYPE_CHECKING:
 _EVALUATION = ("backend", "dtype", "device", "partition", "halo", "memory", "compress")
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Add what to evaluate with, and where and how."""
+def add_model_options(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """Add what to evaluate with, and where and how.
+
+    Args:
+        parser: of the command.
+        several: whether it takes committees and sums of models.
+    """
     group = parser.add_argument_group("model")
-    add_model_choice(group)
+    if several:
+        _add_models(group)
+    else:
+        add_model_choice(group)
     group.add_argument(
         "--head", metavar="NAME", help="of a model with several heads or fidelities [what structures state]"
     )
@@ -53,8 +61,45 @@ def add_format(parser: argparse.ArgumentParser) -> None:
 
 def add_model_choice(group: Any) -> None:
     """Add the model, and how much of it."""
-    group.add_argument("-m", "--model", help="name in a zoo, or path of a checkpoint [the zoo's default]")
+    group.add_argument(
+        "-m", "--model", action=_Once, help="name in a zoo, or path of a checkpoint [the zoo's default]"
+    )
     add_prune(group)
+
+
+def _add_models(group: Any) -> None:
+    """Add the model or the members of a committee, and what is added to them."""
+    group.add_argument(
+        "-m",
+        "--model",
+        action="append",
+        help="name in a zoo, or path of a checkpoint; several, each with its -m, are a committee, whose mean "
+        "counts and whose spread is told [the zoo's default]",
+    )
+    group.add_argument(
+        "--add",
+        action="append",
+        default=[],
+        metavar="MODEL",
+        help="add the energies and forces of another model, such as a dispersion correction",
+    )
+    add_prune(group)
+
+
+class _Once(argparse.Action):
+    """An option that would lose its first value if it were given a second time."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """See `argparse.Action`."""
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f"{option_string} names one model; committees are for run, eval, md and relax.")
+        setattr(namespace, self.dest, values)
 
 
 def add_prune(group: Any) -> None:
@@ -83,18 +128,36 @@ def spec_help(*kinds: Kind) -> str:
 
 
 def load_potential(arguments: argparse.Namespace) -> Potential:
-    """Load the model that the options name, pruned if they say so.
+    """Load what the options name: a model, a committee, or the sum of either and others; the former pruned.
 
     Raises:
-        HaloclineError: It cannot be found, read or pruned.
+        HaloclineError: One cannot be found, read or pruned, or they cannot be combined.
     """
-    return halocline.load(model_name(arguments), prune=arguments.prune)
+    members, added = _model_names(arguments)
+    potentials = [halocline.load(name, prune=arguments.prune) for name in members]
+    potential = potentials[0] if len(potentials) == 1 else halocline.committee_of(*potentials)
+    return halocline.sum_of(potential, *map(halocline.load, added)) if added else potential
 
 
 def model_name(arguments: argparse.Namespace) -> str:
-    """The model that the options name, or the zoo's default."""
-    name: str = arguments.model or _default_zoo().default
-    return name
+    """What the options name, or the zoo's default: ``a``, ``committee of a, b`` or ``a + c``."""
+    members, added = _model_names(arguments)
+    name = members[0] if len(members) == 1 else f"committee of {', '.join(members)}"
+    return " + ".join((name, *added))
+
+
+def _model_names(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """The model or the members of a committee, and what is added.
+
+    Raises:
+        UsageError: one model is named twice, as members differ.
+    """
+    named = arguments.model or _default_zoo().default
+    members = [named] if isinstance(named, str) else list(named)
+    for name in members:
+        if members.count(name) > 1:
+            raise UsageError(f"{name} is named twice; the members of a committee are different models.")
+    return members, list(getattr(arguments, "add", ()))
 
 
 @contextmanager

@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "structure", metavar="STRUCTURE", help="the start: last frame of a file, - is extxyz on stdin"
     )
     add_format(parser)
-    add_model_options(parser)
+    add_model_options(parser, several=True)
     group = parser.add_argument_group("relaxation")
     group.add_argument("--optimiser", default=_GOAL.optimiser, choices=OPTIMISERS, help="[%(default)s]")
     group.add_argument(

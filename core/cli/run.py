@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from halocline.potential.potential import Potential
 
 _COLUMNS = ("file", "frame", "formula", "atoms", "E (eV)", "E/atom (eV)", "max |F| (eV/Å)", "p (GPa)")
+#: That follow where the model is a committee.
+_SPREAD_COLUMNS = ("± E (eV)", "max ± F (eV/Å)")
 #: Rows of a table; more of them are several tables, each printed once it is full.
 _ROWS = 1000
 #: Who says the same of every frame.
@@ -39,14 +41,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="files of any format that ASE reads; - is extxyz on stdin",
     )
     add_format(parser)
-    add_model_options(parser)
+    add_model_options(parser, several=True)
     group = parser.add_argument_group("output")
     group.add_argument(
         "-o",
         "--output",
         type=Path,
         metavar="FILE",
-        help="write results as they come: structures with them (.extxyz, .xyz), or a line for each (.csv, .jsonl)",
+        help="write results as they come: structures with them (.extxyz, .xyz, .db), or a line for each (.csv, "
+        ".jsonl)",
     )
     start = group.add_mutually_exclusive_group()
     start.add_argument("--resume", action="store_true", help="go on with FILE, if it is there")
@@ -120,12 +123,19 @@ def _check(arguments: argparse.Namespace) -> None:
 def _result_file(arguments: argparse.Namespace, potential: Potential) -> ResultFile | None:
     """The file of results; what it holds follows from structures, model, dtype and backend, and nothing else."""
     from halocline.evaluation.results import ResultFile
+    from halocline.potential.combined import tells_spread
 
     if arguments.output is None:
         return None
     identity = {"model": potential.digest(), "head": arguments.head}
     identity |= {"dtype": arguments.dtype, "backend": arguments.backend}
-    return ResultFile(arguments.output, identity, resume=arguments.resume, overwrite=arguments.overwrite)
+    return ResultFile(
+        arguments.output,
+        identity,
+        resume=arguments.resume,
+        overwrite=arguments.overwrite,
+        committee=tells_spread(potential.backbone),
+    )
 
 
 def _take_over(account: Account, results: ResultFile) -> None:
@@ -167,7 +177,7 @@ def _as_tables() -> Iterator[Callable[[dict[str, Any]], None]]:
 
     def flush() -> None:
         if rows:
-            table("", _COLUMNS, rows)
+            table("", (_COLUMNS + _SPREAD_COLUMNS)[: len(rows[0])], rows)
         rows.clear()
 
     def show(numbers: dict[str, Any]) -> None:
@@ -190,4 +200,5 @@ def _row(numbers: dict[str, Any]) -> list[object]:
     pressure = "" if numbers["pressure"] is None else f"{numbers['pressure']:.4f}"
     cells = [numbers[name] for name in ("file", "frame", "formula", "atoms")]
     decimals = (f"{numbers[name]:.5f}" for name in ("energy", "energy_per_atom", "max_force"))
-    return [*cells, *decimals, pressure]
+    spread = [f"{numbers[name]:.5f}" for name in ("energy_std", "max_force_std") if name in numbers]
+    return [*cells, *decimals, pressure, *spread]

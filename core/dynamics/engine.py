@@ -24,7 +24,7 @@ from halocline.dynamics.records import frame_bytes, row_bytes
 from halocline.dynamics.run_files import RunFiles
 from halocline.dynamics.settings import CHECKPOINT_INTERVAL, NEAREST, Settings
 from halocline.dynamics.snapshot import Snapshot, load_snapshot, save_snapshot
-from halocline.dynamics.step_record import COLUMNS, StepRecord, measure
+from halocline.dynamics.step_record import StepRecord, measure
 from halocline.errors import DynamicsError, StructureError, UsageError
 from halocline.potential.calculator import HaloclineCalculator
 from halocline.shares import timed
@@ -206,7 +206,7 @@ class _Run:
     @timed("output")
     def _record(self, sample: StepRecord) -> None:
         if sample.step == 0:
-            self._log.append(row_bytes(COLUMNS))
+            self._log.append(row_bytes(sample.columns))
         if sample.step % self._settings.log_interval == 0:
             self._log.append(row_bytes(sample.row()))
         if sample.step % self._settings.frame_interval == 0:

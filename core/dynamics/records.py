@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from numpy.typing import NDArray
 
-from halocline.dynamics.step_record import COLUMNS
+from halocline.dynamics.step_record import COLUMNS, SPREAD_COLUMNS
 from halocline.errors import DynamicsError
 from halocline.structures.constraints import writable
 from halocline.structures.unused import STATE_COLUMNS, STATES
@@ -27,6 +27,8 @@ _RESULTS = ("energy", "forces", "stress", "energies")
 def frame_bytes(atoms: Atoms, **info: float) -> bytes:
     """Format a frame as extended XYZ: positions, momenta if any, energies, forces, stress, and what `info` adds.
 
+    If the model is a committee, the spreads of its energy and forces are there as well.
+
     With it go tags, masses, constraints, and charges and spins, so that another command can go on from it. Nothing
     else of the atoms does: labels that a structure brought are not those of its later frames.
     """
@@ -37,6 +39,9 @@ def frame_bytes(atoms: Atoms, **info: float) -> bytes:
     frame.set_constraint(writable(atoms))
     states = {*STATES, *getattr(atoms.calc, "taken_entries", ())}
     frame.info.update({name: atoms.info[name] for name in sorted(states) if name in atoms.info} | info)
+    if (spread := getattr(atoms.calc, "spread", None)) is not None:
+        frame.info["energy_std"] = spread.energy
+        frame.set_array("forces_std", spread.forces)
     frame.calc = SinglePointCalculator(frame, **_results(atoms))
     return extended_xyz([frame])
 
@@ -47,7 +52,7 @@ def row_bytes(row: Sequence[str]) -> bytes:
 
 
 def read_log(path: Path, columns: tuple[str, ...] = COLUMNS) -> dict[str, NDArray[np.float64]]:
-    """Read a log into one array per column; empty fields become NaN.
+    """Read a log into one array per column; empty fields become NaN. Of committees it has `SPREAD_COLUMNS`, too.
 
     Raises:
         DynamicsError: the file cannot be read or does not have these columns.
@@ -55,6 +60,8 @@ def read_log(path: Path, columns: tuple[str, ...] = COLUMNS) -> dict[str, NDArra
     try:
         with path.open(newline="", encoding="utf-8") as file:
             header, *rows = list(csv.reader(file)) or [[]]
+        if tuple(header) == columns + SPREAD_COLUMNS:
+            columns += SPREAD_COLUMNS
         table = np.array([[float(field or "nan") for field in row] for row in rows]).reshape(-1, len(columns))
     except (OSError, ValueError) as error:
         raise DynamicsError(f"{path} cannot be read as a log of a run: {error}.") from error

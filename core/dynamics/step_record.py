@@ -21,6 +21,8 @@ COLUMNS = (
     "pressure_GPa",
     "volume_A3",
 )
+#: Columns that follow where the model is a committee.
+SPREAD_COLUMNS = ("energy_std_eV", "max_force_std_eV_per_A")
 
 
 @final
@@ -36,6 +38,8 @@ class StepRecord:
         temperature: K, from the kinetic energy and the free degrees of freedom.
         pressure: GPa with its kinetic part; None unless periodic in three directions.
         volume: Å³; None unless periodic in three directions.
+        spread: of the members of a committee: of the energy in eV, and the largest of a force in eV/Å, as
+            `halocline.evaluator.result.Spread` has them; None of other models.
     """
 
     step: int
@@ -45,12 +49,19 @@ class StepRecord:
     temperature: float
     pressure: float | None
     volume: float | None
+    spread: tuple[float, float] | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of the log."""
+        return COLUMNS if self.spread is None else COLUMNS + SPREAD_COLUMNS
 
     def row(self) -> list[str]:
         """The fields of a line of the log; floats keep every digit, None is empty."""
         total = self.potential + self.kinetic
         values = (self.time, self.potential, self.kinetic, total, self.temperature, self.pressure, self.volume)
-        return [str(self.step)] + ["" if value is None else repr(float(value)) for value in values]
+        every = (*values, *(self.spread or ()))
+        return [str(self.step)] + ["" if value is None else repr(float(value)) for value in every]
 
 
 @timed("guards")
@@ -73,7 +84,13 @@ def measure(atoms: Atoms, step: int, timestep: float) -> StepRecord:
         temperature=2.0 * kinetic / (free * units.kB) if free else 0.0,
         pressure=None if volume is None else static_pressure(atoms) + 2.0 * kinetic / (3.0 * volume) / units.GPa,
         volume=volume,
+        spread=_spread(atoms),
     )
+
+
+def _spread(atoms: Atoms) -> tuple[float, float] | None:
+    spread = getattr(atoms.calc, "spread", None)
+    return None if spread is None else (spread.energy, float(spread.forces.max()))
 
 
 def static_pressure(atoms: Atoms) -> float:

@@ -36,6 +36,7 @@ def summarise(log: Path, outcome: DynamicsResult, *, atoms: int, timestep: float
         "temperature_std_K": _deviation(columns["temperature_K"]),
         "pressure_GPa": _mean(columns["pressure_GPa"]),
         "pressure_std_GPa": _deviation(columns["pressure_GPa"]),
+        "max_force_std_eV_per_A": _largest(columns.get("max_force_std_eV_per_A")),
         "steps_per_s": rate,
         "ns_per_day": rate * timestep * 1e-6 * _SECONDS_PER_DAY if rate else None,
         "us_per_atom_step": 1e6 / rate / atoms if rate else None,
@@ -52,6 +53,10 @@ def _mean(column: Any) -> float | None:
 
 def _deviation(column: Any) -> float | None:
     return _finite(column.std()) if len(column) else None
+
+
+def _largest(column: Any) -> float | None:
+    return None if column is None or not len(column) else _finite(column.max())
 
 
 def _finite(value: float) -> float | None:

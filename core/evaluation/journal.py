@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, Final, final
 import numpy as np
 from ase import Atoms
 
-from halocline.appended import EMPTY, last_intact
+from halocline.appended import EMPTY
 from halocline.errors import OutputError
 
 if TYPE_CHECKING:
+    from halocline.evaluation.forms import Form
     from halocline.evaluation.frames import Frame
 
 FORMAT_VERSION: Final = 1
@@ -39,7 +40,7 @@ class Entry:
         frames: dealt with, in the order in which they were read.
         failed: of these, without a result.
         input: digest of these frames, as `InputDigest` gives it.
-        results: length and SHA-256 of the file of results.
+        results: length and SHA-256 of the file of results, in bytes or rows.
     """
 
     frames: int
@@ -85,15 +86,16 @@ def header(identity: Mapping[str, Any]) -> bytes:
     return json.dumps({"version": FORMAT_VERSION, "identity": identity}).encode() + b"\n"
 
 
-def read_journal(results: Path, identity: Mapping[str, Any]) -> list[Entry]:
+def read_journal(results: Path, form: Form, identity: Mapping[str, Any]) -> list[Entry]:
     """How far results came, step by step, up to where both files are what they were.
 
     Args:
         results: a file of results that is there.
+        form: in which it is.
         identity: what their numbers follow from now, by name.
 
     Returns:
-        At least one entry.
+        The entries up to there; none if an end came before the first of them.
 
     Raises:
         OutputError: there is no journal, or the results are of something else, or were changed and not cut short.
@@ -108,8 +110,10 @@ def read_journal(results: Path, identity: Mapping[str, Any]) -> list[Entry]:
     first, *rest = path.read_bytes().split(b"\n")
     _check_identity(results, _parsed(first), identity)
     entries = list(_entries(rest))
-    intact = last_intact(results, [EMPTY, *(entry.results for entry in entries)]) or 0
-    cut_short = bool(entries) and results.stat().st_size < entries[-1].results["length"]
+    if not entries:
+        return []
+    intact = form.last_intact(results, [EMPTY, *(entry.results for entry in entries)]) or 0
+    cut_short = form.length(results) < entries[-1].results["length"]
     if not intact or (intact < len(entries) and not cut_short):
         raise OutputError(
             f"{results} was changed since it was written. Restore it, replace it with --overwrite, or choose "

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from halocline.appended import EMPTY, AppendedFile, mark_of
 from halocline.errors import OutputError, UsageError
-from halocline.evaluation.forms import form_of
+from halocline.evaluation.forms import Store, form_of
 from halocline.evaluation.frames import EvaluatedFrame, Frame
 from halocline.evaluation.journal import (
     Entry,
@@ -44,6 +44,7 @@ class ResultFile:
         identity: what the numbers follow from besides the structures, by name, as JSON values.
         resume: go on with the file, if it is there.
         overwrite: replace it.
+        committee: whether the model is one, and its spread is told.
 
     Raises:
         OutputError: another process writes it, it cannot be written, or it does not belong to what goes on.
@@ -54,16 +55,23 @@ class ResultFile:
     """
 
     def __init__(
-        self, path: Path, identity: Mapping[str, Any], *, resume: bool = False, overwrite: bool = False
+        self,
+        path: Path,
+        identity: Mapping[str, Any],
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+        committee: bool = False,
     ) -> None:
         check_results(path, resume=resume, overwrite=overwrite)
-        self.path, self._form, self._identity, self._resume = path, form_of(path), identity, resume
+        self.path, self._form = path, form_of(path, committee=committee)
+        self._identity, self._resume = identity, resume
         self._digest = InputDigest()
         self._frames = self._failed = 0
         self._entries: list[Entry] = []
         # With their frames, so that an interruption anywhere finds both or neither.
-        self._waiting: list[tuple[Frame, bytes | None]] = []
-        self._files: tuple[AppendedFile, AppendedFile] | None = None
+        self._waiting: list[tuple[Frame, Any]] = []
+        self._files: tuple[Store, AppendedFile] | None = None
         self._written = self._synced = time.monotonic()
         self._writing = False
         self._stack = ExitStack()
@@ -84,7 +92,7 @@ class ResultFile:
             lock.acquire(timeout=0)
             self._stack.callback(lock.release)
             if self._resume and self.path.exists() and self.path.stat().st_size:
-                self._entries = read_journal(self.path, self._identity)
+                self._entries = read_journal(self.path, self._form, self._identity)
         except Timeout as error:
             raise OutputError(f"Another process is writing {self.path}; let it end.") from error
         except OSError as error:
@@ -137,10 +145,10 @@ class ResultFile:
             self._digest.add(frame)
             self._frames += 1
             self._failed += record is None
-        records = b"".join(record for _, record in self._waiting if record is not None)
+        records = [record for _, record in self._waiting if record is not None]
         if self._waiting and (records or self._files is not None):
             results, journal = self._files or self._open()
-            results.append(records if results.mark() != EMPTY else self._form.header() + records)
+            results.append(records)
             journal.append(Entry(self._frames, self._failed, str(self._digest), results.mark()).line())
         self._waiting.clear()
         if sync and self._files is not None:
@@ -150,10 +158,10 @@ class ResultFile:
         self._written = time.monotonic()
         self._writing = False
 
-    def _open(self) -> tuple[AppendedFile, AppendedFile]:
+    def _open(self) -> tuple[Store, AppendedFile]:
         """Results, cut back to where to go on, and a journal that says how they came there."""
         mark = self._entries[-1].results if self._entries else EMPTY
-        results = self._stack.enter_context(AppendedFile(self.path, mark, error_class=OutputError))
+        results = self._stack.enter_context(self._form.open(self.path, mark))
         path = journal_path(self.path)
         lines = b"".join((header(self._identity), *(entry.line() for entry in self._entries)))
         try:

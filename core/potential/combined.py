@@ -168,6 +168,13 @@ class Combined(Backbone):
         )
 
 
+def tells_spread(backbone: Backbone) -> bool:
+    """Whether results have a spread: of a committee, and of a sum with one committee in it."""
+    if not isinstance(backbone, Combined):
+        return False
+    return backbone.name == "committee" or sum(map(tells_spread, backbone.terms)) == 1
+
+
 def _agreed_conditions(terms: Sequence[Backbone]) -> tuple[Condition, ...]:
     found: dict[str, Condition] = {}
     for condition in (each for term in terms for each in term.conditions):

@@ -147,10 +147,14 @@ class CombinedEvaluator(Evaluator):
 
 
 def _sum(backbone: Combined, structure: Structure, results: Sequence[Result]) -> Result:
-    """Everything added up; moments and charges are those of the one term that tells them."""
+    """Everything added up; moments and charges are those of the one term that tells them.
+
+    The spread of one committee is that of the sum; of several it depends on which members belong together.
+    """
     del backbone, structure
     virials = [result.virial for result in results]
     known = [virial for virial in virials if virial is not None]
+    spreads = [result.spread for result in results if result.spread is not None]
     return Result(
         energies=reduce(np.add, [result.energies for result in results]),
         forces=reduce(np.add, [result.forces for result in results]),
@@ -159,6 +163,7 @@ def _sum(backbone: Combined, structure: Structure, results: Sequence[Result]) ->
         contacts=results[0].contacts,
         magmoms=next((result.magmoms for result in results if result.magmoms is not None), None),
         charges=next((result.charges for result in results if result.charges is not None), None),
+        spread=spreads[0] if len(spreads) == 1 else None,
     )
 
 

@@ -15,6 +15,7 @@ from ase.io.formats import IOFormat, UnknownFileTypeError, filetype, get_ioforma
 from halocline.errors import HaloclineError, StructureError, unknown_name
 from halocline.structures import isotopes, lammps
 from halocline.structures.constraints import simplify
+from halocline.structures.database import rows_of
 from halocline.structures.extended_xyz import split_frames
 from halocline.structures.limits import limited
 from halocline.structures.source import (
@@ -37,8 +38,8 @@ _MOST_BEYOND = 10_000
 EXTENDED_XYZ = "extxyz"
 #: Line with the number of atoms, in formats whose readers stop where a file stops.
 _COUNT_AT = {"gen": 0, "gromacs": 1}
-#: What is read frame by frame, and ASE's own format, whose frames lie where its index says.
-_FRAME_BY_FRAME, _TRAJECTORY = ("extxyz", "xyz"), "traj"
+#: What is read frame by frame.
+_FRAME_BY_FRAME = ("extxyz", "xyz")
 #: Frames, or bytes of them, that are read under the same bounds; and bytes that tell a format.
 _GROUP, _GROUP_BYTES, _HEAD = 64, 1 << 20, 1 << 16
 _BINARY_TEXT = ("cif",)  # ASE opens it as bytes
@@ -70,8 +71,8 @@ def read_frames(source: str, file_format: str | None = None) -> list[Atoms]:
 def stream_frames(source: str, file_format: str | None = None) -> Generator[Atoms | StructureError]:
     """Read the frames of a file as they are needed; see `read_frames`.
 
-    Extended XYZ and XYZ, compressed or from standard input too, and ASE's trajectories are held a few frames at a
-    time; files of all other formats are read whole.
+    Extended XYZ and XYZ, compressed or from standard input too, ASE's trajectories and its databases in SQLite are
+    held a few frames at a time; files of all other formats are read whole.
 
     Yields:
         A frame; or, if it alone cannot be read, what is wrong with it.
@@ -145,9 +146,9 @@ def _steps(
     if chosen.name in _FRAME_BY_FRAME:
         rest = blocks if endless else list(blocks)  # what is too long is refused before any of it is read
         yield from _xyz_groups(chain([head] if head else [], rest), source, chosen)
-    elif chosen.name == _TRAJECTORY and source != STANDARD_INPUT and Path(source).suffix not in COMPRESSED:
+    elif chosen.name in _BY_INDEX and source != STANDARD_INPUT and Path(source).suffix not in COMPRESSED:
         blocks.close()
-        yield from _trajectory_groups(source, chosen)
+        yield from _BY_INDEX[chosen.name](source, chosen)
     else:
         data = b"".join((head, *blocks))
         yield len(data)
@@ -204,6 +205,16 @@ def _trajectory_groups(source: str, chosen: IOFormat) -> Generator[list[Atoms | 
     with Path(source).open("rb") as stream, _explained(_name(source), chosen):
         for number, atoms in enumerate(ase.io.iread(stream, index=":", format=chosen.name)):
             yield [_checked(atoms, chosen, f"{_name(source)}, frame {number}")]
+
+
+def _database_groups(source: str, chosen: IOFormat) -> Generator[list[Atoms | StructureError]]:
+    with _explained(_name(source), chosen):
+        for number, atoms in enumerate(rows_of(source)):
+            yield [_checked(atoms, chosen, f"{_name(source)}, frame {number}")]
+
+
+#: ASE's own formats, whose frames lie where their indices say.
+_BY_INDEX = {"traj": _trajectory_groups, "db": _database_groups}
 
 
 def _parsed(data: bytes, source: str, chosen: IOFormat, *, explained: bool) -> list[Atoms]:

@@ -45,22 +45,26 @@ def extended_xyz(frames: Sequence[Atoms], *, exact: bool = False) -> bytes:
     return "".join(_text(_plain(atoms), exact=exact) for atoms in frames).encode(errors="replace")
 
 
-def labelled(atoms: Atoms, results: Mapping[str, Any]) -> Atoms:
+def labelled(atoms: Atoms, results: Mapping[str, Any], others: Mapping[str, Any] | None = None) -> Atoms:
     """A copy that carries results; those that the structure brought move to ``REF_`` names.
 
     Args:
         atoms: stays as it is.
         results: by ASE's names; None for what there is not.
+        others: what ASE has no name for: numbers, and arrays with a row for each atom.
     """
+    others = others or {}
     copy: Atoms = atoms.copy()
     for name, value in getattr(atoms.calc, "results", {}).items():
         place = copy.arrays if name in per_atom_properties else copy.info
         place.setdefault(f"REF_{name}", value)
     given = {name: value for name, value in results.items() if value is not None}
-    for name in given:
+    for name in (*given, *others):
         for place in (copy.info, copy.arrays):
-            if name in place:  # not from extended XYZ, whose reader takes them for results
+            if name in place:  # of results not from extended XYZ, whose reader takes them for such
                 place.setdefault(f"REF_{name}", place.pop(name))
+    for name, value in others.items():
+        (copy.arrays if np.ndim(value) else copy.info)[name] = value
     copy.calc = SinglePointCalculator(copy, **given)
     return copy
 
