@@ -129,8 +129,11 @@ def test_code_in_the_place_of_a_tensor_is_a_tensor_that_is_missing(tmp_path):
         ({"attributes": {"use_last_readout_only": True}}, "use_last_readout_only"),
         ({"attributes": {"embedding_specs": {"total_charge": {}}}}, "embedding_specs"),
         (
-            {"classes": {"interactions.1": "mace.modules.blocks.RealAgnosticResidualNonLinearInteractionBlock"}},
-            "RealAgnosticResidualNonLinearInteractionBlock",
+            {
+                "classes": {"interactions.1": "mace.modules.blocks.RealAgnosticResidualNonLinearInteractionBlock"},
+                "attributes": {"apply_cutoff": False},
+            },
+            "'RealAgnosticResidualNonLinearInteractionBlock', which are not known here; models of the kinds MH",
         ),
         ({"classes": {"radial_embedding.bessel_fn": "mace.modules.radial.GaussianBasis"}}, "GaussianBasis"),
         (

@@ -83,20 +83,21 @@ def read_mace(path: Path) -> ForeignModel:
 
 
 def _check_choices(path: Path, root: ForeignObject) -> None:
+    kinds = {name: _class(module) for name, module in modules_of(path, root)}
+    for name, kind in kinds.items():
+        if name.count(".") == 1 and name.startswith("interactions.") and kind not in _BLOCKS:
+            why = "; models of the kinds MH and OMOL have those" if "NonLinear" in kind else ""
+            raise CheckpointError(f"{path} has blocks {show_name(kind)}, which are not known here{why}.")
     for name, value in _ONLY.items():
         found = attribute(root, name, value)
         if found != value:
             raise CheckpointError(f"{path} has {name} = {show(found)}, which is not known here.")
     known = {"bessel_fn": "BesselBasis", "cutoff_fn": "PolynomialCutoff", "distance_transform": "AgnesiTransform"}
-    kinds = {name: _class(module) for name, module in modules_of(path, root)}
     for name, kind in known.items():
         if kinds.get(f"radial_embedding.{name}", kind) != kind:
             raise CheckpointError(
                 f"{path} has the {name} {show_name(kinds[f'radial_embedding.{name}'])}; only {kind} is known."
             )
-    for name, kind in kinds.items():
-        if name.count(".") == 1 and name.startswith("interactions.") and kind not in _BLOCKS:
-            raise CheckpointError(f"{path} has blocks {show_name(kind)}, which are not known here.")
 
 
 def _check_precision(path: Path, tensors: dict[str, Tensor]) -> None:
