@@ -33,7 +33,7 @@ from halocline.program.policy import PrecisionPolicy
 WATER, ARGON = "water-revpbe0d3-schnet", "lennard-jones-argon"
 
 #: The relative curl of derivatives: of a model whose forces have kinks at the cutoff, which points on a loop see;
-#: and of a smooth one, rounding. Measured: 1.3e-6 in a random box, in either precision, and 1e-13 in float64.
+#: and of a smooth one, rounding. Measured: 1.3e-6 in a random box, in either precision, and 1e-12 in float64.
 KINKS, SMOOTH = 5e-6, 1e-10
 
 

@@ -165,11 +165,16 @@ def _ran(measured: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, str, str
         alike: dict[str, list[str]] = {}
         for stage, shares in measurement["ran"].items():
             described = ", ".join(
-                name if share == 1.0 else f"{name} {max(100 * share, 0.1):.1f} %" for name, share in shares.items()
+                name if share == 1.0 else f"{name} {_percent(share)}" for name, share in shares.items()
             )
             alike.setdefault(described, []).append(stage)
         rows += [(_short(policy), ", ".join(stages), described) for described, stages in alike.items()]
     return rows
+
+
+def _percent(share: float) -> str:
+    """What is there is never none, and what is not all never all."""
+    return f"{'<' if share < 5e-4 else '>' if share > 0.9995 else ''}{min(99.9, max(0.1, 100 * share)):.1f} %"
 
 
 def _short(policy: str) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 RADIUS: Final = 0.01
 
 #: Of the circle. Sums over a whole period converge faster than any power: the water model has 1e-8 with 32 points,
-#: where MACE has 1e-13.
+#: where MACE has 1e-12.
 POINTS: Final = 32
 
 #: Loops in different random planes.

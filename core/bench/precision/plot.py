@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import log10
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,10 +35,19 @@ def plot_trade(measured: Sequence[tuple[str, dict[str, Any]]], picture: Path, *,
     axes = figure.add_subplot()
     front = pareto_front([(ratio, error) for ratio, error, _ in shown])
     axes.step(*zip(*front, strict=True), where="post", color=_GREY, linewidth=0.8, zorder=1)
-    for ratio, error, name in shown:
+    slowest = max((ratio for ratio, _, _ in shown), default=1.0)
+    # Names of neighbours stand above and below, in turns, so that they are not written over each other.
+    for place, (ratio, error, name) in enumerate(sorted(shown, key=lambda each: (round(log10(each[1])), each[0]))):
         axes.plot([ratio], [error], "o", color=_BLUE, markersize=5.0)
-        exact = " (no error)" if error == floor else ""
-        axes.annotate(name + exact, (ratio, error), xytext=(5, 4), textcoords="offset points", fontsize="small")
+        side, offset = ("right", -6) if ratio > 0.85 * slowest else ("left", 6)
+        axes.annotate(
+            name + (" (no error)" if error == floor else ""),
+            (ratio, error),
+            xytext=(offset, (5, -12)[place % 2]),
+            textcoords="offset points",
+            horizontalalignment=side,
+            fontsize="small",
+        )
     axes.set(yscale="log", xlabel="CPU time by that of float32", ylabel="rms error of forces (eV/Å)")
     axes.margins(x=0.2, y=0.1)
     figure.suptitle(title, fontsize="medium")
