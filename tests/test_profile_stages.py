@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from halocline.cli.main import main
 from halocline.context import evaluation_context
+from halocline.errors import UsageError
 from halocline.potential.potential import Potential
 from halocline.profile import Growth, growths, plot_profile, profile_evaluation
 from halocline.profile.doubts import compilations, of_dtypes, of_times
@@ -198,6 +199,34 @@ def test_operators_out_of_sight_are_one_row():
     assert (whole.place.work, whole.operators, whole.roof_share(found.roof)) == (WHOLE, 0, None)
     assert found.roof is None
     assert any("cannot be seen" in doubt for doubt in found.doubts)
+
+
+def test_model_in_other_processes_is_refused(monkeypatch):
+    potential, atoms = small("lennard-jones")
+    evaluator = evaluator_of(potential)
+    monkeypatch.setattr(evaluator, "evaluate", lambda structure: result)
+    result = potential.evaluator("torch", "float32", "cpu", "none", "auto").evaluate(
+        potential.prepare(atoms).structure
+    )
+    with pytest.raises(UsageError, match="other processes"):
+        profile_evaluation(potential, evaluator, atoms, dtype=torch.float32, repeats=1, warm_up=1)
+
+
+def test_members_of_a_committee_are_told_apart():
+    potential, atoms = small("lennard-jones")
+    both = halocline.committee_of([potential, potential])
+    stages = {row.place.stage for row in profile_of(both, atoms).rows}
+    assert stages == {STRUCTURE, PROGRAM, "embed", "layers.0", "embed (2)", "layers.0 (2)"}
+
+
+def test_convolution_by_a_table_is_messages():
+    potential = halocline.load("water-revpbe0d3-schnet")
+    atoms = bulk("H", "fcc", a=4.4, cubic=True) * 2
+    atoms.symbols[::3] = "O"
+    works = {row.place.work for row in profile_of(potential, atoms, compress=True).rows}
+    assert "messages" in works
+    # The lengths of edges are still its own.
+    assert {"sum"}.isdisjoint(works)
 
 
 def test_neighbours_are_searched_in_every_evaluation():

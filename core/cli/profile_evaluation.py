@@ -147,6 +147,7 @@ def _show(profile: Profile) -> None:
 
     table("", _COLUMNS, [_cells(row, profile) for row in profile.rows])
     dtypes = {name for row in profile.rows for name in row.dtype_names} or {"not seen"}
+    seen = "" if profile.overhead is None else f"; timing operators made it {profile.overhead:.2f} times as long"
     emit(
         "\n"
         + wrapped(
@@ -155,7 +156,7 @@ def _show(profile: Profile) -> None:
             f"the range of their middle half; {1e3 * profile.cpu:.3f} ms of CPU time; threads: {profile.threads}. "
             f"Neighbours were searched in each. Dtypes that ran: {', '.join(sorted(dtypes))}. Sections and "
             f"operators make up {100 * profile.coverage:.0f} % of it, with what lies between operators "
-            f"{100 * profile.total:.0f} %; timing operators made it {profile.overhead:.2f} times as long."
+            f"{100 * profile.total:.0f} %{seen}."
         )
     )
     if profile.roof is not None:
@@ -171,9 +172,9 @@ def _cells(row: Row, profile: Profile) -> tuple[object, ...]:
         f"{1e3 * row.median:.3f}",
         f"{100 * row.spread:.0f}",
         f"{100 * row.median / profile.median:.1f}",
-        f"{sum(row.flops.values()) / 1e6:.2f}" if counted and not row.uncounted else "–",
-        f"{row.bytes / 1e6:.2f}" if counted else "–",
-        f"{100 * share:.0f}" if share is not None else "–",
+        f"{sum(row.flops.values()) / 1e6:.2f}" if counted and not row.uncounted else "",
+        f"{row.bytes / 1e6:.2f}" if counted else "",
+        f"{100 * share:.0f}" if share is not None else "",
         " ".join(row.dtype_names),
         "×".join(map(str, row.shape)),
     )

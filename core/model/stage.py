@@ -82,10 +82,12 @@ class Stage(nn.Module, ABC):
         profiled_as: kinds of work by the names of submodules and methods; profiles show, precision policies name
             them. The innermost one that runs counts, and ``forward`` stands for the rest. Gathers, sums, distances
             and each `RadialFunction` need no mention; what nothing is said of is shown by kinds of operator.
+        frozen_as: its name in the frozen model that it is part of, as in `Backbone.stages`; empty before.
     """
 
     spec: StageSpec
     profiled_as: ClassVar[Mapping[str, Work]] = {}
+    frozen_as: str = ""
 
     @abstractmethod
     def forward(self, state: State, *blocks: Block) -> State:

@@ -69,8 +69,8 @@ def of_sight(rows: Sequence[Row], device: str) -> Iterator[str]:
     """What could not be seen, or not be counted."""
     if all(row.place.stage in (STRUCTURE, PROGRAM) for row in rows):
         yield (
-            "The program runs outside of torch's dispatcher, compiled or in other processes: its operators cannot "
-            "be seen, and it is shown as a whole. The backend torch shows them all."
+            "The program is compiled and runs outside of torch's dispatcher: its operators and their dtypes "
+            "cannot be seen, and it is shown as a whole. The backend torch shows them all."
         )
     names = sorted({name for row in rows for name in row.uncounted})
     if names:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 import torch
 
 from halocline.context import evaluation_context
-from halocline.errors import HaloclineError
+from halocline.errors import HaloclineError, UsageError
 from halocline.profile.doubts import compilations, of_dtypes, of_sight, of_times
 from halocline.profile.roof import Roof
 from halocline.profile.rows import (
@@ -56,7 +56,7 @@ class Profile:
         cpu: CPU seconds of all threads in an evaluation, the median.
         coverage: what sections and operators take together, by what the evaluation takes.
         total: the same of all rows, with what lies between operators.
-        overhead: how many times as long an evaluation takes while its operators are timed.
+        overhead: how many times as long an evaluation takes while its operators are timed; None if none was seen.
         roof: of the machine, on the same threads; None where no operator was seen.
         warm_up: evaluations before those that were timed.
         threads: of torch.
@@ -69,7 +69,7 @@ class Profile:
     cpu: float
     coverage: float
     total: float
-    overhead: float
+    overhead: float | None
     roof: Roof | None
     warm_up: int
     threads: int
@@ -130,6 +130,7 @@ def profile_evaluation(
         warm_up: evaluations before.
 
     Raises:
+        UsageError: the evaluator runs the model in other processes.
         HaloclineError: the structure cannot be evaluated; or its operators are others at every evaluation.
     """
     moved = atoms.copy()
@@ -143,11 +144,12 @@ def profile_evaluation(
     for _ in range(warm_up):
         evaluate()
     inventory = _inventory(evaluate)
-    wait = _waiting(inventory.device)
-    _operator_seconds(evaluate, wait)
+    wait, visible = _waiting(inventory.device), any(each.origin.stage for each in inventory.operators)
+    if visible:
+        _operator_seconds(evaluate, wait)
     turns = _Turns()
     with compilations() as compiled:
-        turns.take(evaluate, wait, repeats)
+        turns.take(evaluate, wait, repeats, visible=visible)
     return _profile(len(atoms), inventory, turns, compiled, dtype, warm_up)
 
 
@@ -162,8 +164,8 @@ class _Turns:
         self.watched: list[float] = []
         self.names: list[list[str]] = []
 
-    def take(self, evaluate: Callable[[], None], wait: Callable[[], None], repeats: int) -> None:
-        """Time each kind of evaluation so often."""
+    def take(self, evaluate: Callable[[], None], wait: Callable[[], None], repeats: int, *, visible: bool) -> None:
+        """Time each kind of evaluation so often; operators only if they are visible."""
         began = time.perf_counter()
         for _ in range(repeats):
             cpu = time.process_time()
@@ -173,10 +175,11 @@ class _Turns:
             with shares.counted():
                 evaluate()
             self.sections.append(shares.wall)
-            names, seconds, watched = _operator_seconds(evaluate, wait)
-            self.names.append(names)
-            self.operators.append(seconds)
-            self.watched.append(watched)
+            if visible:
+                names, seconds, watched = _operator_seconds(evaluate, wait)
+                self.names.append(names)
+                self.operators.append(seconds)
+                self.watched.append(watched)
             if time.perf_counter() - began > SECONDS and len(self.whole) >= FEWEST:
                 break
 
@@ -194,6 +197,11 @@ def _inventory(evaluate: Callable[[], None]) -> Inventory:
     inventory = Inventory(shares)
     with evaluation_context(), shares.counted(), inventory:
         evaluate()
+    if not shares.calls[NETWORK]:
+        raise UsageError(
+            "The model runs in other processes, whose work cannot be told apart from here; profile the backend "
+            "that they run, such as torch."
+        )
     return inventory
 
 
@@ -224,14 +232,14 @@ def _profile(
     warm_up: int,
 ) -> Profile:
     network = [sections[NETWORK] for sections in turns.sections]
-    listed, visible = inventory.operators, any(each.origin.stage for each in inventory.operators)
-    if visible and any(names != [each.name for each in listed] for names in turns.names):
+    listed = inventory.operators
+    if any(names != [each.name for each in listed] for names in turns.names):
         raise HaloclineError(
             "The operators of the model are others from one evaluation to the next, so that no time can be told "
             "of each; profile a structure with more atoms, or a model without such choices."
         )
     surroundings = surrounding_rows(turns.sections)
-    if visible:
+    if turns.operators:
         inside = operator_rows(listed, turns.operators)
         sums = [sum(each) for each in turns.operators]
         between = tuple(all_of_it - own for all_of_it, own in zip(network, sums, strict=True))
@@ -259,7 +267,7 @@ def _profile(
         median(turns.cpu),
         coverage,
         total,
-        median(turns.watched) / whole,
+        median(turns.watched) / whole if turns.watched else None,
         Roof.measure(inventory.device, dtypes) if dtypes else None,
         warm_up,
         torch.get_num_threads(),

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from halocline.aggregation import Block, RadialFunction, TripletBlock
-from halocline.model import Backbone, Stage, Work
+from halocline.model import Stage, Work
 
 #: What blocks do for stages, by the names of their methods.
 _OF_BLOCKS: Final = {
@@ -30,6 +30,9 @@ _OF_BLOCKS: Final = {
     "within": Work.NEIGHBOURS,
 }
 
+#: How methods of radial functions begin that do what `Block.convolve` does.
+_CONVOLVING: Final = "convolve_"
+
 #: What stages without hops are there for, where they say nothing themselves.
 _OF_GROUPS: Final = {"embed": Work.EMBEDDING, "readouts": Work.READOUT}
 
@@ -41,9 +44,9 @@ class Origin(NamedTuple):
     """Where an operator comes from.
 
     Attributes:
-        stage: its name in `Backbone.stages`; empty for what runs outside of stages. That of its class, counted,
-            where the backbone is out of sight, as it is where state is exchanged. Of several backbones, the names
-            of all but the first have the number of the backbone behind them.
+        stage: its name in `Backbone.stages`, or that of its class where it is part of no frozen model; empty for
+            what runs outside of stages. Of stages with one name, as those of a committee, all but the first that
+            ran have a number behind it.
         work: None where nothing says what it is for.
         derivative: whether it is part of a derivative.
     """
@@ -65,7 +68,6 @@ class Origins:
         self._names: dict[int, str] = {}
         self._paths: dict[int, dict[int, str]] = {}
         self._alive: list[Any] = []  # whose ids are keys
-        self._backbones = 0
 
     def here(self) -> Origin:
         """The origin of the operator that runs now; to be asked within a dispatch mode."""
@@ -78,14 +80,13 @@ class Origins:
         return origin
 
     def _from_frames(self) -> Origin:
-        frame = sys._getframe(1)
-        calls = list(_calls(frame))  # the innermost first
+        calls = list(_calls(sys._getframe(1)))  # the innermost first
         stage = next((owner for owner, _ in calls if isinstance(owner, Stage)), None)
         if stage is None:
             return Origin("", _outside_of_stages(calls))
         # A function that a stage hands to its block is called within the block, and knows the stage as well.
         last = max(place for place, (owner, _) in enumerate(calls) if owner is stage)
-        name = self._name(stage, frame)
+        name = self._name(stage)
         return Origin(name, self._work(stage, calls[: last + 1]) or _OF_GROUPS.get(name.partition(".")[0]))
 
     def _work(self, stage: Stage, calls: Sequence[_Call]) -> Work | None:
@@ -94,29 +95,25 @@ class Origins:
         if paths is None:
             paths = self._paths[id(stage)] = {id(module): name for name, module in stage.named_modules()}
             self._alive.append(stage)
+        # A table that convolves gathers, weights and adds up in one: what it does within that is no other work.
+        convolving = [id(owner) for owner, method in calls if method.startswith(_CONVOLVING)]
         for owner, method in calls:
             if isinstance(owner, nn.Module):
                 work = _declared(stage.profiled_as, f"{paths.get(id(owner), '')}.{method}".removeprefix("."))
-                work = Work.RADIAL if work is None and isinstance(owner, RadialFunction) else work
+                if work is None and isinstance(owner, RadialFunction) and id(owner) not in convolving:
+                    work = Work.RADIAL
             else:
                 work = _OF_BLOCKS.get(method)
             if work is not None:
                 return work
         return None
 
-    def _name(self, stage: Stage, frame: FrameType) -> str:
+    def _name(self, stage: Stage) -> str:
         if id(stage) not in self._names:
             self._alive.append(stage)
-            backbone = _backbone(stage, frame)
-            if backbone is None:
-                kind = type(stage).__name__
-                alike = sum(name.partition(" ")[0] == kind for name in self._names.values())
-                self._names[id(stage)] = f"{kind} {alike + 1}"
-            else:
-                self._backbones += 1
-                number = f" ({self._backbones})" if self._backbones > 1 else ""
-                for name, each in backbone.stages():
-                    self._names.setdefault(id(each), name + number)
+            name = stage.frozen_as or type(stage).__name__
+            alike = sum(known.partition(" ")[0] == name for known in self._names.values())
+            self._names[id(stage)] = f"{name} ({alike + 1})" if alike else name
         return self._names[id(stage)]
 
 
@@ -138,16 +135,6 @@ def _calls(frame: FrameType | None) -> Iterator[_Call]:
             if isinstance(owner, nn.Module | Block | TripletBlock):
                 yield owner, code.co_name
         frame = frame.f_back
-
-
-def _backbone(stage: Stage, frame: FrameType | None) -> Backbone | None:
-    """The backbone of a stage, if somebody is running it."""
-    while frame is not None:
-        for value in frame.f_locals.values():
-            if isinstance(value, Backbone) and any(each is stage for _, each in value.stages()):
-                return value
-        frame = frame.f_back
-    return None
 
 
 def _outside_of_stages(calls: Sequence[_Call]) -> Work | None:

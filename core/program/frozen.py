@@ -80,9 +80,12 @@ class FrozenModel:
             policy.apply(frozen)
         model = cls(frozen.to(precision.torch) if policy is None else frozen, precision, capabilities)
         frozen.eval().requires_grad_(False)
-        if policy is not None:
-            return model
-        return dataclasses.replace(model, replaced=replace_stages(plain, model, device, compress=compress))
+        if policy is None:
+            replaced = replace_stages(plain, model, device, compress=compress)
+            model = dataclasses.replace(model, replaced=replaced)
+        for name, stage in frozen.stages():
+            stage.frozen_as = name
+        return model
 
 
 def _require_values(backbone: Backbone) -> None:
