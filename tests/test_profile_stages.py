@@ -16,6 +16,7 @@ from ase.io import write
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+import halocline
 from halocline.cli.main import main
 from halocline.context import evaluation_context
 from halocline.errors import UsageError
@@ -214,7 +215,7 @@ def test_model_in_other_processes_is_refused(monkeypatch):
 
 def test_members_of_a_committee_are_told_apart():
     potential, atoms = small("lennard-jones")
-    both = halocline.committee_of([potential, potential])
+    both = halocline.committee_of(potential, potential)
     stages = {row.place.stage for row in profile_of(both, atoms).rows}
     assert stages == {STRUCTURE, PROGRAM, "embed", "layers.0", "embed (2)", "layers.0 (2)"}
 
