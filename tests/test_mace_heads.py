@@ -18,7 +18,7 @@ from halocline.errors import BackboneError, StructureError, UsageError
 from halocline.graph import NeighbourList
 from halocline.lowering import lower_structure
 from halocline.model.config import read_config
-from halocline.model.prune import pruned
+from halocline.model.pruner import pruned
 from halocline.partition import whole
 from halocline.plugins.backbones.mace.config import MACEConfig
 from halocline.potential.combined import committee_of
