@@ -8,9 +8,10 @@ from functools import cache
 import numpy as np
 import pytest
 from kinds import KINDS
+from kinds.dihedrals import BETWEEN
 from kinds.edges import SoftRanksOfAll
 from kinds.vectors import VectorModel
-from numpy_reference import angles
+from numpy_reference import angles, dihedrals
 from structures import random_structure
 from test_domains import on_ranks
 from test_partitioned import RandomOwners, require_equal
@@ -35,11 +36,9 @@ from halocline.testing.checks import BACKBONE_CHECKS
 EVERY_KIND = pytest.mark.parametrize("kind", KINDS)
 
 #: One of each kind: the others differ in which edges are kept, which backends do not know.
-_COMPILED = ["vectors", "by-sender", "several-lists", "two-radii", "angles", "walk"]
-COMPILED = pytest.mark.parametrize("kind", [*_COMPILED, "soft-ranks"])
-
-#: Rehearsals move atoms of a chain across the cutoff, where the sums that make smooth ranks jump a little.
-REHEARSED = pytest.mark.parametrize("kind", _COMPILED)
+COMPILED = pytest.mark.parametrize(
+    "kind", ["vectors", "by-sender", "several-lists", "two-radii", "angles", "walk", "dihedrals", "soft-ranks"]
+)
 
 #: Halos are recomputed, or state is exchanged, where no stage reads the state of edges of other atoms.
 EVERY_HALO = pytest.mark.parametrize(
@@ -101,7 +100,7 @@ def test_onnx_runtime_gives_the_same(kind):
     assert report.ok, report.results
 
 
-@REHEARSED
+@COMPILED
 def test_ipu_programs_pass_their_rehearsal(kind):
     backbone = model(kind)
     room = Capacity(levels=(16,) * (backbone.hops + 1), width=16, transposed=16)
@@ -187,6 +186,16 @@ def test_angles_are_those_of_every_pair_of_edges():
         kept = graph.edges.take(places)
         edges = list(zip(kept.receivers, kept.senders, graph.vectors[places], strict=True))
         expected = angles.energy(weights, structure.numbers, edges, 3.0, len(backbone.layers))
+        assert found.energies.sum() == pytest.approx(expected, rel=1e-12)
+
+
+def test_dihedral_angles_are_those_of_every_chain():
+    backbone = model("dihedrals")
+    weights = {name: values.numpy() for name, values in backbone.state_dict().items()}
+    for structure, found in zip(structures(), alone("dihedrals"), strict=True):
+        graph = NeighbourList(backbone.neighbours).graph(structure)
+        edges = list(zip(graph.edges.receivers, graph.edges.senders, graph.vectors, strict=True))
+        expected = dihedrals.energy(weights, structure.numbers, edges, 3.0, BETWEEN * 3.0, len(backbone.layers))
         assert found.energies.sum() == pytest.approx(expected, rel=1e-12)
 
 

@@ -4,16 +4,25 @@ from halocline.aggregation.block import Block, Form
 from halocline.aggregation.edges import EdgeBlock
 from halocline.aggregation.radial import RadialFunction
 from halocline.aggregation.rows import prefix
-from halocline.aggregation.sets import EdgeSets, EdgeTriplets, TableSets, TripletBlock
+from halocline.aggregation.sets import (
+    EdgeQuadruplets,
+    EdgeSets,
+    EdgeTriplets,
+    QuadrupletBlock,
+    TableSets,
+    TripletBlock,
+)
 from halocline.aggregation.table import TableBlock
 from halocline.aggregation.tabulated import TabulatedFunction
 
 __all__ = [
     "Block",
     "EdgeBlock",
+    "EdgeQuadruplets",
     "EdgeSets",
     "EdgeTriplets",
     "Form",
+    "QuadrupletBlock",
     "RadialFunction",
     "TableBlock",
     "TableSets",

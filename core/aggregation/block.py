@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from torch import Tensor
 
-from halocline.aggregation.sets import TripletBlock
+from halocline.aggregation.sets import QuadrupletBlock, TripletBlock
 from halocline.errors import BackboneError
 
 
@@ -133,6 +133,14 @@ class Block(ABC):
     @abstractmethod
     def triplets(self, which: Hashable) -> TripletBlock:
         """Pairs of edges that share an atom; see `StageSpec.index_sets`.
+
+        Raises:
+            BackboneError: no stage declares them.
+        """
+
+    @abstractmethod
+    def quadruplets(self, which: Hashable) -> QuadrupletBlock:
+        """Chains of three edges; see `StageSpec.index_sets`.
 
         Raises:
             BackboneError: no stage declares them.

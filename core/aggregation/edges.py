@@ -12,7 +12,7 @@ from torch import Tensor
 from halocline.aggregation.block import Block, safe_norm, undeclared
 from halocline.aggregation.radial import evaluated
 from halocline.aggregation.rows import prefix, take, weighted
-from halocline.aggregation.sets import EdgeSets, EdgeTriplets
+from halocline.aggregation.sets import EdgeQuadruplets, EdgeSets, EdgeTriplets
 from halocline.aggregation.sums import PLAIN, RowSums
 from halocline.aggregation.tabulated import shared_table
 
@@ -99,7 +99,7 @@ class EdgeBlock(Block):
             receivers=receivers,
             mask=None if self.mask is None else take(self.mask, places),
             row_starts=row_starts(receivers, self.n_out),
-            sets=EdgeSets({rule: None}, self.sets.triplets),
+            sets=EdgeSets({rule: None}, self.sets.triplets, self.sets.quadruplets),
             sums=self.sums,
         )
 
@@ -113,6 +113,12 @@ class EdgeBlock(Block):
         if self.sets is None or which not in self.sets.triplets:
             raise undeclared(which)
         return replace(self.sets.triplets[which], sums=self.sums)
+
+    def quadruplets(self, which: Hashable) -> EdgeQuadruplets:
+        """See `Block.quadruplets`."""
+        if self.sets is None or which not in self.sets.quadruplets:
+            raise undeclared(which)
+        return replace(self.sets.quadruplets[which], sums=self.sums)
 
     def _places(self, rule: Hashable) -> Tensor | None:
         """Which edges a rule keeps, (E_r,); None for all of them."""

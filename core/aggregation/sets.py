@@ -1,4 +1,4 @@
-"""Lists within a block, and pairs of edges: what a stage of several rules or with triplets reads."""
+"""Lists within a block, and pairs and chains of edges: what a stage of several rules or with index sets reads."""
 
 from __future__ import annotations
 
@@ -38,6 +38,18 @@ class TripletBlock(ABC):
         """Add up messages [..., +, *] at the edges written: [..., *]."""
 
 
+class QuadrupletBlock(TripletBlock):
+    """Chains of three edges, likewise: ``[..., +]`` is (Q,), or (n_out, k, k, k) in tables.
+
+    There it is the slot of the edge that is written, of that between, and of that which is read in the row of the
+    sender of that between. `at_read` takes values on the block before.
+    """
+
+    @abstractmethod
+    def at_between(self, values: Tensor) -> Tensor:
+        """Read values [..., *] of the edges between: [..., +, *]."""
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class EdgeTriplets(TripletBlock):
@@ -70,16 +82,54 @@ class EdgeTriplets(TripletBlock):
 
 @final
 @dataclass(frozen=True, slots=True)
+class EdgeQuadruplets(QuadrupletBlock):
+    """Quadruplets of flat edges: places in the lists of the three rules.
+
+    Attributes:
+        written: (Q,) int64, never decreasing.
+        between: (Q,) int64.
+        read: (Q,) int64.
+        count: of the edges that can be written.
+        sums: how messages, and gradients of what is read, are added up.
+    """
+
+    written: Tensor
+    between: Tensor
+    read: Tensor
+    count: int
+    sums: RowSums = PLAIN
+
+    def at_written(self, values: Tensor) -> Tensor:
+        """See `TripletBlock.at_written`."""
+        return self.sums.take(values, self.written)
+
+    def at_between(self, values: Tensor) -> Tensor:
+        """See `QuadrupletBlock.at_between`."""
+        return self.sums.take(values, self.between)
+
+    def at_read(self, values: Tensor) -> Tensor:
+        """See `TripletBlock.at_read`."""
+        return self.sums.take(values, self.read)
+
+    def sum(self, messages: Tensor) -> Tensor:
+        """See `TripletBlock.sum`."""
+        return self.sums.add_up(messages, self.written, self.count)
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class EdgeSets:
-    """The lists and triplets of a block of flat edges.
+    """The lists and index sets of a block of flat edges.
 
     Attributes:
         places: rule → (E_r,) int64 among the edges of the block; None for all of them.
         triplets: those that stages ask for.
+        quadruplets: likewise.
     """
 
     places: Mapping[Hashable, Tensor | None]
     triplets: Mapping[Hashable, EdgeTriplets]
+    quadruplets: Mapping[Hashable, EdgeQuadruplets]
 
 
 @final
@@ -91,11 +141,13 @@ class TableSets:
         masks: rule → (rows, k), ones and zeros.
         opposite: (rows, k) int64, the flat slot of the opposite edge, or the zero slot. None if not needed.
         triplets: which → the rules of the edges written and of those read, and where they meet.
+        quadruplets: which → the rules of the edges written, of those between, and of those read.
     """
 
     masks: Mapping[Hashable, Tensor]
     opposite: Tensor | None
     triplets: Mapping[Hashable, tuple[Hashable, Hashable, str]]
+    quadruplets: Mapping[Hashable, tuple[Hashable, Hashable, Hashable]]
 
 
 @final
@@ -125,6 +177,47 @@ class TableTriplets(TripletBlock):
     def sum(self, messages: Tensor) -> Tensor:
         """See `TripletBlock.sum`."""
         return weighted(messages, self.mask).sum(2)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TableQuadruplets(QuadrupletBlock):
+    """All chains of three slots.
+
+    Attributes:
+        inner: the pairs of the edges written and of those between.
+        outer: the pairs of the edges between and of those read.
+    """
+
+    inner: TableTriplets
+    outer: TableTriplets
+
+    @property
+    def mask(self) -> Tensor:
+        """(n_out, k, k, k), ones and zeros."""
+        return self.inner.mask.unsqueeze(3) * self.outer.mask.unsqueeze(1)
+
+    def at_written(self, values: Tensor) -> Tensor:
+        """See `TripletBlock.at_written`."""
+        return self._spread(self.inner.at_written(values), 3)
+
+    def at_between(self, values: Tensor) -> Tensor:
+        """See `QuadrupletBlock.at_between`."""
+        return self._spread(self.inner.at_read(values), 3)
+
+    def at_read(self, values: Tensor) -> Tensor:
+        """See `TripletBlock.at_read`."""
+        return self._spread(self.outer.at_read(values), 1)
+
+    def sum(self, messages: Tensor) -> Tensor:
+        """See `TripletBlock.sum`."""
+        return weighted(messages, self.mask).sum(3).sum(2)
+
+    def _spread(self, values: Tensor, axis: int) -> Tensor:
+        """Values of pairs (n_out, k, k, *), the same along one more axis."""
+        width = self.inner.mask.shape[1]
+        shape = (*values.shape[:axis], width, *values.shape[axis:])
+        return values.unsqueeze(axis).expand(shape)
 
 
 def different_slots(written: Tensor, read: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from halocline.aggregation.block import Block, undeclared
 from halocline.aggregation.radial import evaluated
 from halocline.aggregation.rows import prefix, take, weighted
-from halocline.aggregation.sets import TableSets, TableTriplets, different_slots
+from halocline.aggregation.sets import TableQuadruplets, TableSets, TableTriplets, different_slots
 from halocline.aggregation.tabulated import shared_table
 
 
@@ -102,12 +102,24 @@ class TableBlock(Block):
         """See `Block.triplets`."""
         if self.sets is None or which not in self.sets.triplets:
             raise undeclared(which)
-        written_by, read_by, at = self.sets.triplets[which]
-        written, read = self.sets.masks[written_by][: self.n_out], self.sets.masks[read_by]
+        return self._triplets(self.sets, *self.sets.triplets[which])
+
+    def quadruplets(self, which: Hashable) -> TableQuadruplets:
+        """See `Block.quadruplets`."""
+        if self.sets is None or which not in self.sets.quadruplets:
+            raise undeclared(which)
+        written_by, between, read_by = self.sets.quadruplets[which]
+        return TableQuadruplets(
+            self._triplets(self.sets, written_by, between, "receiver"),
+            self._triplets(self.sets, between, read_by, "sender"),
+        )
+
+    def _triplets(self, sets: TableSets, written_by: Hashable, read_by: Hashable, at: str) -> TableTriplets:
+        written, read = sets.masks[written_by][: self.n_out], sets.masks[read_by]
         if at == "receiver":
             return TableTriplets(different_slots(written, read[: self.n_out]), None)
-        assert self.sets.opposite is not None
-        opposite, width = self.sets.opposite[: self.n_out], self.neighbours.shape[1]
+        assert sets.opposite is not None
+        opposite, width = sets.opposite[: self.n_out], self.neighbours.shape[1]
         if at == "opposite":
             mask = written * take(read.flatten(), opposite.reshape(-1)).view(opposite.shape)
             return TableTriplets(mask.unsqueeze(2), self._opposites(mask, read))

@@ -6,7 +6,7 @@ from halocline.graph.graph import Edges, Graph
 from halocline.graph.index_sets import NO_SETS, IndexSets
 from halocline.graph.joint import JointGraph, joint_graph
 from halocline.graph.neighbours import NeighbourList, Search
-from halocline.graph.rules import Nearest, NeighbourRule, Radius, Several, Triplets
+from halocline.graph.rules import Nearest, NeighbourRule, Quadruplets, Radius, Several, Triplets
 from halocline.graph.structure import Structure
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Nearest",
     "NeighbourList",
     "NeighbourRule",
+    "Quadruplets",
     "Radius",
     "Search",
     "Several",

@@ -9,7 +9,7 @@ from typing import Final, final
 import numpy as np
 from numpy.typing import NDArray
 
-from halocline.graph.rules import Nearest, NeighbourRule, Radius, Several, Triplets, narrower
+from halocline.graph.rules import Nearest, NeighbourRule, Radius, narrower
 
 
 @final
@@ -29,11 +29,6 @@ class IndexSets:
     def rules(self) -> tuple[Radius | Nearest, ...]:
         """The rules, in order, that need not keep every edge of the graph."""
         return () if self.asked is None else narrower(self.asked)
-
-    @property
-    def triplets(self) -> tuple[Triplets, ...]:
-        """The triplets that stages ask for."""
-        return self.asked.triplets if isinstance(self.asked, Several) else ()
 
     def mapped(self, function: Callable[[NDArray[np.int64]], NDArray[np.int64]]) -> IndexSets:
         """The same rules with places that a function gives for these."""

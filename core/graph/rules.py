@@ -90,21 +90,64 @@ class Triplets:
         if self.at not in ("receiver", "sender", "opposite"):
             raise UsageError(f"Triplets are at the receiver, sender or opposite of an edge, not at {self.at!r}.")
 
+    @property
+    def rules(self) -> tuple[Radius | Nearest, ...]:
+        """Of the edges."""
+        return self.written, self.read
+
+    @property
+    def reaches_out(self) -> bool:
+        """Whether edges are read that end at other atoms than those that are written."""
+        return self.at != "receiver"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Quadruplets:
+    """Chains of three edges l → k → i ← j, whose four atoms span a dihedral angle about the one in the middle.
+
+    k → i is another edge than j → i, and l → k is not its opposite; l and j may be one atom, in a triangle. A
+    stage that reads them has two hops.
+
+    Attributes:
+        written: the rule of the edges j → i, which messages go to.
+        between: the rule of the edges k → i.
+        read: the rule of the edges l → k, which messages come from.
+    """
+
+    written: Radius | Nearest
+    between: Radius | Nearest
+    read: Radius | Nearest
+
+    @property
+    def rules(self) -> tuple[Radius | Nearest, ...]:
+        """Of the edges."""
+        return self.written, self.between, self.read
+
+    @property
+    def reaches_out(self) -> bool:
+        """See `Triplets.reaches_out`."""
+        return True
+
+
+#: What stages declare as `StageSpec.index_sets`.
+IndexSet = Triplets | Quadruplets
+
 
 @final
 @dataclass(frozen=True, slots=True)
 class Several:
-    """Several lists in one model, and triplets of their edges.
+    """Several lists in one model, and index sets of their edges.
 
     The graph of such a model has every edge that one of the rules keeps, and with each edge its opposite.
 
     Attributes:
         rules: different ones.
-        triplets: different ones, of edges of these rules.
+        index_sets: different ones, of edges of these rules.
     """
 
     rules: tuple[Radius | Nearest, ...]
-    triplets: tuple[Triplets, ...] = ()
+    index_sets: tuple[IndexSet, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.rules or len(set(self.rules)) < len(self.rules):
@@ -121,11 +164,11 @@ def single_rules(rule: NeighbourRule | None) -> tuple[Radius | Nearest, ...]:
     return rule.rules if isinstance(rule, Several) else (rule,)
 
 
-def together(rules: Iterable[Radius | Nearest], triplets: Iterable[Triplets] = ()) -> NeighbourRule:
-    """One rule for everything that some rules and triplets ask for; each of them counts once."""
-    triplets = tuple(dict.fromkeys(triplets))
-    different = tuple(dict.fromkeys((*rules, *(rule for each in triplets for rule in (each.written, each.read)))))
-    return different[0] if len(different) == 1 and not triplets else Several(different, triplets)
+def together(rules: Iterable[Radius | Nearest], index_sets: Iterable[IndexSet] = ()) -> NeighbourRule:
+    """One rule for everything that some rules and index sets ask for; each of them counts once."""
+    index_sets = tuple(dict.fromkeys(index_sets))
+    different = tuple(dict.fromkeys((*rules, *(rule for each in index_sets for rule in each.rules))))
+    return different[0] if len(different) == 1 and not index_sets else Several(different, index_sets)
 
 
 def reach(rule: NeighbourRule) -> float:

@@ -21,11 +21,11 @@ from halocline.program import EdgeInputs, Precision, ProgramInputs, TableInputs
 from halocline.program.index_sets import (
     NO_SET_INPUTS,
     OPPOSITE,
-    READ,
     WRITTEN,
     SetInputs,
+    ends_of,
+    named_index_sets,
     named_rules,
-    named_triplets,
 )
 
 
@@ -134,16 +134,16 @@ def unflatten(
 
 
 def _sets(form: Form, hops: int, tensors: Mapping[str, Tensor], asked: NeighbourRule) -> SetInputs:
-    """Lists and triplets of a model that has such."""
-    rules, triplets = named_rules(asked), named_triplets(asked)
-    if not rules and not triplets:
+    """Lists and index sets of a model that has such."""
+    rules, index_sets = named_rules(asked), named_index_sets(asked)
+    if not rules and not index_sets:
         return NO_SET_INPUTS
     if form is Form.TABLE:
         return SetInputs(asked, {name: tensors[name] for name in (*rules, OPPOSITE) if name in tensors})
-    pairs = [name + end for name in triplets for end in (WRITTEN, READ)]
-    longest = {name: name for name in rules} | {name: name + WRITTEN for name in triplets}
+    places = [name + end for name, which in index_sets.items() for end in ends_of(which)]
+    longest = {name: name for name in rules} | {name: name + WRITTEN for name in index_sets}
     levels = {name: _sizes(f"{name}_level", hops, tensors, tensors[last]) for name, last in longest.items()}
-    return SetInputs(asked, {name: tensors[name] for name in (*rules, *pairs)}, levels)
+    return SetInputs(asked, {name: tensors[name] for name in (*rules, *places)}, levels)
 
 
 def _sizes(name: str, hops: int, tensors: Mapping[str, Tensor], last: Tensor) -> tuple[int, ...]:
@@ -194,7 +194,7 @@ def describe(name: str, hops: int, precision: Precision, form: Form) -> Value:
     rows, outer, floats = f"n_{hops - 1}", f"n_{hops}", precision.value
     edges: tuple[str | int, ...] = (rows, "k") if form is Form.TABLE else ("E",)
     kind, _, level = name.rpartition("_")
-    if name == OPPOSITE or name.startswith(("rule_", "triplets_")):
+    if name == OPPOSITE or name.startswith(("rule_", "triplets_", "quadruplets_")):
         return _describe_set(name, edges, floats, form)
     if kind in ("level", "edge_level", "pair_level"):
         size = {"level": "n", "edge_level": "e", "pair_level": "p"}[kind]
@@ -220,11 +220,11 @@ def describe(name: str, hops: int, precision: Precision, form: Form) -> Value:
 
 
 def _describe_set(name: str, edges: tuple[str | int, ...], floats: str, form: Form) -> Value:
-    """The same for what belongs to lists and triplets."""
+    """The same for what belongs to lists and index sets."""
     if name == OPPOSITE:
         return Value(name, "int64", edges, "", "flat slot of the opposite edge; k - 1 where there is none")
     kind, number, *rest = name.split("_")
-    size = ("R_" if kind == "rule" else "T_") + number
+    size = {"rule": "R_", "triplets": "T_", "quadruplets": "Q_"}[kind] + number
     if "level" in rest:
         size = f"{size}_{rest[-1]}"
         return Value(name, "int64", (size,), "", "only its length is used: the size of this hop level")
@@ -233,6 +233,7 @@ def _describe_set(name: str, edges: tuple[str | int, ...], floats: str, form: Fo
     meaning = {
         "rule": "places of the edges that this rule keeps",
         "written": "places of the edges that messages go to",
+        "between": "places of the edges between those",
         "read": "places of the edges that messages come from",
     }[rest[0] if rest else kind]
     return Value(name, "int64", (size,), "", meaning)

@@ -13,7 +13,7 @@ import halocline
 from halocline.aggregation import Form
 from halocline.digests import tensors_digest
 from halocline.errors import LoweringError
-from halocline.graph.rules import Nearest, NeighbourRule, Radius
+from halocline.graph.rules import IndexSet, Nearest, NeighbourRule, Radius, Triplets
 from halocline.model.backbone import Backbone
 from halocline.program import FrozenModel, Precision
 from halocline.program.operators import CustomOperator
@@ -62,7 +62,7 @@ class Manifest:
         hops: of neighbours that are read.
         neighbours: the rule by which they are chosen: ``{"rule": "radius", "cutoff": Å}``;
             ``{"rule": "nearest", "count": k}``, with ``kept_by`` and ``cutoff`` (Å or null) unless those are the
-            default; or ``{"rule": "several", "rules": [...], "triplets": [...]}``. None for stages without
+            default; or ``{"rule": "several", "rules": [...], "index_sets": [...]}``. None for stages without
             neighbours.
         inputs: in order.
         outputs: in order.
@@ -173,8 +173,13 @@ def _rule_table(rule: NeighbourRule) -> dict[str, Any]:
     if isinstance(rule, Nearest):
         more = {"kept_by": rule.kept_by, "cutoff": None if rule.cutoff == math.inf else rule.cutoff}
         return {"rule": "nearest", "count": rule.count} | ({} if rule.is_plain else more)
-    triplets = [
-        {"written": _rule_table(each.written), "read": _rule_table(each.read), "at": each.at}
-        for each in rule.triplets
-    ]
-    return {"rule": "several", "rules": [_rule_table(each) for each in rule.rules], "triplets": triplets}
+    tables = [_index_set_table(each) for each in rule.index_sets]
+    return {"rule": "several", "rules": [_rule_table(each) for each in rule.rules], "index_sets": tables}
+
+
+def _index_set_table(index_set: IndexSet) -> dict[str, Any]:
+    if isinstance(index_set, Triplets):
+        ends = {"written": index_set.written, "read": index_set.read}
+        return {name: _rule_table(rule) for name, rule in ends.items()} | {"at": index_set.at}
+    ends = {"written": index_set.written, "between": index_set.between, "read": index_set.read}
+    return {name: _rule_table(rule) for name, rule in ends.items()}

@@ -25,7 +25,7 @@ from halocline.model.references import reference_table
 from halocline.partition import whole
 from halocline.program import FrozenModel, Precision, TableInputs, energies_and_gradients
 from halocline.program.geometry import edge_vectors, virial_from_gradients
-from halocline.program.index_sets import named_rules, named_triplets
+from halocline.program.index_sets import named_index_sets, named_rules
 from halocline.program.layout import lay_out
 
 _DOUBLE = "float64"
@@ -70,9 +70,9 @@ def lower_structure(frozen: FrozenModel, reference_energies: Mapping[str, float]
     if frozen.form is not Form.TABLE:
         raise LoweringError("A structure program needs the table form; freeze the backbone with Form.TABLE.")
     asked = frozen.backbone.neighbours
-    if named_rules(asked) or named_triplets(asked):
+    if named_rules(asked) or named_index_sets(asked):
         raise LoweringError(
-            f"{frozen.backbone.name!r} has several lists of neighbours, or triplets; structure programs take "
+            f"{frozen.backbone.name!r} has several lists of neighbours, or index sets; structure programs take "
             "one list. Evaluate the model with a backend instead of exporting it."
         )
     if frozen.backbone.pooled_head is not None:

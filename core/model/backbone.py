@@ -177,7 +177,7 @@ class Backbone(nn.Module, ABC):
 
     @property
     def neighbours(self) -> NeighbourRule:
-        """The rule of all stages together; single rules and triplets stand in the order in which stages name them.
+        """The rule of all stages together; single rules and index sets are in the order in which stages name them.
 
         Raises:
             BackboneError: no stage has neighbours.
@@ -186,4 +186,4 @@ class Backbone(nn.Module, ABC):
         rules = [rule for spec in specs for rule in single_rules(spec.neighbours)]
         if not rules:
             raise BackboneError(f"No stage of {self.name!r} declares neighbours.")
-        return together(rules, [triplets for spec in specs for triplets in spec.index_sets])
+        return together(rules, [index_set for spec in specs for index_set in spec.index_sets])

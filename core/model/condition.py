@@ -26,7 +26,7 @@ _TAKEN: Final = {
 }
 _TAKEN_BEGINNINGS: Final = (
     *("d_", "edges_", "level_", "edge_level_", "pair_level_"),
-    *("rule_", "triplets_", "pooled_"),
+    *("rule_", "triplets_", "quadruplets_", "pooled_"),
 )
 
 #: Whole numbers up to here are floats as well, in float32 too.

@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple, final
 from torch import Tensor, nn
 
 from halocline.aggregation import Block, Form, prefix
-from halocline.graph.rules import NeighbourRule, Triplets
+from halocline.graph.rules import IndexSet, NeighbourRule
 from halocline.model.work import Work
 
 #: What names of edge values begin with where they stand beside those of atoms; any compiler takes such names.
@@ -60,14 +60,14 @@ class StageSpec:
         forms: layouts of edges that it can work on.
         edge_state: names of edge values that it finds in its state, and reads at edges of other receivers than
             those that it writes. Such a stage has two hops, and cannot run where state is exchanged.
-        index_sets: pairs of edges that it reads, which `Block.triplets` gives.
+        index_sets: pairs and chains of edges that it reads, which `Block.triplets` and `Block.quadruplets` give.
     """
 
     hops: int
     neighbours: NeighbourRule | None = None
     forms: frozenset[Form] = field(default_factory=lambda: frozenset(Form))
     edge_state: tuple[str, ...] = ()
-    index_sets: tuple[Triplets, ...] = ()
+    index_sets: tuple[IndexSet, ...] = ()
 
 
 class Stage(nn.Module, ABC):

@@ -109,7 +109,7 @@ def _require_support(backbone: Backbone, form: Form) -> None:
     for name, stage in backbone.stages():
         if form not in stage.spec.forms:
             raise BackboneError(f"Stage {name!r} of {backbone.name!r} cannot work on the form {form.value!r}.")
-        beyond = stage.spec.edge_state or any(each.at != "receiver" for each in stage.spec.index_sets)
+        beyond = stage.spec.edge_state or any(each.reaches_out for each in stage.spec.index_sets)
         if beyond and stage.spec.hops < 2:
             raise BackboneError(
                 f"Stage {name!r} of {backbone.name!r} reads edges that end at other atoms than those it "

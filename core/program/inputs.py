@@ -10,19 +10,27 @@ from typing import Any, Final, Self, final
 
 from torch import Tensor
 
-from halocline.aggregation import Block, EdgeBlock, EdgeSets, EdgeTriplets, TableBlock, TableSets, prefix
+from halocline.aggregation import (
+    Block,
+    EdgeBlock,
+    EdgeQuadruplets,
+    EdgeSets,
+    EdgeTriplets,
+    TableBlock,
+    TableSets,
+    prefix,
+)
 from halocline.context import usable
-from halocline.graph.rules import NeighbourRule, Several, single_rules
+from halocline.graph.rules import NeighbourRule, Several, Triplets, single_rules
 from halocline.model.pooled import POOLED_WEIGHTS
 from halocline.model.stage import State
 from halocline.program.index_sets import (
     NO_SET_INPUTS,
     OPPOSITE,
-    READ,
-    WRITTEN,
     SetInputs,
+    ends_of,
+    named_index_sets,
     named_rules,
-    named_triplets,
 )
 
 _set: Final = object.__setattr__
@@ -48,7 +56,7 @@ class ProgramInputs(ABC):
         mask: [...] ones and zeros; None where no edge is padding.
         conditions: name → (n_H,) int64, or floats in the program's dtype: those that the backbone declares, and
             `POOLED_WEIGHTS`, (n_H, C), if it has a pooled head.
-        sets: lists and triplets of a model that has several.
+        sets: lists and index sets of a model that has several.
     """
 
     species: Tensor
@@ -160,7 +168,7 @@ class EdgeInputs(ProgramInputs):
         )
 
     def _sets(self, asked: NeighbourRule, level: int) -> EdgeSets:
-        """The lists and triplets of the block that writes a level."""
+        """The lists and index sets of the block that writes a level."""
         tensors, levels = self.sets.tensors, self.sets.levels
         places: dict[Hashable, Tensor | None] = dict.fromkeys(single_rules(asked))
         counts = dict.fromkeys(places, self.edge_levels[level])
@@ -168,10 +176,16 @@ class EdgeInputs(ProgramInputs):
             counts[rule] = levels[name][level]
             places[rule] = tensors[name][: counts[rule]]
         triplets: dict[Hashable, EdgeTriplets] = {}
-        for name, which in named_triplets(asked).items():
-            written, read = (tensors[name + end][: levels[name][level]] for end in (WRITTEN, READ))
-            triplets[which] = EdgeTriplets(written, read, counts[which.written])
-        return EdgeSets(places, triplets)
+        quadruplets: dict[Hashable, EdgeQuadruplets] = {}
+        for name, which in named_index_sets(asked).items():
+            ends = [tensors[name + end][: levels[name][level]] for end in ends_of(which)]
+            if isinstance(which, Triplets):
+                written, read = ends
+                triplets[which] = EdgeTriplets(written, read, counts[which.written])
+            else:
+                written, between, read = ends
+                quadruplets[which] = EdgeQuadruplets(written, between, read, counts[which.written])
+        return EdgeSets(places, triplets, quadruplets)
 
 
 @final
@@ -209,10 +223,14 @@ class TableInputs(ProgramInputs):
         tensors = self.sets.tensors
         masks: dict[Hashable, Tensor] = dict.fromkeys(single_rules(asked), mask)
         masks |= {rule: tensors[name] for name, rule in named_rules(asked).items()}
-        triplets: dict[Hashable, tuple[Hashable, Hashable, str]] = {
-            which: (which.written, which.read, which.at) for which in named_triplets(asked).values()
-        }
-        return TableSets(masks, tensors.get(OPPOSITE), triplets)
+        triplets: dict[Hashable, tuple[Hashable, Hashable, str]] = {}
+        quadruplets: dict[Hashable, tuple[Hashable, Hashable, Hashable]] = {}
+        for which in named_index_sets(asked).values():
+            if isinstance(which, Triplets):
+                triplets[which] = which.written, which.read, which.at
+            else:
+                quadruplets[which] = which.written, which.between, which.read
+        return TableSets(masks, tensors.get(OPPOSITE), triplets, quadruplets)
 
 
 @final

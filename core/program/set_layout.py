@@ -1,4 +1,4 @@
-"""Lay lists and triplets out for a part: which of its edges each rule keeps, and which of them share an atom."""
+"""Lay lists and index sets out for a part: which of its edges each rule keeps, and which of them share an atom."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from halocline.graph import Graph, IndexSets
-from halocline.graph.rules import Nearest, Radius, Triplets, single_rules
+from halocline.graph.rules import IndexSet, Nearest, Radius, Triplets, single_rules
 from halocline.partition.part import Part, ranges
 from halocline.program.index_sets import (
     NO_SET_INPUTS,
     OPPOSITE,
-    READ,
-    WRITTEN,
     SetInputs,
+    ends_of,
+    named_index_sets,
     named_rules,
-    named_triplets,
     needs_opposite,
 )
 
@@ -54,10 +53,10 @@ def edge_sets(graph: Graph, part: Part, device: torch.device | str) -> SetInputs
     for name, rule in named_rules(asked).items():
         tensors[name], levels[name] = lists[rule], _up_to(lists[rule], part.edge_levels)
     opposite = opposites(graph, part) if needs_opposite(asked) else None
-    for name, which in named_triplets(asked).items():
-        written, read = _pairs_of_edges(which, part, lists, opposite)
-        tensors |= {name + WRITTEN: written, name + READ: read}
-        levels[name] = _up_to(lists[which.written].take(written), part.edge_levels)
+    for name, which in named_index_sets(asked).items():
+        places = _places_of(which, part, lists, opposite)
+        tensors |= {name + end: each for end, each in zip(ends_of(which), places, strict=True)}
+        levels[name] = _up_to(lists[which.written].take(places[0]), part.edge_levels)
     return SetInputs(asked, {name: torch.from_numpy(each).to(device) for name, each in tensors.items()}, levels)
 
 
@@ -98,6 +97,19 @@ def _lists(graph: Graph, part: Part) -> Lists:
 def _up_to(edges: NDArray[np.int64], levels: tuple[int, ...]) -> tuple[int, ...]:
     """How many of some edges, never decreasing, lie within each level."""
     return tuple(int(count) for count in np.searchsorted(edges, levels))
+
+
+def _places_of(
+    which: IndexSet, part: Part, lists: Lists, opposite: NDArray[np.int64] | None
+) -> tuple[NDArray[np.int64], ...]:
+    """Places in the lists of its rules, one array for each, in their order."""
+    if isinstance(which, Triplets):
+        return _pairs_of_edges(which, part, lists, opposite)
+    inner = _pairs_of_edges(Triplets(which.written, which.between), part, lists, opposite)
+    outer = _pairs_of_edges(Triplets(which.between, which.read, "sender"), part, lists, opposite)
+    first, last = (np.searchsorted(outer.written, inner.read, side) for side in ("left", "right"))
+    written, between = (np.repeat(each, last - first) for each in inner)
+    return written, between, outer.read.take(ranges(first, last))
 
 
 @final

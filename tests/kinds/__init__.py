@@ -1,6 +1,7 @@
 """Small backbones, one for each kind of thing that a stage may declare."""
 
 from kinds.capped import AtBothEnds, ByBoth, ByEither, ByReceiver, BySender, WithoutRadius
+from kinds.dihedrals import Dihedrals
 from kinds.edges import Angles, SoftRanks, Walk
 from kinds.operator import OperatorModel
 from kinds.several import SeveralLists, TwoRadii
@@ -18,6 +19,7 @@ _KINDS = (
     SeveralLists,
     TwoRadii,
     Angles,
+    Dihedrals,
     Walk,
     SoftRanks,
 )

@@ -72,6 +72,16 @@ class Walk(KindModel):
     name, layer = "walk", WalkLayer
 
 
+#: Of the cutoff: longer edges carry no messages, and count ever less in ranks, so that none of these jumps.
+COUNTED = 0.8
+
+
+def leaving(lengths, cutoff):
+    """1 up to the part of the cutoff that is `COUNTED`, then down to 0 there, with two derivatives that vanish."""
+    beyond = ((lengths / cutoff - COUNTED) / (1.0 - COUNTED)).clamp(min=0.0, max=1.0)
+    return (1.0 - beyond**3) ** 3
+
+
 class SoftRankLayer(Stage):
     """EScAIP's weights in small: smooth ranks at both ends of an edge end it before its hard rank does."""
 
@@ -89,12 +99,13 @@ class SoftRankLayer(Stage):
         x, ranks = outer.targets(state.atoms["x"]), outer.triplets(self.ranks)
         lengths = outer.within(self.near).lengths()[..., None]
         counted = torch.sigmoid((ranks.at_written(lengths) - ranks.at_read(lengths)) / 0.5)
+        counted = counted * ranks.at_read(leaving(lengths, self.cutoff))
         received = ranks.sum(counted)  # of all edges near: how many of their receiver are shorter
         back, mutual = inner.triplets(self.back), inner.within(self.mutual)
         sent = back.sum(back.at_read(received))
         received = inner.select(inner.within(self.near).own(received), self.mutual)
         lengths = mutual.lengths()[..., None]
-        worst = torch.cat([received / COUNT, sent / COUNT, lengths / self.cutoff], -1)
+        worst = torch.cat([received / COUNT, sent / COUNT, lengths / (COUNTED * self.cutoff)], -1)
         ends = 0.25 * torch.logsumexp(worst / 0.25, -1, keepdim=True)
         messages = mutual.at_senders(x) * self.filter(lengths) * envelope(ends, 1.0)
         return State({"x": inner.targets(x) + torch.tanh(self.mix(mutual.sum(messages)))}, {})
