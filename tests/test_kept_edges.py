@@ -46,7 +46,7 @@ def systems():
 
 
 @pytest.mark.parametrize("atoms", [atoms for _, atoms in systems()], ids=[name for name, _ in systems()])
-@pytest.mark.parametrize("backbone", ["schnet", "m3gnet"])
+@pytest.mark.parametrize("backbone", ["schnet", "m3gnet", "mace"])
 def test_results_do_not_depend_on_what_was_kept(atoms, backbone):
     model = build_backbone(backbone, registry().load("backbone", backbone).example_config())
     potential = halocline.Potential(model, dict.fromkeys(model.species, 0.0), {})

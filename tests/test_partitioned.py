@@ -21,7 +21,7 @@ from halocline.program import Precision
 #: Of Σ|E_i|, of max(1 eV/Å, max|F|) and of max(1 eV, max|W|), in float64: parts only change the order of sums.
 EXACT = 1e-12
 
-DEPTHS = {"lennard-jones": [1], "schnet": [1, 2, 3, 4], "m3gnet": [1, 2]}
+DEPTHS = {"lennard-jones": [1], "schnet": [1, 2, 3, 4], "m3gnet": [1, 2], "mace": [2]}
 MODELS = [(name, depth) for name, depths in DEPTHS.items() for depth in depths]
 
 

@@ -62,7 +62,7 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("pbc", list(product((False, True), repeat=3)), ids=str)
-@pytest.mark.parametrize("backbone", ["schnet", "m3gnet"])
+@pytest.mark.parametrize("backbone", ["schnet", "m3gnet", "mace"])
 def test_results_are_those_of_the_reference(backbone, pbc, stay):
     potential = model(backbone)
     reference = potential.evaluator("torch", "float32", "cpu", "none", "auto")
