@@ -1,4 +1,4 @@
-"""The shipped water model: what its card says is what it does."""
+"""The shipped water models: what their cards say is what they do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from real_data import real_data
 import halocline
 from halocline.zoo.store import Zoo
 
-NAME = "water-revpbe0d3-schnet"
+SCHNET, MACE = "water-revpbe0d3-schnet", "water-revpbe0d3-mace"
 BOX = Path(__file__).parents[1] / "examples" / "water.extxyz"
 
 #: eV/Å, of a displacement of 1e-3 Å in float64: the error of the central difference itself.
@@ -23,9 +23,9 @@ STRESS_DIFFERENCE = 1e-6
 CARD = 1e-3
 
 
-@pytest.fixture(scope="module")
-def potential():
-    return halocline.load(NAME)
+@pytest.fixture(scope="module", params=[SCHNET, MACE])
+def potential(request):
+    return halocline.load(request.param)
 
 
 @pytest.fixture
@@ -33,11 +33,22 @@ def water():
     return read(BOX)
 
 
-def test_it_is_the_default_and_needs_no_download():
+def test_the_default_is_the_quicker_one():
+    assert Zoo().default == SCHNET
+
+
+@pytest.mark.parametrize("name", [SCHNET, MACE])
+def test_they_need_no_download(name):
     zoo = Zoo()
-    assert zoo.default == NAME
-    assert zoo.present(NAME)
-    assert zoo.verify(NAME).stat().st_size < 10e6
+    assert zoo.present(name)
+    assert zoo.verify(name).stat().st_size < 10e6
+
+
+def test_mace_is_the_better_one_on_the_same_unseen_frames():
+    cards = [halocline.load(name).card for name in (SCHNET, MACE)]
+    assert cards[0]["recipe"]["frames"]["test"] == cards[1]["recipe"]["frames"]["test"]
+    schnet, mace = (card["errors"]["force_component_mae_meV_per_A"] for card in cards)
+    assert mace < 0.75 * schnet
 
 
 def test_forces_are_the_gradient(potential, water):
