@@ -87,6 +87,16 @@ def test_single_precision_does_not_carry_what_isolated_atoms_of_a_head_have():
     np.testing.assert_allclose(away.energies + 1e5, near.energies, rtol=0, atol=1e-9)
 
 
+def test_a_calculator_follows_the_head_that_atoms_state():
+    model, atoms = potential(WITHOUT), WATER.copy()
+    atoms.calc = model.calculator(dtype="float64", device="cpu")
+    for head in MODELS[WITHOUT]["heads"] * 2:
+        atoms.info["head"] = head
+        answer = answers(WITHOUT)[answer_name("molecule-3", head)]
+        assert atoms.get_potential_energy() == pytest.approx(answer.energy, rel=AGREEMENT["float64"])
+        np.testing.assert_allclose(atoms.get_potential_energies(), answer.energies, rtol=AGREEMENT["float64"])
+
+
 def test_isolated_atoms_have_the_energies_of_each_head():
     model = potential(WITH_DEFAULT)
     for head, energies, shift in zip(MODELS[WITH_DEFAULT]["heads"], HEAD_ENERGIES, HEAD_SHIFTS, strict=True):
