@@ -15,6 +15,7 @@ from halocline.backends.ddp.channel import BEATS, Channel
 from halocline.backends.ddp.messages import FailedAnswer, Hello, Signal
 from halocline.backends.ddp.spawning import FAREWELL, RankProcess
 from halocline.errors import DistributedError, HaloclineError
+from halocline.program.replacement import Replacement
 
 T = TypeVar("T")
 
@@ -30,7 +31,12 @@ class Crew:
         timeout: seconds after which a rank that says nothing counts as hung.
         beside: the rank that runs in the driver's process, if one does.
         store: where ranks meet, if the driver keeps it; it lives as long as they do.
+
+    Attributes:
+        replaced: stages of their model that kernels have taken the place of, once they have it.
     """
+
+    replaced: tuple[Replacement, ...] = ()
 
     def __init__(self, timeout: float, beside: threading.Thread | None = None, store: object = None) -> None:
         self._channels: list[Channel] = []

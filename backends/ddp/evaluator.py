@@ -152,8 +152,11 @@ class DdpEvaluator(Evaluator):
 
     def _enlist(self) -> Crew:
         if self._place is None:
-            return start_ranks(self._ranks, self._assignment)
-        return join_ranks(self._place, self._assignment)
+            crew = start_ranks(self._ranks, self._assignment)
+        else:
+            crew = join_ranks(self._place, self._assignment)
+        self.replaced = crew.replaced
+        return crew
 
     def _domains(self, structure: Structure, search: Search) -> list[Domain]:
         _, candidates, partners = search

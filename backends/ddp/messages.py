@@ -24,6 +24,7 @@ from halocline.graph import Graph
 from halocline.partition import Domain
 from halocline.plugin import API_VERSION
 from halocline.program import Precision
+from halocline.program.replacement import Replacement
 
 
 @final
@@ -31,7 +32,6 @@ class Signal(Enum):
     """Messages without contents."""
 
     BEAT = auto()  # "I am alive": of a driver always, of a rank while it works
-    READY = auto()  # of a rank, once it has the model
     STOP = auto()  # of the driver, at the end
 
 
@@ -69,7 +69,7 @@ def hello(rank: int, digest: str | None = None) -> Hello:
 @final
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What a rank is to evaluate, and how; answered with `Signal.READY`.
+    """What a rank is to evaluate, and how; answered with `Ready`.
 
     Attributes:
         model: without reference energies.
@@ -90,6 +90,18 @@ class Assignment:
     timeout: float
     compress: bool = False
     group: str = field(default_factory=lambda: secrets.token_hex(8))
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A rank has its model.
+
+    Attributes:
+        replaced: stages of it that kernels have taken the place of.
+    """
+
+    replaced: tuple[Replacement, ...]
 
 
 @final
@@ -194,7 +206,7 @@ class FailedAnswer:
 
 #: What may be sent to a rank, and what it may answer.
 TO_RANK: Final = (Signal, Assignment, Trial, Step)
-TO_DRIVER: Final = (Signal, Hello, Measured, Contribution, FailedAnswer)
+TO_DRIVER: Final = (Signal, Hello, Ready, Measured, Contribution, FailedAnswer)
 
 #: Errors that ranks and driver share.
 _ERRORS: Final[dict[str, type[HaloclineError]]] = {

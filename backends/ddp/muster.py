@@ -7,7 +7,7 @@ from typing import Final
 
 from halocline.backends.ddp.crew import Crew
 from halocline.backends.ddp.joining import gather
-from halocline.backends.ddp.messages import Assignment, Hello, Signal, own_versions
+from halocline.backends.ddp.messages import Assignment, Hello, Ready, own_versions
 from halocline.backends.ddp.spawning import RankProcess
 from halocline.errors import DistributedError
 from halocline.meeting import PrivateStore
@@ -61,7 +61,7 @@ def _assign(crew: Crew, hellos: Sequence[Hello], assignment: Assignment) -> None
     except DistributedError:
         crew.kill()
         raise
-    crew.ask([assignment] * len(hellos), Signal)
+    crew.replaced = crew.ask([assignment] * len(hellos), Ready)[0].replaced
 
 
 def check(hellos: Sequence[Hello], digest: str) -> None:

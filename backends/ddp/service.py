@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from typing import Final, final
 
 from halocline.backends.ddp.channel import BEATS, Channel
-from halocline.backends.ddp.messages import Assignment, FailedAnswer, Hello, Signal, Step, Trial
+from halocline.backends.ddp.messages import Assignment, FailedAnswer, Hello, Ready, Signal, Step, Trial
 from halocline.backends.ddp.worker import DomainWorker
 from halocline.errors import DistributedError
 from halocline.place import Place
@@ -49,7 +49,7 @@ def serve(
             if isinstance(request, Assignment):
                 check(request)
                 worker = DomainWorker(request, place)
-                answer: object = Signal.READY
+                answer: object = Ready(worker.replaced)
             else:
                 assert worker is not None
                 assert isinstance(request, Trial | Step)

@@ -19,6 +19,7 @@ from halocline.graph import cut_candidates
 from halocline.partition import domain_graph
 from halocline.place import Place
 from halocline.plugin import registry
+from halocline.program.replacement import Replacement
 from halocline.spec import Spec
 
 
@@ -63,6 +64,11 @@ class DomainWorker:
         few = trial.graph
         graph = cut_candidates(self._backbone.neighbours, few.edges, few.partners, few.structure)
         return Measured(Speeds(measure_compute(runner, graph, hops), rate, latency))
+
+    @property
+    def replaced(self) -> tuple[Replacement, ...]:
+        """Stages of the model that kernels have taken the place of."""
+        return next(iter(self._runners.values())).replaced
 
     def step(self, step: Step) -> Contribution:
         """Evaluate what the rank owns.

@@ -36,11 +36,14 @@ class IpuExporter(Exporter):
             )
         self._size = (atoms, neighbours)
 
-    def export(self, potential: Potential, precision: Precision, path: Path) -> Manifest:
+    def export(
+        self, potential: Potential, precision: Precision, path: Path, *, compress: bool = False
+    ) -> Manifest:
         """See `Exporter.export`."""
         if precision is not Precision.FLOAT32:
             raise UsageError(f"IPUs compute in float32, not in {precision.value}; say --dtype float32.")
-        frozen = FrozenModel.freeze(potential.backbone, precision, Capabilities.reference(Form.TABLE))
+        capabilities = Capabilities.reference(Form.TABLE, kernels=compress)
+        frozen = FrozenModel.freeze(potential.backbone, precision, capabilities, compress=compress)
         capacity = fixed_capacity(frozen, *self._size)
         compiled = compile_program(frozen, capacity)
         require_rehearsal(compiled, frozen.backbone, capacity)

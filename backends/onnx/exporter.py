@@ -28,12 +28,15 @@ class OnnxExporter(Exporter):
     def __init__(self) -> None:
         require("onnx")
 
-    def export(self, potential: Potential, precision: Precision, path: Path) -> Manifest:
+    def export(
+        self, potential: Potential, precision: Precision, path: Path, *, compress: bool = False
+    ) -> Manifest:
         """See `Exporter.export`."""
         from halocline.backends.onnx.convert import to_onnx
         from halocline.backends.onnx.model_file import open_model
 
-        frozen = FrozenModel.freeze(potential.backbone, precision, Capabilities.reference(Form.TABLE))
+        capabilities = Capabilities.reference(Form.TABLE, kernels=compress)
+        frozen = FrozenModel.freeze(potential.backbone, precision, capabilities, compress=compress)
         what = f"Translating {potential.backbone.name!r} to ONNX ({precision})"
         with announced(what), replacement(path) as temporary:
             program = lower_structure(frozen, potential.reference_energies)

@@ -33,9 +33,12 @@ class AotExporter(Exporter):
         require_compiler()
         self._device = device_there(device)
 
-    def export(self, potential: Potential, precision: Precision, path: Path) -> Manifest:
+    def export(
+        self, potential: Potential, precision: Precision, path: Path, *, compress: bool = False
+    ) -> Manifest:
         """See `Exporter.export`."""
-        frozen = FrozenModel.freeze(potential.backbone, precision, Capabilities.reference(Form.TABLE))
+        capabilities = Capabilities.reference(Form.TABLE, kernels=compress)
+        frozen = FrozenModel.freeze(potential.backbone, precision, capabilities, self._device, compress=compress)
         program = lower_structure(frozen, potential.reference_energies)
         with replacement(path) as temporary:
             build_package(program, self._device, temporary)

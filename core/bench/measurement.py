@@ -96,7 +96,8 @@ def stepper(request: Request, potential: Potential, atoms: Atoms) -> Callable[[]
     Raises:
         UsageError: the backend cannot be used, or not on this device or in this dtype.
     """
-    evaluator = potential.evaluator(request.backend, request.dtype, request.device, "none", "auto")
+    options = (request.backend, request.dtype, request.device, "none", "auto", None, request.compress)
+    evaluator = potential.evaluator(*options)
     motion = Motion(atoms)
 
     def step() -> None:
@@ -133,7 +134,7 @@ def _measure(request: Request, potential: Potential, atoms: Atoms, device: str) 
 
 def _reference(request: Request, potential: Potential, atoms: Atoms) -> Callable[[], None]:
     """A warm stepper of the reference."""
-    step = stepper(replace(request, backend=REFERENCE), potential, atoms)
+    step = stepper(replace(request, backend=REFERENCE, compress=False), potential, atoms)
     for _ in range(1 + WARM_UP):
         step()
     return step

@@ -21,6 +21,7 @@ class Request:
         density: atoms/Å³ of the structure that is made up.
         structure: file whose last frame is repeated; None to make one up.
         steps: of dynamics that are timed.
+        compress: whether tables take the place of radial functions, but not in the reference.
     """
 
     model: str
@@ -32,3 +33,4 @@ class Request:
     density: float
     structure: str | None
     steps: int
+    compress: bool = False

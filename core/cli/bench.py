@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from halocline.cli.options import add_device, add_dtype, add_model_choice, model_name, spec_help
+from halocline.cli.options import add_compress, add_device, add_dtype, add_model_choice, model_name, spec_help
 
 if TYPE_CHECKING:
     from halocline.bench import Request, Row
@@ -37,6 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_dtype(group)
     add_device(group)
+    add_compress(group)
     group.add_argument(
         "--atoms",
         metavar="N,N,…",
@@ -120,6 +121,7 @@ def request_of(arguments: argparse.Namespace) -> Request:
         density=arguments.density,
         structure=arguments.structure,
         steps=arguments.steps,
+        compress=arguments.compress,
     )
 
 

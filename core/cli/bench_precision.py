@@ -70,6 +70,8 @@ def _request(arguments: argparse.Namespace) -> Request:
 
     if arguments.dtype != "float32":
         raise UsageError("--precision compares dtypes; name policies after it and leave out --dtype.")
+    if arguments.compress:
+        raise UsageError("--precision compares dtypes of the plain model; leave out --compress.")
     backends = arguments.backend or ["torch"]
     sizes = sizes_of(arguments.atoms) if arguments.atoms else [1 if arguments.structure else _ATOMS]
     if len(backends) > 1 or len(sizes) > 1:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from halocline.doctor import Examination, SelfTest
+    from halocline.doctor.kernels import KernelExamination
 
 #: A first compilation on a busy machine takes most of it; the test itself takes a few seconds.
 DEFAULT_LIMIT = 120.0
@@ -27,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Examine every backend; status 1 if one that should work does not, or computes wrong numbers.
+    """Examine every backend and kernel; status 1 if one that should work does not, or computes wrong numbers.
 
     Raises:
         UsageError: the limit is no time.
@@ -36,17 +37,22 @@ def run(arguments: argparse.Namespace) -> int:
 
     from halocline.cli.output import emit_json
     from halocline.doctor import describe_machine
+    from halocline.doctor.kernels import examine_kernels
     from halocline.errors import UsageError
 
     if not arguments.limit > 0:
         raise UsageError(f"--limit must be a time above 0 s, not {arguments.limit:g}.")
     examinations = _examine_all(arguments.variants, arguments.limit)
+    kernels = examine_kernels(arguments.limit)
     machine = describe_machine()
     if arguments.json:
-        emit_json({"machine": machine, "backends": [asdict(each) for each in examinations]})
+        backends = [asdict(each) for each in examinations]
+        emit_json({"machine": machine, "backends": backends, "kernels": [asdict(each) for each in kernels]})
     else:
         _show(machine, examinations)
-    return 0 if all(each.status in ("ok", "unusable") for each in examinations) else 1
+        _show_kernels(kernels)
+    works = all(each.status in ("ok", "unusable") for each in examinations)
+    return 0 if works and not any(each.reason for each in kernels) else 1
 
 
 def _examine_all(variants: bool, limit: float) -> list[Examination]:
@@ -90,6 +96,38 @@ def _show(machine: dict[str, str], examinations: list[Examination]) -> None:
     if reasons:
         emit("")
         facts("", reasons)
+
+
+def _show_kernels(kernels: list[KernelExamination]) -> None:
+    """Those that are installed, and for which stages of which backbones they are."""
+    from halocline.cli.output import emit
+    from halocline.cli.tables import facts, table
+
+    if not kernels:
+        return
+    emit("")
+    table(
+        "",
+        ("kernel", "version", "used", "off by at most", "devices", "stages"),
+        [_kernel_row(each) for each in kernels],
+    )
+    if reasons := {each.kernel: each.reason for each in kernels if each.reason}:
+        emit("")
+        facts("", reasons)
+
+
+def _kernel_row(kernel: KernelExamination) -> tuple[object, ...]:
+    used = "always" if kernel.exact else "with --compress"
+    tolerances = ", ".join(f"{allowed:.0e} ({name})" for name, allowed in (kernel.tolerances or {}).items())
+    stages = "; ".join(f"{backbone}: {', '.join(names)}" for backbone, names in (kernel.stages or {}).items())
+    return (
+        kernel.kernel,
+        kernel.version or "–",
+        "failed" if kernel.reason else used if kernel.enabled else "switched off",
+        tolerances or "–",
+        ", ".join(kernel.devices) or "–",
+        stages or "–",
+    )
 
 
 def _row(examination: Examination) -> tuple[str, ...]:

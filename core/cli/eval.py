@@ -13,6 +13,7 @@ from halocline.cli.options import (
     evaluation_options,
     load_potential,
     model_name,
+    say_replaced,
 )
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     accuracy = Accuracy(potential.species)
     errors_of_frames = ErrorTable(arguments.output) if arguments.output else None
     evaluator = potential.evaluator(**evaluation_options(arguments))
+    say_replaced(evaluator.replaced)
     bar = progress(None, "evaluating", "structures")
     with closing(evaluator), errors_of_frames or nullcontext(), bar as advance:
         frames = read_all(arguments.structures, arguments.format)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from halocline.cli.options import add_dtype, add_prune, spec_help
+from halocline.cli.options import add_compress, add_dtype, add_prune, spec_help
 
 if TYPE_CHECKING:
     from halocline.lowering import Manifest
@@ -17,6 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="name in a zoo, or path of a checkpoint")
     add_prune(parser)
     add_dtype(parser)
+    add_compress(parser)
     parser.add_argument("--backend", required=True, metavar="SPEC", help=spec_help("exporter"))
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="FILE", help="the file to write")
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
@@ -41,7 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     _check_output(arguments.output, kind.suffix, arguments.overwrite)
     exporter = spec.build(kind)
     potential = halocline.load(arguments.model, prune=arguments.prune)
-    manifest = exporter.export(potential, Precision(arguments.dtype), arguments.output)
+    more = {"compress": True} if arguments.compress else {}
+    manifest = exporter.export(potential, Precision(arguments.dtype), arguments.output, **more)
     say(f"Wrote {arguments.output} ({arguments.output.stat().st_size / 1e6:.1f} MB).")
     if arguments.json:
         emit_json(manifest.to_json())

@@ -12,6 +12,7 @@ from halocline.cli.options import (
     evaluation_options,
     load_potential,
     located,
+    say_replaced,
 )
 from halocline.dynamics.settings import CHECKPOINT_INTERVAL, ENSEMBLES, NEAREST, THERMOSTATS, Settings
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from halocline.dynamics import DynamicsResult, RunFiles, StepRecord
     from halocline.potential.calculator import HaloclineCalculator
     from halocline.potential.potential import Potential
+    from halocline.program.replacement import Replacement
 
 _SETTINGS = Settings()
 
@@ -75,6 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     calculator = potential.calculator(
         **evaluation_options(arguments), head=arguments.head
     )  # only the driver of several ranks goes on
+    say_replaced(calculator.replaced)
     resume = _resumes(arguments, calculator, output)
     bar = progress(steps, f"md {arguments.ensemble}")
     named = located(arguments.structure)
@@ -86,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
             output,
             steps=steps,
             checkpoint_interval=arguments.checkpoint_interval,
-            identity=_identity(arguments, potential),
+            identity=_identity(arguments, potential, calculator.replaced),
             resume=resume,
             overwrite=arguments.overwrite,
             direct_forces=arguments.direct_forces,
@@ -234,8 +237,11 @@ def _resumes(arguments: argparse.Namespace, calculator: HaloclineCalculator, out
     return True
 
 
-def _identity(arguments: argparse.Namespace, potential: Potential) -> dict[str, Any]:
-    return evaluation_options(arguments) | {"model": potential.digest()}
+def _identity(
+    arguments: argparse.Namespace, potential: Potential, replaced: tuple[Replacement, ...]
+) -> dict[str, Any]:
+    kernels = {f"kernel {each.kernel}": each.version for each in replaced}
+    return evaluation_options(arguments) | {"model": potential.digest()} | kernels
 
 
 def _report(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from halocline.plugin import Kind, registry
 
 if TYPE_CHECKING:
     from halocline.potential.potential import Potential
+    from halocline.program.replacement import Replacement
 
 _EVALUATION = ("backend", "dtype", "device", "partition", "halo", "memory", "compress")
 
@@ -52,6 +53,15 @@ def add_compress(group: Any) -> None:
     group.add_argument(
         "--compress", action="store_true", help="radial functions from tables: faster, and as good as float32"
     )
+
+
+def say_replaced(replaced: Sequence[Replacement]) -> None:
+    """Say which stages of the model kernels have taken the place of."""
+    from halocline.cli.output import say
+    from halocline.program.replacement import told
+
+    for sentence in told(replaced):
+        say(f"halocline: {sentence}")
 
 
 def add_format(parser: argparse.ArgumentParser) -> None:

@@ -15,7 +15,7 @@ from halocline.cli.options import (
     located,
     model_name,
 )
-from halocline.cli.profile_evaluation import REPEATS, profile_structure
+from halocline.cli.profile_evaluation import REPEATS, profile_structure, show_replaced
 
 if TYPE_CHECKING:
     from halocline.bench.step_shares import StepShares
@@ -73,6 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _profile_steps(arguments: argparse.Namespace) -> int:
     """Run dynamics, and print what each section of a step takes."""
     from contextlib import closing
+    from dataclasses import asdict
 
     from halocline.bench.step_shares import step_shares
     from halocline.cli.output import emit_json
@@ -86,12 +87,15 @@ def _profile_steps(arguments: argparse.Namespace) -> int:
     atoms = read_frames(arguments.md, arguments.format)[-1]
     settings = Settings()
     calculator = load_potential(arguments).calculator(**evaluation_options(arguments), head=arguments.head)
+    replaced = calculator.replaced
     with closing(calculator), default_explained(arguments), located(arguments.md):
         shares = step_shares(atoms, calculator, settings, steps)
     if arguments.json:
-        emit_json(_report(arguments, shares, len(atoms)) | {"settings": settings.as_options()})
+        more = {"settings": settings.as_options(), "replaced": [asdict(each) for each in replaced]}
+        emit_json(_report(arguments, shares, len(atoms)) | more)
     else:
         _show(shares, len(atoms))
+        show_replaced(replaced)
     return 0
 
 

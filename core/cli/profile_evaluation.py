@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from halocline.profile import Growth, Profile, Roof, Row
+    from halocline.program.replacement import Replacement
 
 #: Evaluations of each kind, unless told otherwise.
 REPEATS = 15
@@ -67,7 +68,7 @@ def profile_structure(arguments: argparse.Namespace) -> int:
         for profile in profiles:
             _show(profile)
         _show_growth(grown)
-        _show_replaced(evaluator.replaced)
+        show_replaced(evaluator.replaced)
     for profile in profiles:
         for doubt in profile.doubts:
             say(f"{profile.atoms} atoms: {doubt}")
@@ -109,7 +110,10 @@ def _of_sizes(structure: Atoms, sizes: Sequence[int]) -> list[Atoms]:
 
 
 def _report(
-    arguments: argparse.Namespace, profiles: Sequence[Profile], grown: Sequence[Growth], replaced: Sequence[Any]
+    arguments: argparse.Namespace,
+    profiles: Sequence[Profile],
+    grown: Sequence[Growth],
+    replaced: Sequence[Replacement],
 ) -> dict[str, Any]:
     """Everything, and what it has to be read with."""
     from dataclasses import asdict
@@ -208,8 +212,21 @@ def _show_growth(grown: Sequence[Growth]) -> None:
     table("", columns, rows)
 
 
-def _show_replaced(replaced: Sequence[Any]) -> None:
+def show_replaced(replaced: Sequence[Replacement]) -> None:
+    """The stages that kernels have taken the place of, if there are any."""
     from halocline.cli.output import emit
+    from halocline.cli.tables import table
 
-    if replaced:
-        emit("\nReplaced stages: " + ", ".join(f"{each.stage} by {each.kernel}" for each in replaced) + ".")
+    if not replaced:
+        return
+    emit("")
+    columns = ("stage", "kernel", "version", "exact", "allowed", "measured")
+    rows = [
+        (each.stage, each.kernel, each.version, _yes(each.exact), f"{each.stated:.0e}", f"{each.measured:.1e}")
+        for each in replaced
+    ]
+    table("Replaced stages, with differences from the plain ones, of the largest value", columns, rows)
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"

@@ -12,6 +12,7 @@ from halocline.cli.options import (
     evaluation_options,
     load_potential,
     located,
+    say_replaced,
 )
 from halocline.dynamics.goal import OPTIMISERS, Goal
 
@@ -79,6 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     files = _files(Path(arguments.output), overwrite=arguments.overwrite)
     atoms = read_frames(arguments.structure, arguments.format)[-1]
     calculator = load_potential(arguments).calculator(**evaluation_options(arguments), head=arguments.head)
+    say_replaced(calculator.replaced)
     bar = progress(goal.max_steps, f"relax {goal.optimiser}")
     named = located(arguments.structure)
     with closing(calculator), default_explained(arguments), named, held_back() as interruption, bar as advance:

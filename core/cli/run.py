@@ -13,6 +13,7 @@ from halocline.cli.options import (
     add_model_options,
     evaluation_options,
     load_potential,
+    say_replaced,
 )
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     bar = progress(None, "evaluating", "structures")
     show = _as_json() if arguments.json else _as_tables()
     evaluator = potential.evaluator(**evaluation_options(arguments))
+    say_replaced(evaluator.replaced)
     try:
         with closing(evaluator), results or nullcontext(), said_once(*_LOGGERS), bar as advance, show as show_one:
             frames: Iterator[Frame] = read_all(arguments.structures, arguments.format)
@@ -128,7 +130,7 @@ def _result_file(arguments: argparse.Namespace, potential: Potential) -> ResultF
     if arguments.output is None:
         return None
     identity = {"model": potential.digest(), "head": arguments.head}
-    identity |= {"dtype": arguments.dtype, "backend": arguments.backend}
+    identity |= {"dtype": arguments.dtype, "backend": arguments.backend, "compress": arguments.compress}
     return ResultFile(
         arguments.output,
         identity,

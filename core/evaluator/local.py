@@ -102,7 +102,7 @@ class LocalEvaluator(Evaluator):
         if division is not None and division.memory is not None:
             if exchange:
                 raise UsageError("Exchanging keeps the state of all atoms; choose halo=recompute to bound memory.")
-            self._memory = MemoryModel.measure(backbone, precision, executor.capabilities.form)
+            self._memory = MemoryModel.measure(backbone, precision, executor.capabilities.form, compress=compress)
 
     def evaluate(self, structure: Structure) -> Result:
         """See `Evaluator.evaluate`.

@@ -28,13 +28,17 @@ class Exporter(InContext, ABC):
     suffix: ClassVar[str]
 
     @abstractmethod
-    def export(self, potential: Potential, precision: Precision, path: Path) -> Manifest:
+    def export(
+        self, potential: Potential, precision: Precision, path: Path, *, compress: bool = False
+    ) -> Manifest:
         """Write the artefact atomically, with its manifest inside.
 
         Args:
             potential: stays as it is.
             precision: of the network; positions, energies, forces and virials are float64 always.
             path: replaced if it exists.
+            compress: let tables take the place of radial functions; see `FrozenModel.freeze`. The manifest names
+                the kernel among its versions.
 
         Returns:
             What was written: inputs, outputs, units, weights and versions.

@@ -76,13 +76,22 @@ class MemoryModel:
 
     @classmethod
     @in_evaluation_context
-    def measure(cls, backbone: Backbone, precision: Precision, form: Form) -> Self:
+    def measure(cls, backbone: Backbone, precision: Precision, form: Form, *, compress: bool = False) -> Self:
         """Evaluate small chains by the eager definition and follow the bytes of all tensors.
+
+        Args:
+            backbone: the model.
+            precision: that it is evaluated in.
+            form: layout of edges.
+            compress: measure with tables in the place of radial functions. Of flat edges these work on a piece at
+                a time, so that large parts take somewhat less than is predicted.
 
         Raises:
             BackboneError: the backbone cannot work in this form.
+            KernelError: it cannot be compressed.
         """
-        frozen = FrozenModel.freeze(backbone, precision, Capabilities.reference(form))
+        capabilities = Capabilities.reference(form, kernels=compress)
+        frozen = FrozenModel.freeze(backbone, precision, capabilities, compress=compress)
         counts, peaks = [], []
         for atoms, spacing, owned in CHAINS:
             graph = chain(backbone, atoms, seed=0, spacing=spacing)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from halocline.evaluator import FollowingEvaluator
     from halocline.evaluator.result import Spread
     from halocline.potential.potential import EvaluatorOptions, Potential
+    from halocline.program.replacement import Replacement
 
 #: What results of any model depend on. Charges and magnetic moments of ``atoms`` are not looked at.
 _INPUTS = ("numbers", "positions", "cell", "pbc")
@@ -157,6 +158,11 @@ class HaloclineCalculator(Calculator):
             raise PropertyNotImplementedError("The model says what forces are, and has no stress.")
         elif "stress" in (properties or ()):
             raise PropertyNotImplementedError("Stress needs a structure that is periodic in all three directions.")
+
+    @property
+    def replaced(self) -> tuple[Replacement, ...]:
+        """Stages of the model that kernels have taken the place of; none while the calculator is closed."""
+        return () if self._evaluator is None else self._evaluator.replaced
 
     @property
     def derives_forces(self) -> bool:

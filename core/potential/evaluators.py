@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
 from typing import Final, cast, final
@@ -111,6 +112,11 @@ class CombinedEvaluator(Evaluator):
         self._backbone, self._evaluators = backbone, evaluators
         self._combine = _COMBINE[backbone.name]
         self.together = all(each.together for each in evaluators)
+        self.replaced = tuple(
+            dataclasses.replace(each, stage=f"{each.stage} of {term.name!r}")
+            for term, evaluator in zip(backbone.terms, evaluators, strict=True)
+            for each in evaluator.replaced
+        )
 
     def evaluate(self, structure: Structure) -> Result:
         """See `Evaluator.evaluate`."""

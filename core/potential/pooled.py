@@ -36,7 +36,7 @@ class PooledEvaluator(Evaluator):
         assert head is not None
         self._head: PooledHead = head.double().cpu().eval().requires_grad_(False)
         self._evaluator, self._twice = evaluator, backbone.derives_forces
-        self.together = evaluator.together
+        self.together, self.replaced = evaluator.together, evaluator.replaced
 
     def evaluate(self, structure: Structure) -> Result:
         """See `Evaluator.evaluate`."""

@@ -52,7 +52,12 @@ class Capabilities:
     kernels: bool = True
 
     @classmethod
-    def reference(cls, form: Form) -> Self:
-        """The capabilities of the definition itself, which all is held against: no stage of it is replaced."""
+    def reference(cls, form: Form, *, kernels: bool = False) -> Self:
+        """The capabilities of the definition itself, which all is held against: no stage of it is replaced.
+
+        Args:
+            form: layout of edges.
+            kernels: let stages be replaced nevertheless, by others of plain operations.
+        """
         precisions = tuple(Precision)
-        return cls(devices=("cpu", "cuda"), precisions=precisions, form=form, kernels=False)
+        return cls(devices=("cpu", "cuda"), precisions=precisions, form=form, kernels=kernels)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, final
 
 from halocline.errors import KernelError, PluginError
 from halocline.model.backbone import Backbone
 from halocline.model.stage import Stage
-from halocline.plugin import registry
+from halocline.plugin import Component, registry
 from halocline.program.capabilities import Capabilities, Precision
 from halocline.program.kernel import Kernel
 from halocline.program.stage_check import require_same_stage
@@ -37,12 +37,29 @@ class Replacement:
         kernel: ``distribution/name`` of what made the other one.
         version: of the kernel.
         exact: whether the two are equal but for rounding.
+        stated: by how much values and vector-Jacobian products may differ, relative to the largest of them.
+        measured: by how much they did where the stage was checked.
     """
 
     stage: str
     kernel: str
     version: int
     exact: bool
+    stated: float
+    measured: float
+
+
+def told(replaced: Sequence[Replacement]) -> list[str]:
+    """A sentence for each kernel: what it runs, and how near the plain stages it was seen to be."""
+    sentences = []
+    for kernel in dict.fromkeys(each.kernel for each in replaced):
+        own = [each for each in replaced if each.kernel == kernel]
+        stages, measured = ", ".join(each.stage for each in own), max(each.measured for each in own)
+        sentences.append(
+            f"The kernel {kernel} (version {own[0].version}) runs {stages}, off the plain stages by "
+            f"{measured:.0e} of the largest value where {own[0].stated:.0e} is allowed."
+        )
+    return sentences
 
 
 def replace_stages(
@@ -76,9 +93,8 @@ def replace_stages(
             f"The model {original.name!r} cannot be compressed for {kind} in {frozen.precision.value}: none of "
             "its stages has radial functions that a kernel could replace by a table. Leave compress away."
         )
-    for name in dict.fromkeys(each.kernel for each in replaced):
-        stages = ", ".join(each.stage for each in replaced if each.kernel == name)
-        _logger.info("The kernel %s runs %s of %r.", name, stages, original.name)
+    for sentence in told(replaced):
+        _logger.info("%s", sentence)
     return replaced
 
 
@@ -104,31 +120,44 @@ def exchanged(
             if not kernel.suits(module):
                 continue
             try:
-                made = _replaced(kernel, stage, module, frozen, device)
+                made, measured = _replaced(kernel, stage, module, frozen, device)
             except KernelError as error:
                 message = f"The kernel {name} cannot run {stage} of {original.name!r}: {error}."
                 if strict or not kernel.exact:
                     raise KernelError(message) from error
                 _logger.warning("%s The plain stage runs; %s=%s silences this.", message, DISABLED, name)
             else:
-                found.append((Replacement(stage, name, kernel.version, kernel.exact), made))
+                stated = kernel.tolerances[frozen.precision]
+                found.append((Replacement(stage, name, kernel.version, kernel.exact, stated, measured), made))
                 break
     for replacement, made in found:
         _exchange(frozen.backbone, plain[replacement.stage], made)
     return tuple(replacement for replacement, _ in found)
 
 
+def is_disabled(component: Component, environment: Mapping[str, str]) -> bool:
+    """Whether a kernel is switched off."""
+    disabled = environment.get(DISABLED, "").split(",")
+    return bool({"all", component.name, component.qualified_name} & set(disabled))
+
+
+def load_kernel(name: str) -> Kernel:
+    """A kernel by its full name.
+
+    Raises:
+        PluginError: it cannot be imported, or is none.
+    """
+    kind = registry().load("kernel", name)
+    if not (isinstance(kind, type) and issubclass(kind, Kernel)):
+        raise PluginError(f"The kernel {name} is no subclass of halocline.program.kernel.Kernel.")
+    return kind()
+
+
 def _kernels(environment: Mapping[str, str]) -> Iterator[tuple[str, Kernel]]:
     """All that are installed and not switched off, by their full names."""
-    disabled = environment.get(DISABLED, "").split(",")
     for component in registry().components("kernel"):
-        if not {"all", component.name, component.qualified_name} & set(disabled):
-            kind = registry().load("kernel", component.qualified_name)
-            if not (isinstance(kind, type) and issubclass(kind, Kernel)):
-                raise PluginError(
-                    f"The kernel {component.qualified_name} is no subclass of halocline.program.kernel.Kernel."
-                )
-            yield component.qualified_name, kind()
+        if not is_disabled(component, environment):
+            yield component.qualified_name, load_kernel(component.qualified_name)
 
 
 def _fits(kernel: Kernel, capabilities: Capabilities, precision: Precision, device: str) -> bool:
@@ -138,8 +167,8 @@ def _fits(kernel: Kernel, capabilities: Capabilities, precision: Precision, devi
     )
 
 
-def _replaced(kernel: Kernel, stage: str, module: Stage, frozen: FrozenModel, device: str) -> Stage:
-    """The faster stage, which was seen to compute the same.
+def _replaced(kernel: Kernel, stage: str, module: Stage, frozen: FrozenModel, device: str) -> tuple[Stage, float]:
+    """The faster stage, which was seen to compute the same, and how far it is off.
 
     Raises:
         KernelError: there is none, or it computes something else.
@@ -149,8 +178,7 @@ def _replaced(kernel: Kernel, stage: str, module: Stage, frozen: FrozenModel, de
     made = made.to(precision.torch).eval().requires_grad_(False)
     plain = dict(frozen.backbone.stages())[stage]
     off = require_same_stage(plain, made, stage_inputs(frozen, stage), kernel.tolerances[precision])
-    _logger.debug("%s differs from the plain one by %.1e of the largest value.", stage, off)
-    return made
+    return made, off
 
 
 def _exchange(backbone: Backbone, plain: Stage, made: Stage) -> None:

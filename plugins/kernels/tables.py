@@ -48,7 +48,7 @@ _PROBED: Final = 8
 class Tables(Kernel):
     """Cubic splines take the place of all radial functions of a stage."""
 
-    version = 1
+    version = 2
     exact = False
     # Errors of slopes, of which there are some for each edge, and of their sums over neighbours.
     tolerances = {Precision.FLOAT64: 10 * SLOPE, Precision.FLOAT32: 10 * SLOPE}  # noqa: RUF012
