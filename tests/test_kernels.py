@@ -164,7 +164,7 @@ def test_a_kernel_runs_where_its_operators_do(installed, caplog):
     with caplog.at_level(logging.INFO, logger="halocline"):
         frozen = FrozenModel.freeze(schnet(), Precision.FLOAT64, ABLE)
     assert [each.stage for each in frozen.replaced] == ["layers.0", "layers.1"]
-    assert "tests/fast runs layers.0, layers.1" in caplog.text
+    assert "tests/fast (version 1) runs layers.0, layers.1" in caplog.text
     for unable in (EDGES, Capabilities(devices=("cpu",), precisions=tuple(Precision), form=Form.EDGES)):
         assert not FrozenModel.freeze(schnet(), Precision.FLOAT64, unable).replaced
     assert not FrozenModel.freeze(schnet(), Precision.FLOAT64, ABLE, "ipu").replaced
