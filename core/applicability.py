@@ -54,27 +54,19 @@ class Outside:
 
 @final
 class _Usual(NamedTuple):
-    """What follows from elements and numbers of neighbours alone. Steps of dynamics often have the very same.
+    """What was seen of some elements. Steps of dynamics have the same ones.
 
     Attributes:
         elements: (K,), see `Contacts`.
-        fewest: (K,), likewise.
-        most: (K,), likewise.
         shortest: (K, K) Å, below which a distance is looked at.
-        crowds: remarks on numbers of neighbours.
+        fewest: (K,), neighbours of an atom; a number that is smaller even by the margin is strange.
+        most: (K,), above which a number is strange.
     """
 
     elements: NDArray[np.int64]
-    fewest: NDArray[np.int64]
-    most: NDArray[np.int64]
     shortest: NDArray[np.float64]
-    crowds: tuple[Outside, ...]
-
-    def is_of(self, contacts: Contacts) -> bool:
-        """Whether these are the same; often they are the very objects."""
-        mine = (self.elements, self.fewest, self.most)
-        theirs = (contacts.elements, contacts.fewest, contacts.most)
-        return all(one is other or same_bits(one, other) for one, other in zip(mine, theirs, strict=True))
+    fewest: NDArray[np.float64]
+    most: NDArray[np.float64]
 
 
 @final
@@ -105,17 +97,21 @@ class Applicability:
     def outside(self, contacts: Contacts) -> tuple[Outside, ...]:
         """The respects in which a structure lies outside of the training, distances first; empty if in none."""
         usual = self._last
-        if usual is None or not usual.is_of(contacts):
-            usual = self._last = self._usual(contacts)
+        if usual is None or not same_bits(usual.elements, contacts.elements):
+            usual = self._last = self._usual(contacts.elements)
         distances = () if contacts.are_beyond(usual.shortest) else tuple(self._distances(contacts))
-        return (*distances, *usual.crowds)
+        lonely, crowded = contacts.fewest * NEIGHBOUR_MARGIN < usual.fewest, contacts.most > usual.most
+        strange = np.count_nonzero(lonely) or np.count_nonzero(crowded)
+        return (*distances, *self._crowds(contacts)) if strange else distances
 
-    def _usual(self, contacts: Contacts) -> _Usual:
-        square = (contacts.elements[:, None], contacts.elements)
+    def _usual(self, elements: NDArray[np.int64]) -> _Usual:
+        square = (elements[:, None], elements)
         shortest = self._shortest[square]
         if self._known:  # neighbours of elements that never were any are strange at any distance
             shortest = np.where(self._seen[square], shortest, np.inf)
-        return _Usual(contacts.elements, contacts.fewest, contacts.most, shortest, tuple(self._crowds(contacts)))
+        ranges = [self._neighbours.get(int(element), (-np.inf, np.inf)) for element in elements]
+        fewest, most = (np.array(each, np.float64) for each in zip(*ranges, strict=True))
+        return _Usual(elements, shortest, fewest, most * NEIGHBOUR_MARGIN)
 
     def _distances(self, contacts: Contacts) -> Iterator[Outside]:
         square = (contacts.elements[:, None], contacts.elements)

@@ -8,6 +8,7 @@ from typing import Any, final
 import numpy as np
 from ase import Atoms, units
 
+from halocline.graph.structure import volume_of
 from halocline.shares import timed
 
 #: The columns of the log, in order; the last two are empty unless the structure is periodic in 3 directions.
@@ -75,7 +76,7 @@ def measure(atoms: Atoms, step: int, timestep: float) -> StepRecord:
     """
     kinetic = atoms.get_kinetic_energy()
     free = atoms.get_number_of_degrees_of_freedom()
-    volume = atoms.get_volume() if atoms.pbc.all() else None
+    volume = volume_of(atoms.cell.array) if all(atoms.pbc.tolist()) else None
     return StepRecord(
         step=step,
         time=step * timestep,

@@ -154,6 +154,7 @@ class Surroundings:
         self.elements, self.fewest, self.most = elements, fewest, most
         self._edges, self._starts, self._kinds, self._there = edges, starts, kinds, there
         self._limits: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+        self._asked = False
 
     @classmethod
     @timed("result")
@@ -214,16 +215,24 @@ class Surroundings:
 
     def are_clearly_beyond(self, shortest: NDArray[np.float64], squares: NDArray[np.float64]) -> bool:
         """Whether no edge of one structure is nearer than (K, K) Å by its elements, nor about as long."""
-        if self._limits is None or self._limits[0] is not shortest:
-            self._limits = shortest, (shortest**2 * _ABOUT).take(self._codes())
-        return not (squares < self._limits[1]).any()
+        if self._limits is not None and self._limits[0] is shortest:
+            return not np.count_nonzero(squares < self._limits[1])
+        limits = shortest**2 * _ABOUT
+        if self._asked:  # steps of small systems ask for the same edges again and again
+            self._limits = shortest, limits.take(self._codes())
+        self._asked = True
+        near = np.flatnonzero(squares < limits.max())
+        return not np.count_nonzero(squares.take(near) < limits.take(self._codes(near)))
 
-    def _codes(self) -> NDArray[np.unsignedinteger]:
-        """The structure of each edge and the elements of receiver and sender, as one number, (E,)."""
+    def _codes(self, places: NDArray[np.int64] | None = None) -> NDArray[np.unsignedinteger]:
+        """The structure of each edge, or of those at some places, and its two elements, as one number, (E,)."""
+        receivers, senders = self._edges.receivers, self._edges.senders
+        if places is not None:
+            receivers, senders = receivers.take(places), senders.take(places)
         kinds, size = self._kinds, self._kinds.dtype.type(len(self.elements))
         element = kinds % size if len(self._starts) > 1 else kinds
-        codes: NDArray[np.unsignedinteger] = (kinds * size).take(self._edges.receivers)
-        codes += element.take(self._edges.senders)
+        codes: NDArray[np.unsignedinteger] = (kinds * size).take(receivers)
+        codes += element.take(senders)
         return codes
 
 

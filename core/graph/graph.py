@@ -17,6 +17,9 @@ from halocline.graph.structure import Structure, same_bits
 #: Two atoms nearer than this (Å) count as one point, where directions and forces are undefined.
 COINCIDENT = 1e-4
 
+#: Edges from which on `Scratch` makes a step faster.
+_LARGE = 4096
+
 #: Å². Only where an edge is shorter is its length looked at; far enough from the limit for rounding.
 _SUSPECT = 2.0 * COINCIDENT**2
 
@@ -72,16 +75,24 @@ class Edges:
         new[1:] |= np.diff(self.shifts, axis=0).any(axis=1)
         return self[new]
 
-    def vectors(self, structure: Structure, offsets: Offsets | None = None) -> NDArray[np.float64]:
+    def vectors(
+        self, structure: Structure, offsets: Offsets | None = None, scratch: Scratch | None = None
+    ) -> NDArray[np.float64]:
         """Vectors from receiver to sender, (E, 3) in Å: r_sender - r_receiver + shift · cell.
 
         Args:
             structure: where the atoms are.
             offsets: of these edges in its cell, if they are known already.
+            scratch: for so many edges, whose first array becomes the result.
         """
         # `take` copies rows several times faster than indexing does.
-        vectors = structure.positions.take(self.senders, axis=0)
-        vectors -= structure.positions.take(self.receivers, axis=0)
+        positions = structure.positions
+        if scratch is None:
+            vectors = positions.take(self.senders, axis=0)
+            vectors -= positions.take(self.receivers, axis=0)
+        else:  # with "clip", as NumPy would else take a buffer of its own; all places are there
+            vectors = positions.take(self.senders, axis=0, out=scratch.vectors, mode="clip")
+            vectors -= positions.take(self.receivers, axis=0, out=scratch.others, mode="clip")
         (Offsets.of(self, structure) if offsets is None else offsets).add_to(vectors)
         return vectors
 
@@ -141,13 +152,51 @@ class Offsets:
             vectors[:, component] += term
 
 
-def squared_lengths(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Squares (E,) of the lengths of vectors (E, 3), the same for opposite ones."""
+@final
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """Arrays for what is computed of E edges at every step and not kept.
+
+    Large arrays that are made anew cost more than what is computed in them: the system gives their memory page by
+    page, and takes it back when they go.
+
+    Attributes:
+        vectors: (E, 3).
+        others: (E, 3).
+        squares: (E,).
+    """
+
+    vectors: NDArray[np.float64]
+    others: NDArray[np.float64]
+    squares: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, edges: int) -> Scratch | None:
+        """For so many edges; None where that makes nothing faster."""
+        if edges < _LARGE:
+            return None
+        return cls(np.empty((edges, 3)), np.empty((edges, 3)), np.empty(edges))
+
+
+def squared_lengths(vectors: NDArray[np.float64], scratch: Scratch | None = None) -> NDArray[np.float64]:
+    """Squares (E,) of the lengths of vectors (E, 3), the same for opposite ones.
+
+    Args:
+        vectors: Å.
+        scratch: for so many edges, of which all but the vectors is written to.
+    """
     x, y, z = vectors.T
-    squares: NDArray[np.float64] = x * x  # in this order, as numbers that were computed before had them
-    squares += z * z
-    squares += y * y
-    return squares
+    if scratch is None:
+        squares: NDArray[np.float64] = x * x  # in this order, as numbers that were computed before had them
+        squares += z * z
+        squares += y * y
+        return squares
+    more = scratch.others.reshape(-1)[: len(x)]
+    np.multiply(x, x, out=scratch.squares)
+    for component in (z, y):
+        np.multiply(component, component, out=more)
+        np.add(scratch.squares, more, out=scratch.squares)
+    return scratch.squares
 
 
 def _order(first: NDArray[np.int64], second: NDArray[np.int64], shifts: NDArray[np.int64]) -> NDArray[np.int64]:

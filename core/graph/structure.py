@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, final
@@ -96,7 +97,7 @@ class Structure:
     @property
     def volume(self) -> float | None:
         """Volume in Å³ if periodic in all three directions, else None."""
-        return abs(float(np.linalg.det(self.cell))) if self.pbc.all() else None
+        return volume_of(self.cell) if all(self.pbc.tolist()) else None
 
     def _check_numbers(self) -> None:
         if len(self) == 0:
@@ -140,6 +141,16 @@ class Structure:
             f"The positions of atoms {_some(far)} lie {LONGEST:.0e} Å or more from the origin, where "
             "distances between atoms are lost in rounding; move or repair the structure."
         )
+
+
+def volume_of(cell: NDArray[np.float64]) -> float:
+    """The volume of a cell (3, 3), in Å³; at a step of dynamics it is often that of the step before."""
+    return _volume(cell.tobytes())
+
+
+@functools.lru_cache(maxsize=16)
+def _volume(cell: bytes) -> float:
+    return abs(float(np.linalg.det(np.frombuffer(cell).reshape(3, 3))))
 
 
 def same_bits(one: NDArray[Any], other: NDArray[Any]) -> bool:

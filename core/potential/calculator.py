@@ -292,10 +292,11 @@ class _Seen:
             structure: made from them.
         """
         copies = (structure.numbers, structure.positions, structure.cell, structure.pbc)
-        inputs = tuple(
-            mine if mine.dtype == theirs.dtype else theirs.copy()
-            for mine, theirs in zip(copies, _inputs(atoms), strict=True)
-        )
+        theirs = _inputs(atoms)
+        if all(array.dtype == before.dtype for array, before in zip(copies, theirs, strict=True)):
+            inputs: tuple[NDArray[Any], ...] = copies
+        else:
+            inputs = tuple(array.copy() for array in theirs)
         columns = {name: column.copy() for name, column in atoms.arrays.items() if name not in _INPUTS}
         kept = {"columns": columns, "info": dict(atoms.info), "celldisp": atoms.get_celldisp()}
         if atoms.constraints:

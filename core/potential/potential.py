@@ -53,7 +53,7 @@ from halocline.potential.evaluators import make_evaluator
 from halocline.potential.many import evaluate_stream, is_list
 from halocline.program import Precision
 from halocline.spec import Spec
-from halocline.structures.unused import about_states, unused_states
+from halocline.structures.unused import STATE_COLUMNS, about_states, unused_states
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -364,7 +364,7 @@ class Potential:
         structure = Structure.from_atoms(atoms, None if like is None else like.structure)
         if self.backbone.conditions:
             structure = under_conditions(structure, self.backbone.conditions, atoms.info, head)
-        if atoms.info or len(atoms.arrays) > 2:
+        if atoms.info or any(name in atoms.arrays for name in STATE_COLUMNS):
             self._say_unused(atoms)
         prepared = self._with_reference(structure, like)
         self._latest[:] = [prepared]
