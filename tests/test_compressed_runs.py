@@ -20,6 +20,7 @@ from halocline.cli.main import main
 from halocline.doctor.kernels import examine
 from halocline.errors import KernelError
 from halocline.model.build import build_backbone, build_with_seed
+from halocline.plugins.kernels.tables import Tables
 from halocline.potential.potential import Potential
 from halocline.program import Precision
 
@@ -92,6 +93,15 @@ def test_dynamics_go_on_to_the_bit_and_only_as_they_began(run):
     for a, b in zip(whole, parts, strict=True):
         assert np.array_equal(a.positions, b.positions)
         assert np.array_equal(a.get_momenta(), b.get_momenta())
+
+
+def test_dynamics_are_not_gone_on_with_by_another_version_of_a_kernel(run, monkeypatch):
+    assert run("md", "--compress", "--steps", "2")[0] == 0
+    before = Tables.version
+    monkeypatch.setattr(Tables, "version", before + 1)
+    status, said = run("md", "--compress", "--steps", "4", "--resume")
+    assert status != 0
+    assert f"kernel {TABLES} was {before}, now {before + 1}" in said
 
 
 def test_results_are_gone_on_with_as_they_began(run):
