@@ -1,16 +1,19 @@
 """What is kept from one step for the next changes no bit of a result."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from ase.build import molecule
+from ase.constraints import FixAtoms
 
 import halocline
 from halocline.aggregation import Form
+from halocline.dynamics.moving_atoms import MovingAtoms
 from halocline.evaluator import recompute
-from halocline.graph import NeighbourList, Radius, Structure
+from halocline.graph import Contacts, NeighbourList, Radius, Structure, Surroundings
 from halocline.graph.graph import squared_lengths
 from halocline.model.build import build_backbone
 from halocline.partition import whole
@@ -107,3 +110,55 @@ def test_layout_is_kept_while_edges_are(monkeypatch):
     atoms.numbers[0] = 1
     atoms.get_forces()
     assert len(laid) == 2
+
+
+def test_a_calculator_shows_the_atoms_that_it_was_given():
+    atoms = molecule("H2O", cell=(5.0, 6.0, 7.0), pbc=True, info={"name": "water", "step": 3})
+    atoms.set_tags([1, 2, 3])
+    atoms.set_momenta(np.random.default_rng(0).normal(size=(3, 3)))
+    atoms.set_constraint(FixAtoms([1]))
+    atoms.set_celldisp((0.1, 0.2, 0.3))
+    atoms.calc = calculator = halocline.load("water-revpbe0d3-schnet").calculator(device="cpu")
+    atoms.get_potential_energy()
+    given = atoms.copy()
+    atoms.positions += 0.1
+    atoms.arrays["tags"][:] = 0
+    atoms.info["step"] = 4
+    atoms.set_constraint()
+    shown = calculator.atoms
+    assert shown is calculator.atoms
+    assert shown == given
+    assert shown.arrays.keys() == given.arrays.keys()
+    assert all(np.array_equal(shown.arrays[name], given.arrays[name]) for name in given.arrays)
+    assert shown.info == given.info
+    assert np.array_equal(shown.get_celldisp(), given.get_celldisp())
+    assert [each.todict() for each in shown.constraints] == [each.todict() for each in given.constraints]
+    assert calculator.check_state(given) == []
+    assert calculator.check_state(atoms) == ["positions"]
+
+
+def test_contacts_are_measured_later_as_at_once():
+    structure = Structure.from_atoms(molecule("CH3CH2OH"))
+    graph = NeighbourList(Radius(3.0)).graph(structure)
+    at_once = Contacts.of(graph)
+    limits = np.array([[0.0, at_once.shortest[0, 1], 0.0], [at_once.shortest[0, 1], 0.0, 0.0], [0.0, 0.0, 0.0]])
+    surroundings = Surroundings.of(graph)
+    for _ in range(3):  # the second time, limits by edges are made; the third time, they are there
+        assert Contacts.of_lengths(surroundings, graph.squares).are_beyond(limits)
+        assert not Contacts.of_lengths(surroundings, graph.squares).are_beyond(limits * 1.001)
+    later = pickle.loads(pickle.dumps(Contacts.of_lengths(surroundings, graph.squares)))
+    for name in ("elements", "shortest", "pairs", "fewest", "most"):
+        np.testing.assert_array_equal(getattr(later, name), getattr(at_once, name))
+
+
+def test_moving_atoms_give_the_numbers_of_ase():
+    atoms = molecule("CH3CH2OH")
+    atoms.set_momenta(np.random.default_rng(0).normal(size=atoms.positions.shape))
+    moving = MovingAtoms.of(atoms)
+    velocities = np.random.default_rng(1).normal(size=atoms.positions.shape)
+    for each in ("get_masses", "get_velocities", "get_momenta", "get_kinetic_energy"):
+        assert np.array_equal(getattr(moving, each)(), getattr(atoms, each)())
+    for each in (atoms, moving):
+        each.set_velocities(velocities)
+    assert moving.arrays["momenta"].tobytes() == atoms.arrays["momenta"].tobytes()
+    assert isinstance(moving.copy(), MovingAtoms)
