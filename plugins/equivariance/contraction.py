@@ -122,7 +122,7 @@ class SymmetricContraction(nn.Module):
         values = linear[0] if len(linear) == 1 else torch.cat(linear)
         if self.blocks:
             values = values + _polynomials(columns, self, *weights.values())
-        return torch.unflatten(values, 1, (-1, x.shape[2])).transpose(0, 1)
+        return torch.stack(torch.unflatten(values, 1, (-1, x.shape[2])).unbind(0), 1)
 
     def evaluate(self, x: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, dict[_Place, Tensor]]:
         """The share of powers above 1 in all columns of x, with its derivatives.
@@ -173,8 +173,11 @@ class SymmetricContraction(nn.Module):
 
 
 def _columns(values: Tensor) -> Tensor:
-    """One row for each component and one column for each atom and channel: (n, M, C) → (M, n · C)."""
-    return values.transpose(0, 1).flatten(1)
+    """One row for each component and one column for each atom and channel: (n, M, C) → (M, n · C).
+
+    By rows, not by a transposed view, whose copy in order is lost on compilers that know no strides.
+    """
+    return torch.stack(values.unbind(1)).flatten(1)
 
 
 def _weighted(forms: Tensor, weights: Tensor) -> Tensor:
