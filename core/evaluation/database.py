@@ -185,7 +185,7 @@ def _reported(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        raise OutputError(f"Cannot write {path}: {error}. What it holds so far is whole.") from error
+        raise OutputError(f"Cannot read or write {path}: {error}. What it holds so far is whole.") from error
 
 
 def _rows(connection: sqlite3.Connection, *, after: int = 0, most: int = -1) -> Iterator[tuple[Any, ...]]:

@@ -58,7 +58,8 @@ class RecordOrigins(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if derivative is not None:
             return self._lines.get(derivative._sequence_nr(), "")
         line = _line_of_model()
-        self._lines[torch.autograd._get_sequence_nr() - 1] = line
+        # An operation that autograd does not record finds the number of the last one that it did.
+        self._lines.setdefault(torch.autograd._get_sequence_nr() - 1, line)
         return line
 
 
