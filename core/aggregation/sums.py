@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Final, final
 
 import torch
@@ -29,7 +30,7 @@ class RowSums:
 PLAIN: Final = RowSums()
 
 
-class _Chosen(RowSums):
+class _Chosen(RowSums, ABC):
     """Sums of another kind, in derivatives as well. They are differentiable once."""
 
     def take(self, values: Tensor, index: Tensor) -> Tensor:
@@ -42,9 +43,9 @@ class _Chosen(RowSums):
         result: Tensor = _AddUp.apply(values, index, rows, self)  # type: ignore[no-untyped-call]
         return result
 
+    @abstractmethod
     def total(self, values: Tensor, index: Tensor, rows: int) -> Tensor:
-        """The sums themselves."""
-        raise NotImplementedError
+        """Sums (rows, *) of values (I, *), by the number of the row that each goes to, (I,)."""
 
 
 @final
