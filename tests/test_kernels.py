@@ -13,7 +13,7 @@ from test_kinds import onnx
 from test_partitioned import RandomOwners, require_equal
 from torch import nn
 
-from halocline.aggregation import Form
+from halocline.aggregation import Form, TabulatedFunction
 from halocline.artefacts import program_key
 from halocline.backends.torch.executor import TorchExecutor
 from halocline.errors import KernelError, LoweringError
@@ -176,7 +176,40 @@ def test_what_is_wrong_or_unwilling_replaces_nothing(installed, caplog, kind):
     frozen = FrozenModel.freeze(schnet(), Precision.FLOAT64, ABLE)
     assert not frozen.replaced
     assert f"tests/{kind.__name__.lower()} cannot run layers.0" in caplog.text
+    assert len(caplog.records) == (1 if kind is Unwilling else 2)  # each reason once
     assert "The plain stage runs" in caplog.text
+
+
+class General(Fast):
+    general = True
+
+
+class Idle(General):
+    def took_part(self, stage):
+        return False
+
+
+def test_exact_kernels_run_what_was_compressed(installed):
+    installed(Fast, Tables)
+    frozen = FrozenModel.freeze(schnet(), Precision.FLOAT64, ABLE, compress=True)
+    expected = [(f"layers.{n}", kernel) for n in range(2) for kernel in ("tests/tables", "tests/fast")]
+    assert [(each.stage, each.kernel) for each in frozen.replaced] == expected
+    for layer in frozen.backbone.layers:
+        assert isinstance(layer, FastInteraction)
+        assert isinstance(layer.plain.filters, TabulatedFunction)
+    installed(Fast)
+    with pytest.raises(KernelError, match="cannot be compressed"):
+        FrozenModel.freeze(schnet(), Precision.FLOAT64, ABLE, compress=True)
+
+
+def test_general_kernels_come_last_and_only_where_they_take_part(installed):
+    installed(General, Fast)
+    frozen = FrozenModel.freeze(schnet(), Precision.FLOAT64, ABLE)
+    assert {each.kernel for each in frozen.replaced} == {"tests/fast"}
+    installed(Idle)
+    frozen = FrozenModel.freeze(schnet(), Precision.FLOAT64, ABLE)
+    assert not frozen.replaced
+    assert all(isinstance(layer, Interaction) for layer in frozen.backbone.layers)
 
 
 @pytest.mark.parametrize("kind", [Fast, Tables])

@@ -17,7 +17,10 @@ class Kernel(ABC):
     Attributes:
         version: raised whenever results change; everything compiled is kept under it.
         exact: whether its stages equal the plain ones but for rounding. Those that are not are used only where the
-            user asks for compression.
+            user asks for compression. They come first: an exact kernel is then given the compressed stage, with a
+            `TabulatedFunction` for each `RadialFunction`, and may run that.
+        general: whether it is for an operation, in whatever stage that occurs. One that is for the type of a stage
+            is tried before.
         forms: layouts of edges that its stages work on.
         devices: kinds of device that they run on.
         precisions: that they compute in.
@@ -29,6 +32,7 @@ class Kernel(ABC):
 
     version: ClassVar[int]
     exact: ClassVar[bool] = True
+    general: ClassVar[bool] = False
     forms: ClassVar[frozenset[Form]] = frozenset(Form)
     devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
     precisions: ClassVar[tuple[Precision, ...]] = tuple(Precision)
@@ -55,3 +59,11 @@ class Kernel(ABC):
         Raises:
             KernelError: it cannot be done for this very stage, and why.
         """
+
+    def took_part(self, stage: Stage) -> bool:
+        """Whether a stage that it made, and that was just checked, does anything otherwise than the one before.
+
+        A general kernel may see only then that its operation does not occur. What was replaced is left as it is.
+        """
+        del stage
+        return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Final, final
 
 from halocline.errors import KernelError, PluginError
 from halocline.model.backbone import Backbone
-from halocline.model.stage import Stage
+from halocline.model.stage import Stage, State
 from halocline.plugin import Component, registry
 from halocline.program.capabilities import Capabilities, Precision
+from halocline.program.inputs import ProgramInputs
 from halocline.program.kernel import Kernel
 from halocline.program.stage_check import require_same_stage
 from halocline.program.stage_example import stage_inputs
@@ -30,14 +32,15 @@ DISABLED: Final = "HALOCLINE_DISABLE_KERNELS"
 @final
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """A stage that was replaced.
+    """A stage that was replaced. One that was compressed may have been replaced once more, by an exact kernel.
 
     Attributes:
         stage: its name, as in `Backbone.stages`.
         kernel: ``distribution/name`` of what made the other one.
         version: of the kernel.
         exact: whether the two are equal but for rounding.
-        stated: by how much values and vector-Jacobian products may differ, relative to the largest of them.
+        stated: by how much values and vector-Jacobian products may differ from what was replaced, relative to the
+            largest of them: from the plain stage's, or from those of the compressed one that an exact kernel runs.
         measured: by how much they did where the stage was checked.
     """
 
@@ -50,13 +53,13 @@ class Replacement:
 
 
 def told(replaced: Sequence[Replacement]) -> list[str]:
-    """A sentence for each kernel: what it runs, and how near the plain stages it was seen to be."""
+    """A sentence for each kernel: what it runs, and how near what it replaces it was seen to be."""
     sentences = []
     for kernel in dict.fromkeys(each.kernel for each in replaced):
         own = [each for each in replaced if each.kernel == kernel]
         stages, measured = ", ".join(each.stage for each in own), max(each.measured for each in own)
         sentences.append(
-            f"The kernel {kernel} (version {own[0].version}) runs {stages}, off the plain stages by "
+            f"The kernel {kernel} (version {own[0].version}) runs {stages}, off what it replaces by "
             f"{measured:.0e} of the largest value where {own[0].stated:.0e} is allowed."
         )
     return sentences
@@ -103,36 +106,48 @@ def exchanged(
 ) -> tuple[Replacement, ...]:
     """Exchange the stages of a frozen model that some kernel is for.
 
+    A stage is compressed first, if it is at all, and what comes out is given to the exact kernels: one of them may
+    run tables, too. Each replacement is held against what it replaces.
+
     Args:
         original: the model before it was cast.
         frozen: its copy.
-        kernels: by name; the first that suits a stage and can replace it does.
+        kernels: by name; of each kind, the first that suits a stage and can replace it does, general ones last.
         device: kind of device.
         strict: let no kernel off that suits a stage and does not replace it.
 
     Raises:
         KernelError: an inexact kernel cannot replace a stage; or any, where that is strict.
     """
-    plain, found = dict(frozen.backbone.stages()), []
+    rounds = [
+        sorted(((name, kernel) for name, kernel in kernels.items() if kernel.exact is exact), key=_is_general)
+        for exact in (False, True)
+    ]
+    plain, found, made = dict(frozen.backbone.stages()), list[Replacement](), dict[str, Stage]()
+    refused: dict[tuple[str, str], list[str]] = {}
     # All are made before one is exchanged: each is checked on state that plain stages wrote.
     for stage, module in original.stages():
-        for name, kernel in kernels.items():
-            if not kernel.suits(module):
+        current = _Current(stage, module, plain[stage])
+        for name, kernel in itertools.chain(*rounds):
+            if not kernel.suits(current.definition) or kernel.exact in current.done:
                 continue
             try:
-                made, measured = _replaced(kernel, stage, module, frozen, device)
+                measured = current.replace(kernel, frozen, device)
             except KernelError as error:
-                message = f"The kernel {name} cannot run {stage} of {original.name!r}: {error}."
                 if strict or not kernel.exact:
-                    raise KernelError(message) from error
-                _logger.warning("%s The plain stage runs; %s=%s silences this.", message, DISABLED, name)
+                    raise KernelError(_refusal(name, [stage], original, str(error))) from error
+                refused.setdefault((name, str(error)), []).append(stage)
             else:
-                stated = kernel.tolerances[frozen.precision]
-                found.append((Replacement(stage, name, kernel.version, kernel.exact, stated, measured), made))
-                break
-    for replacement, made in found:
-        _exchange(frozen.backbone, plain[replacement.stage], made)
-    return tuple(replacement for replacement, _ in found)
+                if measured is not None:
+                    stated = kernel.tolerances[frozen.precision]
+                    found.append(Replacement(stage, name, kernel.version, kernel.exact, stated, measured))
+                    made[stage] = current.running
+    for (name, reason), stages in refused.items():
+        message = _refusal(name, stages, original, reason)
+        _logger.warning("%s The plain stage runs; %s=%s silences this.", message, DISABLED, name)
+    for stage, module in made.items():
+        _exchange(frozen.backbone, plain[stage], module)
+    return tuple(found)
 
 
 def is_disabled(component: Component, environment: Mapping[str, str]) -> bool:
@@ -167,18 +182,47 @@ def _fits(kernel: Kernel, capabilities: Capabilities, precision: Precision, devi
     )
 
 
-def _replaced(kernel: Kernel, stage: str, module: Stage, frozen: FrozenModel, device: str) -> tuple[Stage, float]:
-    """The faster stage, which was seen to compute the same, and how far it is off.
+class _Current:
+    """A stage on its way through the kernels.
 
-    Raises:
-        KernelError: there is none, or it computes something else.
+    Args:
+        name: of the stage.
+        definition: what kernels are given a copy of.
+        running: the same in the precision of the frozen model.
     """
-    form, precision = frozen.capabilities.form, frozen.precision
-    made = kernel.replace(copy.deepcopy(module).double(), form, precision, device)
-    made = made.to(precision.torch).eval().requires_grad_(False)
-    plain = dict(frozen.backbone.stages())[stage]
-    off = require_same_stage(plain, made, stage_inputs(frozen, stage), kernel.tolerances[precision])
-    return made, off
+
+    def __init__(self, name: str, definition: Stage, running: Stage) -> None:
+        self.name, self.definition, self.running = name, definition, running
+        self.done: set[bool] = set()
+        self._cases: list[tuple[State, ProgramInputs]] = []
+
+    def replace(self, kernel: Kernel, frozen: FrozenModel, device: str) -> float | None:
+        """Have a faster stage take the place of this one.
+
+        Returns:
+            How far it is off where it was checked; None if the kernel had nothing to do in it.
+
+        Raises:
+            KernelError: there is none, or it computes something else.
+        """
+        form, precision = frozen.capabilities.form, frozen.precision
+        definition = kernel.replace(copy.deepcopy(self.definition).double(), form, precision, device)
+        running = copy.deepcopy(definition).to(precision.torch).eval().requires_grad_(False)
+        self._cases = self._cases or stage_inputs(frozen, self.name)
+        measured = require_same_stage(self.running, running, self._cases, kernel.tolerances[precision])
+        if not kernel.took_part(running):
+            return None
+        self.definition, self.running = definition, running
+        self.done.add(kernel.exact)
+        return measured
+
+
+def _is_general(item: tuple[str, Kernel]) -> bool:
+    return item[1].general
+
+
+def _refusal(name: str, stages: Sequence[str], model: Backbone, reason: str) -> str:
+    return f"The kernel {name} cannot run {', '.join(stages)} of {model.name!r}: {reason}."
 
 
 def _exchange(backbone: Backbone, plain: Stage, made: Stage) -> None:
