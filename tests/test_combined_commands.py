@@ -2,11 +2,13 @@
 
 import csv
 import json
+from dataclasses import asdict
 
 import ase.db
 import numpy as np
 import pytest
 from ase.build import molecule
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 from test_combined import pair
 
@@ -14,6 +16,7 @@ import halocline
 from halocline import committee_of, sum_of
 from halocline.cli.main import main
 from halocline.dynamics.records import read_log
+from halocline.evaluation.committee import Calibration
 from halocline.model.build import build_backbone
 from halocline.potential.potential import Potential
 
@@ -101,6 +104,77 @@ def test_relaxations_and_errors_are_those_of_the_mean(folder, capsys):
     told = json.loads(capsys.readouterr().out)
     assert told["model"] == "committee of m0.safetensors, m1.safetensors + pair.safetensors"
     assert told["errors"]["energy"]["max"] < 1e-6
+
+
+def test_members_have_the_errors_that_they_have_alone(folder, capsys):
+    """In a sum, too; and spreads beside errors are what results say of both."""
+    rng = np.random.default_rng(1)
+    frames = [each.copy() for _ in range(6) for each in read("in.extxyz", ":")]
+    for frame in frames:
+        frame.rattle(0.05, rng=rng)
+        given = {"energy": rng.normal(-3.0, 0.5), "forces": rng.normal(0.0, 0.5, (3, 3))}
+        frame.calc = SinglePointCalculator(frame, **given, stress=rng.normal(0.0, 0.01, 6))
+    write("labels.extxyz", frames)
+
+    def told(*words):
+        assert main(["eval", "labels.extxyz", "--dtype", "float64", "--json", *words]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    whole = told(*OF_SUM)
+    for name in ("m0.safetensors", "m1.safetensors"):
+        alone = told("-m", name, "--add", "pair.safetensors")
+        assert "members" not in alone
+        for quantity, errors in alone["errors"].items():
+            found = whole["members"][name][quantity]
+            for what in ("count", "mae", "rmse", "max"):
+                assert found[what] == pytest.approx(errors[what], rel=1e-6), (name, quantity, what)
+    results = in_python()(frames, dtype="float64")
+    spreads = np.concatenate([result.spread.forces for result in results]) * 1000.0
+    labels = np.concatenate([frame.get_forces() for frame in frames])
+    errors = np.linalg.norm(np.concatenate([each.forces for each in results]) - labels, axis=1) * 1000.0
+    found = whole["spread"]["force vectors"]
+    assert found["count"] == len(errors) == 36
+    assert found["rmse"] == pytest.approx(whole["errors"]["force vectors"]["rmse"])
+    assert found["scale"] == pytest.approx(np.sqrt((errors**2).mean() / (spreads**2).mean()))
+    assert found["correlation"] == pytest.approx(np.corrcoef(spreads, errors)[0, 1])
+    assert whole["spread"]["stress"]["count"] == 6 * 6
+    stresses = [
+        [m0.stress, m1.stress] for m0, m1 in zip(*members_of_sum(frames), strict=True) if m0.stress is not None
+    ]
+    expected = 1000.0 * np.std(stresses, axis=1)[:, *np.triu_indices(3)]
+    assert whole["spread"]["stress"]["spread"] == pytest.approx(np.sqrt((expected**2).mean()), rel=1e-6)
+    assert main(["eval", "labels.extxyz", *OF_SUM]) == 0
+    shown = capsys.readouterr().out
+    assert "Errors of the members" in shown
+    assert "RMSE/spread" in shown
+
+
+def members_of_sum(frames):
+    correction = halocline.load("pair.safetensors")
+    for seed in range(2):
+        yield sum_of(halocline.load(f"m{seed}.safetensors"), correction)(frames, dtype="float64")
+
+
+def test_spreads_that_tell_errors_are_seen_to():
+    rng, calibration = np.random.default_rng(2), Calibration()
+    spreads = rng.lognormal(size=4000)
+    for part in np.split(spreads, 8):
+        calibration.add(part, np.abs(rng.normal(0.0, 2.0 * part)))
+    found = calibration.table()
+    assert found.scale == pytest.approx(2.0, rel=0.1)
+    assert found.rank_correlation > 0.5
+    ratios = [error / spread for spread, error in found.bins]
+    assert len(ratios) == 10
+    np.testing.assert_allclose(ratios, 2.0, rtol=0.2)
+    assert [spread for spread, _ in found.bins] == sorted(spread for spread, _ in found.bins)
+
+
+def test_nothing_is_told_of_no_spreads():
+    assert asdict(Calibration().table()) == {
+        "count": 0,
+        "bins": [],
+        **dict.fromkeys(("spread", "rmse", "scale", "correlation", "rank_correlation")),
+    }
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from halocline.cli.options import (
     add_model_options,
     evaluation_options,
     load_potential,
+    member_names,
     model_name,
     say_replaced,
 )
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from halocline.evaluation.accuracy import Accuracy
+    from halocline.evaluation.committee import CalibrationTable, CommitteeAccuracy
     from halocline.evaluation.error_table import ErrorTable
     from halocline.evaluation.frames import EvaluatedFrame
     from halocline.potential.potential import Potential
@@ -65,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from halocline.cli.output import progress
     from halocline.evaluation.accuracy import Accuracy
+    from halocline.evaluation.committee import CommitteeAccuracy
     from halocline.evaluation.error_table import ErrorTable
     from halocline.evaluation.frames import evaluate_frames, read_all
     from halocline.evaluation.plot import plot_parity
@@ -77,6 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
     account = Account(arguments)
     reader = LabelReader({label: getattr(arguments, f"{label}_key") for label in _LABELS}, _as_option)
     accuracy = Accuracy(potential.species)
+    members = member_names(arguments)
+    committee = CommitteeAccuracy(members, potential.species) if members else None
     errors_of_frames = ErrorTable(arguments.output) if arguments.output else None
     evaluator = potential.evaluator(**evaluation_options(arguments))
     say_replaced(evaluator.replaced)
@@ -84,12 +89,12 @@ def run(arguments: argparse.Namespace) -> int:
     with closing(evaluator), errors_of_frames or nullcontext(), bar as advance:
         frames = read_all(arguments.structures, arguments.format)
         for evaluated in _looked_at(reader, evaluate_frames(potential, evaluator, frames, arguments.head)):
-            _compare(evaluated, account, reader, accuracy, errors_of_frames)
+            _compare(evaluated, account, reader, accuracy, committee, errors_of_frames)
             advance()
     _refuse_unlabelled(reader, accuracy)
     if arguments.plot is not None:
         plot_parity(accuracy, arguments.plot, title=f"{model_name(arguments)}, {accuracy.frames} structures")
-    _report(arguments, potential, account, reader, accuracy)
+    _report(arguments, potential, account, reader, accuracy, committee)
     reader.warn_of_others()
     return account.close()
 
@@ -131,6 +136,7 @@ def _compare(
     account: Account,
     reader: LabelReader,
     accuracy: Accuracy,
+    committee: CommitteeAccuracy | None,
     errors_of_frames: ErrorTable | None,
 ) -> None:
     """Take in a frame; one without a result or with a label that is none is left out."""
@@ -145,6 +151,8 @@ def _compare(
         account.fail(error)
         return
     errors = accuracy.add(evaluated.frame, labels, result)
+    if committee is not None:
+        committee.add(evaluated.frame, labels, result)
     if errors_of_frames is not None:
         errors_of_frames.add(evaluated.frame, labels, result, errors)
 
@@ -165,15 +173,19 @@ def _report(
     account: Account,
     reader: LabelReader,
     accuracy: Accuracy,
+    committee: CommitteeAccuracy | None,
 ) -> None:
     from halocline.cli.output import emit_json, say
     from halocline.evaluation.hints import hints
 
     remarks = list(hints(accuracy))
     if arguments.json:
-        emit_json(_document(arguments, potential, account, reader, accuracy) | {"hints": remarks})
+        document = _document(arguments, potential, account, reader, accuracy)
+        emit_json(document | _committee_document(committee) | {"hints": remarks})
     elif accuracy.frames:
         _show(arguments, account, reader, accuracy)
+        if committee is not None:
+            _show_committee(accuracy, committee)
     for label in (count.label for count in reader.counts() if not count.frames):
         say(f"halocline: no frame carries {label}, so nothing is said of it; --{label}-key says how it is called.")
     if accuracy.without_stress:
@@ -202,6 +214,37 @@ def _show(arguments: argparse.Namespace, account: Account, reader: LabelReader, 
         table("\nErrors of force components by element, meV/Å", ("element", *columns), rows)
     rows = [(name, accuracy.worst[name].where) for name, _ in quantities]
     table("\nLargest errors", ("quantity", "where"), rows)
+
+
+def _show_committee(accuracy: Accuracy, committee: CommitteeAccuracy) -> None:
+    """Errors of the members beside those of their mean, and how well their spread tells the latter."""
+    from halocline.cli.tables import table
+    from halocline.evaluation.accuracy import UNITS
+
+    every = {**committee.members, "committee": accuracy}
+    rows: list[tuple[str, ...]] = [
+        (name, UNITS[name], model, *_cells(each.quantities[name])[1:4])
+        for name in ("energy per atom", "forces", "stress")
+        for model, each in every.items()
+        if each.quantities[name].count
+    ]
+    table("\nErrors of the members", ("quantity", "unit", "model", "MAE", "RMSE", "largest"), rows)
+    found = {name: each.table() for name, each in committee.calibrations.items()}
+    columns = ("RMS spread", "RMSE", "RMSE/spread", "correlation", "of ranks")
+    rows = [
+        (name, UNITS[name], *map(_number, (each.spread, each.rmse)), *map(_plain, _agreement(each)))
+        for name, each in found.items()
+        if each.count
+    ]
+    table("\nSpread of the members beside errors of the committee", ("quantity", "unit", *columns), rows)
+
+
+def _agreement(found: CalibrationTable) -> tuple[float | None, ...]:
+    return found.scale, found.correlation, found.rank_correlation
+
+
+def _plain(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
 
 
 def _cells(deviations: Deviations, *, vectors: bool = False) -> list[str]:
@@ -249,3 +292,21 @@ def _document(
         "largest": {name: asdict(each) for name, each in accuracy.worst.items() if each.where},
         "energy_shifts": None if shifts is None else asdict(shifts),
     }
+
+
+def _committee_document(committee: CommitteeAccuracy | None) -> dict[str, Any]:
+    """Errors of the members, and spreads beside errors of the committee."""
+    from dataclasses import asdict
+
+    from halocline.evaluation.accuracy import UNITS, as_table
+
+    if committee is None:
+        return {}
+    members = {
+        model: {name: {"unit": UNITS[name], **as_table(each)} for name, each in accuracy.quantities.items()}
+        for model, accuracy in committee.members.items()
+    }
+    spreads = {
+        name: {"unit": UNITS[name], **asdict(each.table())} for name, each in committee.calibrations.items()
+    }
+    return {"members": members, "spread": spreads}

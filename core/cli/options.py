@@ -156,6 +156,12 @@ def model_name(arguments: argparse.Namespace) -> str:
     return " + ".join((name, *added))
 
 
+def member_names(arguments: argparse.Namespace) -> list[str]:
+    """What the options name as members of a committee; empty if they name a single model."""
+    members, _ = _model_names(arguments)
+    return members if len(members) > 1 else []
+
+
 def _model_names(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
     """The model or the members of a committee, and what is added.
 

@@ -30,7 +30,7 @@ UNITS: Final = {
 #: Pairs of numbers that are kept of each quantity, drawn evenly from all of them.
 POINTS: Final = 20_000
 #: The six independent components of a symmetric tensor.
-_UPPER: Final = np.triu_indices(3)
+UPPER: Final = np.triu_indices(3)
 
 
 @final
@@ -158,7 +158,7 @@ class Accuracy:
     def _add_stress(
         self, frame: Frame, label: NDArray[np.float64], stress: NDArray[np.float64]
     ) -> dict[str, float]:
-        pair = label[_UPPER], stress[_UPPER]
+        pair = label[UPPER], stress[UPPER]
         in_milli = pair[0] * MILLI, pair[1] * MILLI
         errors = np.abs(in_milli[1] - in_milli[0])
         self.quantities["stress"].add(*in_milli)

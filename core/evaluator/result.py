@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Final, final
 
@@ -19,6 +19,22 @@ from halocline.shares import timed
 
 @final
 @dataclass(frozen=True, slots=True)
+class Difference:
+    """What a member of a committee says, less the mean of all.
+
+    Attributes:
+        energies: (N,), eV, of each atom's share.
+        forces: (N, 3), eV/Å.
+        virial: (3, 3), eV; None if the mean has none.
+    """
+
+    energies: NDArray[np.float64]
+    forces: NDArray[np.float64]
+    virial: NDArray[np.float64] | None
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class Spread:
     """How far the members of a committee are from their mean: roots of mean squares over members.
 
@@ -26,11 +42,24 @@ class Spread:
         energy: eV, of the total energy.
         energies: (N,), eV, of each atom's share.
         forces: (N,), eV/Å, of each atom's force, as lengths of differences.
+        members: the differences themselves, in the order of the members.
     """
 
     energy: float
     energies: NDArray[np.float64]
     forces: NDArray[np.float64]
+    members: tuple[Difference, ...]
+
+    @classmethod
+    def of(cls, members: Sequence[Difference]) -> Spread:
+        """The spread that differences of members from their mean make up."""
+        squares = [np.square(np.linalg.norm(each.forces, axis=1)) for each in members]
+        return cls(
+            energy=float(np.std([each.energies.sum() for each in members])),
+            energies=np.asarray(np.std([each.energies for each in members], axis=0)),
+            forces=np.sqrt(np.mean(squares, axis=0)),
+            members=tuple(members),
+        )
 
 
 @final

@@ -11,7 +11,7 @@ import numpy as np
 
 from halocline.errors import HaloclineError, UsageError
 from halocline.evaluator import Evaluator, LocalEvaluator
-from halocline.evaluator.result import Result, Spread
+from halocline.evaluator.result import Difference, Result, Spread
 from halocline.graph import NeighbourList, Structure
 from halocline.graph.rules import NeighbourRule
 from halocline.model.backbone import Backbone
@@ -175,16 +175,18 @@ def _sum(backbone: Combined, structure: Structure, results: Sequence[Result]) ->
 
 def _mean(backbone: Combined, structure: Structure, results: Sequence[Result]) -> Result:
     """The mean, and how far members are from it."""
-    offsets = backbone.offsets[:, structure.numbers]
     energies = np.stack([result.energies for result in results])
     forces = np.stack([result.forces for result in results])
-    virials = [result.virial for result in results if result.virial is not None]
-    shares = energies + offsets
-    spread = Spread(
-        energy=_root(shares.sum(axis=1)),
-        energies=np.asarray(shares.std(axis=0)),
-        forces=np.sqrt(((forces - forces.mean(axis=0)) ** 2).sum(axis=2).mean(axis=0)),
-    )
+    virials = [result.virial for result in results]
+    known = [virial for virial in virials if virial is not None]
+    mean = np.mean(known, axis=0) if len(known) == len(virials) else None
+    shares = energies + backbone.offsets[:, structure.numbers]
+    members = [
+        Difference(share, force, None if mean is None or virial is None else virial - mean)
+        for share, force, virial in zip(
+            shares - shares.mean(axis=0), forces - forces.mean(axis=0), virials, strict=True
+        )
+    ]
     told = {
         name: np.mean([getattr(result, name) for result in results], axis=0)
         for name in ("magmoms", "charges")
@@ -193,16 +195,12 @@ def _mean(backbone: Combined, structure: Structure, results: Sequence[Result]) -
     return Result(
         energies=energies.mean(axis=0),
         forces=forces.mean(axis=0),
-        virial=np.mean(virials, axis=0) if len(virials) == len(results) else None,
+        virial=mean,
         volume=results[0].volume,
         contacts=results[0].contacts,
-        spread=spread,
+        spread=Spread.of(members),
         **told,
     )
-
-
-def _root(values: np.ndarray) -> float:
-    return float(values.std())
 
 
 _COMBINE: Final[dict[str, Callable[[Combined, Structure, Sequence[Result]], Result]]] = {
