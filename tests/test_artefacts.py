@@ -15,10 +15,11 @@ import torch
 from zoo_models import files
 
 from halocline.aggregation import Form
-from halocline.artefacts import cached, machine_key, program_key
-from halocline.checkpoint.canonical import to_canonical_json
+from halocline.artefacts import cached
+from halocline.canonical import to_canonical_json
 from halocline.errors import ArtefactError
 from halocline.lowering import lower
+from halocline.lowering.keys import machine_key, program_key
 from halocline.model.build import build_backbone
 from halocline.plugin import registry
 from halocline.plugins.backbones import lennard_jones

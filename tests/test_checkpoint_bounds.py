@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from halocline.canonical import parse_strict_json, to_canonical_json
 from halocline.checkpoint import Checkpoint, load_checkpoint, read_header, save_checkpoint
-from halocline.checkpoint.canonical import parse_strict_json, to_canonical_json
 from halocline.errors import CheckpointError, HaloclineError, StructureError, UsageError
 from halocline.graph import Structure
 from halocline.model.bounded import bounded_by

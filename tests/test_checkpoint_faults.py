@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import save
 
+from halocline.canonical import to_canonical_json
 from halocline.checkpoint import load_checkpoint, read_header
-from halocline.checkpoint.canonical import to_canonical_json
 from halocline.checkpoint.metadata import content_digest
 from halocline.errors import CheckpointError
 

@@ -12,7 +12,6 @@ from told_model import CONDITIONS, HEADS, told
 from told_plugin import install_in
 
 from halocline.aggregation import Form
-from halocline.artefacts.keys import find_compiler
 from halocline.backends.ipu.executor import compile_program, fixed_capacity
 from halocline.backends.ipu.rehearsal import require_rehearsal
 from halocline.dynamics import RunFiles, Settings, run_dynamics
@@ -20,6 +19,7 @@ from halocline.errors import BackboneError, DynamicsError, StructureError, Usage
 from halocline.graph import NeighbourList
 from halocline.lowering import Manifest
 from halocline.model import Condition
+from halocline.native.compiler import find_compiler
 from halocline.partition import whole
 from halocline.plugin import registry
 from halocline.potential import many

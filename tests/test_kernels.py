@@ -14,12 +14,12 @@ from test_partitioned import RandomOwners, require_equal
 from torch import nn
 
 from halocline.aggregation import Form, TabulatedFunction
-from halocline.artefacts import program_key
 from halocline.backends.torch.executor import TorchExecutor
-from halocline.errors import KernelError, LoweringError
+from halocline.errors import KernelError, LoweringError, UsageError
 from halocline.evaluator import LocalEvaluator
 from halocline.graph import Structure
 from halocline.lowering import lower
+from halocline.lowering.keys import program_key
 from halocline.model import Stage, State
 from halocline.model.build import build_backbone, build_with_seed
 from halocline.partition import Division
@@ -306,3 +306,14 @@ def test_kernels_can_be_switched_off(monkeypatch):
     monkeypatch.setenv(replacement.DISABLED, "tables")
     with pytest.raises(KernelError, match="cannot be compressed"):
         FrozenModel.freeze(schnet(), Precision.FLOAT64, ABLE, compress=True)
+
+
+def test_the_torch_backend_can_do_without(installed):
+    installed(Fast)
+    assert LocalEvaluator(schnet(), TorchExecutor("cpu"), Precision.FLOAT64).replaced
+    without = TorchExecutor("cpu", kernels="off")
+    assert not LocalEvaluator(schnet(), without, Precision.FLOAT64).replaced
+    with pytest.raises(UsageError, match="Compression takes kernels"):
+        LocalEvaluator(schnet(), without, Precision.FLOAT64, compress=True)
+    with pytest.raises(UsageError, match="'no'"):
+        TorchExecutor("cpu", kernels="no")

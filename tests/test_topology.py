@@ -14,12 +14,12 @@ from structures import random_structure
 
 import halocline
 from halocline.aggregation import Form
-from halocline.artefacts.keys import find_compiler
 from halocline.errors import NotFiniteError, StructureError
 from halocline.evaluator import local
 from halocline.evaluator.topology import Topology
 from halocline.graph import NeighbourList, Radius, Structure
 from halocline.model.build import build_backbone
+from halocline.native.compiler import find_compiler
 from halocline.partition import whole
 from halocline.plugin import registry
 from halocline.program import Precision

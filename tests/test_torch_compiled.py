@@ -14,7 +14,6 @@ import torch
 from ase import Atoms
 
 from halocline.aggregation import Form
-from halocline.artefacts import keys, program_key
 from halocline.backends.torch import package
 from halocline.backends.torch.compiler import KERNELS, keep_kernels_private, require_agreement
 from halocline.backends.torch.executor import TorchExecutor
@@ -23,7 +22,9 @@ from halocline.backends.torch.graph import compilable
 from halocline.backends.torch.samples import arguments
 from halocline.errors import ArtefactError, LoweringError, UsageError
 from halocline.lowering import lower
+from halocline.lowering.keys import program_key
 from halocline.model.build import build_backbone
+from halocline.native.compiler import find_compiler
 from halocline.plugin import registry
 from halocline.plugins.pruners.depth import DepthPruner
 from halocline.potential.potential import Potential
@@ -214,7 +215,7 @@ def test_what_is_no_package_is_refused(tmp_path):
 )
 def test_without_a_compiler(frozen, monkeypatch, compile_something):
     monkeypatch.setenv("CXX", "no-such-compiler")
-    assert keys.find_compiler() is None
+    assert find_compiler() is None
     with pytest.raises(UsageError, match=r"install g\+\+"):
         compile_something(frozen)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from halocline.cache import cache_folder, find_cache
+from halocline.canonical import to_canonical_json
 from halocline.checkpoint import read_header
-from halocline.checkpoint.canonical import to_canonical_json
 from halocline.errors import CheckpointError, HaloclineError, ZooError
 from halocline.zoo.cache import check_sealed, find_cached, is_file, seal_path, shared_stores
 from halocline.zoo.conversion import VERSION, check_references, read, store

@@ -8,7 +8,7 @@ from typing import Any, Self, final
 
 from safetensors.torch import load, save
 
-from halocline.checkpoint.canonical import to_canonical_json
+from halocline.canonical import to_canonical_json
 from halocline.checkpoint.weights import plain_copy
 from halocline.errors import BackboneError
 from halocline.model.backbone import Backbone

@@ -25,7 +25,7 @@ from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from halocline.checkpoint.canonical import parse_strict_json
+from halocline.canonical import parse_strict_json
 from halocline.errors import DistributedError
 
 _PREFIX: Final = struct.Struct("!4sIQ")

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.fx.experimental import _config as symbolic_shapes
 
-from halocline.artefacts.keys import find_compiler
 from halocline.backends.torch.samples import samples
 from halocline.cache import own_cache
 from halocline.errors import ArtefactError, UsageError
 from halocline.lowering import Program
 from halocline.lowering.check import deviation
+from halocline.native.compiler import find_compiler
 from halocline.ownership import make_own_folder
 from halocline.program import Precision
 

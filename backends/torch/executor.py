@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import final
 
 import torch
 from torch import Tensor
 
 from halocline.aggregation import Form
-from halocline.artefacts.keys import compiler_version
 from halocline.backends.torch.stages import EagerStage
 from halocline.devices import KINDS, device_there
 from halocline.errors import unknown_name
 from halocline.executor import Capabilities, Diagnosis, Executor, Session, StageSession
 from halocline.lowering import flatten, lower
 from halocline.model import Backbone
+from halocline.native.compiler import compiler_version
 from halocline.program import FrozenModel, Precision, ProgramInputs, ProgramOutputs, energies_and_gradients
 
 
@@ -27,9 +28,10 @@ class TorchExecutor(Executor):
         device: ``auto`` (CUDA if there is one, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
         compile: ``none``; ``inductor``, by torch.compile in this process; ``aot``, into a package that is kept for
             the next process.
+        kernels: ``on``, or ``off``: every stage runs as it is written, and none is replaced by a faster one.
 
     Raises:
-        UsageError: there is no such device or way to compile.
+        UsageError: there is no such device, way to compile, or choice of kernels.
     """
 
     capabilities = Capabilities(
@@ -42,9 +44,12 @@ class TorchExecutor(Executor):
     )
     variants = ("", "compile=inductor", "compile=aot")
 
-    def __init__(self, device: str = "auto", compile: str = "none") -> None:
+    def __init__(self, device: str = "auto", compile: str = "none", kernels: str = "on") -> None:
         if compile not in ("none", "inductor", "aot"):
             raise unknown_name("way to compile", compile, ("none", "inductor", "aot"))
+        if kernels not in ("on", "off"):
+            raise unknown_name("choice of kernels", kernels, ("on", "off"))
+        self.capabilities = replace(self.capabilities, kernels=kernels == "on")
         self.device, self._compile = device_there(device), compile
 
     @property

@@ -14,7 +14,7 @@ from typing import Any, Final, final
 import torch
 from torch import Tensor
 
-from halocline.artefacts import cached, machine_key, program_key
+from halocline.artefacts import cached
 from halocline.backends.torch.compiler import (
     OPTIONS,
     free_sizes,
@@ -28,6 +28,7 @@ from halocline.backends.torch.samples import samples
 from halocline.durations import announced
 from halocline.errors import ArtefactError
 from halocline.lowering import Manifest, Program
+from halocline.lowering.keys import machine_key, program_key
 from halocline.program import FrozenModel
 from halocline.program.operators import version_of
 

@@ -1,6 +1,5 @@
 """Compiled programs kept for the next time, under everything that they depend on."""
 
-from halocline.artefacts.keys import machine_key, program_key
 from halocline.artefacts.store import cached
 
-__all__ = ["cached", "machine_key", "program_key"]
+__all__ = ["cached"]

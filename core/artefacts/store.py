@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from halocline.cache import cache_folder, own_cache
-from halocline.checkpoint.canonical import to_canonical_json
+from halocline.canonical import to_canonical_json
 from halocline.errors import ArtefactError
 from halocline.files import replacement, write_atomically
 from halocline.locks import locked

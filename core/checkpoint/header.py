@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, final
 
-from halocline.checkpoint.canonical import parse_strict_json
+from halocline.canonical import parse_strict_json
 from halocline.checkpoint.metadata import METADATA_KEY, Metadata, parse_metadata
 from halocline.errors import CheckpointError
 

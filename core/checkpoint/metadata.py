@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
-from halocline.checkpoint.canonical import parse_strict_json, to_canonical_json
+from halocline.canonical import parse_strict_json, to_canonical_json
 from halocline.checkpoint.card import check_card
 from halocline.errors import CheckpointError
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, final
 
-from halocline.errors import KernelError, PluginError
+from halocline.errors import KernelError, PluginError, UsageError
 from halocline.model.backbone import Backbone
 from halocline.model.stage import Stage, State
 from halocline.plugin import Component, registry
@@ -81,9 +81,14 @@ def replace_stages(
     Raises:
         KernelError: compression was asked for, and cannot be had.
         PluginError: a kernel cannot be imported, or is none.
+        UsageError: compression was asked for of an executor that takes no kernels.
     """
     capabilities, kind = frozen.capabilities, device.partition(":")[0]
     if not capabilities.kernels:
+        if compress:
+            raise UsageError(
+                "Compression takes kernels, and the backend is told to use none: leave one of the two."
+            )
         return ()
     kernels = {
         name: kernel

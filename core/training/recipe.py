@@ -15,7 +15,7 @@ from typing import Any, Literal, final
 from ase.data import atomic_numbers
 
 from halocline.cache import expanded
-from halocline.checkpoint.canonical import to_canonical_json
+from halocline.canonical import to_canonical_json
 from halocline.checkpoint.card import check_card
 from halocline.errors import UsageError, within
 from halocline.typed_table import read_table, settle_fields, shown

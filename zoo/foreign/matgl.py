@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from halocline.checkpoint.canonical import parse_strict_json
+from halocline.canonical import parse_strict_json
 from halocline.errors import CheckpointError
 from halocline.zoo.cache import digest
 from halocline.zoo.foreign.constants import MATGL_NORMS, MATGL_ROOTS

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
-import shutil
-import subprocess
-import sys
-from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
 
 import halocline
-from halocline.checkpoint.canonical import to_canonical_json
+from halocline.canonical import to_canonical_json
 from halocline.digests import tensors_digest
+from halocline.native.compiler import compiler_version
 from halocline.plugin.source import source_digest
 
 if TYPE_CHECKING:
-    from halocline.lowering import Program
+    from halocline.lowering.program import Program
     from halocline.program import FrozenModel
 
 
@@ -81,20 +77,3 @@ def _graphics() -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def find_compiler() -> str | None:
-    """The C++ compiler that torch would call: ``CXX``, or the usual one of the system; None if it is not there."""
-    return shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))
-
-
-def compiler_version() -> str:
-    """How the C++ compiler introduces itself; empty if there is none."""
-    compiler = find_compiler()
-    return _introduction(compiler) if compiler else ""
-
-
-@cache
-def _introduction(compiler: str) -> str:
-    answer = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False)
-    return answer.stdout.partition("\n")[0]
