@@ -69,6 +69,9 @@ def evaluation_context() -> Iterator[None]:
 
     Entering it again is nearly free, and needed where the host gets a word in between.
 
+    Raises:
+        UsageError: the host is in a symbolic trace of torch.fx, in which nothing can be evaluated.
+
     Example:
         >>> with torch.inference_mode(), evaluation_context():
         ...     torch.ones(1).is_inference()

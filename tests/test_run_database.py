@@ -1,18 +1,15 @@
 """Databases of results grow by whole batches, and are gone on with, like the other forms; and they are read."""
 
-import resource
 import signal
 import sqlite3
-import subprocess
-import sys
-import time
 
 import ase.db
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.io import read, write
-from test_run_streams import MODEL, SLOW, bad_input, frames, pair, run, source, stopped_after
+from broken_runs import disk_that_fills, killed_run
+from test_run_streams import MODEL, bad_input, frames, pair, run, source, stopped_after
 
 import halocline
 from halocline.cli.main import main
@@ -129,18 +126,11 @@ def test_a_database_without_a_journal_is_not_gone_on_with(source, tmp_path, caps
 
 
 def test_a_disk_that_fills_leaves_whole_rows_to_go_on_from(source, tmp_path, capsys):
-    """By a limit on the sizes of files, which the system holds as it holds the end of a disk."""
     output, whole = tmp_path / "out.db", tmp_path / "whole.db"
     assert run(source, "-o", whole) == 0
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (whole.stat().st_size * 2 // 3, hard))
-    try:
-        capsys.readouterr()
+    capsys.readouterr()
+    with disk_that_fills(whole.stat().st_size * 2 // 3):
         assert run(source, "-o", output) == 1
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, handler)
     assert "What it holds so far is whole" in capsys.readouterr().err
     assert 0 < len(rows(output)["systems"]) < 300
     assert run(source, "-o", output, "--resume") == 0
@@ -152,13 +142,7 @@ def test_a_disk_that_fills_leaves_whole_rows_to_go_on_from(source, tmp_path, cap
 def test_killed_work_is_gone_on_with(source, tmp_path, number):
     output, whole = tmp_path / "out.db", tmp_path / "whole.db"
     assert run(source, "-o", whole) == 0
-    command = [sys.executable, "-c", SLOW, "run", str(source), "-m", MODEL, "-o", str(output)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        while process.poll() is None and not (output.exists() and output.stat().st_size):
-            time.sleep(0.01)
-        process.send_signal(number)
-        process.communicate()
-    assert process.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[number]
+    killed_run(source, output, MODEL, number)
     assert run(source, "-o", output, "--resume") == 0
     assert rows(output) == rows(whole)
 

@@ -4,17 +4,16 @@ import csv
 import io
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.constraints import FixBondLength
 from ase.io import read, write
+from broken_runs import disk_that_fills, killed_run
 
 import halocline
 from halocline.cli.main import main
@@ -258,18 +257,11 @@ def test_an_input_by_another_name_is_not_replaced(source, tmp_path):
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_disk_that_fills_leaves_whole_records_to_go_on_from(source, tmp_path, capsys, ending):
-    """By a limit on the sizes of files, which the system holds as it holds the end of a disk."""
     output, whole = tmp_path / f"out.{ending}", tmp_path / f"whole.{ending}"
     assert run(source, "-o", whole) == 0
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (whole.stat().st_size * 2 // 3, hard))
-    try:
-        capsys.readouterr()
+    capsys.readouterr()
+    with disk_that_fills(whole.stat().st_size * 2 // 3):
         assert run(source, "-o", output) == 1
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, handler)
     assert "What it holds so far is whole" in capsys.readouterr().err
     kept = output.read_bytes()
     assert 0 < len(kept) < whole.stat().st_size
@@ -279,31 +271,12 @@ def test_a_disk_that_fills_leaves_whole_records_to_go_on_from(source, tmp_path, 
     assert output.read_bytes() == whole.read_bytes()
 
 
-SLOW = """
-import sys, time
-from halocline.cli.main import main
-from halocline.evaluation.results import ResultFile
-add = ResultFile.add
-def slowly(self, evaluated, numbers):
-    time.sleep(0.005)
-    add(self, evaluated, numbers)
-ResultFile.add = slowly
-sys.exit(main(sys.argv[1:]))
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_killed_work_is_gone_on_with(source, tmp_path, number):
     output, whole = tmp_path / "out.extxyz", tmp_path / "whole.extxyz"
     assert run(source, "-o", whole) == 0
-    command = [sys.executable, "-c", SLOW, "run", str(source), "-m", MODEL, "-o", str(output)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        while process.poll() is None and not (output.exists() and output.stat().st_size):
-            time.sleep(0.01)
-        process.send_signal(number)
-        said = process.communicate()[1]
-    assert process.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[number]
+    said = killed_run(source, output, MODEL, number)
     assert number == signal.SIGKILL or "--resume goes on" in said
     assert 0 < output.stat().st_size < whole.stat().st_size
     assert run(source, "-o", output, "--resume") == 0

@@ -33,6 +33,10 @@ def require(*names: str) -> None:
 
 
 def runtime() -> Any:
-    """Import ONNX Runtime, whose Python interface has no types."""
+    """Import ONNX Runtime, whose Python interface has no types.
+
+    Raises:
+        UsageError: it cannot be imported.
+    """
     require("onnxruntime")
     return import_module("onnxruntime")

@@ -50,7 +50,6 @@ class QuadrupletBlock(TripletBlock):
         """Read values [..., *] of the edges between: [..., +, *]."""
 
 
-@final
 @dataclass(frozen=True, slots=True)
 class EdgeTriplets(TripletBlock):
     """Triplets of flat edges: places in the lists of both rules.
@@ -81,39 +80,19 @@ class EdgeTriplets(TripletBlock):
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class EdgeQuadruplets(QuadrupletBlock):
-    """Quadruplets of flat edges: places in the lists of the three rules.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeQuadruplets(EdgeTriplets, QuadrupletBlock):
+    """Quadruplets of flat edges: likewise, with places in the list of the rule between.
 
     Attributes:
-        written: (Q,) int64, never decreasing.
         between: (Q,) int64.
-        read: (Q,) int64.
-        count: of the edges that can be written.
-        sums: how messages, and gradients of what is read, are added up.
     """
 
-    written: Tensor
     between: Tensor
-    read: Tensor
-    count: int
-    sums: RowSums = PLAIN
-
-    def at_written(self, values: Tensor) -> Tensor:
-        """See `TripletBlock.at_written`."""
-        return self.sums.take(values, self.written)
 
     def at_between(self, values: Tensor) -> Tensor:
         """See `QuadrupletBlock.at_between`."""
         return self.sums.take(values, self.between)
-
-    def at_read(self, values: Tensor) -> Tensor:
-        """See `TripletBlock.at_read`."""
-        return self.sums.take(values, self.read)
-
-    def sum(self, messages: Tensor) -> Tensor:
-        """See `TripletBlock.sum`."""
-        return self.sums.add_up(messages, self.written, self.count)
 
 
 @final

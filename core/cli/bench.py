@@ -105,7 +105,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def request_of(arguments: argparse.Namespace) -> Request:
-    """What all measurements have in common; each adds its backend and its size."""
+    """What all measurements have in common; each adds its backend and its size.
+
+    Raises:
+        UsageError: a density or a number of steps is none.
+    """
     from halocline.bench import Request
     from halocline.errors import UsageError
 
@@ -126,7 +130,11 @@ def request_of(arguments: argparse.Namespace) -> Request:
 
 
 def sizes_of(text: str) -> list[int]:
-    """The numbers of atoms, increasing."""
+    """The numbers of atoms, increasing.
+
+    Raises:
+        UsageError: they are no numbers above 0, or one of them is there twice.
+    """
     from halocline.errors import UsageError
 
     sizes = sorted({int(word) for word in text.split(",") if word.isdigit()})

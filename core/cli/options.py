@@ -150,14 +150,22 @@ def load_potential(arguments: argparse.Namespace) -> Potential:
 
 
 def model_name(arguments: argparse.Namespace) -> str:
-    """What the options name, or the zoo's default: ``a``, ``committee of a, b`` or ``a + c``."""
+    """What the options name, or the zoo's default: ``a``, ``committee of a, b`` or ``a + c``.
+
+    Raises:
+        UsageError: a model is named twice.
+    """
     members, added = _model_names(arguments)
     name = members[0] if len(members) == 1 else f"committee of {', '.join(members)}"
     return " + ".join((name, *added))
 
 
 def member_names(arguments: argparse.Namespace) -> list[str]:
-    """What the options name as members of a committee; empty if they name a single model."""
+    """What the options name as members of a committee; empty if they name a single model.
+
+    Raises:
+        UsageError: a model is named twice.
+    """
     members, _ = _model_names(arguments)
     return members if len(members) > 1 else []
 

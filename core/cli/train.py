@@ -41,7 +41,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def train(arguments: argparse.Namespace) -> int:
-    """Run the command: as one rank, or by starting several that do."""
+    """Run the command: as one rank, or by starting several that do.
+
+    Raises:
+        HaloclineError: an option, the recipe or its data are no good, or training had to stop.
+    """
     from halocline.cli.ranks import LOST, STARTED, run_ranks
     from halocline.place import Place
     from halocline.training.recipe import read_recipe

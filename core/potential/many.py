@@ -12,7 +12,8 @@ from halocline.evaluator.result import Result
 
 if TYPE_CHECKING:
     from halocline.evaluator import Evaluator
-    from halocline.potential.potential import Potential, Prepared
+    from halocline.potential.potential import Potential
+    from halocline.potential.preparation import Prepared
 
 #: What is read ahead, at most: so many structures, or one more than have so many atoms in all.
 WINDOW_STRUCTURES: Final = 256

@@ -18,7 +18,6 @@ from typing import (
     Any,
     Final,
     Literal,
-    NamedTuple,
     Self,
     TypedDict,
     Unpack,
@@ -29,31 +28,27 @@ from typing import (
 
 import numpy as np
 import torch
-from ase.data import chemical_symbols
 from ase.symbols import Symbols
-from numpy.typing import NDArray
 
 from halocline.applicability import Applicability
 from halocline.checkpoint import Checkpoint, save_checkpoint
 from halocline.context import in_evaluation_context
 from halocline.digests import tensors_digest
-from halocline.errors import BackboneError, HaloclineError, NotFiniteError, UnknownElementError, UsageError
+from halocline.errors import BackboneError, HaloclineError, NotFiniteError, UsageError
 from halocline.evaluator import Evaluator, FollowingEvaluator
 from halocline.evaluator.result import Result
 from halocline.forks import lock
-from halocline.graph import Structure
 from halocline.graph.rules import reach
 from halocline.model.adapters import merged
 from halocline.model.backbone import Backbone
-from halocline.model.condition import HEAD, check_head, taken_entries, under_conditions
-from halocline.model.references import reference_table
+from halocline.model.condition import check_head
 from halocline.partition import Division
 from halocline.potential.combined import Combined
 from halocline.potential.evaluators import make_evaluator
 from halocline.potential.many import evaluate_stream, is_list
+from halocline.potential.preparation import Preparation, Prepared
 from halocline.program import Precision
 from halocline.spec import Spec
-from halocline.structures.unused import STATE_COLUMNS, about_states, unused_states
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -110,8 +105,8 @@ class Potential:
         default_factory=OrderedDict, init=False, repr=False, compare=False
     )
     _applicability: Applicability = field(init=False, repr=False, compare=False)
+    _preparation: Preparation = field(init=False, repr=False, compare=False)
     _said: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
-    _latest: list[Prepared] = field(default_factory=list, init=False, repr=False, compare=False)
     _making: threading.RLock = field(default_factory=lock, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -122,8 +117,8 @@ class Potential:
                 f"Reference energies are needed for exactly the species {', '.join(self.backbone.species)}; "
                 f"they are given for {', '.join(self.reference_energies) or 'none'}."
             )
-
         object.__setattr__(self, "_applicability", Applicability(self.card))
+        object.__setattr__(self, "_preparation", Preparation(self.backbone, self.reference_energies))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles are models alone; compiled programs and processes are made anew."""
@@ -243,7 +238,7 @@ class Potential:
         head: str | None = None,
         compress: bool = False,
     ) -> HaloclineCalculator:
-        """Make an ASE calculator; arguments as for a call."""
+        """Make an ASE calculator; arguments as for a call, and errors when it is first used."""
         from halocline.potential.calculator import HaloclineCalculator
 
         options: EvaluatorOptions = {
@@ -321,7 +316,11 @@ class Potential:
 
     @in_evaluation_context
     def evaluate_prepared(self, evaluator: Evaluator, prepared: Prepared) -> Result:
-        """Evaluate a structure from `prepare`; the result is for whoever lets go of it at once, see `to_keep`."""
+        """Evaluate a structure from `prepare`; the result is for whoever lets go of it at once, see `to_keep`.
+
+        Raises:
+            NotFiniteError: as for a call.
+        """
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # no result is made of what overflows
                 return self._completed(evaluator.evaluate(prepared.structure), prepared)
@@ -360,29 +359,17 @@ class Potential:
         Raises:
             StructureError: it cannot be evaluated, whatever its neighbours.
         """
-        like = self._latest[0] if self._latest else None
-        structure = Structure.from_atoms(atoms, None if like is None else like.structure)
-        if self.backbone.conditions:
-            structure = under_conditions(structure, self.backbone.conditions, atoms.info, head)
-        if atoms.info or any(name in atoms.arrays for name in STATE_COLUMNS):
-            self._say_unused(atoms)
-        prepared = self._with_reference(structure, like)
-        self._latest[:] = [prepared]
-        return prepared
-
-    def _with_reference(self, structure: Structure, like: Prepared | None) -> Prepared:
-        """With the reference energies of its atoms; those of another one with the very numbers stay."""
-        energies = self.reference_energies
-        same = like is not None and structure.numbers is like.structure.numbers and energies == like.energies
-        if like is not None and same and structure.same_conditions(like.structure):
-            return like._replace(structure=structure)
-        return Prepared(structure, self._reference(structure), dict(energies))
+        return self._preparation.prepare(atoms, head)
 
     @in_evaluation_context
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a checkpoint: safetensors with config, reference energies and card in the header.
 
         Weights that float32 holds exactly are stored in it; nothing is rounded. Adapters are merged.
+
+        Raises:
+            BackboneError: it is a sum or a committee, whose terms are saved one by one.
+            CheckpointError: the model cannot be stored, or the file cannot be written.
         """
         if isinstance(self.backbone, Combined):
             self.backbone.refuse()
@@ -423,41 +410,6 @@ class Potential:
                 self._said.add(remark.key)
                 _LOG.warning("%s.", remark.warning)
 
-    def _say_unused(self, atoms: Atoms) -> None:
-        """Say once of each charge, spin or field that it changes nothing."""
-        new = {
-            name: text
-            for name, text in unused_states(atoms, taken_entries(self.backbone.conditions)).items()
-            if name not in self._said
-        }
-        if new:
-            self._said.update(new)
-            _LOG.warning(about_states(new))
-
-    def _reference(self, structure: Structure) -> np.ndarray:
-        """Reference energy of each atom, (N,) in eV; refuses elements the model does not know."""
-        of_heads = self.backbone.head_energies
-        table = reference_table(self.reference_energies, of_heads)
-        reference: NDArray[np.float64] = table[structure.conditions[HEAD] if of_heads else 0, structure.numbers]
-        unknown = np.flatnonzero(np.isnan(reference))
-        if len(unknown):
-            raise UnknownElementError(_unknown_elements(structure, unknown, self.species))
-        return reference
-
-
-class Prepared(NamedTuple):
-    """A structure that was checked.
-
-    Attributes:
-        structure: N atoms.
-        reference: (N,) eV, the reference energy of each.
-        energies: from which those follow: chemical symbol → eV.
-    """
-
-    structure: Structure
-    reference: NDArray[np.float64]
-    energies: dict[str, float]
-
 
 def _of_formula(error: NotFiniteError, prepared: Prepared) -> NotFiniteError:
     return NotFiniteError(f"{Symbols(prepared.structure.numbers).get_chemical_formula()}: {error}")
@@ -476,14 +428,6 @@ def _require_types(options: tuple[str | bool | None, ...]) -> None:
             raise UsageError(f"The option {name} must be text, as on the command line, not {value!r}.")
     if not isinstance(compress, bool):
         raise UsageError(f"The option compress must be True or False, not {compress!r}.")
-
-
-def _unknown_elements(structure: Structure, unknown: np.ndarray, species: tuple[str, ...]) -> str:
-    symbols = sorted({chemical_symbols[structure.numbers[i]] for i in unknown})
-    return (
-        f"The model does not know {', '.join(symbols)} (first at atom {unknown[0]}); "
-        f"it was made for {', '.join(species)}."
-    )
 
 
 def _narrow(tensor: torch.Tensor) -> torch.Tensor:

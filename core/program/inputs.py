@@ -184,7 +184,7 @@ class EdgeInputs(ProgramInputs):
                 triplets[which] = EdgeTriplets(written, read, counts[which.written])
             else:
                 written, between, read = ends
-                quadruplets[which] = EdgeQuadruplets(written, between, read, counts[which.written])
+                quadruplets[which] = EdgeQuadruplets(written, read, counts[which.written], between=between)
         return EdgeSets(places, triplets, quadruplets)
 
 

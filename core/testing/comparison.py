@@ -50,6 +50,9 @@ def require_same(what: str, found: Result, expected: Result) -> None:
         what: says what was done, such as ``after a rotation``.
         found: the result under test.
         expected: what it should be.
+
+    Raises:
+        Failure: they do not.
     """
     scale = energy_scale(expected)
     require_close(f"Energies {what} (eV)", found.energies, expected.energies, tolerances.ENERGY * scale)
@@ -73,6 +76,9 @@ def require_agreement(what: str, found: Result, expected: Result, precision: Pre
         found: computed in this precision.
         expected: what it should be.
         precision: of the network.
+
+    Raises:
+        Failure: they do not.
     """
     if precision is Precision.FLOAT64:
         require_same(what, found, expected)

@@ -56,7 +56,11 @@ class Archive:
         return sum(entry.file_size for entry in self._entries.values())
 
     def pickle(self) -> bytes:
-        """The bytes of the pickle that says what the storages are."""
+        """The bytes of the pickle that says what the storages are.
+
+        Raises:
+            CheckpointError: it is damaged.
+        """
         return self._read(self._prefix + _PICKLE)
 
     def storage(self, key: str) -> bytes:
