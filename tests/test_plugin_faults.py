@@ -11,8 +11,8 @@ import pytest
 
 from halocline.errors import PluginError
 from halocline.plugin import Component, apart, registry
-from halocline.plugin.discovery import discover
 from halocline.plugin.hooks import MIGRATION
+from halocline.plugin.registry import discover
 from halocline.plugin.switches import SWITCHES
 
 HEAD = "from halocline.plugin import Component, hookimpl\nhalocline_api = 2\n"

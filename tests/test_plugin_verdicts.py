@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from halocline.plugin import verdicts
-from halocline.plugin.discovery import discover
+from halocline.plugin.registry import discover
 
 MAIN = [sys.executable, "-c", "from halocline.cli.main import main; raise SystemExit(main())"]
 HEAD = "from halocline.plugin import Component, hookimpl\nhalocline_api = 2\n"

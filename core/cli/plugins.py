@@ -11,7 +11,7 @@ from halocline.cli.output import emit, emit_json, say
 from halocline.cli.tables import table, wrapped
 from halocline.errors import UsageError
 from halocline.plugin import Component, Plugin, Registry
-from halocline.plugin.discovery import discover
+from halocline.plugin.registry import discover
 
 #: Seconds after which a conformance suite counts as hanging; the slowest in the box takes minutes.
 _PATIENCE = 3600.0

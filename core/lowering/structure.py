@@ -19,9 +19,9 @@ from halocline.lowering.manifest import Manifest, Value
 from halocline.lowering.program import Program
 from halocline.lowering.rules import custom_operators
 from halocline.lowering.trace import trace
+from halocline.model.backbone import reference_table
 from halocline.model.chain import chain
 from halocline.model.condition import HEAD
-from halocline.model.references import reference_table
 from halocline.partition import whole
 from halocline.program import FrozenModel, Precision, TableInputs, energies_and_gradients
 from halocline.program.geometry import edge_vectors, virial_from_gradients

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from halocline.errors import UnknownElementError
 from halocline.graph import Structure
+from halocline.model.backbone import reference_table
 from halocline.model.condition import HEAD, taken_entries, under_conditions
-from halocline.model.references import reference_table
 from halocline.structures.unused import STATE_COLUMNS, about_states, unused_states
 
 if TYPE_CHECKING:

@@ -13,8 +13,19 @@ from halocline.canonical import parse_strict_json
 from halocline.errors import CheckpointError
 from halocline.zoo.cache import digest
 from halocline.zoo.foreign.constants import MATGL_NORMS, MATGL_ROOTS
-from halocline.zoo.foreign.hyperparameters import COUNT, FLAG, LENGTH, UNUSED, Rule, only, read_hyperparameters
-from halocline.zoo.foreign.model import ForeignModel, check_blocks, check_tensors, show
+from halocline.zoo.foreign.model import (
+    COUNT,
+    FLAG,
+    LENGTH,
+    UNUSED,
+    ForeignModel,
+    Rule,
+    check_blocks,
+    check_tensors,
+    only,
+    read_hyperparameters,
+    show,
+)
 from halocline.zoo.foreign.unpickle import read_torch_file
 
 _LARGEST_JSON = 2**20  # bytes; real ones have some kilobytes

@@ -11,8 +11,17 @@ from torch import Tensor
 from halocline.errors import CheckpointError
 from halocline.zoo.cache import digest
 from halocline.zoo.foreign.constants import mattersim_coefficients
-from halocline.zoo.foreign.hyperparameters import COUNT, LENGTH, UNUSED, only, read_hyperparameters
-from halocline.zoo.foreign.model import ForeignModel, check_blocks, check_tensors, show
+from halocline.zoo.foreign.model import (
+    COUNT,
+    LENGTH,
+    UNUSED,
+    ForeignModel,
+    check_blocks,
+    check_tensors,
+    only,
+    read_hyperparameters,
+    show,
+)
 from halocline.zoo.foreign.unpickle import read_torch_file
 
 _M3GNET = {

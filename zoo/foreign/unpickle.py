@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, final
 
 from halocline.errors import CheckpointError
-from halocline.zoo.foreign.archive import Archive
+from halocline.zoo.foreign.archive import STORAGES, Archive, Storage, TensorReader
 from halocline.zoo.foreign.model import show_name
-from halocline.zoo.foreign.tensors import STORAGES, Storage, TensorReader
 
 
 class _Name(NamedTuple):
