@@ -1,0 +1,89 @@
+"""Define operators of torch: what one computes, its shapes, its derivative, and what it is in plain operations."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from halocline.native import library
+from halocline.program.operators import CustomOperator, register_operator
+
+_NAMESPACE: Final = "halocline"
+
+#: Keeps what is defined.
+_LIBRARY: Final = torch.library.Library(_NAMESPACE, "FRAGMENT")  # type: ignore[no-untyped-call]
+
+#: Of C functions, by the dtype that they compute in.
+SUFFIX: Final = {torch.float32: "float", torch.float64: "double"}
+
+
+def define(
+    schema: str,
+    compute: Callable[..., Any],
+    fake: Callable[..., Any],
+    composite: Callable[..., Any],
+    *,
+    version: int = 1,
+    derivative: Callable[..., Any] | None = None,
+    saved: Callable[..., None] | None = None,
+) -> CustomOperator:
+    """Register an operator for CPUs with torch and with Halocline; it is called as ``torch.ops.halocline.NAME``.
+
+    Args:
+        schema: ``name(Tensor a, ...) -> ...``.
+        compute: of plain tensors, on a CPU.
+        fake: of the same arguments, results of the right shapes without values.
+        composite: the same as ``compute`` in plain operations.
+        version: raised whenever results change.
+        derivative: as ``backward`` of `torch.library.register_autograd`, made of known operations or of further
+            operators. None for an operator that has none.
+        saved: as ``setup_context`` there.
+    """
+    name = f"{_NAMESPACE}::{schema.partition('(')[0]}"
+    _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
+    _LIBRARY.impl(name, compute, "CPU")  # type: ignore[no-untyped-call]
+    torch.library.register_fake(name, fake, lib=_LIBRARY)
+    if derivative is not None:
+        torch.library.register_autograd(name, derivative, setup_context=saved, lib=_LIBRARY)
+    return register_operator(CustomOperator(name, version, composite))
+
+
+@cache
+def compiled(stem: str) -> ctypes.CDLL:
+    """The library of a file of C++ beside this one, which is compiled once on each machine.
+
+    Raises:
+        KernelError: it cannot be compiled here.
+    """
+    return library(stem, Path(__file__).with_name(f"{stem}.cpp").read_text(encoding="utf-8"))
+
+
+@cache
+def c_function(stem: str, name: str, arguments: str) -> Callable[..., None]:
+    """A function of such a file.
+
+    Args:
+        stem: of the file.
+        name: of the function, which is ``extern "C"`` and returns nothing.
+        arguments: a letter for each: ``p`` for a pointer (`address`), ``i`` for int64, ``d`` for a double.
+
+    Raises:
+        KernelError: it cannot be compiled here.
+    """
+    function = getattr(compiled(stem), name)
+    function.argtypes, function.restype = [_TYPES[letter] for letter in arguments], None
+    return function  # type: ignore[no-any-return]
+
+
+_TYPES: Final = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double}
+
+
+def address(tensor: Tensor | None) -> int | None:
+    """Where the numbers of a contiguous tensor begin; None for no tensor."""
+    return None if tensor is None else tensor.data_ptr()

@@ -1,0 +1,113 @@
+// Weights of messages, on an edge and for a vector of channels, and their part of the gradient.
+
+HALO_INLINE void store_sums(const V* sums, T* to) {
+#pragma GCC unroll 16
+  for (int part = 0; part < PADDED; part += LANES) halo::store(to + part, halo::sums(sums + part));
+}
+
+// From a table.
+struct Splines {
+  const Radial& r;
+
+  // Of the paths of an edge.
+  struct Values {
+    const T* from;
+    V h0, h1, h2, h3;
+    HALO_INLINE V operator()(int path) const {
+      const T* p = from + path * PANEL;
+      return h0 * halo::load(p) + h1 * halo::load(p + STRIDE) + h2 * halo::load(p + 2 * STRIDE) +
+             h3 * halo::load(p + 3 * STRIDE);
+    }
+  };
+
+  // A weight and its derivative by the length.
+  struct Weight {
+    V value, slope;
+    HALO_INLINE void pull(V sum, V& by_length) const { by_length += slope * sum; }
+  };
+  struct Slopes {
+    const T *from, *q;
+    HALO_INLINE Weight operator()(int path) const {
+      const T* p = from + path * PANEL;
+      const V p0 = halo::load(p), p1 = halo::load(p + STRIDE), p2 = halo::load(p + 2 * STRIDE),
+              p3 = halo::load(p + 3 * STRIDE);
+      return {q[0] * p0 + q[LANES] * p1 + q[2 * LANES] * p2 + q[3 * LANES] * p3,
+              q[4 * LANES] * p0 + q[5 * LANES] * p1 + q[6 * LANES] * p2 + q[7 * LANES] * p3};
+    }
+  };
+
+  // Of a vector of channels.
+  struct Block {
+    const T* panel;
+    HALO_INLINE Values at(const Tile<true>& tile, int64_t edge) const {
+      const T* q = tile.at(edge) + Tile<true>::SPLINES * LANES;
+      return {panel + tile.cells[edge - tile.first], halo::broadcast(q[0]), halo::broadcast(q[LANES]),
+              halo::broadcast(q[2 * LANES]), halo::broadcast(q[3 * LANES])};
+    }
+    HALO_INLINE Slopes pulls(const Tile<false>& tile, int64_t edge) const {
+      return {panel + tile.cells[edge - tile.first], tile.at(edge) + Tile<false>::SPLINES * LANES};
+    }
+  };
+  template <bool WHOLE>
+  HALO_INLINE Block block(int channel) const {
+    return {r.values + channel / PANEL * (r.functions * r.knots * STRIDE) + channel % PANEL};
+  }
+};
+
+// From a tensor.
+struct Given {
+  const Radial& r;
+
+  template <bool WHOLE>
+  struct Values {
+    const T* from;
+    int channel;
+    HALO_INLINE V operator()(int path) const { return read<WHOLE>(from + path * CHANNELS, channel); }
+  };
+
+  // A weight, and where its gradient goes.
+  template <bool WHOLE>
+  struct Weight {
+    V value;
+    T* to;
+    bool again;
+    int channel;
+    HALO_INLINE void pull(V sum, V&) const {
+      if (again)
+        add<WHOLE>(to, sum, channel);
+      else
+        write<WHOLE>(to, sum, channel);
+    }
+  };
+  template <bool WHOLE>
+  struct Pulls {
+    const T* from;
+    T* to;
+    bool again;
+    int channel;
+    HALO_INLINE Weight<WHOLE> operator()(int path) const {
+      return {read<WHOLE>(from + path * CHANNELS, channel), to + path * CHANNELS, again, channel};
+    }
+  };
+
+  template <bool WHOLE>
+  struct Block {
+    const T* values;
+    T* gradients;
+    const int64_t* rows;
+    const uint8_t* again;
+    int channel;
+    int64_t place(int64_t edge) const { return (rows ? rows[edge] : edge) * (PATHS * CHANNELS) + channel; }
+    HALO_INLINE Values<WHOLE> at(const Tile<true>&, int64_t edge) const { return {values + place(edge), channel}; }
+    HALO_INLINE Pulls<WHOLE> pulls(const Tile<false>&, int64_t edge) const {
+      const int64_t here = place(edge);
+      return {values + here, gradients + here, again && again[edge], channel};
+    }
+  };
+  template <bool WHOLE>
+  HALO_INLINE Block<WHOLE> block(int channel) const {
+    return {r.values, r.gradients, r.rows, r.again, channel};
+  }
+};
+
+using Weights = std::conditional_t<TABULATED, Splines, Given>;
