@@ -49,7 +49,14 @@ def halocline_converters() -> list[Component]:
 @hookimpl
 def halocline_kernels() -> list[Component]:
     """Describe the kernels."""
-    return [Component("tables", "halocline.plugins.kernels.tables:Tables", "radial functions from cubic splines")]
+    return [
+        Component("tables", "halocline.plugins.kernels.tables:Tables", "radial functions from cubic splines"),
+        Component(
+            "convolution",
+            "halocline.plugins.kernels.convolution:Convolution",
+            "radial functions convolved with in one pass over edges",
+        ),
+    ]
 
 
 @hookimpl

@@ -80,8 +80,10 @@ def _add_by_scatter(graph: fx.Graph, node: fx.Node) -> None:
     total, dim, index, rows = node.args
     assert dim == 0
     with graph.inserting_before(node):
-        column = graph.call_function(_aten.unsqueeze.default, (index, 1))
-        indices = graph.call_function(_aten.expand_as.default, (column, rows))
+        indices = index
+        if isinstance(rows, fx.Node) and rows.meta["val"].ndim > 1:
+            column = graph.call_function(_aten.unsqueeze.default, (index, 1))
+            indices = graph.call_function(_aten.expand_as.default, (column, rows))
         sums = graph.call_function(_aten.scatter_add.default, (total, 0, indices, rows))
     node.replace_all_uses_with(sums)
     graph.erase_node(node)

@@ -2,7 +2,7 @@
 
 from halocline.aggregation.block import Block, Form
 from halocline.aggregation.edges import EdgeBlock
-from halocline.aggregation.radial import RadialFunction
+from halocline.aggregation.radial import EdgeConvolution, RadialFunction
 from halocline.aggregation.rows import prefix
 from halocline.aggregation.sets import (
     EdgeQuadruplets,
@@ -18,6 +18,7 @@ from halocline.aggregation.tabulated import TabulatedFunction
 __all__ = [
     "Block",
     "EdgeBlock",
+    "EdgeConvolution",
     "EdgeQuadruplets",
     "EdgeSets",
     "EdgeTriplets",

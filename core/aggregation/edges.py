@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from halocline.aggregation.block import Block, safe_norm, undeclared
-from halocline.aggregation.radial import evaluated
+from halocline.aggregation.radial import EdgeConvolution, evaluated
 from halocline.aggregation.rows import prefix, take, weighted
 from halocline.aggregation.sets import EdgeQuadruplets, EdgeSets, EdgeTriplets
 from halocline.aggregation.sums import PLAIN, RowSums
-from halocline.aggregation.tabulated import shared_table
 
 
 @final
@@ -72,9 +71,10 @@ class EdgeBlock(Block):
         angular: Tensor | None = None,
         kinds: Tensor | None = None,
     ) -> Tensor:
-        """See `Block.convolve`; tables that all pairs of atoms share have a way of their own."""
-        if shared_table(radial) and angular is None and self.mask is None and values.ndim == 2:
-            return radial.convolve_edges(values, self.lengths(), self.senders, self.receivers, self.n_out)
+        """See `Block.convolve`; an `EdgeConvolution` that all pairs of atoms share has a way of its own."""
+        plain = angular is None and self.mask is None and values.ndim == 2
+        if plain and isinstance(radial, EdgeConvolution) and radial.pairs is None:
+            return radial.convolve_edges(values, self)
         return Block.convolve(self, values, radial, angular, kinds)
 
     def own(self, values: Tensor) -> Tensor:
@@ -136,11 +136,16 @@ class EdgeBlock(Block):
 
     def radial(self, function: Callable[..., Tensor], kinds: Tensor | None = None) -> Tensor:
         """See `Block.radial`. The gradient of a pair goes to the vector of one of its two edges."""
+        values = self.radial_of_pairs(function, kinds)
+        return values if self.pairs is None or self.pair_of is None else take(values, self.pair_of)
+
+    def radial_of_pairs(self, function: Callable[..., Tensor], kinds: Tensor | None = None) -> Tensor:
+        """What `radial` is for each pair: (P, C), or (E, C) where pairs are not known."""
         if self.pairs is None or self.pair_of is None:
             return evaluated(function, self.lengths(), kinds, self._ends)
         mask = None if self.mask is None else take(self.mask, self.pairs)
         lengths = safe_norm(take(self.vectors, self.pairs), mask)
-        return take(evaluated(function, lengths, kinds, self._ends_of_pairs), self.pair_of)
+        return evaluated(function, lengths, kinds, self._ends_of_pairs)
 
     def _ends(self, values: Tensor) -> tuple[Tensor, Tensor]:
         return take(values, self.senders), take(values, self.receivers)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from halocline.aggregation.rows import take
+
+if TYPE_CHECKING:
+    from halocline.aggregation.edges import EdgeBlock
 
 
 class RadialFunction(nn.Module, ABC):
@@ -51,6 +55,22 @@ class RadialFunction(nn.Module, ABC):
         """Run hooks and `forward`."""
         result: Tensor = super().__call__(distances, numbers)
         return result
+
+
+class EdgeConvolution(RadialFunction, ABC):
+    """A radial function with a way of its own to convolve over flat edges; `EdgeBlock.convolve` takes it."""
+
+    @abstractmethod
+    def convolve_edges(self, values: Tensor, block: EdgeBlock) -> Tensor:
+        """`Block.convolve` without an angular factor, where all pairs of atoms have the same function.
+
+        Args:
+            values: (n_in, C), of senders.
+            block: whose edges these are, none of them padding.
+
+        Returns:
+            (n_out, C).
+        """
 
 
 def evaluated(

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, TypeGuard, final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard, final
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import embedding_bag
 
-from halocline.aggregation.radial import RadialFunction
+from halocline.aggregation.radial import EdgeConvolution
 from halocline.aggregation.rows import take
+
+if TYPE_CHECKING:
+    from halocline.aggregation.edges import EdgeBlock
 
 #: Edges that are worked on at a time on a CPU: what is made of them then stays in its caches.
 PIECE: Final = 16_384
 
 
 @final
-class TabulatedFunction(RadialFunction):
+class TabulatedFunction(EdgeConvolution):
     """Takes the place of a `RadialFunction` whose values it holds.
 
     From ``end`` on it is constant. It can be differentiated once: it is for evaluation, not for training.
@@ -50,19 +53,17 @@ class TabulatedFunction(RadialFunction):
         """See `RadialFunction.forward`; from the table."""
         return _Evaluation.apply(distances, numbers, self)  # type: ignore[no-any-return, no-untyped-call]
 
-    def convolve_edges(
-        self, values: Tensor, lengths: Tensor, senders: Tensor, receivers: Tensor, rows: int
-    ) -> Tensor:
-        """`Block.convolve` of values (n_in, C) over edges of given lengths (E,): (rows, C)."""
-        return _EdgeConvolution.apply(  # type: ignore[no-any-return, no-untyped-call]
-            values, lengths, self, senders, receivers, rows
+    def convolve_edges(self, values: Tensor, block: EdgeBlock) -> Tensor:
+        """See `EdgeConvolution.convolve_edges`."""
+        return _TabulatedEdges.apply(  # type: ignore[no-any-return, no-untyped-call]
+            values, block.lengths(), self, block.senders, block.receivers, block.n_out
         )
 
     def convolve_table(
         self, values: Tensor, lengths: Tensor, neighbours: Tensor, transposed: Tensor, mask: Tensor
     ) -> Tensor:
         """`Block.convolve` of values (n_in, C) over a table of lengths (n_out, k): (n_out, C)."""
-        return _TableConvolution.apply(  # type: ignore[no-any-return, no-untyped-call]
+        return _TabulatedTable.apply(  # type: ignore[no-any-return, no-untyped-call]
             values, lengths, self, neighbours, transposed, mask
         )
 
@@ -148,7 +149,7 @@ class _Evaluation(torch.autograd.Function):
         return (gradients[0] * ctx.found.slopes()).sum(-1) * ctx.function.per_length, None, None
 
 
-class _EdgeConvolution(torch.autograd.Function):
+class _TabulatedEdges(torch.autograd.Function):
     """Over flat edges, a piece of them at a time."""
 
     @staticmethod
@@ -184,7 +185,7 @@ class _EdgeConvolution(torch.autograd.Function):
         return pulls, by_lengths, None, None, None, None
 
 
-class _TableConvolution(torch.autograd.Function):
+class _TabulatedTable(torch.autograd.Function):
     """Over padded tables: gathers and dense sums, no scatter. Padding has a row of zeros, so nothing is masked."""
 
     @staticmethod

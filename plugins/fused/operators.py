@@ -71,7 +71,7 @@ def c_function(stem: str, name: str, arguments: str) -> Callable[..., None]:
     Args:
         stem: of the file.
         name: of the function, which is ``extern "C"`` and returns nothing.
-        arguments: a letter for each: ``p`` for a pointer (`address`), ``i`` for int64, ``d`` for a double.
+        arguments: a letter for each: ``p`` for a pointer (`address`), ``i`` for int64.
 
     Raises:
         KernelError: it cannot be compiled here.
@@ -81,7 +81,7 @@ def c_function(stem: str, name: str, arguments: str) -> Callable[..., None]:
     return function  # type: ignore[no-any-return]
 
 
-_TYPES: Final = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double}
+_TYPES: Final = {"p": ctypes.c_void_p, "i": ctypes.c_int64}
 
 
 def address(tensor: Tensor | None) -> int | None:
