@@ -56,6 +56,7 @@ def halocline_kernels() -> list[Component]:
             "halocline.plugins.kernels.convolution:Convolution",
             "radial functions convolved with in one pass over edges",
         ),
+        Component("fused-mace", "halocline.plugins.kernels.mace:FusedMACE", "layers of MACE in compiled code"),
     ]
 
 

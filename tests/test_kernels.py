@@ -180,6 +180,18 @@ def test_what_is_wrong_or_unwilling_replaces_nothing(installed, caplog, kind):
     assert "The plain stage runs" in caplog.text
 
 
+class Dear(Fast):
+    def pays(self, stage):
+        return False
+
+
+def test_what_does_not_pay_replaces_nothing_and_says_nothing(installed, caplog):
+    installed(Dear)
+    assert not FrozenModel.freeze(schnet(), Precision.FLOAT64, ABLE).replaced
+    assert not caplog.records
+    assert check_kernel(Dear(), schnet(), checks=["stages"]).ok
+
+
 class General(Fast):
     general = True
 

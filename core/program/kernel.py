@@ -43,6 +43,14 @@ class Kernel(ABC):
     def suits(self, stage: Stage) -> bool:
         """Whether it is for stages of this type."""
 
+    def pays(self, stage: Stage) -> bool:
+        """Whether what it saves is worth what it costs to make, as code that is compiled at its first use.
+
+        Kernels that nobody asked for by name replace no stage for which this is False, and nothing is said.
+        """
+        del stage
+        return True
+
     @abstractmethod
     def replace(self, stage: Stage, form: Form, precision: Precision, device: str) -> Stage:
         """Make the faster stage.

@@ -117,9 +117,10 @@ def exchanged(
     Args:
         original: the model before it was cast.
         frozen: its copy.
-        kernels: by name; of each kind, the first that suits a stage and can replace it does, general ones last.
+        kernels: by name; of each kind, the first that suits a stage, pays and can replace it does, general ones
+            last.
         device: kind of device.
-        strict: let no kernel off that suits a stage and does not replace it.
+        strict: let no kernel off that suits a stage and does not replace it, whether or not that pays.
 
     Raises:
         KernelError: an inexact kernel cannot replace a stage; or any, where that is strict.
@@ -135,6 +136,8 @@ def exchanged(
         current = _Current(stage, module, plain[stage])
         for name, kernel in itertools.chain(*rounds):
             if not kernel.suits(current.definition) or kernel.exact in current.done:
+                continue
+            if not strict and not kernel.pays(current.definition):
                 continue
             try:
                 measured = current.replace(kernel, frozen, device)
