@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 import logging
 import os
@@ -12,10 +13,9 @@ from typing import TYPE_CHECKING, Final, final
 
 from halocline.errors import KernelError, PluginError, UsageError
 from halocline.model.backbone import Backbone
-from halocline.model.stage import Stage, State
+from halocline.model.stage import Stage
 from halocline.plugin import Component, registry
 from halocline.program.capabilities import Capabilities, Precision
-from halocline.program.inputs import ProgramInputs
 from halocline.program.kernel import Kernel
 from halocline.program.stage_check import require_same_stage
 from halocline.program.stage_example import stage_inputs
@@ -112,7 +112,8 @@ def exchanged(
     """Exchange the stages of a frozen model that some kernel is for.
 
     A stage is compressed first, if it is at all, and what comes out is given to the exact kernels: one of them may
-    run tables, too. Each replacement is held against what it replaces.
+    run tables, too. Each replacement is held against what it replaces: an exact one as it will run, another one in
+    float64, where what it is off by is not lost in rounding.
 
     Args:
         original: the model before it was cast.
@@ -130,6 +131,7 @@ def exchanged(
         for exact in (False, True)
     ]
     plain, found, made = dict(frozen.backbone.stages()), list[Replacement](), dict[str, Stage]()
+    wide = _in_float64(original, frozen) if any(not kernel.exact for kernel in kernels.values()) else frozen
     refused: dict[tuple[str, str], list[str]] = {}
     # All are made before one is exchanged: each is checked on state that plain stages wrote.
     for stage, module in original.stages():
@@ -140,14 +142,15 @@ def exchanged(
             if not strict and not kernel.pays(current.definition):
                 continue
             try:
-                measured = current.replace(kernel, frozen, device)
+                checked = frozen if kernel.exact else wide
+                measured = current.replace(kernel, frozen.precision, checked, device)
             except KernelError as error:
                 if strict or not kernel.exact:
                     raise KernelError(_refusal(name, [stage], original, str(error))) from error
                 refused.setdefault((name, str(error)), []).append(stage)
             else:
                 if measured is not None:
-                    stated = kernel.tolerances[frozen.precision]
+                    stated = kernel.tolerances[checked.precision]
                     found.append(Replacement(stage, name, kernel.version, kernel.exact, stated, measured))
                     made[stage] = current.running
     for (name, reason), stages in refused.items():
@@ -202,10 +205,15 @@ class _Current:
     def __init__(self, name: str, definition: Stage, running: Stage) -> None:
         self.name, self.definition, self.running = name, definition, running
         self.done: set[bool] = set()
-        self._cases: list[tuple[State, ProgramInputs]] = []
 
-    def replace(self, kernel: Kernel, frozen: FrozenModel, device: str) -> float | None:
+    def replace(self, kernel: Kernel, precision: Precision, checked: FrozenModel, device: str) -> float | None:
         """Have a faster stage take the place of this one.
+
+        Args:
+            kernel: which makes it.
+            precision: in which it will run.
+            checked: the plain model, in the precision that it is checked in.
+            device: on which it will run.
 
         Returns:
             How far it is off where it was checked; None if the kernel had nothing to do in it.
@@ -213,16 +221,25 @@ class _Current:
         Raises:
             KernelError: there is none, or it computes something else.
         """
-        form, precision = frozen.capabilities.form, frozen.precision
-        definition = kernel.replace(copy.deepcopy(self.definition).double(), form, precision, device)
-        running = copy.deepcopy(definition).to(precision.torch).eval().requires_grad_(False)
-        self._cases = self._cases or stage_inputs(frozen, self.name)
-        measured = require_same_stage(self.running, running, self._cases, kernel.tolerances[precision])
-        if not kernel.took_part(running):
+        definition = kernel.replace(copy.deepcopy(self.definition).double(), checked.form, precision, device)
+        running, found = (
+            copy.deepcopy(definition).to(each.torch).eval().requires_grad_(False)
+            for each in (precision, checked.precision)
+        )
+        before = self.running if kernel.exact else dict(checked.backbone.stages())[self.name]
+        cases = stage_inputs(checked, self.name)
+        measured = require_same_stage(before, found, cases, kernel.tolerances[checked.precision])
+        if not kernel.took_part(found):
             return None
         self.definition, self.running = definition, running
         self.done.add(kernel.exact)
         return measured
+
+
+def _in_float64(original: Backbone, frozen: FrozenModel) -> FrozenModel:
+    """The plain model in float64, where rounding does not hide by how much something else is off."""
+    backbone = copy.deepcopy(original).double().eval().requires_grad_(False)
+    return dataclasses.replace(frozen, backbone=backbone, precision=Precision.FLOAT64)
 
 
 def _is_general(item: tuple[str, Kernel]) -> bool:
