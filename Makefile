@@ -1,11 +1,12 @@
 # make demo: the main job, end to end · make test: the tests that take seconds · .ci/run: everything that must hold
 # make matrix: the whole product that .ci/run covers pairwise · make gpu: checks and timings on a GPU
+# make peers: steps beside those of other packages, each in an environment of its own
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types bench matrix gpu clean
+.PHONY: demo test lint types bench matrix gpu peers clean
 
 demo: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh
@@ -26,6 +27,11 @@ bench: $(STAMP)
 # Every backbone on every backend, in every dtype, division and host; goes on where it stopped.
 matrix: $(STAMP)
 	PYTHONPATH=benchmarks $(BIN)/python -m matrix --output docs/measured/matrix/cpu.json
+
+peers: $(STAMP)
+	PYTHONPATH=benchmarks $(BIN)/python -m peers.environments
+	PYTHONPATH=benchmarks $(BIN)/python -m peers --output docs/measured/peers/cpu.json \
+	  --table docs/measured/peers/cpu.md --plot docs/measured/peers/cpu.png
 
 gpu:
 	bash benchmarks/gpu.sh --output docs/measured/gpu/gpu.json

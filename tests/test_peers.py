@@ -1,0 +1,173 @@
+"""The comparison with peers runs, with this package in the place of a peer; nothing of theirs is installed."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import sys
+
+import numpy as np
+import pytest
+from peers import __main__ as script
+from peers import structures
+from peers.comparison import Group, errors_of
+from peers.contender import Contender, ours
+from peers.models import MODELS, STEPS, Model
+from peers.record import Record
+from peers.runner import Runner
+from peers.table import kilobytes, ratios, table
+from peers.worker import Worker
+
+from halocline.model.build import build_backbone
+
+MEASURED = {"machine": {"processor": "slide rule"}}
+
+
+@pytest.fixture
+def stand_in(monkeypatch, tmp_path):
+    """A small SchNet, and a peer that is this package under another name."""
+    small = Model("schnet", ("schnetpack",), ("silicon",), {"features": 8, "layers": 1})
+    monkeypatch.setitem(MODELS, "small", small)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    monkeypatch.setenv("HALOCLINE_CACHE_DIR", str(tmp_path / "cache"))
+
+    def peer(name, python, work):
+        return Contender(name, "halocline", "with_halocline.py", python, ours("torch", python).options)
+
+    monkeypatch.setattr("peers.contender.peer", peer)
+
+
+def compared(tmp_path, *options):
+    """The exit status, and the document."""
+    path = tmp_path / "found" / "peers.json"
+    given = ["--output", str(path), "--work", str(tmp_path / "work"), "--models", "small", "--threads", "1"]
+    given += ["--peers", "schnetpack", "--env", f"schnetpack={sys.executable}", "--quick", "--atoms", "8"]
+    status = script.main([*given, *options])
+    return status, json.loads(path.read_text())
+
+
+@pytest.mark.slow  # three processes that import torch
+def test_the_harness_compares_in_turns_and_goes_on_where_it_stopped(stand_in, tmp_path, capsys, monkeypatch):
+    plot = tmp_path / "peers.png"
+    status, document = compared(tmp_path, "--ours", "torch", "--plot", str(plot))
+    printed = capsys.readouterr()
+    assert status == 0, printed
+    assert plot.stat().st_size > 0
+    (comparison,) = document["comparisons"]
+    assert list(comparison["contenders"]) == ["schnetpack", "halocline torch"]
+    for found in comparison["contenders"].values():
+        assert found["errors"]["against"] == "float64"
+        assert 0 < found["errors"]["forces_rms"] < 1e-5
+        assert len(found["cpu"]["steps"]) == script.QUICK.rounds
+        assert found["cutoff"] == 6.0
+        assert found["fallbacks"] in (0, 1)
+        assert found["versions"]["torch"]
+        assert len(found["model"]) == 64
+    assert comparison["neighbours"] == pytest.approx(57.7, abs=1.0)
+    assert "schnetpack" in printed.out
+
+    monkeypatch.setattr(script, "compare", lambda *_: pytest.fail("all was done"))
+    again = compared(tmp_path, "--ours", "torch")
+    assert again[1]["comparisons"] == document["comparisons"]
+
+
+def test_who_cannot_run_says_why(tmp_path):
+    model = tmp_path / "model.safetensors"
+    with Worker(ours("no-such-backend", sys.executable), model, 1, "cpu") as worker:
+        runner = Runner(worker.contender)
+        runner.load(worker, "digest")
+        runner.begin(tmp_path / "structure.npz", 8, 3, 60.0)
+    assert not runner.runs
+    assert str(model) in runner.found["failure"]
+
+
+@pytest.mark.parametrize("path", sorted(STEPS.glob("*.py")), ids=lambda path: path.name)
+def test_scripts_for_other_interpreters_are_python_and_need_nothing_of_ours(path):
+    tree = ast.parse(path.read_text(), feature_version=(3, 11))
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert path.stem == "with_halocline" or not any(name.startswith(("halocline", "peers")) for name in imported)
+
+
+def test_names_of_weights_for_schnetpack_are_of_all_weights_of_ours():
+    """Which its script checks against the package itself, where that is installed."""
+    (names,) = (
+        ast.literal_eval(node.value)
+        for node in ast.parse((STEPS / "with_schnetpack.py").read_text()).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "NAMES"
+    )
+    weights = build_backbone("schnet", {"species": ["Si"], "features": 4, "layers": 2}).state_dict()
+    renamed = set()
+    for name in weights:
+        for mine, theirs in names.items():
+            name = name.replace(mine, theirs)
+        renamed.add(name)
+    assert len(renamed) == len(weights)
+    assert all(name.startswith(("representation.", "output_modules.0.outnet.")) for name in renamed)
+
+
+@pytest.mark.parametrize("name", structures.STRUCTURES)
+def test_structures_are_periodic_crystals_of_the_elements_they_promise(name):
+    found = structures.structure(name, 64)
+    assert len(found) >= 64
+    assert found.pbc.all()
+    assert set(found.numbers) == set(structures.elements(name))
+    assert (found.get_all_distances(mic=True) + 10 * np.eye(len(found))).min() > 0.7
+
+
+def test_quick_runs_begin_with_what_matters_most():
+    groups = list(script.groups(script._parser().parse_args(["--output", "x", "--quick"])))
+    assert groups[0] == Group("schnet", "silicon", 1, (216, 1000))
+    assert [group.threads for group in groups] == sorted(group.threads for group in groups)
+    assert {group.structure for group in groups} == {"silicon", "four-species", "magnesia"}
+
+
+def test_a_record_of_other_sources_is_left_aside(tmp_path):
+    path = tmp_path / "peers.json"
+    comparison = dict(zip(("model", "structure", "asked", "threads", "device"), KEY, strict=True))
+    Record(path, MEASURED, {}).add(comparison | {"contenders": {"one": {}}})
+    assert Record(path, MEASURED, {}).has(KEY, {"one"})
+    assert not Record(path, MEASURED, {}).has(KEY, {"one", "another"})
+    assert not Record(path, {"machine": {}}, {}).comparisons
+    Record(path, MEASURED, {}).add(comparison | {"contenders": {"one": {"failure": "It fell over."}}})
+    assert not Record(path, MEASURED, {}).has(KEY, {"one"})
+
+
+KEY = ("mace-L0", "silicon", 64, 1, "cpu")
+
+
+def timed(atoms, **times):
+    """A comparison in which everybody took so many µs/atom."""
+    contenders = {
+        name: {
+            "cpu": {"us_per_atom": time, "variation": 0.1},
+            "peak": 1_000_000 + 2000 * atoms,
+            "errors": {"forces_rms": 1e-6},
+        }
+        for name, time in times.items()
+    }
+    where = {"model": "mace-L0", "structure": "silicon", "threads": 1, "device": "cpu", "atoms": atoms}
+    return where | {"contenders": contenders}
+
+
+def test_tables_have_ratios_to_every_peer_and_memory_by_differences():
+    rows = [timed(64, peer=100.0, halocline=10.0), timed(128, peer=90.0, halocline=10.0)]
+    assert ratios(rows[0], "halocline") == {"peer": 10.0}
+    assert kilobytes(rows, rows[0], "halocline") is None
+    assert kilobytes(rows, rows[1], "halocline") == pytest.approx(2.0)
+    rows[1]["contenders"]["peer"] = {"left_out": "It would need about 9 GiB."}
+    assert ratios(rows[1], "halocline") == {}
+    text = table(rows, times=False)
+    assert "peer 10.00" in text
+    assert "9 GiB" in text
+    assert "µs/atom" not in text
+    assert "µs/atom" in table(rows, times=True)
+
+
+def test_errors_are_relative_to_the_forces():
+    right = {"energy": np.float64(-8.0), "forces": np.array([[2.0, 0.0, 0.0]]), "stress": np.zeros((3, 3))}
+    found = right | {"energy": np.float64(-7.0), "forces": np.array([[2.0, 0.2, 0.0]])}
+    assert errors_of(found, right, 4) == pytest.approx(
+        {"energy_per_atom": 0.25, "forces_largest": 0.1, "forces_rms": 0.1, "stress": 0.0}
+    )
