@@ -5,7 +5,8 @@
 // them, so that the table of a block stays in the cache, all receivers of the tile. Messages only exist in registers.
 //
 // Before this text stand T, V, LANES, the constants of the product, its harmonics and what is mixed of them; after it
-// product_weights.h, what is written of its couplings (add_up and pull_row), and product_calls.h.
+// product_weights.h, the functions add_up and pull_row, of density.h or written for the couplings of a product, and
+// product_calls.h.
 
 // Channels that lie together in tables, whatever the width of vectors.
 constexpr int PANEL = 16;
@@ -27,11 +28,10 @@ struct Edges {
 // Weights of messages: cubic B-splines of the distance, or a tensor with a row for each edge or pair of edges.
 struct Radial {
   const T* values;       // (panels, functions * knots, PATHS, PANEL), or (R, PATHS * CHANNELS)
-  T* gradients;          // of a tensor
+  T* gradients;          // of a tensor; zero at first if edges share rows
   const int64_t* rows;   // (E,) of a tensor; null where there is one row for each edge
-  const uint8_t* again;  // (E,) whether another edge had its row before
-  const int64_t* kinds;  // (n_in,) of atoms, where functions differ by them; else null
-  const int64_t* pairs;  // (species, species), the number of the function of two kinds
+  const int64_t* kinds;  // (n_in,) of atoms, where anything differs by them; else null
+  const int64_t* pairs;  // (species, species), the number of the function of two kinds; null if there is one
   int64_t species, functions, knots;
   T start, per_length;
 };
@@ -79,6 +79,7 @@ struct Tile {
   int64_t row, rows, first, last;  // receivers and edges
   T* quantities;                   // (edges / LANES, QUANTITIES, LANES)
   int64_t* cells;                  // (edges,) where their first knots are in a panel of the table
+  int64_t* order;                  // (edges,) those of each receiver by the kind of their sender, if this matters
 
   // Receivers from `row` on that have at most `most` edges together, but one of them whatever it has.
   Tile(const Edges& e, int64_t row, int64_t stop, int64_t most) : row(row), rows(row + 1), first(e.begin(row)) {
@@ -133,13 +134,22 @@ HALO_INLINE void splines(const Radial& r, V lengths, T* weights, int64_t* cells,
   }
 }
 
-// Where the functions of edges begin, for receivers first to last of a tile.
+// Where the functions of edges begin, and their order, for receivers first to last of a tile.
 template <bool FORWARD>
-void choose_functions(const Edges& e, const Radial& r, const Tile<FORWARD>& tile, int64_t first, int64_t last) {
-  for (int64_t i = first; i < last; ++i)
-    for (int64_t edge = e.begin(i); edge < e.end(i); ++edge)
-      tile.cells[edge - tile.first] =
-          r.kinds ? r.pairs[r.kinds[e.senders[edge]] * r.species + r.kinds[i]] * (r.knots * STRIDE) : 0;
+void sort_out(const Edges& e, const Radial& r, const Tile<FORWARD>& tile, int64_t first, int64_t last) {
+  for (int64_t i = first; i < last; ++i) {
+    const int64_t begin = e.begin(i), end = e.end(i);
+    if (TABULATED)
+      for (int64_t edge = begin; edge < end; ++edge)
+        tile.cells[edge - tile.first] =
+            r.pairs ? r.pairs[r.kinds[e.senders[edge]] * r.species + r.kinds[i]] * (r.knots * STRIDE) : 0;
+    if (BY_KIND) {
+      int64_t* to = tile.order + (begin - tile.first);
+      for (int64_t kind = 0; kind < r.species; ++kind)
+        for (int64_t edge = begin; edge < end; ++edge)
+          if (r.species == 1 || r.kinds[e.senders[edge]] == kind) *to++ = edge;
+    }
+  }
 }
 
 // All quantities of groups first to last of a tile.

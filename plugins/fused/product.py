@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from halocline.plugins.equivariance import Irrep
+from halocline.plugins.fused.edge_library import Edges, Given, Table
 from halocline.plugins.fused.operators import define
 from halocline.plugins.fused.panels import spline_values
-from halocline.plugins.fused.product_library import Edges, Given, ProductLibrary, Table, product_library
+from halocline.plugins.fused.product_library import ProductLibrary, product_library
 
 
 @final
@@ -111,13 +112,13 @@ class FusedProduct:
 
 def _read_tabulated(arguments: Sequence[Any]) -> tuple[ProductLibrary, Tensor, Edges, Table]:
     x, vectors, values, start, per_length, senders, starts, kinds, pairs, spec = _contiguous(arguments)
-    table = Table(values, start, per_length, kinds, pairs)
+    table = Table(values, start, per_length, pairs, kinds, 0 if pairs is None else pairs.shape[0])
     return product_library(spec), x, Edges(vectors, senders, starts), table
 
 
 def _read_weighted(arguments: Sequence[Any]) -> tuple[ProductLibrary, Tensor, Edges, Given]:
     x, vectors, values, senders, starts, rows, spec = _contiguous(arguments)
-    return product_library(spec), x, Edges(vectors, senders, starts), Given(values, rows)
+    return product_library(spec), x, Edges(vectors, senders, starts), Given(values, rows, None, 0)
 
 
 def _contiguous(values: Sequence[Any]) -> list[Any]:
@@ -147,18 +148,14 @@ def _pull_weighted(pull: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tenso
 
 def _plain_tabulated(*arguments: Any) -> Tensor:
     library, x, edges, table = _read_tabulated(arguments)
-    lengths, numbers = edges.vectors.norm(dim=1), None
-    if table.kinds is not None and table.pairs is not None:
-        ends = [table.kinds.index_select(0, atoms) for atoms in (edges.senders, edges.receivers())]
-        numbers = table.pairs.flatten().index_select(0, ends[0] * table.pairs.shape[0] + ends[1])
+    lengths, numbers = edges.vectors.norm(dim=1), table.numbers(edges)
     weights = spline_values(lengths, table.values, table.start, table.per_length, library.channels, numbers)
     return library.composite(x, edges, weights)
 
 
 def _plain_weighted(*arguments: Any) -> Tensor:
     library, x, edges, weights = _read_weighted(arguments)
-    own = weights.values if weights.rows is None else weights.values.index_select(0, weights.rows)
-    return library.composite(x, edges, torch.unflatten(own, 1, (-1, library.channels)))
+    return library.composite(x, edges, torch.unflatten(weights.of_edges(), 1, (-1, library.channels)))
 
 
 def _plain_pull(plain: Callable[..., Tensor], count: int) -> Callable[..., tuple[Tensor, ...]]:

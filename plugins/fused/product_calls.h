@@ -11,12 +11,13 @@ extern "C" void product_sums(const Edges* e, const Radial* r, const T* x, T* sum
   const Weights weights{*r};
   halo::for_rows(e->n_out, threads, [&](int64_t begin, int64_t end) {
     static thread_local Buffer<T> quantities;
-    static thread_local Buffer<int64_t> cells;
+    static thread_local Buffer<int64_t> cells, order;
     for (int64_t row = begin; row < end;) {
       Forward tile(*e, row, end, SUMMED / (Forward::QUANTITIES * sizeof(T)));
       tile.quantities = quantities.get(tile.groups() * Forward::QUANTITIES * LANES);
       tile.cells = cells.get(tile.groups() * LANES);
-      if (TABULATED) choose_functions(*e, *r, tile, row, tile.rows);
+      tile.order = BY_KIND ? order.get(tile.groups() * LANES) : nullptr;
+      sort_out(*e, *r, tile, row, tile.rows);
       describe(*e, *r, tile, 0, tile.groups());
       for (int c = 0; c < WHOLE_VECTORS * LANES; c += LANES)
         for (int64_t i = row; i < tile.rows; ++i) add_up<true>(*e, tile, weights, x, sums, i, c);
@@ -28,11 +29,11 @@ extern "C" void product_sums(const Edges* e, const Radial* r, const T* x, T* sum
   });
 }
 
-// Threads own slices of channels, so that each row of by_x, which belongs to a sender, has one writer.
+// One slice of channels, for receivers first to last of a tile.
 inline void pull_slice(const Edges& e, const Tile<false>& tile, const Weights& weights, const T* x, const T* pull,
-                       T* by_x, T* slices, int slice) {
+                       T* by_x, T* slices, int slice, int64_t first, int64_t last) {
   T* to = slices + slice * (tile.last - tile.first) * PADDED;
-  for (int64_t i = tile.row; i < tile.rows; ++i) {
+  for (int64_t i = first; i < last; ++i) {
     if (slice < WIDE_SLICES)
       pull_row<WIDTH, true>(e, tile, weights, x, pull, by_x, to, i, slice * WIDTH * LANES);
     if constexpr (NARROW_SLICES > 0)
@@ -44,29 +45,36 @@ inline void pull_slice(const Edges& e, const Tile<false>& tile, const Weights& w
   }
 }
 
-// by_x is zero at first.
+// by_x is zero at first. Threads own slices of channels, since rows of by_x belong to senders, and those of weights may
+// belong to several edges; where gradients are of edges alone, they own receivers.
 extern "C" void product_pull(const Edges* e, const Radial* r, const T* x, const T* pull, T* by_x, T* by_vectors,
                              int threads) {
   using Reverse = Tile<false>;
   const Weights weights{*r};
   static thread_local Buffer<T> quantities, slices;
-  static thread_local Buffer<int64_t> cells;
+  static thread_local Buffer<int64_t> cells, order;
   const int64_t own = PULLED / ((Reverse::QUANTITIES + SLICES * PADDED) * sizeof(T));
   for (int64_t row = 0; row < e->n_out;) {
     Reverse tile(*e, row, e->n_out, threads > 1 ? SHARED : own);
     tile.quantities = quantities.get(tile.groups() * Reverse::QUANTITIES * LANES);
     tile.cells = cells.get(tile.groups() * LANES);
+    tile.order = BY_KIND ? order.get(tile.groups() * LANES) : nullptr;
     T* found = slices.get((tile.last - tile.first) * SLICES * PADDED);
-    if (TABULATED)
-      halo::for_rows(tile.rows - row, threads, [&](int64_t first, int64_t last) {
-        choose_functions(*e, *r, tile, row + first, row + last);
-      });
+    halo::for_rows(tile.rows - row, threads, [&](int64_t first, int64_t last) {
+      sort_out(*e, *r, tile, row + first, row + last);
+    });
     halo::for_rows(tile.groups(), threads,
                    [&](int64_t first, int64_t last) { describe(*e, *r, tile, first, last); });
-    halo::for_rows(SLICES, threads, [&](int64_t first, int64_t last) {
-      for (int64_t slice = first; slice < last; ++slice)
-        pull_slice(*e, tile, weights, x, pull, by_x, found, int(slice));
-    });
+    if (TABULATED && BY_KIND)
+      halo::for_rows(tile.rows - row, threads, [&](int64_t first, int64_t last) {
+        for (int slice = 0; slice < SLICES; ++slice)
+          pull_slice(*e, tile, weights, x, pull, by_x, found, slice, row + first, row + last);
+      });
+    else
+      halo::for_rows(SLICES, threads, [&](int64_t first, int64_t last) {
+        for (int64_t slice = first; slice < last; ++slice)
+          pull_slice(*e, tile, weights, x, pull, by_x, found, int(slice), row, tile.rows);
+      });
     halo::for_rows(tile.groups(), threads, [&](int64_t first, int64_t last) {
       pull_vectors(*e, tile, found, SLICES, by_vectors, first, last);
     });

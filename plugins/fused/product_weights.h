@@ -70,10 +70,10 @@ struct Given {
   struct Weight {
     V value;
     T* to;
-    bool again;
+    bool shared;
     int channel;
     HALO_INLINE void pull(V sum, V&) const {
-      if (again)
+      if (shared)
         add<WHOLE>(to, sum, channel);
       else
         write<WHOLE>(to, sum, channel);
@@ -83,10 +83,10 @@ struct Given {
   struct Pulls {
     const T* from;
     T* to;
-    bool again;
+    bool shared;
     int channel;
     HALO_INLINE Weight<WHOLE> operator()(int path) const {
-      return {read<WHOLE>(from + path * CHANNELS, channel), to + path * CHANNELS, again, channel};
+      return {read<WHOLE>(from + path * CHANNELS, channel), to + path * CHANNELS, shared, channel};
     }
   };
 
@@ -95,18 +95,17 @@ struct Given {
     const T* values;
     T* gradients;
     const int64_t* rows;
-    const uint8_t* again;
     int channel;
     int64_t place(int64_t edge) const { return (rows ? rows[edge] : edge) * (PATHS * CHANNELS) + channel; }
     HALO_INLINE Values<WHOLE> at(const Tile<true>&, int64_t edge) const { return {values + place(edge), channel}; }
     HALO_INLINE Pulls<WHOLE> pulls(const Tile<false>&, int64_t edge) const {
       const int64_t here = place(edge);
-      return {values + here, gradients + here, again && again[edge], channel};
+      return {values + here, gradients + here, rows != nullptr, channel};
     }
   };
   template <bool WHOLE>
   HALO_INLINE Block<WHOLE> block(int channel) const {
-    return {r.values, r.gradients, r.rows, r.again, channel};
+    return {r.values, r.gradients, r.rows, channel};
   }
 };
 
