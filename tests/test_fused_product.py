@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 import torch
@@ -11,10 +13,13 @@ from torch import Tensor
 
 from halocline.aggregation import RadialFunction, TabulatedFunction
 from halocline.errors import KernelError
+from halocline.native import library
 from halocline.plugins.equivariance import Irrep, natural_irreps, paths
+from halocline.plugins.fused import edge_library
 from halocline.plugins.fused import product as operators
 from halocline.plugins.fused.panels import spline_grid, spline_panels, spline_values
 from halocline.plugins.fused.product import FusedProduct
+from halocline.plugins.fused.product_library import ProductLibrary
 from halocline.plugins.kernels.tables import tabulate
 
 #: Of sums of some tens of products, relative to the largest, in float64 and in float32.
@@ -198,6 +203,34 @@ def test_any_number_of_threads_gives_the_same_bits(tabulated):
         torch.set_num_threads(before)
     for others in results[1:]:
         assert all(map(torch.equal, results[0], others))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flag", ["-mno-avx512f", "-mno-avx2"], ids=["256 bits", "128 bits"])
+def test_narrower_vectors_give_the_same(monkeypatch, flag):
+    monkeypatch.setattr(edge_library, "library", partial(library, flags=(flag,)))
+    case = Case(1, 3, 20)
+    _, (table, *grid), _ = case.table(0)
+    edges = edge_library.Edges(case.vectors, case.senders, case.starts)
+    weights = edge_library.Table(table, *grid, None, None, 0)
+    narrow = ProductLibrary(case.product._spec)
+    sums = narrow.sums(case.x, edges, weights)
+    arguments = case.vectors, table, *grid, case.senders, case.starts, None, None, case.product._spec
+    require_equal(sums, operators._plain_tabulated(case.x, *arguments))
+    pull = torch.randn_like(sums)
+    plain = operators._plain_pull(operators._plain_tabulated, 2)
+    require_equal(narrow.pull(pull, case.x, edges, weights)[:2], plain(pull, case.x, *arguments))
+
+
+def test_two_callers_do_not_meet():
+    case = Case(1, 2, 8)
+    weights = case.weights(None)
+    arguments = case.x, case.vectors, weights, case.senders, case.starts, None, case.product._spec
+    pull = torch.randn_like(of("weighted", *arguments))
+    alone = of("weighted_pull", pull, *arguments)
+    with ThreadPoolExecutor(2) as pool:
+        for found in pool.map(lambda _: of("weighted_pull", pull, *arguments), range(8)):
+            assert all(map(torch.equal, found, alone))
 
 
 def test_nan_reaches_the_receiver_and_nobody_else():
