@@ -51,6 +51,7 @@ def halocline_kernels() -> list[Component]:
     """Describe the kernels."""
     return [
         Component("tables", "halocline.plugins.kernels.tables:Tables", "radial functions from cubic splines"),
+        Component("schnet", "halocline.plugins.kernels.schnet:FusedSchNet", "stages of SchNet in few passes"),
         Component(
             "convolution",
             "halocline.plugins.kernels.convolution:Convolution",

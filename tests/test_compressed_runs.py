@@ -24,7 +24,7 @@ from halocline.plugins.kernels.tables import Tables
 from halocline.potential.potential import Potential
 from halocline.program import Precision
 
-WATER, TABLES, CONVOLUTION = "water-revpbe0d3-schnet", "halocline/tables", "halocline/convolution"
+WATER, TABLES, FUSED = "water-revpbe0d3-schnet", "halocline/tables", "halocline/schnet"
 
 #: Of forces in float64, in other parts or in a batch: eV/Å, where the largest are about 5.
 AGREEMENT = 1e-10
@@ -130,7 +130,7 @@ def test_ranks_compress_and_say_so(halo, cluster):
     try:
         found = potential.evaluate_with(evaluator, cluster)
         replaced = [(each.stage, each.kernel) for each in evaluator.replaced]
-        assert replaced == [("layers.0", TABLES), ("layers.0", CONVOLUTION)]
+        assert replaced == [("layers.0", TABLES), ("layers.0", FUSED), ("readouts.1", FUSED)]
     finally:
         evaluator.close()
     assert np.abs(found.forces - expected.forces).max() < AGREEMENT
@@ -213,7 +213,7 @@ def test_programs_for_ipus_have_operators_spelled_out(tmp_path):
 def test_what_is_replaced_is_told(cluster, tmp_path, capsys):
     write(tmp_path / "start.extxyz", cluster)
     words = ["profile", "--md", str(tmp_path / "start.extxyz"), "-m", WATER, "--prune", "1", "--steps", "1"]
-    for options, count in (((), 1), (("--compress",), 2)):
+    for options, count in (((), 2), (("--compress",), 3)):
         assert main([*words, "--device", "cpu", "--json", *options]) == 0
         replaced = json.loads(capsys.readouterr().out)["replaced"]
         assert len(replaced) == count

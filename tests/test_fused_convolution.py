@@ -20,9 +20,12 @@ from halocline.graph import Structure
 from halocline.model.build import build_backbone, build_with_seed
 from halocline.partition import Division
 from halocline.plugins.backbones.mace import MACE
+from halocline.plugins.backbones.schnet.radial import ShiftedSoftplus
 from halocline.plugins.fused import table_convolution, weighted_convolution
 from halocline.plugins.fused.edges import ORDER_BY_SENDER, order_by_sender
+from halocline.plugins.fused.softplus import shifted_softplus
 from halocline.plugins.kernels.convolution import Convolution, Exact, FromTable
+from halocline.plugins.kernels.schnet import FusedSchNet
 from halocline.plugins.kernels.tables import tabulate
 from halocline.program import FrozenModel, Precision
 from halocline.program.operators import composites
@@ -36,7 +39,8 @@ OPERATORS = {
 #: Of sums of a few dozen numbers, relative to the largest.
 AGREEMENT = {torch.float64: 1e-12, torch.float32: 2e-5}
 
-KERNEL = "halocline/convolution"
+#: By name, what runs layers of a SchNet where the others are switched off.
+KERNELS = {"halocline/schnet": "convolution", "halocline/convolution": "schnet"}
 
 
 class Wave(RadialFunction):
@@ -178,6 +182,22 @@ def test_threads_change_no_bit(which, kind):
         assert all(map(torch.equal, found[0], other))
 
 
+@pytest.mark.parametrize("dtype", AGREEMENT, ids=str)
+@pytest.mark.parametrize("count", [0, 5, 3000])
+def test_softplus_is_its_definition(dtype, count):
+    x = torch.linspace(-120.0, 120.0, count, dtype=torch.float64).to(dtype)
+    x[:5] = torch.tensor([0.0, 1e-30, float("nan"), 1e4, -1e4])[:count]
+    x.requires_grad_(True)
+    exact = ShiftedSoftplus()(x.detach().double())
+    found = shifted_softplus(x)
+    precision = torch.finfo(dtype).eps
+    torch.testing.assert_close(found.double(), exact, rtol=2 * precision, atol=2 * precision, equal_nan=True)
+    (slope,) = torch.autograd.grad(found.sum(), x)
+    expected = torch.sigmoid(x.detach().double())
+    torch.testing.assert_close(slope.double(), expected, rtol=0.0, atol=2 * precision, equal_nan=True)
+    torch.library.opcheck(torch.ops.halocline.shifted_softplus.default, (torch.ones_like(x).requires_grad_(True),))
+
+
 @pytest.mark.parametrize("edges", [0, 1, 500])
 def test_edges_in_the_order_of_their_senders(edges):
     senders = torch.from_numpy(np.random.default_rng(0).integers(0, 30, edges))
@@ -192,22 +212,24 @@ def schnet(features=36, layers=2):
     return build_backbone("schnet", config)
 
 
-def test_the_suite_passes():
-    report = check_kernel(Convolution(), schnet())
+@pytest.mark.parametrize("kind", [Convolution, FusedSchNet])
+def test_the_suite_passes(kind):
+    report = check_kernel(kind(), schnet())
     assert {result.status for result in report.results} == {"passed"}, report.results
 
 
 @pytest.mark.parametrize("compress", [False, True], ids=["exact", "tables"])
 @pytest.mark.parametrize("exchange", [False, True], ids=["recompute", "exchange"])
-def test_parts_and_batches_are_the_plain_model(exchange, compress, monkeypatch):
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_parts_and_batches_are_the_plain_model(kernel, exchange, compress, monkeypatch):
     model, executor = schnet(), TorchExecutor("cpu")
     structures = [Structure.from_atoms(random_structure(seed, atoms=14, edge=(2.5, 9.0))) for seed in range(3)]
-    monkeypatch.setenv("HALOCLINE_DISABLE_KERNELS", "convolution")
+    monkeypatch.setenv("HALOCLINE_DISABLE_KERNELS", "schnet,convolution")
     plain = LocalEvaluator(model, executor, Precision.FLOAT64, compress=compress)
-    monkeypatch.delenv("HALOCLINE_DISABLE_KERNELS")
+    monkeypatch.setenv("HALOCLINE_DISABLE_KERNELS", KERNELS[kernel])
     division = Division("random", RandomOwners(1), 5)
     parts = LocalEvaluator(model, executor, Precision.FLOAT64, division, exchange=exchange, compress=compress)
-    assert [each.stage for each in parts.replaced if each.kernel == KERNEL] == ["layers.0", "layers.1"]
+    assert {each.stage for each in parts.replaced if each.kernel == kernel} >= {"layers.0", "layers.1"}
     together = LocalEvaluator(model, executor, Precision.FLOAT64, compress=compress)
     batch = together.evaluate_many(structures)
     for structure, found in zip(structures, batch, strict=True):
@@ -224,7 +246,7 @@ def test_compiled_programs_convolve_with_them(way, compress):
     structure = Structure.from_atoms(random_structure(1, atoms=14))
     model, precision = schnet(), Precision.FLOAT64
     compiled = LocalEvaluator(model, TorchExecutor("cpu", compile=way), precision, compress=compress)
-    assert any(each.kernel == KERNEL for each in compiled.replaced)
+    assert any(each.kernel in KERNELS for each in compiled.replaced)
     plain = LocalEvaluator(model, TorchExecutor("cpu"), precision, compress=compress)
     require_equal(compiled.evaluate(structure), plain.evaluate(structure))
 
@@ -232,4 +254,4 @@ def test_compiled_programs_convolve_with_them(way, compress):
 def test_stages_that_convolve_with_nothing_are_left_alone():
     model = build_with_seed(MACE, MACE.example_config(), seed=0)
     frozen = FrozenModel.freeze(model, Precision.FLOAT64, ABLE)
-    assert not any(each.kernel == KERNEL for each in frozen.replaced)
+    assert not any(each.kernel in KERNELS for each in frozen.replaced)

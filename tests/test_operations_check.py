@@ -9,7 +9,7 @@ pytest.importorskip("onnxruntime", reason="the ONNX backend needs onnxruntime")
 
 from halocline.model.build import build_backbone
 from halocline.plugin import registry
-from halocline.plugins.backbones.schnet import backbone as stages
+from halocline.plugins.backbones.schnet.radial import ShiftedSoftplus
 from halocline.testing import check_backbone
 
 
@@ -29,7 +29,7 @@ def odd(x):
 
 
 def test_all_operations_are_named_with_their_lines(monkeypatch):
-    monkeypatch.setattr(stages, "shifted_softplus", odd)
+    monkeypatch.setattr(ShiftedSoftplus, "forward", lambda self, x: odd(x))
     model = build_backbone("schnet", registry().load("backbone", "schnet").example_config())
     (result,) = check_backbone(model, checks=["operations"]).results
     assert result.status == "failed"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
 from torch import Tensor
 
 from halocline.aggregation import EdgeBlock, EdgeConvolution, Form, RadialFunction, TabulatedFunction
 from halocline.model.stage import Stage
-from halocline.plugins.fused import table_convolution, weighted_convolution
+from halocline.plugins.fused import FEWEST_CHANNELS, table_convolution, weighted_convolution
 from halocline.plugins.fused.edges import ORDER_BY_SENDER
 from halocline.plugins.fused.operators import compiled
 from halocline.plugins.fused.rows import padded, rows_of
@@ -16,6 +16,11 @@ from halocline.plugins.fused.table_convolution import convolve_table
 from halocline.plugins.fused.weighted_convolution import convolve_weighted, pairs_of
 from halocline.program.capabilities import Precision
 from halocline.program.kernel import Kernel
+
+OPERATORS: Final = (ORDER_BY_SENDER, *table_convolution.OPERATORS, *weighted_convolution.OPERATORS)
+
+#: Slopes of many channels cancel: in float32, of the largest of their sums more than the last digits are rounding.
+TOLERANCES: Final = {Precision.FLOAT64: 1e-11, Precision.FLOAT32: 5e-5}
 
 
 @final
@@ -26,27 +31,40 @@ class Convolution(Kernel):
     general = True
     forms = frozenset({Form.EDGES})
     devices = ("cpu",)
-    # In float32 slopes of many channels cancel: of the largest sums, more than the last digits may be rounding.
-    tolerances = {Precision.FLOAT64: 1e-11, Precision.FLOAT32: 5e-5}  # noqa: RUF012
-    operators = (ORDER_BY_SENDER, *table_convolution.OPERATORS, *weighted_convolution.OPERATORS)
+    tolerances = TOLERANCES
+    operators = OPERATORS
 
     def suits(self, stage: Stage) -> bool:
         """Whether there are radial functions in it that are the same for all pairs of atoms."""
         return any(isinstance(module, RadialFunction) and module.pairs is None for module in stage.modules())
 
+    def pays(self, stage: Stage) -> bool:
+        """Whether there is enough to compute for each edge."""
+        channels = [module.channels for module in stage.modules() if isinstance(module, RadialFunction)]
+        return max(channels, default=0) >= FEWEST_CHANNELS
+
     def replace(self, stage: Stage, form: Form, precision: Precision, device: str) -> Stage:
         """See `Kernel.replace`."""
         del form, precision, device
-        for source in ("convolution", "edges"):
-            compiled(source)
-        for path, module in list(stage.named_modules()):
-            if isinstance(module, RadialFunction) and module.pairs is None:
-                stage.set_submodule(path, _convolved(module))
-        return stage
+        return convolving(stage)
 
     def took_part(self, stage: Stage) -> bool:
         """Whether the stage convolved with one of them."""
         return any(isinstance(module, _Convolved) and module.took_part for module in stage.modules())
+
+
+def convolving(stage: Stage) -> Stage:
+    """The stage, in which radial functions that are the same for all pairs of atoms convolve in one pass.
+
+    Raises:
+        KernelError: the operators cannot be compiled here.
+    """
+    for source in ("convolution", "edges"):
+        compiled(source)
+    for path, module in list(stage.named_modules()):
+        if isinstance(module, RadialFunction) and module.pairs is None:
+            stage.set_submodule(path, _convolved(module))
+    return stage
 
 
 def _convolved(function: RadialFunction) -> _Convolved:

@@ -15,7 +15,7 @@ from halocline.aggregation import Block
 from halocline.model import Backbone, Stage, StageSpec, State, Work
 from halocline.model.config import read_config, to_json
 from halocline.plugins.backbones.schnet.config import EMBEDDING_ROWS, SchNetConfig
-from halocline.plugins.backbones.schnet.radial import Filters, linear, shifted_softplus
+from halocline.plugins.backbones.schnet.radial import Filters, ShiftedSoftplus, linear
 
 
 @final
@@ -97,6 +97,7 @@ class Interaction(Stage):
         self.filters = Filters(config)
         self.sender = linear(channels, channels, bias=False)
         self.receiver = linear(channels, channels)
+        self.activation = ShiftedSoftplus()
         self.out = linear(channels, channels)
 
     def forward(self, state: State, *blocks: Block) -> State:
@@ -104,7 +105,7 @@ class Interaction(Stage):
         (block,) = blocks
         x_NC = state.atoms["features"]
         messages_nC = block.convolve(self.sender(x_NC), self.filters)
-        update_nC = self.out(shifted_softplus(self.receiver(messages_nC)))
+        update_nC = self.out(self.activation(self.receiver(messages_nC)))
         return State({"features": block.targets(x_NC) + update_nC}, {})
 
 
@@ -117,10 +118,11 @@ class Readout(Stage):
     def __init__(self, config: SchNetConfig) -> None:
         super().__init__()
         self.hidden = linear(config.features, config.features // 2)
+        self.activation = ShiftedSoftplus()
         self.out = linear(config.features // 2, 1)
 
     def forward(self, state: State, *blocks: Block) -> State:
         """``features`` (n, C) → ``energies`` (n,) in eV."""
         del blocks
-        hidden = shifted_softplus(self.hidden(state.atoms["features"]))
+        hidden = self.activation(self.hidden(state.atoms["features"]))
         return State({"energies": self.out(hidden).squeeze(1)}, {})

@@ -16,9 +16,19 @@ from halocline.plugins.backbones.schnet.config import SchNetConfig
 LARGEST_EXPONENT = 36.0
 
 
-def shifted_softplus(x: Tensor) -> Tensor:
-    """log(1 + exp(x)) - log 2."""
-    return _ShiftedSoftplus.apply(x)  # type: ignore[no-any-return, no-untyped-call]
+@final
+class ShiftedSoftplus(nn.Module):
+    """log(1 + exp(x)) - log 2, as a module, so that something faster can take its place."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of any shape."""
+        return _ShiftedSoftplus.apply(x)  # type: ignore[no-any-return, no-untyped-call]
+
+    # nn.Module.__call__ is untyped; this keeps callers typed.
+    def __call__(self, x: Tensor) -> Tensor:
+        """Run hooks and `forward`."""
+        result: Tensor = super().__call__(x)
+        return result
 
 
 class _ShiftedSoftplus(torch.autograd.Function):
@@ -89,12 +99,13 @@ class Filters(RadialFunction):
         self.channels = config.features
         self.basis = GaussianBasis(config.cutoff, config.gaussians)
         self.hidden = linear(config.gaussians, config.features)
+        self.activation = ShiftedSoftplus()
         self.out = linear(config.features, config.features)
 
     def forward(self, distances: Tensor, numbers: Tensor | None = None) -> Tensor:
         """See `RadialFunction.forward`; there is one for all pairs."""
         del numbers
-        hidden = shifted_softplus(self.hidden(self.basis(distances)))
+        hidden = self.activation(self.hidden(self.basis(distances)))
         filters: Tensor = self.out(hidden)
         return filters * cosine_envelope(distances, self.cutoff, ends=self.ends)[..., None]
 
