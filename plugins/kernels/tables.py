@@ -160,15 +160,12 @@ def _different(function: RadialFunction) -> tuple[list[int | None], Tensor | Non
     """
     if function.pairs is None:
         return [None], None
-    met = torch.unique(function.pairs[function.pairs != RadialFunction.NONE])
+    count = int(function.pairs.max()) + 1
     probed = torch.linspace(function.start, function.end, _PROBED + 2, dtype=torch.float64)[1:-1]
     with torch.no_grad():
-        seen = torch.stack([_evaluated(function, probed, int(number)).flatten() for number in met])
+        seen = torch.stack([_evaluated(function, probed, number).flatten() for number in range(count)])
     _, first, which = np.unique(seen.numpy(), axis=0, return_index=True, return_inverse=True)
-    pairs = torch.full_like(function.pairs, RadialFunction.NONE)
-    asked = function.pairs != RadialFunction.NONE
-    pairs[asked] = torch.from_numpy(which.reshape(-1))[torch.searchsorted(met, function.pairs[asked])]
-    return [int(met[place]) for place in first], pairs
+    return [int(number) for number in first], torch.from_numpy(which.reshape(-1))[function.pairs]
 
 
 def _evaluated(function: RadialFunction, distances: Tensor, number: int | None) -> Tensor:
