@@ -58,7 +58,7 @@ def add_compress(group: Any) -> None:
 def say_replaced(replaced: Sequence[Replacement]) -> None:
     """Say which stages of the model tables have taken the place of, and what runs them.
 
-    Exact kernels alone differ by rounding, which is nothing to tell at every call: ``halocline doctor`` lists them.
+    Exact kernels alone differ by rounding, nothing to tell at every call: ``halocline doctor`` lists them.
     """
     from halocline.cli.output import say
     from halocline.program.replacement import told
