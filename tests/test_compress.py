@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
+from ase.calculators.lj import LennardJones
 from ase.io import read
+from ase.optimize import FIRE
 from test_kinds import onnx
 
 import halocline
@@ -176,3 +179,92 @@ def test_the_calculator_says_that_it_compresses():
 def test_compress_is_true_or_false():
     with pytest.raises(halocline.errors.UsageError, match="True or False"):
         halocline.load(WATER).calculator(device="cpu", compress="yes")
+
+
+#: More elements than have tables for all their pairs at once.
+SEVERAL = {"species": ["H", "C", "N", "O", "F", "Si", "Cl", "Cu"], **FOUNDATION}
+
+
+def of_elements(*symbols, seed=0):
+    """A crowd of these elements."""
+    cell = 7.0
+    positions = np.random.default_rng(seed).uniform(0.0, cell, (12, 3))
+    atoms = Atoms([symbols[at % len(symbols)] for at in range(12)], positions=positions, cell=[cell] * 3, pbc=True)
+    atoms.calc = LennardJones(epsilon=1.0, sigma=1.4, rc=1.6, smooth=False)
+    FIRE(atoms, logfile=None).run(steps=60)  # drawn at random they are too near for any model
+    atoms.calc = None
+    return atoms
+
+
+@pytest.fixture(scope="module")
+def several():
+    backbone = mace(**SEVERAL)
+    return Potential(backbone, dict.fromkeys(backbone.species, -1.0), {})
+
+
+def require_as_exact(found, expected):
+    scale = np.abs(expected.forces).max()
+    np.testing.assert_allclose(found.forces, expected.forces, rtol=0, atol=FORCE * max(1.0, scale))
+    assert found.energy == pytest.approx(expected.energy, abs=ENERGY * 100 * len(found.energies))
+
+
+def made_tables(monkeypatch):
+    """Counts of the functions that tables are made of, by the time they are made."""
+    counts, different = [], tables._different
+
+    def counted(function):
+        numbers, pairs = different(function)
+        counts.append(len(numbers))
+        return numbers, pairs
+
+    monkeypatch.setattr(tables, "_different", counted)
+    return counts
+
+
+def test_tables_are_made_for_elements_that_are_met(several, monkeypatch):
+    counts = made_tables(monkeypatch)
+    evaluator = several.evaluator("torch", "float64", "cpu", "none", "auto", compress=True)
+    assert {each.kernel for each in evaluator.replaced} == {"halocline/tables"}
+    for symbols, pairs in ((("H", "O"), 3), (("O",), 3), (("Cu", "O"), 6), (("H", "Cu"), 6)):
+        atoms = of_elements(*symbols)
+        require_as_exact(several.evaluate_with(evaluator, atoms), several(atoms, dtype="float64"))
+        assert counts[-1] == pairs
+    evaluator.close()
+
+
+def test_elements_that_are_missed_give_room(several, monkeypatch):
+    """Tables of three elements fit, and of two; what a batch needs together and does not get is had one by one."""
+    largest, room = [], tables._require_room
+
+    def measured(function, pairs, intervals):
+        largest.append(pairs)
+        if pairs > 6:
+            raise KernelError("too large")
+        room(function, pairs, intervals)
+
+    monkeypatch.setattr(tables, "_require_room", measured)
+    structures = [of_elements("H", "C", "N"), of_elements("N", "O"), of_elements("F", "Si", "Cl")]
+    expected = several(structures, dtype="float64")
+    one_by_one = [several(atoms, dtype="float64", compress=True) for atoms in structures]
+    together = several(structures, dtype="float64", compress=True)
+    for exact, *found in zip(expected, one_by_one, together, strict=True):
+        for each in found:
+            require_as_exact(each, exact)
+    assert max(largest) > 6
+    found = list(several.map([of_elements("H", "C", "N", "O"), structures[1]], compress=True, errors="yield"))
+    assert isinstance(found[0], KernelError)
+    require_as_exact(found[1], several(structures[1]))
+
+
+@pytest.mark.parametrize("options", [{"partition": "rcb:2"}, {"partition": "rcb:2", "halo": "exchange"}], ids=str)
+def test_met_elements_in_parts(several, options):
+    atoms = of_elements("H", "O", "Cu")
+    require_as_exact(several(atoms, dtype="float64", compress=True, **options), several(atoms, dtype="float64"))
+
+
+@pytest.mark.slow
+def test_met_elements_in_lowered_programs(several):
+    for symbols in (("H", "O"), ("Cu", "O")):
+        atoms = of_elements(*symbols)
+        found = several(atoms, backend="onnx", dtype="float64", compress=True)
+        require_as_exact(found, several(atoms, dtype="float64"))

@@ -65,6 +65,14 @@ def structures(potential):
     return {"atom": samples.atom, "no edges": apart, "pair": pair, **samples.small(), "liquid": samples.liquid}
 
 
+def published_mace():
+    """A MACE with all that published ones have, and few channels."""
+    config = registry().load("backbone", "mace").example_config()
+    sizes = {"hidden_degree": 1, "max_degree": 3, "correlation": 3, "layers": 2, "channels": 2}
+    backbone = build_backbone("mace", config | sizes | {"agnesi": True, "repulsion": True}, seed=1)
+    return Potential(backbone, dict.fromkeys(backbone.species, REFERENCE_ENERGY), {"name": "test"})
+
+
 def require_eager(potential, dtype, backend):
     """Compare with eager float64 on all structures."""
     for name, atoms in structures(potential).items():
@@ -91,6 +99,12 @@ def test_as_eager_on_all_sizes(name, dtype, way):
     require_eager(model(name), dtype, f"torch:compile={way}")
     # One compilation for all sizes: 0, 1 and equal ones are nothing special.
     assert counters["stats"]["unique_graphs"] - before == (way == "inductor")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_mace_as_published_as_eager():
+    require_eager(published_mace(), "float64", "torch:compile=aot")
 
 
 @pytest.fixture(scope="module")

@@ -26,8 +26,12 @@ class RadialFunction(nn.Module, ABC):
         end: Å, the distance from which on they are constant, most often zero; infinite if there is none.
         channels: C.
         pairs: (S, S) int64, symmetric: where functions differ by the kinds of both atoms, the number of those that
-            two kinds have, from 0 without gaps. None, as `__init__` leaves it, where all pairs have the same.
+            two kinds have, from 0 without gaps, or `NONE` where they never meet. None, as `__init__` leaves it,
+            where all pairs have the same.
     """
+
+    #: In `pairs`, of two kinds that the functions are not asked for.
+    NONE = -1
 
     start: float
     end: float

@@ -18,6 +18,7 @@ from halocline.model.backbone import Backbone
 from halocline.partition import Division
 from halocline.plugin import registry
 from halocline.potential.combined import Combined
+from halocline.potential.met_species import MetSpecies, has_many_pairs
 from halocline.potential.pooled import PooledEvaluator
 from halocline.probes.receptive_field import require_hops
 from halocline.program import Precision
@@ -61,7 +62,13 @@ def make_evaluator(
         return CombinedEvaluator(
             backbone, [make(term, spec, precision, device, division, halo, compress) for term in backbone.terms]
         )
-    evaluator = _of_one(backbone, spec, precision, device, division, halo, compress, lists)
+
+    def make_one(model: Backbone) -> Evaluator:
+        return _of_one(model, spec, precision, device, division, halo, compress, lists)
+
+    # Processes make the model they run from its weights.
+    by_met_species = compress and component.kind == "executor" and has_many_pairs(backbone)
+    evaluator = MetSpecies(backbone, make_one) if by_met_species else make_one(backbone)
     return evaluator if backbone.pooled_head is None else PooledEvaluator(backbone, evaluator)
 
 

@@ -18,7 +18,7 @@ from halocline.plugin import Component, registry
 from halocline.program.capabilities import Capabilities, Precision
 from halocline.program.kernel import Kernel
 from halocline.program.stage_check import require_same_stage
-from halocline.program.stage_example import stage_inputs
+from halocline.program.stage_example import finds_moving_state, stage_inputs
 
 if TYPE_CHECKING:
     from halocline.program.frozen import FrozenModel
@@ -228,7 +228,8 @@ class _Current:
         )
         before = self.running if kernel.exact else dict(checked.backbone.stages())[self.name]
         cases = stage_inputs(checked, self.name)
-        measured = require_same_stage(before, found, cases, kernel.tolerances[checked.precision])
+        moving, tolerance = finds_moving_state(checked.backbone, self.name), kernel.tolerances[checked.precision]
+        measured = require_same_stage(before, found, cases, tolerance, moving=moving)
         if not kernel.took_part(found):
             return None
         self.definition, self.running = definition, running

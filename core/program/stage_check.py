@@ -18,7 +18,12 @@ FLOOR = 1e-3
 
 
 def require_same_stage(
-    plain: Stage, other: Stage, cases: Iterable[tuple[State, ProgramInputs]], tolerance: float
+    plain: Stage,
+    other: Stage,
+    cases: Iterable[tuple[State, ProgramInputs]],
+    tolerance: float,
+    *,
+    moving: bool = True,
 ) -> float:
     """Compare what two stages write, and what their vector-Jacobian products are.
 
@@ -27,6 +32,8 @@ def require_same_stage(
         other: reads the same state.
         cases: state and edges, as `stage_example.stage_inputs` makes them.
         tolerance: largest difference, relative to the largest value of a tensor.
+        moving: whether the state can depend on positions; see `stage_example.finds_moving_state`. Where it cannot,
+            nobody asks for products by it, and they are not compared.
 
     Returns:
         The largest difference there is, relative likewise.
@@ -36,7 +43,7 @@ def require_same_stage(
     """
     worst = 0.0
     for state, inputs in cases:
-        expected, found = _evaluated(plain, state, inputs), _evaluated(other, state, inputs)
+        expected, found = (_evaluated(stage, state, inputs, moving=moving) for stage in (plain, other))
         if set(found) != set(expected):
             raise KernelError(f"it writes {sorted(found)} instead of {sorted(expected)}")
         for name, reference in expected.items():
@@ -60,17 +67,18 @@ def _difference(name: str, found: Tensor, reference: Tensor) -> float:
     return float((found - reference).abs().max()) / scale
 
 
-def _evaluated(stage: Stage, state: State, inputs: ProgramInputs) -> dict[str, Tensor]:
+def _evaluated(stage: Stage, state: State, inputs: ProgramInputs, *, moving: bool) -> dict[str, Tensor]:
     """Values by name, and the products ``by NAME`` for cotangents that no symmetry makes vanish."""
     hops, named = stage.spec.hops, state.named()
-    leaves = {name: x.detach().requires_grad_(True) for name, x in named.items() if x.is_floating_point()}
+    floats = {name: x.detach() for name, x in named.items() if x.is_floating_point()}
+    leaves = {name: x.requires_grad_(True) for name, x in floats.items()} if moving else {}
     vectors = inputs.vectors.detach().requires_grad_(True)
     blocks = inputs.blocks(stage.spec.neighbours, range(hops - 1, -1, -1), vectors)
     written = stage(State.of({**named, **leaves}), *blocks).named()
-    floats = {name: values for name, values in written.items() if values.is_floating_point()}
+    results = {name: values for name, values in written.items() if values.is_floating_point()}
     products = vector_jacobian_product(
-        floats,
-        {name: _wave(values) for name, values in floats.items()},
+        results,
+        {name: _wave(values) for name, values in results.items()},
         leaves | ({"vectors": vectors} if hops else {}),
         f"Outputs of the stage {type(stage).__name__}",
         constant=partial(stage_may_be_constant, named, vectors if hops else None),

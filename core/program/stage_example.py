@@ -49,6 +49,11 @@ def stage_inputs(frozen: FrozenModel, name: str) -> list[tuple[State, ProgramInp
     return cases
 
 
+def finds_moving_state(backbone: Backbone, name: str) -> bool:
+    """Whether what a stage reads can depend on positions: whether some stage before it has hops."""
+    return any(stage.spec.hops for stage in _stages_before(backbone, name))
+
+
 def nothing_owned(frozen: FrozenModel, state: State, hops: int) -> tuple[State, ProgramInputs]:
     """What a stage of so many hops finds where no atom is owned; ``state`` is an example of what it reads."""
     graph = chain(frozen.backbone, _ATOMS, seed=0)
@@ -64,13 +69,17 @@ def nothing_owned(frozen: FrozenModel, state: State, hops: int) -> tuple[State, 
 
 def _state_before(backbone: Backbone, name: str, inputs: ProgramInputs) -> State:
     """Run the stages that come before one, on all atoms."""
+    state = inputs.first_state()
+    for stage in _stages_before(backbone, name):
+        state = stage(state, *inputs.blocks(stage.spec.neighbours, [0] * stage.spec.hops, inputs.vectors))
+    return state.first(len(inputs.species)) if name.startswith("readouts") else state
+
+
+def _stages_before(backbone: Backbone, name: str) -> list[Stage]:
     group, _, number = name.partition(".")
     before = {"embed": -1, "layers": int(number or 0), "readouts": int(number or 0)}[group]
-    state = inputs.first_state()
-    for stage in (backbone.embed, *backbone.layers)[: before + 1]:
-        assert isinstance(stage, Stage)
-        state = stage(state, *inputs.blocks(stage.spec.neighbours, [0] * stage.spec.hops, inputs.vectors))
-    return state.first(len(inputs.species)) if group == "readouts" else state
+    every = (backbone.embed, *backbone.layers)[: before + 1]
+    return [stage for stage in every if isinstance(stage, Stage)]
 
 
 def _cut_edges(values: Tensor, graph: Graph, part: Part, inputs: ProgramInputs) -> Tensor:

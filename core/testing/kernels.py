@@ -21,7 +21,7 @@ from halocline.program.kernel import Kernel
 from halocline.program.layout import lay_out
 from halocline.program.replacement import exchanged
 from halocline.program.stage_check import require_same_stage
-from halocline.program.stage_example import nothing_owned, stage_inputs
+from halocline.program.stage_example import finds_moving_state, nothing_owned, stage_inputs
 from halocline.testing.comparison import energy_scale, force_scale, require_close
 from halocline.testing.evaluate import divide, sum_parts
 from halocline.testing.report import Failure, NotApplicable
@@ -71,8 +71,10 @@ def check_stages(subject: KernelSubject) -> None:
                 continue
             cases = stage_inputs(plain, name)
             cases.append(nothing_owned(plain, cases[0][0], stage.spec.hops))
+            tolerance = subject.kernel.tolerances[plain.precision]
+            moving = finds_moving_state(plain.backbone, name)
             try:
-                require_same_stage(stage, replaced[name], cases, subject.kernel.tolerances[plain.precision])
+                require_same_stage(stage, replaced[name], cases, tolerance, moving=moving)
             except KernelError as error:
                 where = f"{name} of {subject.backbone.name!r}, {plain.form.value}, {plain.precision.value}"
                 raise Failure(f"Of {where}, {error}.") from error

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Any, Final, NamedTuple, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from halocline.plugins.fused.operators import define
 
@@ -270,3 +270,39 @@ OPERATORS: Final = (
         _composite_vjp,
     ),
 )
+
+
+@final
+class IrrepMaps(nn.Module):
+    """Linear maps of the degrees that one or two arrays hold.
+
+    Args:
+        matrices: of the degrees of the first array, (1, K, C) or (S, K, C) each.
+        sizes: of these degrees, 2l + 1.
+        others: of the second array, from degree 0 on.
+        other_sizes: of these.
+    """
+
+    matrices: Tensor
+
+    def __init__(
+        self,
+        matrices: list[Tensor],
+        sizes: list[int],
+        others: Sequence[Tensor] = (),
+        other_sizes: Sequence[int] = (),
+    ) -> None:
+        super().__init__()
+        every, firsts = [*matrices, *others], list(accumulate(sizes, initial=0))
+        self.register_buffer("matrices", torch.cat([m.detach().flatten(0, 1) for m in every]), persistent=False)
+        self._maps = Maps(
+            (len(matrices), len(others)),
+            (*sizes, *other_sizes),
+            tuple(matrix.shape[1] for matrix in every),
+            tuple(matrix.shape[0] for matrix in every),
+            (*firsts[: len(matrices)], *firsts[: len(others)]),
+        )
+
+    def forward(self, first: Tensor, rows: Tensor, second: Tensor | None = None) -> Tensor:
+        """See `mapped`."""
+        return mapped(first, second if self._maps.parts[1] else None, self.matrices, rows, self._maps)

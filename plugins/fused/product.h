@@ -10,9 +10,10 @@
 
 // Channels that lie together in tables, whatever the width of vectors.
 constexpr int PANEL = 16;
-// Edges of which a tile has as many as there is room for in the cache, beside the table of a block of channels.
-constexpr int64_t SUMMED = 192 * 1024, PULLED = 192 * 1024;
-// Edges that threads share out before they wait for each other.
+// Bytes of a tile, which is read once for every vector of channels: it should stay in the second cache beside the table
+// of 16 channels. In reverse it is read by slices of several vectors, whose tables are larger than that anyway.
+constexpr int64_t SUMMED = 64 * 1024, PULLED = 192 * 1024;
+// Edges that several threads work on before they wait for each other.
 constexpr int64_t SHARED = 32 * 1024;
 
 // Edges sorted by receiver; those of one end where those of the next begin.

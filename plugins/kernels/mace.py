@@ -8,7 +8,7 @@ from halocline.aggregation import Form
 from halocline.errors import KernelError
 from halocline.model.stage import Stage
 from halocline.plugins.backbones.mace.stages import Layer
-from halocline.plugins.fused import FEWEST_CHANNELS, contraction, maps, product
+from halocline.plugins.fused import FEWEST_CHANNELS, contraction, density, maps, product
 from halocline.plugins.fused.polynomials import BLOCK, Shape
 from halocline.plugins.kernels.mace_layer import FusedLayer
 from halocline.program.capabilities import Precision
@@ -22,7 +22,7 @@ class FusedMACE(Kernel):
     version = 1
     forms = frozenset({Form.EDGES})
     devices = ("cpu",)
-    operators = (*contraction.OPERATORS, *maps.OPERATORS, *product.OPERATORS)
+    operators = (*contraction.OPERATORS, *maps.OPERATORS, *product.OPERATORS, *density.OPERATORS)
 
     def suits(self, stage: Stage) -> bool:
         """Whether it is a layer of MACE."""
@@ -40,6 +40,4 @@ class FusedMACE(Kernel):
             raise KernelError(f"it has {stage.channels} channels, and only multiples of {BLOCK} are worked on")
         shape = Shape(stage.max_degree, len(stage.after) - 1, stage.contraction.order)
         contraction.compiled(shape, precision.torch)
-        fused = FusedLayer(stage, shape)
-        fused.product.prepare(precision.torch, tabulated=fused.table is not None)
-        return fused
+        return FusedLayer(stage, shape, precision.torch)

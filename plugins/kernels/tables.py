@@ -160,12 +160,15 @@ def _different(function: RadialFunction) -> tuple[list[int | None], Tensor | Non
     """
     if function.pairs is None:
         return [None], None
-    count = int(function.pairs.max()) + 1
+    met = torch.unique(function.pairs[function.pairs != RadialFunction.NONE])
     probed = torch.linspace(function.start, function.end, _PROBED + 2, dtype=torch.float64)[1:-1]
     with torch.no_grad():
-        seen = torch.stack([_evaluated(function, probed, number).flatten() for number in range(count)])
+        seen = torch.stack([_evaluated(function, probed, int(number)).flatten() for number in met])
     _, first, which = np.unique(seen.numpy(), axis=0, return_index=True, return_inverse=True)
-    return [int(number) for number in first], torch.from_numpy(which.reshape(-1))[function.pairs]
+    pairs = torch.full_like(function.pairs, RadialFunction.NONE)
+    asked = function.pairs != RadialFunction.NONE
+    pairs[asked] = torch.from_numpy(which.reshape(-1))[torch.searchsorted(met, function.pairs[asked])]
+    return [int(met[place]) for place in first], pairs
 
 
 def _evaluated(function: RadialFunction, distances: Tensor, number: int | None) -> Tensor:

@@ -31,7 +31,7 @@ class MACE(Backbone):
             head = Condition(name=HEAD, kind="choice", choices=config.heads, default=config.default_head)
             self.conditions = (head,)
         self.embed = Embedding(config)
-        self.layers = nn.ModuleList(Layer(config, number, self.embed.radii) for number in range(config.layers))
+        self.layers = nn.ModuleList(Layer(config, number, self.embed) for number in range(config.layers))
         self.heads = nn.ModuleList(self._readout(config, number) for number in range(config.layers))
 
     @staticmethod

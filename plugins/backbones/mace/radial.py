@@ -118,12 +118,23 @@ class RadialNetwork(RadialFunction):
 
     def forward(self, distances: Tensor, numbers: Tensor | None = None) -> Tensor:
         """See `RadialFunction.forward`."""
+        result: Tensor = self.layers[-1](self.hidden(distances, numbers))
+        return result
+
+    @property
+    def mixing(self) -> Tensor:
+        """Of the last layer, (C, units)."""
+        (*_, last) = self.layers
+        assert isinstance(last, nn.Linear)
+        return last.weight.detach()
+
+    def hidden(self, distances: Tensor, numbers: Tensor | None = None) -> Tensor:
+        """What the last layer maps, [..., units]; arguments as for `forward`."""
         (basis,) = self._basis
-        values = basis(distances, numbers)
+        values: Tensor = basis(distances, numbers)
         for layer in self.layers[:-1]:
             values = silu(layer(values))
-        result: Tensor = self.layers[-1](values)
-        return result
+        return values
 
 
 def polynomial_envelope(distances: Tensor, cutoff: float | Tensor, order: int) -> Tensor:

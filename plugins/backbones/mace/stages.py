@@ -76,7 +76,7 @@ class Layer(Stage):
     Args:
         config: of the model.
         number: of the layer, from 0.
-        radii: (S,), Å, of the embedding.
+        embedding: of the model.
     """
 
     profiled_as: ClassVar = {
@@ -90,7 +90,7 @@ class Layer(Stage):
         "repulsion": Work.RADIAL,
     }
 
-    def __init__(self, config: MACEConfig, number: int, radii: Tensor) -> None:
+    def __init__(self, config: MACEConfig, number: int, embedding: Embedding) -> None:
         super().__init__()
         self.spec = StageSpec(hops=1, neighbours=config.rule)
         self.max_degree, self.average = config.max_degree, config.average_neighbours
@@ -101,7 +101,9 @@ class Layer(Stage):
         self.up = IrrepLinear([channels] * len(before), channels)
         self.product = ChannelwiseProduct(before, between, between)
         self.channels = channels
-        self.basis = RadialBasis(config, radii)
+        # What the first layer finds, whoever calls it. In a tuple, so that it has no weights of another's name.
+        self.found: tuple[Tensor, ...] = () if number else (embedding.table,)
+        self.basis = RadialBasis(config, embedding.radii)
         self.weights = RadialNetwork(self.basis, config.radial_units, len(self.product.paths) * channels)
         self.density = RadialNetwork(self.basis, (), 1) if config.density else None
         self.down = IrrepLinear([count * channels for count in self.product.of_out], channels)
