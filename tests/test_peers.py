@@ -10,9 +10,10 @@ import sys
 import numpy as np
 import pytest
 from peers import __main__ as script
-from peers import structures
+from peers import growth, structures
 from peers.comparison import Group, errors_of
 from peers.contender import Contender, ours
+from peers.growth_file import GrowthFile, draw
 from peers.models import MODELS, STEPS, Model
 from peers.record import Record
 from peers.runner import Runner
@@ -163,6 +164,47 @@ def test_tables_have_ratios_to_every_peer_and_memory_by_differences():
     assert "9 GiB" in text
     assert "µs/atom" not in text
     assert "µs/atom" in table(rows, times=True)
+
+
+def test_exponents_of_growth_are_those_of_the_points_and_failures_are_done_again(tmp_path):
+    path = tmp_path / "growth.json"
+    file = GrowthFile(path, MEASURED)
+    for value, atoms in ((64, 64), (1000, 1000), (8000, 8192)):
+        time = {"us_per_atom": 3.0 * atoms**0.25}
+        file.add({"model": "schnet", "axis": "atoms", "value": value, "atoms": atoms, "cpu": time})
+    file.add({"model": "schnet", "axis": "layers", "value": 1, "atoms": 1000, "failure": "It fell over."})
+    assert json.loads(path.read_text())["exponents"] == {"schnet": {"atoms": pytest.approx(1.25)}}
+    assert "FAILED schnet layers 1" in file.text()
+    again = GrowthFile(path, MEASURED)
+    assert again.has(("schnet", "atoms", 64))
+    assert not again.has(("schnet", "layers", 1))
+    draw(file.rows, tmp_path / "growth.png")
+    assert (tmp_path / "growth.png").stat().st_size > 0
+
+
+def test_growth_changes_one_thing_at_a_time():
+    for model in growth.CHANNELS:
+        three = growth.potential(growth.Point(model, "layers", 3)).backbone
+        assert len(three.layers) == 3
+        assert three.config[growth.CHANNELS[model]] == 128
+        narrow = growth.potential(growth.Point(model, "channels", 32)).backbone
+        assert narrow.config[growth.CHANNELS[model]] == 32
+        assert len(narrow.layers) == len(growth.potential(growth.Point(model, "atoms", 64)).backbone.layers)
+    for wanted in growth.AXES["neighbours"]:
+        found = growth.structure(growth.Point("schnet", "neighbours", wanted))
+        assert structures.neighbours(found, 6.0) == pytest.approx(wanted, rel=0.2)
+
+
+@pytest.mark.slow  # a process that imports torch, and one that compiles where kernels do
+def test_a_point_of_growth_is_measured(monkeypatch, tmp_path):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    monkeypatch.setenv("HALOCLINE_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setitem(growth.AXES, "atoms", (8,))
+    options = ["--models", "schnet", "--axes", "atoms", "--way", "torch", "--quick"]
+    assert growth.main(["--output", str(tmp_path / "growth.json"), *options]) == 0
+    (row,) = json.loads((tmp_path / "growth.json").read_text())["points"]
+    assert row["atoms"] == 8
+    assert len(row["cpu"]["steps"]) == growth.QUICK_STEPS
 
 
 def test_errors_are_relative_to_the_forces():

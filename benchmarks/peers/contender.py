@@ -56,7 +56,13 @@ def peer(name: str, python: str, work: Path) -> Contender:
     """
     if name in _ACCELERATED:
         return Contender(name, "mace-torch", "with_mace_torch.py", python, {"accelerator": name})
-    environment = {"SYMMETRIX_JIT_CACHE": str(work / "symmetrix")} if name == "symmetrix-xl" else {}
+    environment = {}
+    if name == "symmetrix-xl":  # it recommends the others itself
+        environment = {
+            "SYMMETRIX_JIT_CACHE": str(work / "symmetrix"),
+            "OMP_PROC_BIND": "spread",
+            "OMP_PLACES": "threads",
+        }
     return Contender(name, name, f"with_{name.replace('-', '_')}.py", python, {}, environment)
 
 

@@ -29,13 +29,11 @@ class Environment:
         packages: for pip, with versions.
         alone: installed after them and without what they ask for.
         needs_gpu: has nothing to run on a CPU.
-        imports: a module whose import shows that it is there.
     """
 
     packages: tuple[str, ...]
     alone: tuple[str, ...] = ()
     needs_gpu: bool = False
-    imports: str = ""
 
 
 #: The version of torch that every peer gets, so that none is compared by an older one's speed.
@@ -43,38 +41,27 @@ TORCH: Final = "torch==2.13.0"
 
 MACE: Final = ("mace-torch==0.3.16", "e3nn==0.4.4", "matscipy==1.3.1")
 
+#: What SchNetPack imports beside torch.
+_OF_SCHNETPACK: Final = (
+    "numpy ase h5py pyyaml hydra-core pytorch-lightning torchmetrics fasteners dirsync torch-ema tensorboard "
+    "tensorboardX tqdm"
+)
+
 ENVIRONMENTS: Final = {
-    "mace-torch": Environment((TORCH, *MACE), imports="mace"),
+    "mace-torch": Environment((TORCH, *MACE)),
     # With mace-torch beside it, which its converter reads models with.
-    "symmetrix-xl": Environment((TORCH, *MACE, "symmetrix-xl==0.1.1"), imports="symmetrix"),
-    "matgl": Environment((TORCH, "matgl==4.1.2"), imports="matgl"),
+    "symmetrix-xl": Environment((TORCH, *MACE, "symmetrix-xl==0.1.1")),
+    "matgl": Environment((TORCH, "matgl==4.1.2")),
     # It asks for sympy<=1.12 and so for a torch of 2024; inference uses no sympy, and runs on today's torch.
     "schnetpack": Environment(
-        (
-            *(
-                TORCH,
-                "numpy",
-                "ase",
-                "h5py",
-                "pyyaml",
-                "hydra-core",
-                "pytorch-lightning",
-                "torchmetrics",
-                "fasteners",
-            ),
-            *("dirsync", "torch-ema", "matscipy==1.3.1", "tensorboard", "tensorboardX", "tqdm"),
-        ),
+        (TORCH, "matscipy==1.3.1", *_OF_SCHNETPACK.split()),
         alone=("schnetpack==2.1.1",),
-        imports="schnetpack",
     ),
     "cuequivariance": Environment(
         (TORCH, *MACE, "cuequivariance-torch==0.13.0", "cuequivariance-ops-torch-cu13==0.13.0"),
         needs_gpu=True,
-        imports="cuequivariance",
     ),
-    "openequivariance": Environment(
-        (TORCH, *MACE, "openequivariance==0.7.0"), needs_gpu=True, imports="openequivariance"
-    ),
+    "openequivariance": Environment((TORCH, *MACE, "openequivariance==0.7.0"), needs_gpu=True),
 }
 
 
@@ -129,12 +116,16 @@ def make(folder: Path, environment: Environment, python: str) -> None:
 
 
 def is_complete(folder: Path, environment: Environment) -> bool:
-    """Whether a peer is there and can be imported."""
-    python = interpreter(folder)
-    return (
-        python.exists()
-        and not subprocess.run([python, "-c", f"import {environment.imports}"], capture_output=True).returncode
+    """Whether a peer is there in the versions that are asked for."""
+    asked = [each.split("==") for each in (*environment.packages, *environment.alone) if "==" in each]
+    program = "import sys, importlib.metadata as m; [print(m.version(name)) for name in sys.argv[1:]]"
+    if not interpreter(folder).exists():
+        return False
+    told = subprocess.run(
+        [interpreter(folder), "-c", program, *(name for name, _ in asked)], capture_output=True, text=True
     )
+    found = [version.partition("+")[0] for version in told.stdout.split()]  # without +cpu
+    return found == [version for _, version in asked]
 
 
 def interpreter(folder: Path) -> Path:

@@ -127,20 +127,7 @@ class Files:
         return path
 
     def _schnet(self, model: str, elements: tuple[int, ...], path: Path) -> None:
-        species = [chemical_symbols[z] for z in elements]
-        config = dict(MODELS[model].sizes) | {"species": species, "gaussians": GAUSSIANS, "cutoff": CUTOFF}
-        backbone = build_backbone("schnet", config)
-        generator = torch.Generator().manual_seed(0)
-        with torch.no_grad():
-            for name, weights in backbone.named_parameters():
-                if name.endswith("filters.hidden.weight"):
-                    weights.normal_(std=SPREAD, generator=generator)
-                elif name.endswith("filters.out.weight"):
-                    weights.mul_(2.0)
-                elif name.endswith("receiver.weight"):
-                    weights.div_(NEIGHBOURS)
-                weights.copy_(weights.float())  # so that everybody has the same
-        Potential(backbone, dict.fromkeys(species, 0.0), {"name": model}).save(path)
+        schnet(MODELS[model].sizes, elements).save(path)
 
     def _for_schnetpack(self, model: str, elements: tuple[int, ...], path: Path) -> None:
         ours = halocline.load(self.path(model, elements, "halocline")).backbone
@@ -178,6 +165,25 @@ class Files:
         if ended.returncode:
             last = (ended.stderr.strip() or "nothing was printed").splitlines()[-1]
             raise MissingError(f"{peer} could not make the model's file: {last}")
+
+
+def schnet(sizes: Mapping[str, int], elements: tuple[int, ...]) -> Potential:
+    """Make one of these sizes with weights from a seed."""
+    species = [chemical_symbols[z] for z in elements]
+    backbone = build_backbone(
+        "schnet", dict(sizes) | {"species": species, "gaussians": GAUSSIANS, "cutoff": CUTOFF}
+    )
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, weights in backbone.named_parameters():
+            if name.endswith("filters.hidden.weight"):
+                weights.normal_(std=SPREAD, generator=generator)
+            elif name.endswith("filters.out.weight"):
+                weights.mul_(2.0)
+            elif name.endswith("receiver.weight"):
+                weights.div_(NEIGHBOURS)
+            weights.copy_(weights.float())  # so that everybody has the same
+    return Potential(backbone, dict.fromkeys(species, 0.0), {"name": "schnet"})
 
 
 def _converted(dialect: str, config: dict[str, Any], tensors: dict[str, Tensor]) -> Potential:
