@@ -26,8 +26,9 @@ from halocline.plugins.fused.edges import ORDER_BY_SENDER, order_by_sender
 from halocline.plugins.fused.softplus import shifted_softplus
 from halocline.plugins.kernels.convolution import Convolution, Exact, FromTable
 from halocline.plugins.kernels.schnet import FusedSchNet
-from halocline.plugins.kernels.tables import tabulate
+from halocline.plugins.kernels.tables import Tables, tabulate
 from halocline.program import FrozenModel, Precision
+from halocline.program.kernel import Kernel
 from halocline.program.operators import composites
 from halocline.testing import check_kernel
 
@@ -212,7 +213,19 @@ def schnet(features=36, layers=2):
     return build_backbone("schnet", config)
 
 
-@pytest.mark.parametrize("kind", [Convolution, FusedSchNet])
+class Both(Kernel):
+    """Tables, and what runs them."""
+
+    version, exact, forms, tolerances = 1, False, FusedSchNet.forms, Tables.tolerances
+
+    def suits(self, stage):
+        return FusedSchNet().suits(stage) and Tables().suits(stage)
+
+    def replace(self, stage, *how):
+        return FusedSchNet().replace(Tables().replace(stage, *how), *how)
+
+
+@pytest.mark.parametrize("kind", [Convolution, FusedSchNet, Both])
 def test_the_suite_passes(kind):
     report = check_kernel(kind(), schnet())
     assert {result.status for result in report.results} == {"passed"}, report.results

@@ -36,6 +36,29 @@ def convolve_table(
     return found
 
 
+def pull_table(
+    gradients: Tensor, values: Tensor, vectors: Tensor, table: Tensor, grid: Tensor, back: Rows, *, by_values: bool
+) -> tuple[Tensor, Tensor]:
+    """What `convolve_table` owes to values and vectors.
+
+    Args:
+        gradients: (n_out, C), by its result.
+        values: as there, and all the others.
+        vectors: (E, 3).
+        table: as there.
+        grid: as there.
+        back: edges by sender.
+        by_values: whether gradients by values are wanted.
+
+    Returns:
+        Gradients by values (n_in, C), or (0, C) where they are not wanted; and by vectors (E, 3).
+    """
+    found: tuple[Tensor, Tensor] = torch.ops.halocline.pull_table(
+        gradients, values, vectors, table, grid, *back, by_values
+    )
+    return found
+
+
 def _compute(
     values: Tensor,
     vectors: Tensor,
@@ -160,10 +183,9 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _derivative(ctx: Any, gradients: Tensor) -> tuple[Tensor | None, ...]:
     values, vectors, table, grid, *back = ctx.saved_tensors
-    by_values, by_vectors = torch.ops.halocline.pull_table(
-        gradients, values, vectors, table, grid, *back, ctx.needs_input_grad[0]
-    )
-    return by_values if ctx.needs_input_grad[0] else None, by_vectors, *(None,) * 7
+    wanted = ctx.needs_input_grad[0]
+    by_values, by_vectors = pull_table(gradients, values, vectors, table, grid, Rows(*back), by_values=wanted)
+    return by_values if wanted else None, by_vectors, *(None,) * 7
 
 
 _PULL_TABLE: Final = define(
