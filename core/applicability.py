@@ -92,6 +92,8 @@ class Applicability:
         neighbours = card.get("neighbours") or {}
         self._neighbours = {_number(symbol): (low, high) for symbol, (low, high) in neighbours.items()}
         self._last: _Usual | None = None
+        self._crowded: tuple[NDArray[np.int64] | None, NDArray[np.int64] | None, tuple[Outside, ...]]
+        self._crowded = None, None, ()
 
     @timed("result")
     def outside(self, contacts: Contacts) -> tuple[Outside, ...]:
@@ -100,9 +102,17 @@ class Applicability:
         if usual is None or not same_bits(usual.elements, contacts.elements):
             usual = self._last = self._usual(contacts.elements)
         distances = () if contacts.are_beyond(usual.shortest) else tuple(self._distances(contacts))
-        lonely, crowded = contacts.fewest * NEIGHBOUR_MARGIN < usual.fewest, contacts.most > usual.most
-        strange = np.count_nonzero(lonely) or np.count_nonzero(crowded)
-        return (*distances, *self._crowds(contacts)) if strange else distances
+        return distances + self._crowds_now(contacts, usual)
+
+    def _crowds_now(self, contacts: Contacts, usual: _Usual) -> tuple[Outside, ...]:
+        """What is strange about numbers of neighbours; steps with the same edges have the very same numbers."""
+        fewest, most, found = self._crowded
+        if fewest is not contacts.fewest or most is not contacts.most:
+            lonely, crowded = contacts.fewest * NEIGHBOUR_MARGIN < usual.fewest, contacts.most > usual.most
+            strange = np.count_nonzero(lonely) or np.count_nonzero(crowded)
+            found = tuple(self._crowds(contacts)) if strange else ()
+            self._crowded = contacts.fewest, contacts.most, found
+        return found
 
     def _usual(self, elements: NDArray[np.int64]) -> _Usual:
         square = (elements[:, None], elements)

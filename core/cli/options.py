@@ -56,16 +56,12 @@ def add_compress(group: Any) -> None:
 
 
 def say_replaced(replaced: Sequence[Replacement]) -> None:
-    """Say which stages of the model tables have taken the place of, and what runs them.
-
-    Exact kernels alone differ by rounding, nothing to tell at every call: ``halocline doctor`` lists them.
-    """
+    """Say which stages of the model kernels have taken the place of."""
     from halocline.cli.output import say
     from halocline.program.replacement import told
 
-    if not all(each.exact for each in replaced):
-        for sentence in told(replaced):
-            say(f"halocline: {sentence}")
+    for sentence in told(replaced):
+        say(f"halocline: {sentence}")
 
 
 def add_format(parser: argparse.ArgumentParser) -> None:

@@ -9,9 +9,9 @@ from typing import Final, final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from halocline.aggregation import Form
+from halocline.evaluator.pull import Pull
 from halocline.evaluator.runner import Contribution, Links, Runner, Tally
 from halocline.evaluator.topology import Topology
 from halocline.executor import Executor
@@ -22,7 +22,7 @@ from halocline.partition import Part, whole
 from halocline.partition.division import divide, is_undivided
 from halocline.program import FrozenModel, ProgramInputs, ProgramOutputs, TableInputs
 from halocline.program.capacity import Capacity, crop, pad
-from halocline.program.geometry import forces_from_gradients, virial_from_gradients, virials_from_gradients
+from halocline.program.geometry import forces_from_gradients, virials_from_gradients
 from halocline.program.layout import gather_edges, lay_out, renewed
 from halocline.shares import timed
 
@@ -160,16 +160,15 @@ class _LaidOut:
     graph: Graph
     part: Part
     inputs: ProgramInputs
-    receivers: Tensor
-    senders: Tensor
+    pull: Pull
     surroundings: Surroundings
     outputs: tuple[Output, ...]
 
     @classmethod
     def of(cls, graph: Graph, part: Part, inputs: ProgramInputs, outputs: tuple[Output, ...]) -> _LaidOut:
         """Of a graph as one part, its inputs, and the declared outputs of the model."""
-        receivers, senders = torch.from_numpy(part.receivers), torch.from_numpy(part.senders)
-        return cls(graph, part, inputs, receivers, senders, Surroundings.of(graph), outputs)
+        pull = Pull(part.receivers, part.senders, len(part.atoms))
+        return cls(graph, part, inputs, pull, Surroundings.of(graph), outputs)
 
     def has_edges_of(self, graph: Graph) -> bool:
         """Whether another graph has the very edges, between atoms of which a model is told the same."""
@@ -189,7 +188,6 @@ class _LaidOut:
 
     @timed("sums")
     def _sums(self, graph: Graph, outputs: ProgramOutputs, form: Form) -> _Sums:
-        pulls = gather_edges(outputs.gradients, self.part, form).cpu().double()
-        forces = forces_from_gradients(pulls, self.receivers, self.senders, len(self.part.atoms))
-        virial = virial_from_gradients(pulls, torch.from_numpy(graph.vectors))
-        return outputs.energies.double().cpu().numpy(), forces.numpy(), virial.numpy()
+        gradients = gather_edges(outputs.gradients, self.part, form).cpu()
+        forces, virial = self.pull.of(gradients, graph.vectors)
+        return outputs.energies.double().cpu().numpy(), forces, virial

@@ -7,8 +7,9 @@ from typing import NamedTuple, final
 import numpy as np
 from numpy.typing import NDArray
 
-from halocline.graph.graph import Edges, Graph, Offsets, Scratch, squared_lengths
+from halocline.graph.graph import Edges, Graph, squared_lengths
 from halocline.graph.index_sets import IndexSets
+from halocline.graph.measure import Measure, taken
 from halocline.graph.rules import Nearest, NeighbourRule, Radius, narrower, single_rules
 from halocline.graph.structure import Structure, same_bits
 from halocline.shares import timed
@@ -20,39 +21,17 @@ class Kept(NamedTuple):
 
     Attributes:
         candidates: those that were cut.
-        offsets: of the candidates, in the cell of that cut.
-        scratch: for the candidates, or None.
+        measure: of them, in the cell of that cut.
         inside: (C,) bool, whether each was kept.
-        places: (E,) int64, of those that were; None if all were.
-        edges: they themselves.
+        edges: those that were.
         partners: the opposite of each, (E,) int64, or None.
     """
 
     candidates: Edges
-    offsets: Offsets
-    scratch: Scratch | None
+    measure: Measure
     inside: NDArray[np.bool_]
-    places: NDArray[np.int64] | None
     edges: Edges
     partners: NDArray[np.int64] | None
-
-    @classmethod
-    def of(
-        cls,
-        candidates: Edges,
-        partners: NDArray[np.int64] | None,
-        offsets: Offsets,
-        scratch: Scratch | None,
-        inside: NDArray[np.bool_],
-    ) -> Kept:
-        """Keep those candidates that are inside."""
-        if np.count_nonzero(inside) == len(inside):
-            return cls(candidates, offsets, scratch, inside, None, candidates, partners)
-        places = np.flatnonzero(inside)
-        if partners is not None:
-            # Opposite edges are equally long to the bit, so they are kept or left out together.
-            partners = (np.cumsum(inside, dtype=np.int64) - 1).take(partners.take(places))
-        return cls(candidates, offsets, scratch, inside, places, candidates.take(places), partners)
 
 
 def cut_candidates(
@@ -106,23 +85,15 @@ def cut_at(
     Raises:
         StructureError: two atoms sit on one point.
     """
-    if kept is not None and kept.candidates is not candidates:
-        kept = None
-    offsets = kept.offsets if kept is not None else None
-    if offsets is None or not offsets.are_of(structure):
-        offsets = Offsets.of(candidates, structure)
-    scratch = kept.scratch if kept is not None else Scratch.of(len(candidates))
-    vectors = candidates.vectors(structure, offsets, scratch)
-    squares = squared_lengths(vectors, scratch)
-    inside = squares < cutoff**2
-    if kept is None or not same_bits(kept.inside, inside):
-        kept = Kept.of(candidates, partners, offsets, scratch, inside)
-    elif kept.offsets is not offsets:
-        kept = kept._replace(offsets=offsets)
-    if kept.places is not None:
-        vectors, squares = vectors.take(kept.places, axis=0), squares.take(kept.places)
-    elif scratch is not None:
-        vectors, squares = vectors.copy(), squares.copy()
+    if kept is not None and kept.measure.is_of(candidates, structure):
+        measure = kept.measure
+    else:
+        measure = Measure(candidates, structure)
+    inside, vectors, squares = measure.nearer(structure, cutoff)
+    if kept is None or kept.candidates is not candidates or not same_bits(kept.inside, inside):
+        kept = Kept(candidates, measure, inside, *taken(candidates, partners, inside))
+    elif kept.measure is not measure:
+        kept = kept._replace(measure=measure)
     return Graph.build(structure, kept.edges, kept.partners, ids, vectors, squares), kept
 
 

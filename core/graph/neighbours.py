@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halocline.errors import UsageError
+from halocline.graph.compiled import address, plain, steps
 from halocline.graph.cut import Kept, Selection, cut_at, cut_candidates, select
 from halocline.graph.graph import Edges, Graph
 from halocline.graph.radius import radius_edges
@@ -141,6 +142,10 @@ class NeighbourList:
         if not (same_bits(old.numbers, structure.numbers) and same_bits(old.pbc, structure.pbc)):
             return False
         strain = _map_between(old, structure)
+        if strain is None and steps.functions is not None:
+            now, then = plain(structure.positions, np.float64), plain(old.positions, np.float64)
+            square = steps.functions.farthest(len(structure), address(now), address(then))
+            return 2.0 * math.sqrt(square) <= (cutoff + self.skin) - cutoff
         moved = structure.positions - (old.positions if strain is None else old.positions @ strain)
         shrunk = 1.0 if strain is None else float(np.linalg.svd(strain, compute_uv=False)[-1])
         room = shrunk * (cutoff + self.skin) - cutoff

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from halocline.aggregation import Form
 from halocline.graph import Graph, Structure
+from halocline.graph.compiled import address, plain, steps
 from halocline.partition.part import Part
 from halocline.program.capabilities import Precision
 from halocline.program.inputs import EdgeInputs, ProgramInputs, TableInputs
@@ -107,9 +109,21 @@ def _pairs(
     """
     if graph.partners is None:
         return None, None, None
+    if part.is_whole and steps.functions is not None:
+        return _pairs_of_whole(steps.functions, graph.partners)
     here, opposite = np.arange(len(part.edges)), opposites(graph, part)
     opens = opposite >= here
     return np.flatnonzero(opens), (np.cumsum(opens) - 1).take(np.minimum(here, opposite)), opposite
+
+
+def _pairs_of_whole(
+    functions: ctypes.CDLL, partners: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The same of a whole graph, in one pass."""
+    partners = plain(partners, np.int64)
+    first, pair_of, opposite = np.empty((3, len(partners)), np.int64)
+    count = functions.pairs(len(partners), *map(address, (partners, first, pair_of, opposite)))
+    return first[:count], pair_of, opposite
 
 
 def _table_inputs(

@@ -1,0 +1,101 @@
+"""Compiled code for what a step of dynamics does to every candidate and every edge.
+
+Beside each call stands code by NumPy or torch, which is its definition. Results are equal to the bit, so it does
+not matter when the one takes over from the other, nor whether there is a compiler at all.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halocline.cache import find_cache
+from halocline.errors import KernelError
+from halocline.native import library
+
+_logger = logging.getLogger(__name__)
+
+#: So many cuts of neighbour lists are done in a process before anything is compiled: whoever evaluates a few
+#: structures does not wait for a compiler.
+WORTHWHILE: Final = 50
+
+_SOURCE: Final = Path(__file__).parent / "steps.cpp"
+
+_count, _pointer, _number = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double
+
+#: What each function takes, and what it returns.
+_SIGNATURES: Final[dict[str, tuple[Sequence[Any], Any]]] = {
+    "farthest": ((_count, _pointer, _pointer), _number),
+    "cut": ((_count, *[_pointer] * 4, _count, _pointer, _pointer, _number, *[_pointer] * 3), _count),
+    "keep": ((_count, *[_pointer] * 10), None),
+    "pairs": ((_count, *[_pointer] * 4), _count),
+    "pull_float32": ((_count, _count, *[_pointer] * 6), None),
+    "pull_float64": ((_count, _count, *[_pointer] * 6), None),
+    "same_bytes": ((_count, *[_pointer] * 3), ctypes.c_int),
+}
+
+
+@final
+class Steps:
+    """The functions of ``steps.cpp`` once they are worthwhile.
+
+    Attributes:
+        functions: None before, and where they cannot be compiled.
+        under_lock: the same, called without letting go of the interpreter's lock.
+    """
+
+    def __init__(self) -> None:
+        self.functions: ctypes.CDLL | None = None
+        self.under_lock: ctypes.PyDLL | None = None
+        self._cuts = 0
+
+    def of_cut(self) -> ctypes.CDLL | None:
+        """The functions, for one more cut of a neighbour list."""
+        cuts = self._cuts = self._cuts + 1
+        if cuts == WORTHWHILE:
+            self.functions = _compiled()
+            if self.functions is not None:
+                self.under_lock = ctypes.PyDLL(None, handle=self.functions._handle)
+                _declare(self.under_lock)
+        return self.functions
+
+
+#: Of this process.
+steps: Final = Steps()
+
+
+def _compiled() -> ctypes.CDLL | None:
+    if find_cache() is None:  # where nothing can be kept, nobody is to be asked for a place for this
+        return None
+    try:
+        found = library("steps", _SOURCE.read_text(encoding="utf-8"), ("-ffp-contract=off",))
+    except KernelError as error:
+        _logger.info("Steps of dynamics go on by NumPy: %s", error)
+        return None
+    _declare(found)
+    return found
+
+
+def _declare(functions: ctypes.CDLL) -> None:
+    for name, (takes, returns) in _SIGNATURES.items():
+        function = getattr(functions, name)
+        function.argtypes, function.restype = takes, returns
+
+
+def address(array: NDArray[Any]) -> int:
+    """Where an array lies; it must be C-contiguous, and be kept for as long as that is used."""
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array.data))  # sooner than the array's own answer
+    except (TypeError, ValueError):  # nobody may write to it, or it is empty
+        return int(array.ctypes.data)
+
+
+def plain(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
+    """The array itself, if it is C-contiguous and of that dtype; else a copy that is."""
+    return np.ascontiguousarray(array, dtype)
