@@ -96,7 +96,7 @@ class _Radial(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("values", "gradients", "rows", "kinds", "pairs")),
-        *((name, ctypes.c_int64) for name in ("species", "functions", "knots")),
+        *((name, ctypes.c_int64) for name in ("species", "functions", "knots", "count")),
     )
 
 
@@ -197,7 +197,7 @@ def call_pull(
     by_x = edges.vectors.new_empty(0) if x is None else torch.zeros_like(x)
     by_vectors, by_weights = torch.empty_like(edges.vectors), edges.vectors.new_empty(0)
     if isinstance(weights, Given):
-        by_weights = torch.zeros_like(weights.values)
+        by_weights = torch.empty_like(weights.values)
     told = _edges(x, edges), _radial(weights, by_weights)
     arrays = (_address(each) for each in (x, pull, by_x, by_vectors))
     loaded.product_pull(*map(ctypes.byref, told), *arrays, torch.get_num_threads())
@@ -215,8 +215,8 @@ def _radial(weights: Table | Given, gradients: Tensor | None) -> Any:
     pointers = [_address(each) for each in (values, gradients, rows, weights.kinds, pairs)]
     kind = _Radial32 if values.dtype == torch.float32 else _Radial64
     if isinstance(weights, Table):
-        return kind(*pointers, weights.species, *values.shape[1:3], weights.start, weights.per_length)
-    return kind(*pointers, weights.species)
+        return kind(*pointers, weights.species, *values.shape[1:3], 0, weights.start, weights.per_length)
+    return kind(*pointers, weights.species, 0, 0, values.shape[0])
 
 
 def _address(tensor: Tensor | None) -> int | None:

@@ -29,11 +29,11 @@ struct Edges {
 // Weights of messages: cubic B-splines of the distance, or a tensor with a row for each edge or pair of edges.
 struct Radial {
   const T* values;       // (panels, functions * knots, PATHS, PANEL), or (R, PATHS * CHANNELS)
-  T* gradients;          // of a tensor; zero at first if edges share rows
+  T* gradients;          // of a tensor
   const int64_t* rows;   // (E,) of a tensor; null where there is one row for each edge
   const int64_t* kinds;  // (n_in,) of atoms, where anything differs by them; else null
   const int64_t* pairs;  // (species, species), the number of the function of two kinds; null if there is one
-  int64_t species, functions, knots;
+  int64_t species, functions, knots, count;  // count: R
   T start, per_length;
 };
 
@@ -81,6 +81,7 @@ struct Tile {
   T* quantities;                   // (edges / LANES, QUANTITIES, LANES)
   int64_t* cells;                  // (edges,) where their first knots are in a panel of the table
   int64_t* order;                  // (edges,) those of each receiver by the kind of their sender, if this matters
+  uint8_t* again;                  // (edges,) whether an edge before shares the row of weights, if edges share any
 
   // Receivers from `row` on that have at most `most` edges together, but one of them whatever it has.
   Tile(const Edges& e, int64_t row, int64_t stop, int64_t most) : row(row), rows(row + 1), first(e.begin(row)) {
@@ -150,6 +151,16 @@ void sort_out(const Edges& e, const Radial& r, const Tile<FORWARD>& tile, int64_
         for (int64_t edge = begin; edge < end; ++edge)
           if (r.species == 1 || r.kinds[e.senders[edge]] == kind) *to++ = edge;
     }
+  }
+}
+
+// Which edges of a tile are not the first to write the gradient of their row, in the order in which they do.
+inline void find_shared(const Radial& r, const Tile<false>& tile, uint8_t* seen) {
+  for (int64_t place = 0; place < tile.last - tile.first; ++place) {
+    const int64_t edge = BY_KIND ? tile.order[place] : tile.first + place;
+    uint8_t& row = seen[r.rows[edge]];
+    tile.again[edge - tile.first] = row;
+    row = 1;
   }
 }
 

@@ -53,6 +53,9 @@ extern "C" void product_pull(const Edges* e, const Radial* r, const T* x, const 
   const Weights weights{*r};
   static thread_local Buffer<T> quantities, slices;
   static thread_local Buffer<int64_t> cells, order;
+  static thread_local Buffer<uint8_t> again, rows;
+  uint8_t* seen = r->rows ? rows.get(r->count) : nullptr;
+  if (seen) std::fill(seen, seen + r->count, 0);
   const int64_t own = PULLED / ((Reverse::QUANTITIES + SLICES * PADDED) * sizeof(T));
   for (int64_t row = 0; row < e->n_out;) {
     Reverse tile(*e, row, e->n_out, threads > 1 ? SHARED : own);
@@ -63,6 +66,10 @@ extern "C" void product_pull(const Edges* e, const Radial* r, const T* x, const 
     halo::for_rows(tile.rows - row, threads, [&](int64_t first, int64_t last) {
       sort_out(*e, *r, tile, row + first, row + last);
     });
+    if (seen) {
+      tile.again = again.get(tile.groups() * LANES);
+      find_shared(*r, tile, seen);
+    }
     halo::for_rows(tile.groups(), threads,
                    [&](int64_t first, int64_t last) { describe(*e, *r, tile, first, last); });
     if (TABULATED && BY_KIND)
@@ -80,4 +87,7 @@ extern "C" void product_pull(const Edges* e, const Radial* r, const T* x, const 
     });
     row = tile.rows;
   }
+  if (seen)  // rows of no edge
+    for (int64_t k = 0; k < r->count; ++k)
+      if (!seen[k]) std::fill_n(r->gradients + k * PATHS * CHANNELS, PATHS * CHANNELS, T(0));
 }

@@ -98,9 +98,9 @@ struct Given {
     int channel;
     int64_t place(int64_t edge) const { return (rows ? rows[edge] : edge) * (PATHS * CHANNELS) + channel; }
     HALO_INLINE Values<WHOLE> at(const Tile<true>&, int64_t edge) const { return {values + place(edge), channel}; }
-    HALO_INLINE Pulls<WHOLE> pulls(const Tile<false>&, int64_t edge) const {
+    HALO_INLINE Pulls<WHOLE> pulls(const Tile<false>& tile, int64_t edge) const {
       const int64_t here = place(edge);
-      return {values + here, gradients + here, rows != nullptr, channel};
+      return {values + here, gradients + here, rows && tile.again[edge - tile.first], channel};
     }
   };
   template <bool WHOLE>
