@@ -58,6 +58,11 @@ def halocline_kernels() -> list[Component]:
             "radial functions convolved with in one pass over edges",
         ),
         Component("fused-mace", "halocline.plugins.kernels.mace:FusedMACE", "layers of MACE in compiled code"),
+        Component(
+            "m3gnet-edges",
+            "halocline.plugins.kernels.m3gnet:M3GNetEdges",
+            "the edge half of M3GNet's blocks in compiled code",
+        ),
     ]
 
 

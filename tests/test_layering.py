@@ -65,11 +65,11 @@ def test_every_folder_has_files():
 ROOMS = (
     "allocation canonical digests errors files forks lazy lifeline locks ownership shares tied",
     "cache",
-    "artefacts",
+    "artefacts durations",
     "native",
     "aggregation appended devices figures graph isolation neutral_process place spec typed_table",
     "applicability checkpoint context meeting structures",
-    "durations plugin",
+    "plugin",
     "model partition",
     "program",
     "probes",

@@ -56,12 +56,16 @@ def add_compress(group: Any) -> None:
 
 
 def say_replaced(replaced: Sequence[Replacement]) -> None:
-    """Say which stages of the model kernels have taken the place of."""
+    """Say which stages of the model tables have taken the place of, and what runs them.
+
+    Exact kernels alone differ by rounding, nothing to tell at every call: ``halocline doctor`` lists them.
+    """
     from halocline.cli.output import say
     from halocline.program.replacement import told
 
-    for sentence in told(replaced):
-        say(f"halocline: {sentence}")
+    if not all(each.exact for each in replaced):
+        for sentence in told(replaced):
+            say(f"halocline: {sentence}")
 
 
 def add_format(parser: argparse.ArgumentParser) -> None:

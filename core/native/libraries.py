@@ -13,6 +13,7 @@ from typing import Final
 
 from halocline import forks
 from halocline.artefacts import cached
+from halocline.durations import announced
 from halocline.errors import ArtefactError, KernelError, UsageError
 from halocline.files import temporary_folder
 from halocline.native.compiler import FLAGS, HEADERS, compile_library, require_compiler, target
@@ -69,8 +70,8 @@ def _compiled(name: str, source: str, flags: tuple[str, ...]) -> bytes:
     }
 
     def build(path: Path) -> None:
-        _logger.debug("Compiling the library %r.", name)
-        compile_library(name, source, flags, path)
+        with announced(f"Compiling {name!r} for this machine, once"):
+            compile_library(name, source, flags, path)
 
     try:
         return cached(key, ".so", build, bytes, f"the library {name!r}")

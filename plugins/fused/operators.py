@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -58,10 +59,22 @@ def define(
 def compiled(stem: str) -> ctypes.CDLL:
     """The library of a file of C++ beside this one, which is compiled once on each machine.
 
+    Headers beside it that it includes are put in their places, so that the library's key depends on them as well.
+
     Raises:
         KernelError: it cannot be compiled here.
     """
-    return library(stem, Path(__file__).with_name(f"{stem}.cpp").read_text(encoding="utf-8"))
+    return library(stem, _text(f"{stem}.cpp"))
+
+
+def _text(name: str) -> str:
+    beside = Path(__file__).parent
+
+    def included(line: re.Match[str]) -> str:
+        return _text(line[1]).replace("#pragma once\n", "") if (beside / line[1]).exists() else line[0]
+
+    source = (beside / name).read_text(encoding="utf-8")
+    return re.sub(r'^#include "(.+)"$', included, source, flags=re.MULTILINE)
 
 
 @cache

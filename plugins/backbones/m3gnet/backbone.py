@@ -97,7 +97,7 @@ class Layer(Stage):
         "edge_update": Work.MESSAGES,
         "atom_update": Work.MESSAGES,
         "three_body": Work.PRODUCT,
-        "three_body._harmonics": Work.ANGULAR,
+        "three_body.harmonics": Work.ANGULAR,
         "three_body.gate": Work.UPDATE,
         "three_body.update": Work.MESSAGES,
     }

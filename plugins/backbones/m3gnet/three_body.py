@@ -55,15 +55,15 @@ class ThreeBody(nn.Module):
         gates = block.at_senders(gates_NB) if self.gate_from_end else block.at_receivers(gates_NB)
         envelope = block.radial(lambda r: polynomial_envelope(r, self.cutoff)[..., None])
         weights = block.radial(self.radial) * gates * envelope
-        update: Tensor = self.update(self._sums(block, weights, self._harmonics(block)) * envelope)
+        update: Tensor = self.update(self.sums(block, weights, self.harmonics(block)) * envelope)
         return e_C + update
 
-    def _harmonics(self, block: Block) -> Tensor:
+    def harmonics(self, block: Block) -> Tensor:
         """Of the direction of each edge, for each moment, [..., M]."""
         directions = block.vectors / block.lengths()[..., None]
         return spherical_harmonics(directions, self.degrees) @ self.of_harmonic
 
-    def _sums(self, block: Block, weights: Tensor, harmonics: Tensor) -> Tensor:
+    def sums(self, block: Block, weights: Tensor, harmonics: Tensor) -> Tensor:
         """Σ_{k≠j} of weights [..., L·R] times Y_l0(cos θ), [..., L·R]; harmonics [..., M]."""
         terms = (weights @ self.of_weight) * harmonics
         moments = block.at_receivers(block.sum(terms))
