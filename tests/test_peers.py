@@ -64,7 +64,7 @@ def test_the_harness_compares_in_turns_and_goes_on_where_it_stopped(stand_in, tm
         assert found["cutoff"] == 6.0
         assert found["fallbacks"] in (0, 1)
         assert found["versions"]["torch"]
-        assert len(found["model"]) == 64
+        assert len(found["digest"]) == 64
     assert comparison["neighbours"] == pytest.approx(57.7, abs=1.0)
     assert "schnetpack" in printed.out
 
@@ -203,7 +203,7 @@ def test_a_point_of_growth_is_measured(monkeypatch, tmp_path):
     options = ["--models", "schnet", "--axes", "atoms", "--way", "torch", "--quick"]
     assert growth.main(["--output", str(tmp_path / "growth.json"), *options]) == 0
     (row,) = json.loads((tmp_path / "growth.json").read_text())["points"]
-    assert row["atoms"] == 8
+    assert (row["model"], row["axis"], row["atoms"]) == ("schnet", "atoms", 8)
     assert len(row["cpu"]["steps"]) == growth.QUICK_STEPS
 
 

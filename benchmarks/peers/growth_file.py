@@ -83,10 +83,11 @@ def curves(rows: Sequence[Row]) -> Iterator[tuple[str, str, list[float], list[fl
 
 
 def exponents(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
-    """Model → axis → p of the fit cost ∝ place^p."""
+    """Model → axis → p of cost ∝ place^p, fitted to the upper half of the points; constants rule the lower."""
     found: dict[str, dict[str, float]] = {}
     for model, axis, places, costs in curves(rows):
-        slope = np.polyfit(np.log(places), np.log(costs), 1)[0]
+        upper = (len(places) - 1) // 2
+        slope = np.polyfit(np.log(places[upper:]), np.log(costs[upper:]), 1)[0]
         found.setdefault(model, {})[axis] = round(float(slope), 3)
     return found
 

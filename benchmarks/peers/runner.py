@@ -66,7 +66,7 @@ class Runner:
             steps: that it will be asked for at least.
             patience: seconds that these may take.
         """
-        self.found, self._steps, self._searches = {"model": self._digest}, [], []
+        self.found, self._steps, self._searches = {"digest": self._digest}, [], []
         if self._why_not:
             self.found["failure"] = self._why_not
         elif reason := self._too_much(atoms, steps, patience):
@@ -116,7 +116,7 @@ class Runner:
         if self.results(folder) is None or not self._steps or self._worker is None:
             return
         memory = max(self.found["peak"] - self._worker.resident, 0)
-        self.found["resident_when_loaded"] = self._worker.resident
+        self.found |= {"resident_when_loaded": self._worker.resident, "loading": self._worker.loading}
         for clock in ("cpu", "wall"):
             taken = [step[clock] for step in self._steps]
             searched = [step[clock] for step in self._searches]

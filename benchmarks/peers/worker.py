@@ -35,11 +35,15 @@ class Worker:
         model: file that it loads.
         threads: that it may use.
         device: ``cpu`` or ``cuda``.
+
+    Attributes:
+        resident: bytes that it held when it had loaded its model.
+        loading: seconds that this took, its imports left aside.
     """
 
     def __init__(self, contender: Contender, model: Path, threads: int, device: str) -> None:
         self.contender = contender
-        self.resident = 0
+        self.resident, self.loading = 0, 0.0
         answers, theirs = os.pipe()
         asked = {"model": str(model), "threads": threads, "device": device, "options": dict(contender.options)}
         self._answers = os.fdopen(answers)
@@ -69,7 +73,8 @@ class Worker:
         Raises:
             ContenderError: it could not.
         """
-        self.resident = self._answer()["resident"]
+        answer = self._answer()
+        self.resident, self.loading = answer["resident"], answer["loading"]
 
     def ask(self, **question: Any) -> dict[str, Any]:
         """Have it do something.

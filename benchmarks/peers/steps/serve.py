@@ -42,10 +42,12 @@ def serve(make: Callable[[dict[str, Any]], Made], packages: list[str]) -> None:
         def answer(**fields: Any) -> None:
             print(json.dumps(fields), file=answers, flush=True)
 
+        started = time.perf_counter()
         calculator, tell = make(asked)
+        loading = time.perf_counter() - started
         versions = {"python": platform.python_version()} | {name: metadata.version(name) for name in packages}
         steps = Steps(calculator)
-        answer(resident=resident())
+        answer(resident=resident(), loading=loading)
         for line in sys.stdin:
             question = json.loads(line)
             if "structure" in question:
