@@ -86,11 +86,6 @@ class PrecisionPolicy:
         options = {**self.regions, **({SUMS: self.sums} if self.sums else {})}
         return ":".join([self.program.value, *([",".join(map("=".join, options.items()))] if options else [])])
 
-    @property
-    def mixed(self) -> bool:
-        """Whether anything differs from a program of one dtype."""
-        return bool(self.regions or self.sums)
-
     def suits(self, backbone: Backbone) -> bool:
         """Whether the backbone has all regions."""
         return all(any(_modules_of(region, backbone)) for region in self.regions if region != VECTORS)

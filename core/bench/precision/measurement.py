@@ -168,7 +168,7 @@ class _Model:
             backbone,
             spec.build(kind, device=request.device),
             policy.program,
-            policy=policy if policy.mixed else None,
+            policy=policy,  # where all is of one dtype, too: no policy has its stages run by kernels
         )
         self._potential = potential
 
