@@ -56,10 +56,12 @@ CASES = {
     "density": {"density": True, "agnesi": True, "repulsion": True, "correlation": 2},
     "dressed": {"first_block": "agnostic", "density": True, "agnesi": True, "repulsion": True, "max_degree": 2},
     "one species": {"species": ("H",), "layers": 3, "max_degree": 2},
+    "two species": {"species": ("H", "O"), "first_block": "agnostic", "agnesi": True, "hidden_degree": 0},
     "heads": HEADS | {"correlation": 1, "max_degree": 1},
     "scalars": {"hidden_degree": 0, "max_degree": 0},
 }
-FEW = ("L1", "dressed")
+#: With messages of channels and with densities of species in the first layer.
+FEW = ("L1", "dressed", "two species")
 
 
 def backbone(name="L1", **changes):
@@ -146,7 +148,7 @@ def test_compressed_layers_are_fused(name):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", ["L0", "L2", "dressed"])
+@pytest.mark.parametrize("name", ["L0", "L2", "dressed", "two species"])
 def test_the_suite_passes(name):
     report = check_kernel(FusedMACE(), backbone(name))
     assert report.ok, [result for result in report.results if result.status == "failed"]

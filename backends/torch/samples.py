@@ -1,7 +1,8 @@
 """Arguments for any program, of any sizes: to record it with, and to see that compiling changed nothing.
 
 A graph and what was compiled from it must agree on all tensors of the right shapes, whether or not there is a
-structure behind them. Hence these are random, and only made so that nothing is singular.
+structure behind them. Hence these are random, and only made so that nothing is singular, and that edges are sorted
+by receiver: operators in compiled code would read beyond their ends.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ def _tensor(value: Value, manifest: Manifest, atoms: int, edges: int, random: Ge
     for condition in manifest.conditions:
         if value.name == condition["name"]:
             return _condition(condition, shape, getattr(torch, value.dtype), random)
+    if value.name == "receivers" and len(shape) == 1:
+        return _receivers(manifest, atoms, edges, random)
     if value.dtype == "int64":  # an index that exists whatever it counts
         return torch.randint(min(atoms, edges or atoms), shape, generator=random)
     dtype = getattr(torch, value.dtype)
@@ -56,6 +59,19 @@ def _tensor(value: Value, manifest: Manifest, atoms: int, edges: int, random: Ge
     # Vectors and shifts are longer than positions differ: no two atoms lie on one point.
     low, high = (0.0, 0.5) if value.name == "positions" else (1.0, 2.0)
     return torch.empty(shape, dtype=dtype).uniform_(low, high, generator=random)
+
+
+def _receivers(manifest: Manifest, atoms: int, edges: int, random: Generator) -> Tensor:
+    """Never decreasing, the edges of each hop level before those of the next."""
+    named = {size for value in manifest.inputs for size in value.shape if isinstance(size, str)}
+    inner = sum(name.startswith("e_") for name in named)
+    ends = [_size(f"e_{level}", atoms, edges) for level in range(inner)] + [_size("E", atoms, edges)]
+    found, first, done = [], 0, 0
+    for level, end in enumerate(ends):
+        last = _size(f"n_{level}", atoms, edges)
+        found.append(torch.randint(first, max(last, first + 1), (end - done,), generator=random).sort().values)
+        first, done = last, end
+    return torch.cat(found)
 
 
 def _condition(declared: dict[str, Any], shape: tuple[int, ...], dtype: torch.dtype, random: Generator) -> Tensor:

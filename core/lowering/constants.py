@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from halocline.errors import LoweringError
 from halocline.program import Precision
+from halocline.program.operators import registered
 
 _aten = torch.ops.aten
 
@@ -109,8 +110,10 @@ def _overload_with_tensors(operation: torch._ops.OpOverload[..., Any], places: l
 
 
 def _require_exact(graph: fx.GraphModule, backbone: str) -> None:
-    """No inexact number is left, in no argument of any operation."""
+    """No inexact number is left in any argument, but of registered operators: theirs are passed on as they are."""
     for node in graph.graph.nodes:
+        if registered(node.target) is not None:
+            continue
         for number in filter(_inexact, tree_leaves((node.args, node.kwargs))):
             raise LoweringError(
                 f"The backbone {backbone!r} calls {node.target} with the number {number!r}, which compilers would "
