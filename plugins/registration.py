@@ -61,7 +61,7 @@ def halocline_kernels() -> list[Component]:
         Component(
             "m3gnet-edges",
             "halocline.plugins.kernels.m3gnet:M3GNetEdges",
-            "the edge half of M3GNet's blocks in compiled code",
+            "edges and three-body sums of M3GNet's blocks in compiled code",
         ),
     ]
 

@@ -12,11 +12,14 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from halocline.plugins.fused.gates import edge_half
 from halocline.plugins.fused.packing import EdgeWeights, Gated, packed, shares_of_atoms
 from halocline.plugins.fused.plain_gates import plain_edge_half
-from halocline.plugins.fused.reused import SMALLEST, Reused
+from halocline.plugins.fused.reused import Reused
 from halocline.program.operators import composites
 
 #: Of sums of some hundreds of products behind each other, relative to the largest value.
 EXACT, SINGLE = 1e-13, 3e-6
+
+#: Bytes of some large pages.
+SIZE = 16 * 1024**2
 
 #: Channels, units, three-body sums, functions of distance, hidden layers, sums at the end, swish: MatGL's sizes,
 #: MatterSim's dialect with channels that fill no panel, and more sums and functions than a panel has columns.
@@ -166,26 +169,26 @@ def test_nan_reaches_its_edge_and_atom_and_nothing_else(which):
 
 
 def test_memory_is_used_again_when_nobody_has_it():
-    reused = Reused(3 * SMALLEST)
-    first = reused.empty((SMALLEST // 4,), torch.float32)
+    reused = Reused(3 * SIZE)
+    first = reused.empty((SIZE // 4,), torch.float32)
     address = first.data_ptr()
-    second = reused.empty((SMALLEST // 8,), torch.float64)
+    second = reused.empty((SIZE // 8,), torch.float64)
     assert second.data_ptr() != address
     view = first[10:]
     del first
-    assert reused.empty((SMALLEST // 4,), torch.float32).data_ptr() not in (address, second.data_ptr())
+    assert reused.empty((SIZE // 4,), torch.float32).data_ptr() not in (address, second.data_ptr())
     del view
     gc.collect()
-    again = reused.empty((SMALLEST // 16, 4), torch.float32)
+    again = reused.empty((SIZE // 16, 4), torch.float32)
     assert again.data_ptr() == address
-    assert again.shape == (SMALLEST // 16, 4)
+    assert again.shape == (SIZE // 16, 4)
 
 
 def test_no_more_memory_is_held_than_was_said():
-    reused = Reused(3 * SMALLEST)
-    tensors = [reused.empty((SMALLEST,), torch.uint8) for _ in range(5)]
-    assert reused.held == 3 * SMALLEST
+    reused = Reused(3 * SIZE)
+    tensors = [reused.empty((SIZE,), torch.uint8) for _ in range(5)]
+    assert reused.held == 3 * SIZE
     del tensors
-    largest = reused.empty((3 * SMALLEST,), torch.uint8)  # twice what is free would be too large a block for it
-    assert reused.held == 3 * SMALLEST == largest.numel()
+    largest = reused.empty((3 * SIZE,), torch.uint8)  # twice what is free would be too large a block for it
+    assert reused.held == 3 * SIZE == largest.numel()
     assert reused.empty((10,), torch.uint8).numel() == 10

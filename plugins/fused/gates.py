@@ -92,31 +92,32 @@ class _Given(NamedTuple):
 
 def _forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     given, keep = _Given(*arguments[:-1]), arguments[-1]
-    updated, totals, kept = _forward_shapes(*arguments[:-1], False)
-    if keep:
-        rows = -(-given.edges.shape[0] // TILE) * TILE
-        kept = REUSED.empty((rows, kept.shape[1]), kept.dtype)
+    updated, totals, kept = (REUSED.empty(shape, given.edges.dtype) for shape in _forward_shapes(given, keep))
     given.call("forward", *_contiguous(given[:7]), updated, totals, kept if keep else None)
     return updated, totals, kept
 
 
-def _forward_shapes(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _forward_fake(*arguments: Any) -> list[Tensor]:
     given, keep = _Given(*arguments[:-1]), arguments[-1]
-    edges = given.edges
-    rows = (edges.shape[0] + TILE - 1) // TILE * TILE if keep else 0
-    kept = edges.new_empty((rows, kept_columns(edges.shape[1], given.sizes)))
-    return edges.new_empty(edges.shape), edges.new_empty(given.totals), kept
+    return [given.edges.new_empty(shape) for shape in _forward_shapes(given, keep)]
+
+
+def _forward_shapes(given: _Given, keep: bool) -> tuple[tuple[int, ...], ...]:
+    edges, channels = given.edges.shape
+    rows = (edges + TILE - 1) // TILE * TILE if keep else 0
+    return (edges, channels), given.totals, (rows, kept_columns(channels, given.sizes))
 
 
 def _backward(by_updated: Tensor | None, by_totals: Tensor, kept: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
-    given, products = _Given(*arguments), _backward_shapes(by_updated, by_totals, kept, *arguments)
+    given = _Given(*arguments)
+    products = tuple(REUSED.empty(each.shape, each.dtype) for each in given[:4])
     read = by_totals, kept, given.basis, given.senders, given.receivers, given.weights
     by_edges = None if by_updated is None else by_updated.contiguous()
     given.call("backward", by_edges, *_contiguous(read), *products)
     return products
 
 
-def _backward_shapes(
+def _backward_fake(
     by_updated: Tensor | None, by_totals: Tensor, kept: Tensor, *arguments: Any
 ) -> tuple[Tensor, ...]:
     del by_updated, by_totals, kept
@@ -151,7 +152,7 @@ EDGE_HALF: Final = (
     define(
         f"edge_half({_SCHEMA}, bool keep) -> (Tensor, Tensor, Tensor)",
         _forward,
-        _forward_shapes,
+        _forward_fake,
         plain_edge_half,
         derivative=_derive,
         saved=_save,
@@ -160,7 +161,7 @@ EDGE_HALF: Final = (
         f"edge_half_backward(Tensor? by_updated, Tensor by_totals, Tensor kept, {_SCHEMA}) "
         "-> (Tensor, Tensor, Tensor, Tensor)",
         _backward,
-        _backward_shapes,
+        _backward_fake,
         plain_edge_half_backward,
     ),
 )

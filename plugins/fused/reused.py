@@ -20,7 +20,7 @@ from torch import Tensor
 from halocline import forks
 
 #: Bytes below which the system's allocator does the same.
-SMALLEST: Final = 16 * 1024**2
+SMALLEST: Final = 1024**2
 
 #: How much of the machine's memory is held for the next evaluation, at most.
 SHARE: Final = 1 / 16

@@ -17,6 +17,7 @@ from halocline.plugins.backbones.m3gnet.radial import polynomial_envelope
 from halocline.plugins.fused.gates import EDGE_HALF, edge_half
 from halocline.plugins.fused.operators import compiled
 from halocline.plugins.fused.packing import EdgeWeights, Gated, packed, shares_of_atoms
+from halocline.plugins.fused.three_body import THREE_BODY, three_body_sums
 from halocline.program.capabilities import Precision
 from halocline.program.kernel import Kernel
 
@@ -28,7 +29,7 @@ class M3GNetEdges(Kernel):
     version = 1
     forms = frozenset({Form.EDGES})
     devices = ("cpu",)
-    operators = EDGE_HALF
+    operators = (*EDGE_HALF, *THREE_BODY)
 
     def suits(self, stage: Stage) -> bool:
         """Whether it is a block of M3GNet."""
@@ -38,7 +39,8 @@ class M3GNetEdges(Kernel):
         """See `Kernel.replace`."""
         del form, precision, device
         assert isinstance(stage, Layer)
-        compiled("gates")
+        for stem in ("gates", "three_body"):
+            compiled(stem)
         return FusedLayer(stage)
 
 
@@ -53,8 +55,6 @@ class FusedLayer(Stage):
     profiled_as: ClassVar = {
         "forward": Work.MESSAGES,
         "_radial": Work.RADIAL,
-        "plain.three_body.sums": Work.PRODUCT,
-        "plain.three_body.harmonics": Work.ANGULAR,
         "plain.three_body.gate": Work.UPDATE,
     }
 
@@ -84,11 +84,19 @@ class FusedLayer(Stage):
         radial = outer.radial(self._radial)
         basis, weights, envelope = radial.tensor_split(self._columns, dim=-1)
         gates = torch.sigmoid(three.gate(x_NC))
-        weights = weights * (outer.at_senders(gates) if three.gate_from_end else outer.at_receivers(gates))
-        sums = three.sums(outer, weights, three.harmonics(outer)) * envelope
+        ends = outer.senders, outer.receivers
+        sums = three_body_sums(
+            outer.vectors,
+            weights,
+            envelope,
+            gates,
+            ends,
+            outer.n_out,
+            three.degrees,
+            from_end=three.gate_from_end,
+        )
         e_C = silu(plain.encoder(basis)) if plain.first else outer.own(state.edges["features"])
         shares = linear(x_NC, self.shares, self.offsets)
-        ends = outer.senders, outer.receivers
         e_C, total = edge_half(e_C, sums, basis, shares, ends, self.weights, outer.n_out, self.sizes)
         total = inner.targets(total) if plain.at_end else total
         atoms = {"features": inner.targets(x_NC) + total, "scale": inner.targets(state.atoms["scale"])}
