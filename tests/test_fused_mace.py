@@ -99,9 +99,17 @@ def test_every_layer_is_replaced_and_the_model_stays(name):
     assert stages == [f"layers.{number}" for number in range(len(model.layers))]
     fused = potential(model)
     for atoms in structures(model):
-        expected = plain(model, atoms)
-        require_near(fused(atoms, dtype="float64", device="cpu"), expected, EXACT)
-        require_near(fused(atoms, dtype="float32", device="cpu"), expected, SINGLE)
+        require_near(fused(atoms, dtype="float64", device="cpu"), plain(model, atoms), EXACT)
+
+
+@pytest.mark.parametrize("compress", [False, True], ids=["exact", "tables"])
+@pytest.mark.parametrize("name", FEW)
+def test_single_precision_is_near_double(name, compress):
+    model = backbone(name)
+    fused = potential(model)
+    for atoms in structures(model):
+        found = fused(atoms, dtype="float32", device="cpu", compress=compress)
+        require_near(found, plain(model, atoms), SINGLE)
 
 
 @pytest.mark.parametrize("options", [{"partition": "rcb:3"}, {"partition": "rcb:3", "halo": "exchange"}], ids=str)
