@@ -271,7 +271,7 @@ def test_products_are_copied_and_pickled_with_their_stage():
 def test_splines_are_the_functions_of_their_table():
     function = tabulate(Waves(3 * 20, SPECIES))
     panels, (start, per_length) = spline_panels(function, 20), spline_grid(function)
-    assert panels.shape == (2, 3, function.intervals + 7, 3, 16)
+    assert panels.shape == (2, 3, function.intervals + 6, 3, 2, 16)
     distances = torch.tensor([0.0, 1e-5, 0.3, 1.0, 2.5, 4.9999, 5.0, 5.1, 80.0], dtype=torch.float64)
     numbers = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 2])
     found = spline_values(distances, panels, start, per_length, 20, numbers)

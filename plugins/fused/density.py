@@ -63,7 +63,7 @@ class FusedDensity:
 
         Args:
             vectors: (E, 3), Å, none of them zero, of edges sorted by receiver.
-            table: see `spline_panels`, of one path: (panels, F, K + 7, 1, 16).
+            table: see `spline_panels`, of one path: (panels, F, K + 6, 1, 2, 16).
             grid: Å and 1/Å, see `spline_grid`.
             senders: (E,) int64, below n_in.
             starts: (n_out,) int64, the first edge of each receiver.

@@ -40,7 +40,7 @@ class Table(NamedTuple):
     """Weights from splines, see `spline_panels`, as functions of the length.
 
     Attributes:
-        values: (panels, F, K + 7, P, 16).
+        values: (panels, F, K + 6, P, 2, 16).
         start: Å, and ``per_length`` 1/Å, see `spline_grid`.
         pairs: (S, S) int64, the number of the function of two kinds of atom; None if there is one function.
         kinds: (n_in,) int64, of atoms; None if nothing differs by them.

@@ -6,6 +6,7 @@ from typing import Final
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from halocline.aggregation import TabulatedFunction
 from halocline.errors import KernelError
@@ -18,18 +19,19 @@ _SAME: Final = 1e-9
 
 
 def spline_panels(function: TabulatedFunction, channels: int) -> Tensor:
-    """The weights of cubic B-splines on a table's own grid that are the functions of the table.
+    """The functions of a table as operators take them: `panelled` `spline_weights`."""
+    return panelled(spline_weights(function, channels))
 
-    They are four times fewer numbers than coefficients of powers, and however they are rounded, what they stand
-    for has two continuous derivatives.
+
+def spline_weights(function: TabulatedFunction, channels: int) -> Tensor:
+    """The weights of cubic B-splines on a table's own grid that are the functions of the table.
 
     Args:
         function: in float64, of P · C channels, with cubic polynomials that join with two derivatives.
         channels: C.
 
     Returns:
-        (panels, F, K + 7, P, `PANEL`) with the channels of each path divided into panels, for F functions of K
-        intervals. The last four are what functions are from the end on.
+        (F, K + 7, P, C) for F functions of K intervals. The last four are what functions are from the end on.
 
     Raises:
         KernelError: the polynomials join with fewer derivatives.
@@ -40,14 +42,28 @@ def spline_panels(function: TabulatedFunction, channels: int) -> Tensor:
     # Of the interval from 0 to 1, the polar form at the three knots that belong to each spline.
     first = (c0 - c1 + c2 * (2.0 / 3.0))[:, :1]
     inner = c0 - c2 / 3.0
-    last = torch.stack(
-        [(c0 + c1 + c2 * (2.0 / 3.0))[:, -1], (c0 + 2.0 * c1 + c2 * (11.0 / 3.0) + 6.0 * c3)[:, -1]], 1
-    )
-    knots = torch.cat([first, inner, last], 1)
+    last = [c0 + c1 + c2 * (2.0 / 3.0), c0 + 2.0 * c1 + c2 * (11.0 / 3.0) + 6.0 * c3]
+    knots = torch.cat([first, inner, *(each[:, -1:] for each in last)], 1)
     _require_splines(coefficients[:, :-2], knots)
-    beyond = coefficients[:, -2:-1, 0].expand(-1, 4, -1, -1)
-    padded = torch.nn.functional.pad(torch.cat([knots, beyond], 1), (0, -channels % PANEL))
-    return torch.unflatten(padded, -1, (-1, PANEL)).permute(3, 0, 1, 2, 4).contiguous()
+    return torch.cat([knots, coefficients[:, -2:-1, 0].expand(-1, 4, -1, -1)], 1)
+
+
+def panelled(weights: Tensor) -> Tensor:
+    """Splines as their values where intervals begin, and the weights of their slopes, which are splines as well.
+
+    Two numbers for each interval, of which polynomials take four, and slopes that lose no digits: differences of
+    rounded weights would, the more the closer knots are.
+
+    Args:
+        weights: (F, N, P, C) in float64, see `spline_weights`.
+
+    Returns:
+        (panels, F, N - 1, P, 2, `PANEL`) with the channels of each path divided into panels.
+    """
+    values = (weights[:, :-2] + 4.0 * weights[:, 1:-1] + weights[:, 2:]) / 6.0
+    both = torch.stack([pad(values, (0, 0, 0, 0, 0, 1)), weights.diff(dim=1)], 3)
+    whole = torch.unflatten(pad(both, (0, -weights.shape[3] % PANEL)), -1, (-1, PANEL))
+    return whole.permute(4, 0, 1, 2, 3, 5).contiguous()
 
 
 def spline_grid(function: TabulatedFunction) -> tuple[float, float]:
@@ -62,32 +78,27 @@ def spline_values(
 
     Args:
         distances: Å.
-        table: see `spline_panels`.
+        table: see `panelled`.
         start: see `spline_grid`.
         per_length: see `spline_grid`.
         channels: C.
         numbers: (E,) int64, of the functions; None if there is one.
     """
-    knots = table.shape[2]
-    intervals = knots - 7
+    count = table.shape[2]
+    intervals = count - 6
     places = (distances - start) * per_length
     inside = places < intervals
     cells = torch.where(inside, places.clamp(min=0.0), 0.0).to(torch.int64)
-    t = (places - torch.where(inside, cells.to(places.dtype), places)).unsqueeze(1)
+    t = (places - torch.where(inside, cells.to(places.dtype), places))[:, None, None]
     rows = torch.where(inside, cells, intervals + 3)
     if numbers is not None:
-        rows = rows + numbers * knots
-    u = 1.0 - t
-    weights = (
-        u * u * u * (1.0 / 6.0),
-        t * t * (t * 0.5 - 1.0) + 2.0 / 3.0,
-        u * u * (u * 0.5 - 1.0) + 2.0 / 3.0,
-        t * t * t * (1.0 / 6.0),
-    )
-    flat = table.permute(1, 2, 3, 0, 4).flatten(0, 1).flatten(2)[..., :channels]  # (F · knots, P, C)
-    return sum(  # type: ignore[return-value]
-        flat.index_select(0, rows + knot) * weight.unsqueeze(2) for knot, weight in enumerate(weights)
-    )
+        rows = rows + numbers * count
+    values, slopes = table.permute(1, 2, 4, 3, 0, 5).flatten(0, 1).flatten(3)[..., :channels].unbind(1)
+    integrals = t * (0.5 + t * (t / 6.0 - 0.5)), t * (0.5 + t * (0.5 - t / 3.0)), t * t * t / 6.0
+    found = values.index_select(0, rows)
+    for place, integral in enumerate(integrals):
+        found = found + slopes.index_select(0, rows + place) * integral
+    return found
 
 
 def _require_splines(coefficients: Tensor, knots: Tensor) -> None:

@@ -26,9 +26,9 @@ struct Edges {
   int64_t end(int64_t i) const { return begin(i + 1); }
 };
 
-// Weights of messages: cubic B-splines of the distance, or a tensor with a row for each edge or pair of edges.
+// Weights of messages: cubic splines of the distance, or a tensor with a row for each edge or pair of edges.
 struct Radial {
-  const T* values;       // (panels, functions * knots, PATHS, PANEL), or (R, PATHS * CHANNELS)
+  const T* values;       // (panels, functions * knots, PATHS, 2, PANEL), or (R, PATHS * CHANNELS)
   T* gradients;          // of a tensor
   const int64_t* rows;   // (E,) of a tensor; null where there is one row for each edge
   const int64_t* kinds;  // (n_in,) of atoms, where anything differs by them; else null
@@ -69,14 +69,14 @@ HALO_INLINE void add(T* to, V value, int channel) {
 
 // Components of harmonics that are added up together, in whole vectors.
 constexpr int PADDED = (HARMONICS + LANES - 1) / LANES * LANES;
-constexpr int STRIDE = PATHS * PANEL;
+constexpr int STRIDE = PATHS * 2 * PANEL;
 
 // Some receivers and their edges. Of each edge there are: its harmonics; in the pass forward also what is mixed of
-// them; and the weights of four knots of splines, in reverse also those of slopes.
+// them; and what integrals of slopes and, in reverse, slopes take of three knots of splines.
 template <bool FORWARD>
 struct Tile {
   static constexpr int SPLINES = HARMONICS + (FORWARD ? MIXED : 0);
-  static constexpr int QUANTITIES = SPLINES + (TABULATED ? (FORWARD ? 4 : 8) : 0);
+  static constexpr int QUANTITIES = SPLINES + (TABULATED ? (FORWARD ? 3 : 6) : 0);
   int64_t row, rows, first, last;  // receivers and edges
   T* quantities;                   // (edges / LANES, QUANTITIES, LANES)
   int64_t* cells;                  // (edges,) where their first knots are in a panel of the table
@@ -109,11 +109,12 @@ struct Directions {
   }
 };
 
-// The weights of the four knots around each length. From the end on functions are constant, as their last knots are;
-// the distance that is not a number stays that.
+// What each length takes of its knots: a function is its value where the interval begins and the integral of its slope,
+// which is a quadratic B-spline. From the end on functions are constant, as their last knots are; the distance that is
+// not a number stays that.
 template <bool SLOPES>
 HALO_INLINE void splines(const Radial& r, V lengths, T* weights, int64_t* cells, int count) {
-  const int64_t intervals = r.knots - 7;
+  const int64_t intervals = r.knots - 6;
   T place[LANES], t[LANES];
   int64_t cell[LANES];
   halo::store(place, (lengths - r.start) * r.per_length);
@@ -123,16 +124,14 @@ HALO_INLINE void splines(const Radial& r, V lengths, T* weights, int64_t* cells,
     t[k] = place[k] - (inside ? T(cell[k]) : place[k]);
   }
   for (int k = 0; k < count; ++k) cells[k] += cell[k] * STRIDE;
-  const V a = halo::load(t), b = T(1) - a, aa = a * a, bb = b * b;
-  halo::store(weights + 0 * LANES, bb * b * T(1. / 6));
-  halo::store(weights + 1 * LANES, aa * (a * T(.5) - T(1)) + T(2. / 3));
-  halo::store(weights + 2 * LANES, bb * (b * T(.5) - T(1)) + T(2. / 3));
-  halo::store(weights + 3 * LANES, aa * a * T(1. / 6));
+  const V a = halo::load(t), b = T(1) - a;
+  halo::store(weights + 0 * LANES, a * (T(.5) + a * (a * T(1. / 6) - T(.5))));
+  halo::store(weights + 1 * LANES, a * (T(.5) + a * (T(.5) - a * T(1. / 3))));
+  halo::store(weights + 2 * LANES, a * a * a * T(1. / 6));
   if (SLOPES) {
-    halo::store(weights + 4 * LANES, bb * (T(-.5) * r.per_length));
-    halo::store(weights + 5 * LANES, a * (a * T(1.5) - T(2)) * r.per_length);
-    halo::store(weights + 6 * LANES, b * (T(2) - b * T(1.5)) * r.per_length);
-    halo::store(weights + 7 * LANES, aa * (T(.5) * r.per_length));
+    halo::store(weights + 3 * LANES, b * b * (T(.5) * r.per_length));
+    halo::store(weights + 4 * LANES, (T(.5) + a * b) * r.per_length);
+    halo::store(weights + 5 * LANES, a * a * (T(.5) * r.per_length));
   }
 }
 

@@ -12,11 +12,11 @@ struct Splines {
   // Of the paths of an edge.
   struct Values {
     const T* from;
-    V h0, h1, h2, h3;
+    V h0, h1, h2;
     HALO_INLINE V operator()(int path) const {
-      const T* p = from + path * PANEL;
-      return h0 * halo::load(p) + h1 * halo::load(p + STRIDE) + h2 * halo::load(p + 2 * STRIDE) +
-             h3 * halo::load(p + 3 * STRIDE);
+      const T *value = from + path * 2 * PANEL, *slopes = value + PANEL;
+      return halo::load(value) + h0 * halo::load(slopes) + h1 * halo::load(slopes + STRIDE) +
+             h2 * halo::load(slopes + 2 * STRIDE);
     }
   };
 
@@ -28,11 +28,10 @@ struct Splines {
   struct Slopes {
     const T *from, *q;
     HALO_INLINE Weight operator()(int path) const {
-      const T* p = from + path * PANEL;
-      const V p0 = halo::load(p), p1 = halo::load(p + STRIDE), p2 = halo::load(p + 2 * STRIDE),
-              p3 = halo::load(p + 3 * STRIDE);
-      return {q[0] * p0 + q[LANES] * p1 + q[2 * LANES] * p2 + q[3 * LANES] * p3,
-              q[4 * LANES] * p0 + q[5 * LANES] * p1 + q[6 * LANES] * p2 + q[7 * LANES] * p3};
+      const T *value = from + path * 2 * PANEL, *slopes = value + PANEL;
+      const V s0 = halo::load(slopes), s1 = halo::load(slopes + STRIDE), s2 = halo::load(slopes + 2 * STRIDE);
+      return {halo::load(value) + q[0] * s0 + q[LANES] * s1 + q[2 * LANES] * s2,
+              q[3 * LANES] * s0 + q[4 * LANES] * s1 + q[5 * LANES] * s2};
     }
   };
 
@@ -42,7 +41,7 @@ struct Splines {
     HALO_INLINE Values at(const Tile<true>& tile, int64_t edge) const {
       const T* q = tile.at(edge) + Tile<true>::SPLINES * LANES;
       return {panel + tile.cells[edge - tile.first], halo::broadcast(q[0]), halo::broadcast(q[LANES]),
-              halo::broadcast(q[2 * LANES]), halo::broadcast(q[3 * LANES])};
+              halo::broadcast(q[2 * LANES])};
     }
     HALO_INLINE Slopes pulls(const Tile<false>& tile, int64_t edge) const {
       return {panel + tile.cells[edge - tile.first], tile.at(edge) + Tile<false>::SPLINES * LANES};

@@ -19,7 +19,7 @@ from halocline.plugins.backbones.mace.stages import Layer
 from halocline.plugins.equivariance import natural_irreps
 from halocline.plugins.fused.density import FusedDensity
 from halocline.plugins.fused.maps import IrrepMaps
-from halocline.plugins.fused.panels import PANEL, spline_grid, spline_panels
+from halocline.plugins.fused.panels import PANEL, panelled, spline_grid, spline_panels, spline_weights
 from halocline.plugins.fused.product import FusedProduct
 
 #: Of the largest singular value of a table: functions below this are rounding in its precision.
@@ -159,8 +159,7 @@ class DensityMessages(Messages):
             torch.einsum("rc,sc,tcd->tsrd", mixing[:, degree], sent, matrix).flatten(1, 2)
             for degree, matrix in enumerate(down)
         ]
-        panels = None if values is None else torch.unflatten(values, 2, (-1, 1, PANEL)).permute(2, 0, 1, 3, 4)
-        table = None if panels is None else panels.contiguous()
+        table = None if values is None else panelled(values.unsqueeze(2))
         super().__init__(functions, table, matrices, plain.contraction.sizes)
         self.species, self.density = len(sent), FusedDensity(plain.max_degree, len(mixing))
         self.density.prepare(dtype, tabulated=table is not None)
@@ -208,8 +207,7 @@ def _factors(
 ) -> tuple[RadialFunction, Tensor | None, Tensor]:
     """Functions u, their splines if they have such, and V, so that weights are Vu; see `DensityMessages`."""
     if isinstance(weights, TabulatedFunction):
-        panels = spline_panels(weights, channels).permute(1, 2, 3, 0, 4)
-        numbers = panels.flatten(3).flatten(2)
+        numbers = spline_weights(weights, channels).flatten(2)
         left, singular, right = torch.linalg.svd(numbers.flatten(0, 1), full_matrices=False)
         count = int((singular > rounding * singular[0]).sum())
         more = -count % PANEL
