@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from halocline.aggregation import Block, EdgeBlock, Form, prefix
 from halocline.model.stage import Stage, State
+from halocline.model.work import Work
 from halocline.plugins.backbones.schnet.backbone import Interaction, Readout
 from halocline.plugins.backbones.schnet.radial import ShiftedSoftplus
 from halocline.plugins.fused import FEWEST_CHANNELS, softplus
@@ -64,7 +65,7 @@ class TabulatedInteraction(Stage):
         plain: whose weights it has.
     """
 
-    profiled_as = Interaction.profiled_as
+    profiled_as: ClassVar = {"forward": Work.UPDATE, "convolve": Work.MESSAGES}
 
     def __init__(self, plain: Interaction) -> None:
         super().__init__()
@@ -78,20 +79,25 @@ class TabulatedInteraction(Stage):
             return self.plain(state, *blocks)
         x, there_and_back = state.atoms["features"], rows_of(block)
         features = _TabulatedInteraction.apply(  # type: ignore[no-untyped-call]
-            x, block.vectors, self.plain, block.n_out, *there_and_back
+            x, block.vectors, self, block.n_out, *there_and_back
         )
         return State({"features": features}, {})
+
+    def convolve(self, sent: Tensor, vectors: Tensor, there: Rows, back: Rows) -> Tensor:
+        """Sums over the edges of receivers, (n, C), of what is sent (N, C)."""
+        table = self.plain.filters
+        assert isinstance(table, FromTable)
+        return convolve_table(sent, vectors, table.wide, table.grid, there, back)
 
 
 class _TabulatedInteraction(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, vectors: Tensor, stage: Interaction, count: int, there: Rows, back: Rows
+        ctx: Any, x: Tensor, vectors: Tensor, fused: TabulatedInteraction, count: int, there: Rows, back: Rows
     ) -> Tensor:
-        table = stage.filters
-        assert isinstance(table, FromTable)
+        stage = fused.plain
         sent = torch.mm(x, stage.sender.weight.t())
-        summed = convolve_table(sent, vectors, table.wide, table.grid, there, back)
+        summed = fused.convolve(sent, vectors, there, back)
         hidden = torch.addmm(stage.receiver.bias, summed, stage.receiver.weight.t())
         update = torch.addmm(stage.out.bias, softplus.shifted_softplus(hidden), stage.out.weight.t())
         ctx.stage, ctx.back, ctx.cut = stage, back, x.shape[0] - count
