@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, NoReturn
 
 from halocline import __version__
@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         secure_streams()
         require_home(os.environ)
+        wait_passively(os.environ)
     arguments, debug = _split_debug(sys.argv[1:] if argv is None else argv)
     handler = logging.StreamHandler()
     handler.setFormatter(HarmlessFormatter("halocline: %(message)s"))
@@ -63,6 +64,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = _report(error)
         _flush_if_possible()
         return status
+
+
+def wait_passively(environment: MutableMapping[str, str]) -> None:
+    """Let threads of torch, which is not loaded yet, wait without spinning, unless the user has said how.
+
+    Beside a busy core, threads that spin take the time of those that they wait for: two were many times slower
+    than one then.
+
+    Args:
+        environment: variables of this process, in which what is said to OpenMP is set.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & set(environment):
+        environment["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
 def _split_debug(argv: Sequence[str]) -> tuple[list[str], bool]:
