@@ -12,6 +12,9 @@ import halocline
 from halocline.graph.neighbours import DEFAULT_SKIN
 from halocline.potential.calculator import HaloclineCalculator
 
+#: In the warnings of `halocline.program.replacement`.
+_REFUSED = " cannot run "
+
 
 def make(asked: dict[str, Any]) -> Made:
     """Load a checkpoint."""
@@ -20,11 +23,14 @@ def make(asked: dict[str, Any]) -> Made:
     logging.getLogger("halocline").addHandler(warned)
     potential = halocline.load(asked["model"])
     calculator = potential.calculator(device=asked["device"], **asked["options"])
-    return calculator, lambda: facts(calculator) | {"warnings": warned.said}
+    return calculator, lambda: facts(calculator, warned.said)
 
 
-def facts(calculator: HaloclineCalculator) -> dict[str, Any]:
-    """Which stages kernels run, and how many of those that pass messages they do not."""
+def facts(calculator: HaloclineCalculator, warnings: list[str]) -> dict[str, Any]:
+    """Which stages kernels run, and how many are not run by the kernel that is for them.
+
+    These are stages that pass messages and that no kernel runs, and those that a kernel was for and refused.
+    """
     backbone = calculator.potential.backbone
     replaced = {each.stage: f"{each.kernel} {each.version}" for each in calculator.replaced}
     passing = [name for name, stage in backbone.stages() if stage.spec.hops]
@@ -32,7 +38,8 @@ def facts(calculator: HaloclineCalculator) -> dict[str, Any]:
         "cutoff": calculator.potential.cutoff,
         "skin": DEFAULT_SKIN,
         "replaced": replaced,
-        "fallbacks": sum(name not in replaced for name in passing),
+        "fallbacks": sum(name not in replaced for name in passing) + sum(_REFUSED in each for each in warnings),
+        "warnings": warnings,
     }
 
 
