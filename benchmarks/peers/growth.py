@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -29,7 +30,7 @@ from peers.comparison import WARM_UP
 from peers.contender import ours
 from peers.growth_file import GrowthFile, draw
 from peers.models import CUTOFF, MODELS, NEIGHBOURS, digest, schnet
-from peers.runner import Runner
+from peers.runner import FAR, Runner
 from peers.worker import Worker
 
 #: Models, and the name of what `MODELS` calls channels in their configs.
@@ -111,9 +112,10 @@ def measured(point: Point, way: str, steps: int) -> dict[str, Any]:
             for number in range(1, 1 + WARM_UP + steps):
                 runner.step(number, timed=number > WARM_UP)
             runner.results(folder)  # which tells of skins
-            runner.search(1 + WARM_UP + steps + round(1.0 / moved))
+            runner.search(1 + WARM_UP + steps + math.ceil(FAR / moved))
             runner.finish(folder, len(atoms), moved)
-    return {"atoms": len(atoms), "neighbours": structures.neighbours(atoms, CUTOFF)} | runner.found
+    counted = {"atoms": len(atoms), "neighbours": structures.neighbours(atoms, CUTOFF), "load": os.getloadavg()[0]}
+    return counted | runner.found
 
 
 def potential(point: Point) -> Potential:

@@ -21,6 +21,9 @@ LIMIT: Final = 900.0
 #: Variables by which libraries are told how many threads to use.
 THREADS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
+#: Whose turn is over must not keep a core busy while another's step is timed: threads wait passively.
+PASSIVE: Final = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+
 
 class ContenderError(HaloclineError):
     """A contender cannot go on; says why."""
@@ -65,7 +68,7 @@ class Worker:
         inherited = dict(os.environ)
         if not self.contender.is_ours:  # whose modules are not those of a peer's environment
             inherited.pop("PYTHONPATH", None)
-        return inherited | dict.fromkeys(THREADS, str(threads)) | dict(self.contender.environment)
+        return inherited | PASSIVE | dict.fromkeys(THREADS, str(threads)) | dict(self.contender.environment)
 
     def wait(self) -> None:
         """Until it has loaded its model.
