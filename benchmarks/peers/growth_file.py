@@ -11,6 +11,7 @@ from typing import Any, Final, final
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from halocline.files import write_atomically
 
@@ -105,6 +106,10 @@ def draw(rows: Sequence[Row], path: Path) -> None:
             proportion = [each / places[0] if axis != "ranks" else places[0] / each for each in places]
             panel.plot(places, proportion, color="grey", linewidth=0.8, zorder=0)
         panel.set(xscale="log", yscale="log", xlabel=axis)
+        panel.set_xticks(places, [f"{each:,.0f}" for each in places], minor=False, fontsize=7)
+        panel.xaxis.set_minor_formatter(NullFormatter())
+        panel.yaxis.set_major_formatter(ScalarFormatter())
+        panel.yaxis.set_minor_formatter(NullFormatter())
         panel.legend(fontsize=7)
     if axes_of:
         figure.axes[0].set_ylabel("time of a step, over that of the first point")
