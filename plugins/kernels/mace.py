@@ -22,9 +22,6 @@ class FusedMACE(Kernel):
     version = 1
     forms = frozenset({Form.EDGES})
     devices = ("cpu",)
-    # In float32, gradients by vectors are sums of many terms that cancel, which either stage rounds in its way: by
-    # 1e-5 of the largest for some weights, where forces of whole models are right to that.
-    tolerances = {Precision.FLOAT64: 1e-11, Precision.FLOAT32: 3e-5}  # noqa: RUF012
     operators = (*contraction.OPERATORS, *maps.OPERATORS, *product.OPERATORS, *density.OPERATORS)
 
     def suits(self, stage: Stage) -> bool:
