@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple, final
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 from halocline.plugins.fused.operators import SUFFIX, address, c_function, define
 from halocline.plugins.fused.packing import TILE, kept_columns
@@ -165,3 +166,18 @@ EDGE_HALF: Final = (
         plain_edge_half_backward,
     ),
 )
+
+
+@register_flop_formula(torch.ops.halocline.edge_half)
+def _flops(edges: torch.Size, sums: torch.Size, basis: torch.Size, *others: Any, **named: Any) -> int:
+    """Of products with matrices, as torch counts them; backward, there are as many."""
+    del named
+    units, hidden, *_ = next(each for each in others if isinstance(each, list))
+    network = 4 * edges[1] * units + 2 * hidden * units * units
+    return int(4 * edges[0] * (network + edges[1] * (sums[1] + basis[1])))
+
+
+@register_flop_formula(torch.ops.halocline.edge_half_backward)
+def _flops_backward(by_updated: Any, by_totals: Any, kept: Any, *given: Any, **named: Any) -> int:
+    del by_updated, by_totals, kept, named
+    return _flops(*given)

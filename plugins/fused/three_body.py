@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple, final
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 from halocline.aggregation.rows import add_up, take
 from halocline.plugins.backbones.m3gnet.three_body import moment_maps, spherical_harmonics
@@ -153,3 +154,17 @@ THREE_BODY: Final = (
         _backward_plain,
     ),
 )
+
+
+@register_flop_formula(torch.ops.halocline.three_body_sums)
+def _flops(vectors: torch.Size, weights: torch.Size, *others: Any, **named: Any) -> int:
+    """Of moments and of sums over them, as if all edges took part; each of L² R moments comes in twice."""
+    del vectors, named
+    return 4 * weights[0] * weights[1] * int(others[-2])
+
+
+@register_flop_formula(torch.ops.halocline.three_body_sums_backward)
+def _flops_backward(pull: torch.Size, *given: Any, **named: Any) -> int:
+    """Each moment of an edge comes in six times."""
+    del pull, named
+    return 3 * _flops(*given)

@@ -55,6 +55,7 @@ class FusedLayer(Stage):
     profiled_as: ClassVar = {
         "forward": Work.MESSAGES,
         "_radial": Work.RADIAL,
+        "_three_body": Work.PRODUCT,
         "plain.three_body.gate": Work.UPDATE,
     }
 
@@ -80,27 +81,24 @@ class FusedLayer(Stage):
         if not isinstance(outer, EdgeBlock) or outer.mask is not None:
             return self.plain(state, *blocks)
         plain, x_NC = self.plain, state.atoms["features"]
-        three = plain.three_body
-        radial = outer.radial(self._radial)
-        basis, weights, envelope = radial.tensor_split(self._columns, dim=-1)
-        gates = torch.sigmoid(three.gate(x_NC))
+        basis, weights, envelope = outer.radial(self._radial).tensor_split(self._columns, dim=-1)
+        sums = self._three_body(outer, x_NC, weights, envelope)
         ends = outer.senders, outer.receivers
-        sums = three_body_sums(
-            outer.vectors,
-            weights,
-            envelope,
-            gates,
-            ends,
-            outer.n_out,
-            three.degrees,
-            from_end=three.gate_from_end,
-        )
         e_C = silu(plain.encoder(basis)) if plain.first else outer.own(state.edges["features"])
         shares = linear(x_NC, self.shares, self.offsets)
         e_C, total = edge_half(e_C, sums, basis, shares, ends, self.weights, outer.n_out, self.sizes)
         total = inner.targets(total) if plain.at_end else total
         atoms = {"features": inner.targets(x_NC) + total, "scale": inner.targets(state.atoms["scale"])}
         return State(atoms, {"features": e_C})
+
+    def _three_body(self, block: EdgeBlock, x_NC: Tensor, weights: Tensor, envelope: Tensor) -> Tensor:
+        """The sums of three-body terms on edges, (E, K), from atoms (N, C)."""
+        three = self.plain.three_body
+        gates, ends = torch.sigmoid(three.gate(x_NC)), (block.senders, block.receivers)
+        return three_body_sums(
+            *(block.vectors, weights, envelope, gates, ends, block.n_out, three.degrees),
+            from_end=three.gate_from_end,
+        )
 
     def _radial(self, distances: Tensor) -> Tensor:
         """Everything of an edge that depends on its length: basis, three-body functions and their envelope."""
