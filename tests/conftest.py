@@ -8,11 +8,20 @@ import signal
 import pytest
 import torch
 
+from halocline.graph.compiled import WORTHWHILE, steps
+
 # The tests compute on small arrays, on machines with few and busy cores: there, a second thread mostly waits.
 torch.set_num_threads(1)
 
 # A shell lets its background jobs ignore SIGINT, and so would the processes that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def steps_compiled_at_the_start():
+    """Otherwise this would happen in whichever test cuts a neighbour list for the fiftieth time."""
+    for _ in range(WORTHWHILE):
+        steps.of_cut()
 
 
 @pytest.fixture
