@@ -62,7 +62,8 @@ def off(found, expected):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_regions_in_the_dtype_of_the_program_change_no_bit(name, dtype):
-    plain = LocalEvaluator(model(name), TorchExecutor("cpu"), Precision(dtype)).evaluate(structure(name))
+    plain_stages = TorchExecutor("cpu", kernels="off")  # policies are for those
+    plain = LocalEvaluator(model(name), plain_stages, Precision(dtype)).evaluate(structure(name))
     for text in (dtype, f"{dtype}:layers={dtype},readouts={dtype}", f"{dtype}:sums={dtype},vectors={dtype}"):
         found = evaluated(name, text)
         np.testing.assert_array_equal(found.energies, plain.energies)
