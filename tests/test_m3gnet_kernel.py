@@ -23,6 +23,13 @@ CONFIGS = {
     "bessel": {"radial": "bessel", "sums": "centre", "max_l": 2, "max_n": 3},
     "mattersim": {"dialect": "mattersim", "sums": "centre", "max_l": 4, "max_n": 2},
 }
+
+
+@pytest.fixture(autouse=True)
+def small_models_too(monkeypatch):
+    monkeypatch.setattr(M3GNetEdges, "pays", lambda self, stage: True)
+
+
 everywhere = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 
 

@@ -361,7 +361,7 @@ def test_a_bound_on_memory_makes_batches_smaller_and_divides_what_exceeds_it(mon
     monkeypatch.setattr(
         RecomputeRunner, "run_together", lambda self, joint: calls.append(len(joint)) or whole(self, joint)
     )
-    found = model([small, small, large, small], dtype="float64", memory="440MiB")
+    found = model([small, small, large, small], dtype="float64", memory="470MiB")
     assert sum(calls) == 3  # the large one was divided
     for result, atoms in zip(found, (small, small, large, small), strict=True):
         require_equal(result, model(atoms, dtype="float64"))

@@ -32,8 +32,8 @@ from halocline.partition.size import format_size
 from halocline.program import Capabilities, FrozenModel, Precision, energies_and_gradients
 from halocline.program.layout import lay_out
 
-#: Bytes of a process that has loaded PyTorch and a model and evaluated a few atoms.
-PROCESS: Final = 400 * 1024**2
+#: Bytes of a process that has loaded PyTorch, kernels and a model, and evaluated a few atoms.
+PROCESS: Final = 430 * 1024**2
 
 #: Bytes for each candidate edge: at the peak of the search, and kept (three indices, three shifts).
 SEARCH, CANDIDATE = 200, 48

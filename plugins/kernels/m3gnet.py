@@ -14,6 +14,7 @@ from halocline.model.work import Work
 from halocline.plugins.backbones.m3gnet.backbone import Layer
 from halocline.plugins.backbones.m3gnet.mlp import EdgeMLP
 from halocline.plugins.backbones.m3gnet.radial import polynomial_envelope
+from halocline.plugins.fused import FEWEST_CHANNELS
 from halocline.plugins.fused.gates import EDGE_HALF, edge_half
 from halocline.plugins.fused.operators import compiled
 from halocline.plugins.fused.packing import EdgeWeights, Gated, packed, shares_of_atoms
@@ -34,6 +35,10 @@ class M3GNetEdges(Kernel):
     def suits(self, stage: Stage) -> bool:
         """Whether it is a block of M3GNet."""
         return isinstance(stage, Layer)
+
+    def pays(self, stage: Stage) -> bool:
+        """Whether there is enough to compute for each edge."""
+        return isinstance(stage, Layer) and stage.edge_update.units >= FEWEST_CHANNELS
 
     def replace(self, stage: Stage, form: Form, precision: Precision, device: str) -> Stage:
         """See `Kernel.replace`."""
