@@ -21,10 +21,10 @@ def convolve_table(
 
     Args:
         values: v, (n_in, C), of senders.
-        vectors: (E, 3), whose lengths r are.
+        vectors: (E, 3), Å, whose lengths r are.
         table: (4 (K + 2), C'), with C' channels of which the first C count, a multiple of 16; see
             `TabulatedFunction`.
-        grid: (2,), where its first interval begins, and how many there are in a unit of length. No compiler keeps
+        grid: (2,), Å and 1/Å: where its first interval begins, and how many there are in an Å. No compiler keeps
             such numbers but in tensors.
         there: edges by receiver, in order.
         back: by sender.
@@ -44,7 +44,7 @@ def pull_table(
     Args:
         gradients: (n_out, C), by its result.
         values: as there, and all the others.
-        vectors: (E, 3).
+        vectors: (E, 3), Å.
         table: as there.
         grid: as there.
         back: edges by sender.

@@ -39,6 +39,19 @@ NAMES = {
 }
 
 
+class Neighbours(SkinNeighborList):
+    """The list with its skin, begun anew with a structure of another size, which by itself it cannot compare."""
+
+    atoms = 0
+
+    def forward(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """See the class before."""
+        if (atoms := len(inputs[spk.properties.R])) != self.atoms:
+            self.reset()
+            self.atoms = atoms
+        return super().forward(inputs)
+
+
 def make(asked: dict[str, Any]) -> Made:
     """Build the model that the file tells of, save it as SchNetPack does, and load that."""
     torch.set_num_threads(asked["threads"])
@@ -51,7 +64,7 @@ def make(asked: dict[str, Any]) -> Made:
         torch.save(network, path)
         calculator = SpkCalculator(
             str(path),
-            neighbor_list=SkinNeighborList(MatScipyNeighborList(cutoff=config["cutoff"]), cutoff_skin=SKIN),
+            neighbor_list=Neighbours(MatScipyNeighborList(cutoff=config["cutoff"]), cutoff_skin=SKIN),
             stress_key="stress",
             energy_unit="eV",
             device=asked["device"],
