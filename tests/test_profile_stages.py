@@ -37,7 +37,7 @@ measure_roof = Roof.measure.__func__
 BACKBONES = ("schnet", "m3gnet", "mace", "lennard-jones")
 PLACES = {
     "schnet": {"radial", "messages", "sum", "update"},
-    "m3gnet": {"radial", "messages", "product", "update"},  # sums and angles are in compiled operators
+    "m3gnet": {"radial", "angular", "messages", "sum", "product", "update"},
     "mace": {"radial", "angular", "messages", "sum", "product", "update"},
     "lennard-jones": {"radial", "messages", "sum"},
 }
