@@ -1,12 +1,10 @@
-"""C++ of polynomials and of their gradient: straight lines.
-
-Monomials share what they begin with (Horner's scheme). What is behind the factors ab, for example, is
-t_ab = c_ab + Σ_c c_abc x_c, and behind a: t_a = c_a + Σ_b x_b t_ab; the value is Σ_a x_a t_a. Gradients go the
-same way once more, with p_ab = g x_a x_b, the gradient of the value times the factors so far: x_b has p_a t_ab.
-"""
+"""C++ of polynomials and of their gradient: straight lines."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from halocline.plugins.fused.horner import Horner, Step
 from halocline.plugins.fused.polynomials import BLOCK, Monomial, Shape, monomials
 
 #: Atoms that are worked on together, so that their features stay in the second cache for all channels.
@@ -18,81 +16,37 @@ def source(shape: Shape, scalar: str) -> str:
     every = monomials(shape)
     firsts = [BLOCK * sum(map(len, every[:result])) for result in range(len(every))]
     parts = [_HEAD.format(scalar=scalar, features=shape.features, results=shape.results, block=BLOCK)]
-    parts += [_Writer(own, shape.features).value(result) for result, own in enumerate(every)]
-    parts += [_Writer(own, shape.features).gradient(result) for result, own in enumerate(every)]
+    parts += [_value(result, own, shape.features) for result, own in enumerate(every)]
+    parts += [_gradient(result, own, shape.features) for result, own in enumerate(every)]
     values = [f"\n      y[{r}] = value_{r}(x, c + {first});" for r, first in enumerate(firsts)]
     pulls = [f"\n      gradient_{r}(x, c + {first}, y[{r}], d);" for r, first in enumerate(firsts)]
     told = {"values": "".join(values), "pulls": "".join(pulls), "tile": _TILE, "count": sum(map(len, every))}
     return "".join([*parts, _LOOPS % told])
 
 
-class _Writer:
-    """Writes the functions of one component of the results.
+def _value(result: int, own: tuple[Monomial, ...], features: int) -> str:
+    """The function that gives a component of the results."""
+    lines = [f"APART V value_{result}(const V* x, const T* c) {{", *_loaded("x", features)]
+    return "\n".join([*lines, *_lines(Horner(own, _number).value()), "  return t;", "}", ""])
 
-    Args:
-        own: its monomials, sorted.
-        features: M.
-    """
 
-    def __init__(self, own: tuple[Monomial, ...], features: int) -> None:
-        self._places = {factors: place for place, factors in enumerate(own)}
-        self._after: dict[Monomial, list[int]] = {}
-        for factors in own:
-            for length in range(len(factors)):
-                after = self._after.setdefault(factors[:length], [])
-                if factors[length] not in after:
-                    after.append(factors[length])
-        self._features = range(features)
-        self._lines: list[str] = []
+def _gradient(result: int, own: tuple[Monomial, ...], features: int) -> str:
+    """The function that adds its gradient, times g, to d."""
+    head = f"APART void gradient_{result}(const V* x, const T* c, V g, V* d) {{"
+    lines = [head, *_loaded("x", features), *_loaded("d", features), *_lines(Horner(own, _number).gradient())]
+    return "\n".join([*lines, *(f"  d[{k}] = d{k};" for k in range(features)), "}", ""])
 
-    def value(self, result: int) -> str:
-        """The function that gives it."""
-        self._lines = [f"APART V value_{result}(const V* x, const T* c) {{", *self._loaded("x")]
-        self._sum((), "t")
-        return "\n".join([*self._lines, "  return t;", "}", ""])
 
-    def gradient(self, result: int) -> str:
-        """The function that adds its gradient, times g, to d."""
-        head = f"APART void gradient_{result}(const V* x, const T* c, V g, V* d) {{"
-        self._lines = [head, *self._loaded("x"), *self._loaded("d")]
-        self._pull((), "g", "t")
-        stored = [f"  d[{k}] = d{k};" for k in self._features]
-        return "\n".join([*self._lines, *stored, "}", ""])
+def _loaded(name: str, features: int) -> list[str]:
+    return [f"  V {name}{k} = {name}[{k}];" for k in range(features)]
 
-    def _loaded(self, name: str) -> list[str]:
-        return [f"  V {name}{k} = {name}[{k}];" for k in self._features]
 
-    def _number(self, factors: Monomial) -> str:
-        """The coefficient of a monomial, or zero."""
-        return f"load(c + {BLOCK * self._places[factors]})" if factors in self._places else "V{}"
+def _lines(steps: Iterable[Step]) -> list[str]:
+    return [f"  {name} += {value};" if adds else f"  V {name} = {value};" for name, value, adds in steps]
 
-    def _sum(self, factors: Monomial, name: str) -> None:
-        """Write what stands behind these factors, as a variable."""
-        self._lines.append(f"  V {name} = {self._number(factors)};")
-        for k in self._after.get(factors, ()):
-            further = (*factors, k)
-            if further in self._after:
-                inner = f"t{'_'.join(map(str, further))}"
-                self._sum(further, inner)
-            else:
-                inner = self._number(further)
-            self._lines.append(f"  {name} += x{k} * {inner};")
 
-    def _pull(self, factors: Monomial, product: str, name: str) -> None:
-        """Write the same, and what x has of the gradient by it; ``product`` is g times the factors."""
-        self._lines.append(f"  V {name} = {self._number(factors)};")
-        for k in self._after.get(factors, ()):
-            further = (*factors, k)
-            inner = f"t{'_'.join(map(str, further))}"
-            if further in self._after:
-                own = f"p{'_'.join(map(str, further))}"
-                self._lines.append(f"  V {own} = {product} * x{k};")
-                self._pull(further, own, inner)
-            else:
-                self._lines.append(f"  V {inner} = {self._number(further)};")
-            self._lines.append(f"  d{k} += {product} * {inner};")
-            if factors:
-                self._lines.append(f"  {name} += x{k} * {inner};")
+def _number(place: int | None) -> str:
+    return "V{}" if place is None else f"load(c + {BLOCK * place})"
 
 
 _HEAD = """\

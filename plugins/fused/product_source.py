@@ -1,81 +1,27 @@
 """C++ of one channelwise product: straight lines of vector operations, written from its sparse couplings.
 
-The constants of a path couple components a of the features with b of the harmonics to c of the result. They come
-in where fewest operations on vectors of channels are left to the edges:
-
-* forward with the harmonics, which have no channels: z_ca = Σ_b C_abc Y_b, and messages are Σ_a z_ca (w x_a);
-* in reverse with the gradient, once for each receiver: k_ab = Σ_c C_abc G_c, from which each edge takes
-  Σ_b k_ab Y_b for the features and Σ_a k_ab (w x_a) for the harmonics.
+`product_couplings` says how constants come in. In reverse, gradients are contracted with them once for each
+receiver.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import Final, NamedTuple, final
+from typing import Final, final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from halocline.plugins.equivariance import Irrep, Path, coupling, dimension, paths, slices
-from halocline.plugins.fused.harmonics_source import square_root
+from halocline.plugins.equivariance import Irrep, dimension
+from halocline.plugins.fused.product_couplings import Combinations, Coupling, couplings, of_gradient, terms
 
 #: Sums that a loop over edges keeps in registers, of which there are 32 or 16, and which other values need, too.
 SUMS_OF_32: Final = 16
 SUMS_OF_16: Final = 9
 
-#: A linear combination of numbered values.
-Combination = tuple[tuple[int, float], ...]
-
 #: What every function for the edges of a receiver is given, and where it reads features of channels from c on.
 _GIVEN: Final = "const Edges& e, const Tile<{forward}>& tile, const Weights& weights, const T* x"
 _READ: Final = "const V x{a} = read<WHOLE>(x + ({a} * e.n_in + j) * CHANNELS + {c}, {c});"
-
-
-@final
-class Coupling(NamedTuple):
-    """One path.
-
-    Attributes:
-        number: in the order of `paths`, which is that of the weights.
-        left: where its features begin among the components of all.
-        right: where its harmonics begin.
-        out: where its results begin among those of all paths.
-        constants: √(2l₃+1) C_abc, (2l₁ + 1, 2l₂ + 1, 2l₃ + 1).
-        places: of its results among the sums, in units of channels, in C++.
-    """
-
-    number: int
-    left: int
-    right: int
-    out: int
-    constants: NDArray[np.float64]
-    places: list[str]
-
-    @property
-    def features(self) -> range:
-        """Components of the features that it reads."""
-        return range(self.left, self.left + self.constants.shape[0])
-
-    @property
-    def results(self) -> range:
-        """Components of its results, among those of all paths."""
-        return range(self.out, self.out + self.constants.shape[2])
-
-
-@final
-class Combinations:
-    """Linear combinations, each of them once, whatever its sign."""
-
-    def __init__(self) -> None:
-        self.found: dict[Combination, int] = {}
-
-    def number(self, terms: Combination) -> tuple[str, int]:
-        """The number of a combination or of its negative, after the sign that it has then."""
-        sign = 1.0 if terms[0][1] > 0 else -1.0
-        key = tuple((place, sign * factor) for place, factor in terms)
-        return "+" if sign > 0 else "-", self.found.setdefault(key, len(self.found))
 
 
 @final
@@ -93,7 +39,7 @@ class ProductSource:
 
     def __init__(self, left: Sequence[Irrep], right: Sequence[Irrep], out: Sequence[Irrep]) -> None:
         self._harmonics = dimension(right)
-        self._couplings = list(_couplings(left, right, out))
+        self._couplings = list(couplings(left, right, out))
         self.rows = sum(len(each.results) for each in self._couplings)
         self._mixed, self._contracted = Combinations(), Combinations()
         self._forward = {most: self._write_forward(most) for most in (SUMS_OF_32, SUMS_OF_16)}
@@ -102,8 +48,8 @@ class ProductSource:
     def before(self) -> str:
         """What ``product.h`` needs: constants, and a function of harmonics."""
         lines = [
-            f"z[{number}] = {' + '.join(f'T({factor!r}) * Y[{b}]' for b, factor in terms)};"
-            for terms, number in self._mixed.found.items()
+            f"z[{number}] = {' + '.join(f'T({factor!r}) * Y[{b}]' for b, factor in combination)};"
+            for combination, number in self._mixed.found.items()
         ]
         return f"""constexpr int HARMONICS = {self._harmonics}, PATHS = {len(self._couplings)};
 constexpr int MIXED = {len(self._mixed.found)}, CONTRACTED = {len(self._contracted.found)};
@@ -164,8 +110,8 @@ void add_up({_GIVEN.format(forward="true")}, T* sums, int64_t i, int c) {{
                 if factor:
                     body.append(f"  m{each.out + c} {factor[0]}= w{each.left + a}{factor[1]};")
             body.append("}")
-        results = [(m, place) for each in group for m, place in zip(each.results, each.places, strict=True)]
-        ends = [f"write<WHOLE>(sums + ({place}) * CHANNELS + c, m{m}, c);" for m, place in results]
+        results = [(m, _row(each, m)) for each in group for m in each.results]
+        ends = [f"write<WHOLE>(sums + ({row}) * CHANNELS + c, m{m}, c);" for m, row in results]
         return f"""template <bool WHOLE, class Weights>
 void add_up_{number}({_GIVEN.format(forward="true")}, T* sums, int64_t i, int c) {{
   const auto block = weights.template block<WHOLE>(c);
@@ -182,26 +128,26 @@ void add_up_{number}({_GIVEN.format(forward="true")}, T* sums, int64_t i, int c)
 
     def _of_harmonics(self, each: Coupling, a: int, c: int) -> tuple[str, str] | None:
         """z_ca of a path as a sign and a factor in C++; None if it is zero."""
-        terms = _terms(each.right, each.constants[a, :, c])
-        if not terms:
+        found = terms(each.right, each.constants[a, :, c])
+        if not found:
             return None
-        (place, factor), *others = terms
+        (place, factor), *others = found
         if not others and place == 0:  # the first harmonic is 1
             return "+", "" if factor == 1.0 else f" * T({factor!r})"
         if not others and factor == 1.0:
             return "+", _times_harmonic(place)
-        sign, number = self._mixed.number(terms)
+        sign, number = self._mixed.number(found)
         return sign, f" * q[(HARMONICS + {number}) * LANES]"
 
     def _write_contract(self) -> str:
         """The k of a receiver, from the gradient of all its sums."""
         lines = [
-            f"const V g{m} = read<WHOLE>(pull + ({place}) * CHANNELS + c, c);"
+            f"const V g{m} = read<WHOLE>(pull + ({_row(each, m)}) * CHANNELS + c, c);"
             for each in self._couplings
-            for m, place in zip(each.results, each.places, strict=True)
+            for m in each.results
         ]
-        for terms, number in self._contracted.found.items():
-            sum_ = " + ".join(f"{f'T({factor!r}) * ' if factor != 1.0 else ''}g{m}" for m, factor in terms)
+        for combination, number in self._contracted.found.items():
+            sum_ = " + ".join(f"{f'T({factor!r}) * ' if factor != 1.0 else ''}g{m}" for m, factor in combination)
             lines.append(f"k[{number}] = {sum_};")
         return f"""template <bool WHOLE>
 void contract(const Edges& e, const T* pull, int64_t i, int c, V* k) {{
@@ -250,21 +196,14 @@ void pull_row({_GIVEN.format(forward="false")}, const T* pull, T* by_x, T* by_ha
             if each.right:
                 yield from (f"  const V w{a} = w.value * x{a};" for a in features)
             for a in features:
-                terms = list(self._of_gradient(each, a - left))
-                sum_ = " ".join(f"{sign} k[{number}]{_times_harmonic(b)}" for sign, number, b in terms)
+                found = list(of_gradient(each, a - left, self._contracted))
+                sum_ = " ".join(f"{sign} k[{number}]{_times_harmonic(b)}" for sign, number, b in found)
                 yield f"  const V q{a} = {sum_.removeprefix('+ ')};"
-                yield from (f"  s{b} {sign}= w{a} * k[{number}];" for sign, number, b in terms if b)
+                yield from (f"  s{b} {sign}= w{a} * k[{number}];" for sign, number, b in found if b)
             yield from (f"  d{a} {'=' if each is couplings[0] else '+='} w.value * q{a};" for a in features)
             yield f"  w.pull({' + '.join(f'q{a} * x{a}' for a in features)}, s0);"
             yield "}"
         yield from (f"add<WHOLE>(by_x + ({a} * e.n_in + j) * CHANNELS + at, d{a}, at);" for a in features)
-
-    def _of_gradient(self, each: Coupling, a: int) -> Iterator[tuple[str, int, int]]:
-        """The k_ab of a path and a component of its features: their signs, numbers and harmonics."""
-        for b in range(each.constants.shape[1]):
-            terms = _terms(each.out, each.constants[a, b])
-            if terms:
-                yield *self._contracted.number(terms), each.right + b
 
     @property
     def contracted(self) -> int:
@@ -272,31 +211,9 @@ void pull_row({_GIVEN.format(forward="false")}, const T* pull, T* by_x, T* by_ha
         return len(self._contracted.found)
 
 
-def _couplings(left: Sequence[Irrep], right: Sequence[Irrep], out: Sequence[Irrep]) -> Iterator[Coupling]:
-    """All paths; results to one irrep lie together, (2l + 1, n, paths), irreps one after the other."""
-    found, begin = paths(left, right, out), 0
-    for number, path in enumerate(found):
-        together = [each for each, other in enumerate(found) if other.out == path.out]
-        before = sum(out[other.out].dimension for other in found[: together[0]])
-        size, place = out[path.out].dimension, number - together[0]
-        places = [f"e.n_out * {before} + ({c} * e.n_out + i) * {len(together)} + {place}" for c in range(size)]
-        starts = slices(left)[path.left].start, slices(right)[path.right].start
-        yield Coupling(number, *starts, begin, _constants(left, right, out, path), places)
-        begin += size
-
-
-def _constants(
-    left: Sequence[Irrep], right: Sequence[Irrep], out: Sequence[Irrep], path: Path
-) -> NDArray[np.float64]:
-    """What `ChannelwiseProduct` multiplies with."""
-    degrees = left[path.left].degree, right[path.right].degree, out[path.out].degree
-    exact = np.vectorize(square_root, otypes=[np.float64])
-    return exact(coupling(*degrees) * math.sqrt(out[path.out].dimension))  # type: ignore[no-any-return]
-
-
-def _terms(first: int, factors: Iterable[float]) -> Combination:
-    """Those that are not zero, numbered from the first."""
-    return tuple((first + place, float(factor)) for place, factor in enumerate(factors) if factor)
+def _row(each: Coupling, result: int) -> str:
+    """Of a result among the sums."""
+    return each.row(result, "e.n_out", "i")
 
 
 def _times_harmonic(harmonic: int) -> str:
