@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from ase.build import molecule
 
 from halocline.plugin import registry
 
@@ -17,15 +18,15 @@ try:
     status = main(sys.argv[1:])
 except SystemExit as leaving:
     status = leaving.code
-sys.stderr.write(json.dumps({"status": status, "modules": sorted(sys.modules)}))
+sys.stderr.write("\\n" + json.dumps({"status": status, "modules": sorted(sys.modules)}))
 """
 
 
-def call(*arguments):
+def call(*arguments, cwd=None):
     """Run the command line; return its standard output and the modules it had loaded."""
     command = [sys.executable, "-c", SCRIPT, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    report = json.loads(done.stderr)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=cwd)
+    report = json.loads(done.stderr.splitlines()[-1])
     assert report["status"] == 0
     return done.stdout, set(report["modules"])
 
@@ -46,6 +47,13 @@ def test_no_heavy_library_is_loaded(arguments):
     output, modules = call(*arguments)
     assert output
     assert not HEAVY & modules
+
+
+def test_an_evaluation_loads_nothing_that_it_does_not_use(tmp_path):
+    """Derivatives by torch's own front door import sympy; the rest is for tables, plots and compilers."""
+    molecule("H2O").write(tmp_path / "water.xyz")
+    _, modules = call("run", "water.xyz", "--json", cwd=tmp_path)
+    assert not {"sympy", "scipy.interpolate", "matplotlib", "torch._dynamo"} & modules
 
 
 def test_help_lists_every_command_with_its_summary():

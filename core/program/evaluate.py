@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from halocline.model.backbone import Backbone, Output
 from halocline.model.pooled import POOLED_WEIGHTS
 from halocline.model.stage import Stage, State
 from halocline.program.inputs import ProgramInputs, ProgramOutputs
+
+_engine: Final = torch.autograd.Variable._execution_engine
 
 
 def atom_energies(backbone: Backbone, inputs: ProgramInputs, vectors: Tensor) -> Tensor:
@@ -143,12 +146,16 @@ def vector_jacobian_product(
     reached = [name for name in cotangents if written[name].requires_grad]
     products: tuple[Tensor | None, ...] = (None,) * len(read)
     if reached and read:
-        products = torch.autograd.grad(
-            [written[name] for name in reached],
-            list(read.values()),
-            [cotangents[name] for name in reached],
-            create_graph=differentiable,
-            allow_unused=True,
+        # What `torch.autograd.grad` ends in. Before that it compares shapes of cotangents as symbols, for which it
+        # imports sympy, half a second at the start of every command; the engine refuses wrong shapes by itself.
+        products = _engine.run_backward(
+            tuple(written[name] for name in reached),
+            tuple(cotangents[name] for name in reached),
+            differentiable,  # keep the graph
+            differentiable,  # create that of the products
+            tuple(read.values()),
+            allow_unreachable=True,
+            accumulate_grad=False,
         )
     if cotangents and all(product is None for product in products) and not constant():
         raise BackboneError(

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator
-from typing import Final, NamedTuple, final
+from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from halocline.aggregation import Form, RadialFunction, TabulatedFunction
@@ -20,6 +19,9 @@ from halocline.model.stage import Stage
 from halocline.partition.size import format_size
 from halocline.program.capabilities import Precision
 from halocline.program.kernel import Kernel
+
+if TYPE_CHECKING:
+    from scipy.interpolate import CubicSpline
 
 _logger = logging.getLogger(__name__)
 
@@ -202,6 +204,8 @@ def _splines(
 
 def _spline(function: RadialFunction, number: int | None, intervals: int) -> CubicSpline:
     """The spline through the values, with the function's own slopes at both ends."""
+    from scipy.interpolate import CubicSpline  # which whoever does not compress would wait for
+
     knots = np.linspace(function.start, function.end, intervals + 1)
     values = np.concatenate([_values(function, batch, number) for batch in _batches(knots)])
     # Just before the end: beyond it, the function is constant.
