@@ -13,6 +13,7 @@ from halocline.checkpoint.weights import plain_copy
 from halocline.errors import BackboneError
 from halocline.model.backbone import Backbone
 from halocline.model.build import build_backbone
+from halocline.model.kept_tables import give_tables, split, stored_tensors
 
 
 @final
@@ -23,7 +24,7 @@ class PortableModel:
     Attributes:
         backbone: its name among the plugins.
         config: what it is built from.
-        weights: safetensors, without metadata: the same weights give the same bytes.
+        weights: safetensors, without metadata, and tables of a compressed model: the same give the same bytes.
     """
 
     backbone: str
@@ -41,7 +42,7 @@ class PortableModel:
             to_canonical_json(backbone.config)
         except (TypeError, ValueError) as error:
             raise BackboneError(f"The config of {backbone.name!r} cannot be given to ranks: {error}.") from error
-        tensors = {name: plain_copy(tensor) for name, tensor in backbone.state_dict().items()}
+        tensors = {name: plain_copy(tensor) for name, tensor in stored_tensors(backbone).items()}
         return cls(backbone.name, backbone.config, save(tensors))
 
     @property
@@ -59,5 +60,7 @@ class PortableModel:
             BackboneError: its plugin here does not take the config.
         """
         backbone = build_backbone(self.backbone, self.config)
-        backbone.load_state_dict(load(self.weights))
+        weights, tables = split(load(self.weights))
+        backbone.load_state_dict(weights)
+        give_tables(backbone, tables)
         return backbone.eval()

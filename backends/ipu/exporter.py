@@ -42,6 +42,7 @@ class IpuExporter(Exporter):
         """See `Exporter.export`."""
         if precision is not Precision.FLOAT32:
             raise UsageError(f"IPUs compute in float32, not in {precision.value}; say --dtype float32.")
+        compress = compress or potential.compressed
         capabilities = Capabilities.reference(Form.TABLE, kernels=compress)
         frozen = FrozenModel.freeze(potential.backbone, precision, capabilities, compress=compress)
         capacity = fixed_capacity(frozen, *self._size)

@@ -35,6 +35,7 @@ class OnnxExporter(Exporter):
         from halocline.backends.onnx.convert import to_onnx
         from halocline.backends.onnx.model_file import open_model
 
+        compress = compress or potential.compressed
         capabilities = Capabilities.reference(Form.TABLE, kernels=compress)
         frozen = FrozenModel.freeze(potential.backbone, precision, capabilities, compress=compress)
         what = f"Translating {potential.backbone.name!r} to ONNX ({precision})"

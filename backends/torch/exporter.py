@@ -37,6 +37,7 @@ class AotExporter(Exporter):
         self, potential: Potential, precision: Precision, path: Path, *, compress: bool = False
     ) -> Manifest:
         """See `Exporter.export`."""
+        compress = compress or potential.compressed
         capabilities = Capabilities.reference(Form.TABLE, kernels=compress)
         frozen = FrozenModel.freeze(potential.backbone, precision, capabilities, self._device, compress=compress)
         program = lower_structure(frozen, potential.reference_energies)

@@ -13,7 +13,7 @@ from halocline.aggregation.sets import (
     TripletBlock,
 )
 from halocline.aggregation.table import TableBlock
-from halocline.aggregation.tabulated import TabulatedFunction
+from halocline.aggregation.tabulated import KeptTable, TabulatedFunction
 
 __all__ = [
     "Block",
@@ -23,6 +23,7 @@ __all__ = [
     "EdgeSets",
     "EdgeTriplets",
     "Form",
+    "KeptTable",
     "QuadrupletBlock",
     "RadialFunction",
     "TableBlock",

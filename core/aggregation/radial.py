@@ -12,6 +12,7 @@ from halocline.aggregation.rows import take
 
 if TYPE_CHECKING:
     from halocline.aggregation.edges import EdgeBlock
+    from halocline.aggregation.tabulated import KeptTable
 
 
 class RadialFunction(nn.Module, ABC):
@@ -28,6 +29,7 @@ class RadialFunction(nn.Module, ABC):
         pairs: (S, S) int64, symmetric: where functions differ by the kinds of both atoms, the number of those that
             two kinds have, from 0 without gaps, or `NONE` where they never meet. None, as `__init__` leaves it,
             where all pairs have the same.
+        kept: the table that a compressed model has of it; it is no part of the weights.
     """
 
     #: In `pairs`, of two kinds that the functions are not asked for.
@@ -37,10 +39,12 @@ class RadialFunction(nn.Module, ABC):
     end: float
     channels: int
     pairs: Tensor | None
+    kept: KeptTable | None
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("pairs", None, persistent=False)
+        self.kept = None
 
     @abstractmethod
     def forward(self, distances: Tensor, numbers: Tensor | None = None) -> Tensor:

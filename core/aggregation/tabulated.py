@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeGuard, final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self, TypeGuard, final
 
 import torch
 from torch import Tensor
@@ -21,6 +22,31 @@ PIECE: Final = 16_384
 
 
 @final
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptTable:
+    """What a table consists of, as files hold it. Nobody changes it, so copies are the same object.
+
+    Attributes:
+        coefficients: (F, K, 4, C) float64, see `TabulatedFunction`.
+        last: (F, C) float64.
+        pairs: (S, S) int64; None where all pairs of kinds have the same.
+    """
+
+    coefficients: Tensor
+    last: Tensor
+    pairs: Tensor | None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        del memo
+        return self
+
+    @property
+    def intervals(self) -> int:
+        """K."""
+        return self.coefficients.shape[1]
+
+
+@final
 class TabulatedFunction(EdgeConvolution):
     """Takes the place of a `RadialFunction` whose values it holds.
 
@@ -33,15 +59,23 @@ class TabulatedFunction(EdgeConvolution):
         start: Å, where the first interval begins.
         end: Å, where the last one ends.
         pairs: see `RadialFunction`; None if F is 1.
+        errors: largest errors of values, and of derivatives, where it was held against the function, relative to
+            the largest of each.
     """
 
     table: Tensor  # (4 (K + 2) F, C): four rows for each interval
 
     def __init__(
-        self, coefficients: Tensor, last: Tensor, start: float, end: float, pairs: Tensor | None = None
+        self,
+        coefficients: Tensor,
+        last: Tensor,
+        start: float,
+        end: float,
+        pairs: Tensor | None = None,
+        errors: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         super().__init__()
-        self.start, self.end, self.pairs = start, end, pairs
+        self.start, self.end, self.pairs, self.errors = start, end, pairs, errors
         functions, self.intervals, powers, self.channels = coefficients.shape
         self.per_length = self.intervals / (end - start)
         # Two more rows: beyond the end, and for padding, which adds nothing to any sum.
@@ -66,6 +100,11 @@ class TabulatedFunction(EdgeConvolution):
         return _TabulatedTable.apply(  # type: ignore[no-any-return, no-untyped-call]
             values, lengths, self, neighbours, transposed, mask
         )
+
+    def to_keep(self) -> KeptTable:
+        """What it consists of, to be written to a file."""
+        rows = self.table.detach().view(-1, self.intervals + 2, 4, self.channels)
+        return KeptTable(rows[:, :-2].contiguous(), rows[:, -2, 0].contiguous(), self.pairs)
 
     def locate(self, distances: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The row of each distance [...], and its place in the interval, [..., 1]. NaN stays NaN."""

@@ -98,6 +98,11 @@ CARD_FIELDS = {
         _are_neighbours,
         "fewest and most neighbours within the cutoff of any atom in the training data",
     ),
+    "compression": CardField(
+        "a table of numbers or strings",
+        _is_table_of_values,
+        "of a model with tables of its radial functions: SHA-256 of the exact one, kernel, elements, errors",
+    ),
     "notes": CardField("a string", _is_text, "known limits and anything else"),
 }
 

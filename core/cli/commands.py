@@ -16,6 +16,9 @@ def halocline_commands() -> list[Component]:
         Component("md", "halocline.cli.md:configure", "molecular dynamics"),
         Component("relax", "halocline.cli.relax:configure", "relax atoms, and the cell if asked to"),
         Component("train", "halocline.cli.train:configure", "fit a model to energies and forces"),
+        Component(
+            "compress", "halocline.cli.compress:configure", "write a model with its radial functions as tables"
+        ),
         Component("export", "halocline.cli.export:configure", "write a model to a file that needs no Halocline"),
         Component("doctor", "halocline.cli.doctor:configure", "which backends work here, and are they right"),
         Component("profile", "halocline.cli.profile:configure", "where the time of a model, or of dynamics, goes"),

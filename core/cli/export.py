@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     spec = Spec.parse(arguments.backend)
     kind = registry().load("exporter", spec.name)
-    _check_output(arguments.output, kind.suffix, arguments.overwrite)
+    check_output(arguments.output, kind.suffix, arguments.overwrite)
     exporter = spec.build(kind)
     potential = halocline.load(arguments.model, prune=arguments.prune)
     more = {"compress": True} if arguments.compress else {}
@@ -52,8 +52,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _check_output(output: Path, suffix: str, overwrite: bool) -> None:
-    """Find out before the work that the file cannot or must not be written."""
+def check_output(output: Path, suffix: str, overwrite: bool) -> None:
+    """Find out before the work that a file cannot or must not be written.
+
+    Raises:
+        UsageError: its name, its folder or that it is there.
+    """
     from halocline.errors import UsageError
 
     if not output.name.endswith(suffix):

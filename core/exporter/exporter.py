@@ -37,8 +37,8 @@ class Exporter(InContext, ABC):
             potential: stays as it is.
             precision: of the network; positions, energies, forces and virials are float64 always.
             path: replaced if it exists.
-            compress: let tables take the place of radial functions; see `FrozenModel.freeze`. The manifest names
-                the kernel among its versions.
+            compress: let tables take the place of radial functions; see `FrozenModel.freeze`. So it is of a
+                potential that is `compressed`. The manifest names the kernel among its versions.
 
         Returns:
             What was written: inputs, outputs, units, weights and versions.

@@ -15,6 +15,7 @@ from halocline.evaluator.result import Difference, Result, Spread
 from halocline.graph import NeighbourList, Structure
 from halocline.graph.rules import NeighbourRule
 from halocline.model.backbone import Backbone
+from halocline.model.kept_tables import is_compressed
 from halocline.partition import Division
 from halocline.plugin import registry
 from halocline.potential.combined import Combined
@@ -44,7 +45,8 @@ def make_evaluator(
         device: as the backend takes it.
         division: into parts.
         halo: ``recompute``, ``exchange`` or ``auto``.
-        compress: let tables take the place of radial functions; see `FrozenModel.freeze`.
+        compress: let tables take the place of radial functions; see `FrozenModel.freeze`. So it is of a model that
+            carries tables.
         lists: neighbour lists that are shared with others, by rule; those that are not there yet are added.
 
     Raises:
@@ -62,6 +64,8 @@ def make_evaluator(
         return CombinedEvaluator(
             backbone, [make(term, spec, precision, device, division, halo, compress) for term in backbone.terms]
         )
+
+    compress = compress or is_compressed(backbone)
 
     def make_one(model: Backbone) -> Evaluator:
         return _of_one(model, spec, precision, device, division, halo, compress, lists)

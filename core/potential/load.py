@@ -16,6 +16,7 @@ from halocline.errors import CheckpointError, HaloclineError, unknown_name
 from halocline.model.backbone import Backbone
 from halocline.model.bounded import bounded_by
 from halocline.model.build import build_backbone
+from halocline.model.kept_tables import give_tables, split
 from halocline.model.pruner import pruned
 from halocline.plugin import registry
 from halocline.potential.potential import Potential
@@ -61,8 +62,9 @@ def build_potential(
         CheckpointError: the weights do not fit the config.
         PluginError: the plugin that brings the backbone cannot be imported.
     """
-    backbone = _build(checkpoint, where)
-    weights = backbone.renewed_weights(checkpoint.tensors)
+    stored, tables = split(checkpoint.tensors)
+    backbone = _build(checkpoint, stored, where)
+    weights = backbone.renewed_weights(stored)
     expected, found = _layout(backbone.state_dict()), _layout(weights)
     if expected != found:
         odd = sorted(name for name in expected | found if expected.get(name) != found.get(name))
@@ -70,13 +72,17 @@ def build_potential(
     backbone.load_state_dict(weights)
     if prune is not None:
         backbone = pruned(backbone, prune)
+    try:
+        give_tables(backbone, tables)
+    except CheckpointError as error:
+        raise CheckpointError(f"The tables {where} do not fit its config: {error}") from error
     return Potential(backbone.eval(), dict(checkpoint.reference_energies), dict(checkpoint.card))
 
 
-def _build(checkpoint: Checkpoint, where: str) -> Backbone:
+def _build(checkpoint: Checkpoint, weights: Mapping[str, Tensor], where: str) -> Backbone:
     """Build what the config asks for, no larger than the weights justify."""
     try:
-        bound = bounded_by(checkpoint.tensors, where)
+        bound = bounded_by(weights, where)
         return build_backbone(checkpoint.backbone, checkpoint.config, within=bound)
     except (HaloclineError, MemoryError):
         raise

@@ -19,6 +19,7 @@ from halocline.evaluator import Evaluator
 from halocline.evaluator.result import Result
 from halocline.graph import Structure
 from halocline.model.backbone import Backbone
+from halocline.model.kept_tables import kept_species
 
 _logger = logging.getLogger(__name__)
 
@@ -27,7 +28,9 @@ AT_ONCE: Final = 4
 
 
 def has_many_pairs(backbone: Backbone) -> bool:
-    """Whether radial functions differ by pairs of more elements than `AT_ONCE`."""
+    """Whether radial functions differ by pairs of more elements than `AT_ONCE`, or have tables for some only."""
+    if (kept := kept_species(backbone)) is not None:
+        return kept != set(backbone.species)
     return len(backbone.species) > AT_ONCE and any(True for _ in _by_pairs(backbone))
 
 
@@ -59,6 +62,7 @@ class MetSpecies(Evaluator):
     """Evaluates with tables of the elements met so far, and has others made when a structure brings more.
 
     Where tables of all of them would be too large, those that the structure at hand does without are given up.
+    A model that carries tables has met its elements from the beginning, and can meet no others.
 
     Args:
         backbone: the model.
@@ -70,17 +74,18 @@ class MetSpecies(Evaluator):
 
     def __init__(self, backbone: Backbone, make: Callable[[Backbone], Evaluator]) -> None:
         self._backbone, self._make = backbone, make
-        self._species: set[str] = set()
+        self._kept = kept_species(backbone)
+        self._species: set[str] = self._kept or set()
         self._numbers: NDArray[np.int64] | None = None
         # Of one element, before any is met: what kernels do, and whether they can, is known at once.
-        self._evaluator = self._made(set(backbone.species[:1]))
+        self._evaluator = self._made(self._kept or set(backbone.species[:1]))
         self.together, self.replaced = self._evaluator.together, self._evaluator.replaced
 
     def evaluate(self, structure: Structure) -> Result:
         """See `Evaluator.evaluate`.
 
         Raises:
-            KernelError: tables of this structure's elements alone would be too large.
+            KernelError: tables of this structure's elements alone would be too large, or the model carries none.
         """
         if structure.numbers is not self._numbers:
             self._meet([structure])
@@ -110,6 +115,11 @@ class MetSpecies(Evaluator):
         met = {chemical_symbols[number] for each in structures for number in np.unique(each.numbers)}
         if met <= self._species:
             return
+        if self._kept is not None:
+            raise KernelError(
+                f"The model carries tables for {', '.join(sorted(self._kept))}, and not for "
+                f"{', '.join(sorted(met - self._kept))}; compress it anew with these elements."
+            )
         self._numbers = None
         try:
             made = self._made(self._species | met)

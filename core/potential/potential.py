@@ -42,6 +42,7 @@ from halocline.graph.rules import reach
 from halocline.model.adapters import merged
 from halocline.model.backbone import Backbone
 from halocline.model.condition import check_head
+from halocline.model.kept_tables import is_compressed, stored_tensors
 from halocline.partition import Division
 from halocline.potential.combined import Combined
 from halocline.potential.evaluators import make_evaluator
@@ -141,6 +142,11 @@ class Potential:
         """Distance in Å beyond which atoms do not exchange messages; None if nearest ones do however far."""
         farthest = reach(self.backbone.neighbours)
         return farthest if farthest < math.inf else None
+
+    @property
+    def compressed(self) -> bool:
+        """Whether it carries tables of its radial functions, and is evaluated with them."""
+        return is_compressed(self.backbone)
 
     @overload
     def __call__(self, atoms: Atoms, **options: Unpack[Options]) -> Result: ...
@@ -373,7 +379,7 @@ class Potential:
         """
         if isinstance(self.backbone, Combined):
             self.backbone.refuse()
-        tensors = {name: _narrow(t) for name, t in merged(self.backbone).state_dict().items()}
+        tensors = {name: _narrow(t) for name, t in stored_tensors(merged(self.backbone)).items()}
         checkpoint = Checkpoint(
             backbone=self.backbone.name,
             config=self.backbone.config,
@@ -384,10 +390,10 @@ class Potential:
         save_checkpoint(Path(path), checkpoint)
 
     def digest(self) -> str:
-        """SHA-256 of all that the model's numbers follow from: architecture, weights, reference energies."""
+        """SHA-256 of all that its numbers follow from: architecture, weights, tables, reference energies."""
         what = [self.backbone.name, self.backbone.config, self.reference_energies]
         about = json.dumps(what, sort_keys=True, default=str)
-        return tensors_digest(self.backbone.state_dict().items(), about)
+        return tensors_digest(stored_tensors(self.backbone).items(), about)
 
     def _kept_evaluator(self, *options: str | bool | None) -> Evaluator:
         """The evaluator that calls with these options share; those that were not used for long are closed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from halocline.aggregation import Form, RadialFunction, TabulatedFunction
+from halocline.aggregation import Form, KeptTable, RadialFunction, TabulatedFunction
 from halocline.errors import KernelError
 from halocline.graph.graph import COINCIDENT
 from halocline.model.stage import Stage
@@ -64,7 +64,8 @@ class Tables(Kernel):
         del form, precision, device
         for path, module in list(stage.named_modules()):
             if isinstance(module, RadialFunction):
-                stage.set_submodule(path, tabulate(module))
+                made = tabulate(module) if module.kept is None else restored(module, module.kept)
+                stage.set_submodule(path, made)
         return stage
 
 
@@ -113,7 +114,7 @@ def tabulate(function: RadialFunction) -> TabulatedFunction:
         splines, accuracy = _splines(function, numbers, intervals)
         if accuracy.enough:
             _logger.info("%d intervals: values to %.0e, slopes to %.0e.", intervals, *accuracy)
-            return _table(function, numbers, splines, pairs)
+            return _table(function, numbers, splines, pairs, accuracy)
         intervals *= 2
     raise KernelError(
         f"a table of {MOST} intervals misses its radial functions by {accuracy.value:.0e} of the largest value "
@@ -121,12 +122,76 @@ def tabulate(function: RadialFunction) -> TabulatedFunction:
     )
 
 
-def measure(function: RadialFunction, spline: CubicSpline, intervals: int, number: int | None = None) -> Accuracy:
+def restored(function: RadialFunction, kept: KeptTable) -> TabulatedFunction:
+    """The table that a compressed model carries, held against the function over the whole range like any other.
+
+    Args:
+        function: in float64.
+        kept: the table.
+
+    Raises:
+        KernelError: it is not a table of this function, or not for all pairs of kinds that this one is asked for.
+    """
+    if not math.isfinite(function.end):
+        raise KernelError("its radial functions have no end, and a table that it carries has")
+    numbers, different = _different(function)
+    accuracy = Accuracy(0.0, 0.0)
+    for place, number in enumerate(numbers):
+        for which in _kept_for(kept, None if different is None else different == place):
+            found = _KeptSpline(kept, which, function.start, function.end)
+            accuracy = accuracy.or_worse(measure(function, found, kept.intervals, number))
+    if not accuracy.enough:
+        raise KernelError(
+            f"the tables that it carries miss its radial functions by {accuracy.value:.0e} of the largest value "
+            f"and {accuracy.slope:.0e} of the largest slope: they were made for other weights"
+        )
+    return TabulatedFunction(kept.coefficients, kept.last, function.start, function.end, kept.pairs, accuracy)
+
+
+def _kept_for(kept: KeptTable, where: Tensor | None) -> list[int]:
+    """Which of the tables are there for some pairs of kinds, (S, S), that have the same function.
+
+    Raises:
+        KernelError: a pair has none.
+    """
+    if where is None or kept.pairs is None:
+        return [0]
+    found: list[int] = torch.unique(kept.pairs[where]).tolist()
+    if RadialFunction.NONE in found:
+        raise KernelError("it carries tables for some of its elements only; compress it anew for all of them")
+    return found
+
+
+class _KeptSpline:
+    """Values, and derivatives of them, of one of the tables; it is called as a `CubicSpline` is."""
+
+    def __init__(self, kept: KeptTable, which: int, start: float, end: float) -> None:
+        self._powers = kept.coefficients[which].numpy()
+        self._start, self._per_length = start, kept.intervals / (end - start)
+
+    def __call__(self, points: NDArray[np.float64], derivative: int = 0) -> NDArray[np.float64]:
+        places = (points - self._start) * self._per_length
+        rows = np.minimum(places.astype(np.int64), len(self._powers) - 1)
+        t = (places - rows)[:, None]
+        c0, c1, c2, c3 = self._powers[rows].transpose(1, 0, 2)
+        if derivative:
+            slopes: NDArray[np.float64] = (c1 + t * (2.0 * c2 + t * 3.0 * c3)) * self._per_length
+            return slopes
+        values: NDArray[np.float64] = c0 + t * (c1 + t * (c2 + t * c3))
+        return values
+
+
+def measure(
+    function: RadialFunction,
+    spline: Callable[..., NDArray[np.float64]],
+    intervals: int,
+    number: int | None = None,
+) -> Accuracy:
     """Compare values and slopes at many distances in each interval, its ends among them.
 
     Args:
         function: in float64.
-        spline: of the functions of one pair of kinds.
+        spline: of the functions of one pair of kinds, such as a `CubicSpline`.
         intervals: of the spline.
         number: of the pair; None where all pairs have the same.
     """
@@ -224,7 +289,11 @@ def _values(function: RadialFunction, points: NDArray[np.float64], number: int |
 
 
 def _table(
-    function: RadialFunction, numbers: list[int | None], splines: list[CubicSpline], pairs: Tensor | None
+    function: RadialFunction,
+    numbers: list[int | None],
+    splines: list[CubicSpline],
+    pairs: Tensor | None,
+    accuracy: Accuracy,
 ) -> TabulatedFunction:
     """The coefficients of splines, by the place in an interval instead of the distance."""
     length = (function.end - function.start) / splines[0].c.shape[1]
@@ -237,4 +306,5 @@ def _table(
         function.start,
         function.end,
         pairs,
+        accuracy,
     )
