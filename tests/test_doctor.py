@@ -113,7 +113,7 @@ def test_all_backends_are_reported_whatever_some_of_them_do(doctor):
         "unloadable",
     }
     assert set(report["machine"]) == {
-        *("processor", "cores", "memory", "system", "python", "halocline", "native code"),
+        *("processor", "cores", "memory", "system", "python", "halocline", "native code", "Triton"),
     }
 
 

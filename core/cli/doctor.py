@@ -38,14 +38,17 @@ def run(arguments: argparse.Namespace) -> int:
     from halocline.cli.output import emit_json
     from halocline.doctor import describe_machine
     from halocline.doctor.kernels import examine_kernels
-    from halocline.doctor.native import describe_native
+    from halocline.doctor.native import describe_native, describe_triton
     from halocline.errors import UsageError
 
     if not arguments.limit > 0:
         raise UsageError(f"--limit must be a time above 0 s, not {arguments.limit:g}.")
     examinations = _examine_all(arguments.variants, arguments.limit)
     kernels = examine_kernels(arguments.limit)
-    machine = describe_machine() | {"native code": describe_native(arguments.limit)}
+    machine = describe_machine() | {
+        "native code": describe_native(arguments.limit),
+        "Triton": describe_triton(arguments.limit),
+    }
     if arguments.json:
         backends = [asdict(each) for each in examinations]
         emit_json({"machine": machine, "backends": backends, "kernels": [asdict(each) for each in kernels]})

@@ -1,4 +1,4 @@
-"""Whether code that is compiled on this machine runs on it."""
+"""Whether code that is compiled on this machine runs on it, and on its GPUs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from halocline.isolation import call
 from halocline.native import library
 from halocline.native.compiler import compiler_version
+from halocline.native.triton import require_triton
 
 _LANES = """
 #include "lanes.h"
@@ -43,3 +44,32 @@ def examine(argument: dict[str, str]) -> Iterator[str]:
     del argument
     lanes = library("lanes", _LANES).lanes()
     yield f"usable: {lanes} float32 lanes, compiled by {compiler_version()}"
+
+
+def describe_triton(seconds: float) -> str:
+    """The version of Triton and the GPU that it is for, or why kernels are not used on GPUs.
+
+    Args:
+        seconds: after which it counts as hanging.
+    """
+    outcome = call("halocline.doctor.native:examine_triton", {}, seconds)
+    return str(outcome.values[0]) if outcome.values else f"not usable: {outcome.failure}"
+
+
+def examine_triton(argument: dict[str, str]) -> Iterator[str]:
+    """Look for Triton, and for a GPU.
+
+    Yields:
+        What is to be said of it.
+
+    Raises:
+        KernelError: it is not installed.
+    """
+    import torch
+
+    del argument
+    version = require_triton()
+    if torch.cuda.is_available():
+        yield f"{version}, for {torch.cuda.get_device_name()}"
+    else:
+        yield f"not used: {version} is installed, and torch sees no GPU"

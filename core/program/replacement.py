@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final, final
 
 from halocline.errors import KernelError, PluginError, UsageError
 from halocline.model.backbone import Backbone
-from halocline.model.stage import Stage
+from halocline.model.stage import Stage, State
 from halocline.plugin import Component, registry
 from halocline.program.capabilities import Capabilities, Precision
+from halocline.program.inputs import ProgramInputs
 from halocline.program.kernel import Kernel
 from halocline.program.stage_check import require_same_stage
 from halocline.program.stage_example import finds_moving_state, stage_inputs
@@ -95,7 +96,7 @@ def replace_stages(
         for name, kernel in _kernels(os.environ)
         if (kernel.exact or compress) and _fits(kernel, capabilities, frozen.precision, kind)
     }
-    replaced = exchanged(original, frozen, kernels, kind)
+    replaced = exchanged(original, frozen, kernels, device)
     if compress and all(each.exact for each in replaced):
         raise KernelError(
             f"The model {original.name!r} cannot be compressed for {kind} in {frozen.precision.value}: none of "
@@ -113,14 +114,15 @@ def exchanged(
 
     A stage is compressed first, if it is at all, and what comes out is given to the exact kernels: one of them may
     run tables, too. Each replacement is held against what it replaces: an exact one as it will run, another one in
-    float64, where what it is off by is not lost in rounding.
+    float64, where what it is off by is not lost in rounding; one that calls operators on the device, any other on
+    the CPU.
 
     Args:
         original: the model before it was cast.
         frozen: its copy.
         kernels: by name; of each kind, the first that suits a stage, pays and can replace it does, general ones
             last.
-        device: kind of device.
+        device: on which it will run; the frozen model itself stays on the CPU.
         strict: let no kernel off that suits a stage and does not replace it, whether or not that pays.
 
     Raises:
@@ -221,13 +223,17 @@ class _Current:
         Raises:
             KernelError: there is none, or it computes something else.
         """
-        definition = kernel.replace(copy.deepcopy(self.definition).double(), checked.form, precision, device)
+        kind = device.partition(":")[0]
+        definition = kernel.replace(copy.deepcopy(self.definition).double(), checked.form, precision, kind)
         running, found = (
             copy.deepcopy(definition).to(each.torch).eval().requires_grad_(False)
             for each in (precision, checked.precision)
         )
         before = self.running if kernel.exact else dict(checked.backbone.stages())[self.name]
         cases = stage_inputs(checked, self.name)
+        if kernel.operators and kind != "cpu":  # they run by torch, and by other code than on the CPU
+            before, found = copy.deepcopy(before).to(device), found.to(device)
+            cases = [_moved(*case, device) for case in cases]
         moving, tolerance = finds_moving_state(checked.backbone, self.name), kernel.tolerances[checked.precision]
         measured = require_same_stage(before, found, cases, tolerance, moving=moving)
         if not kernel.took_part(found):
@@ -235,6 +241,12 @@ class _Current:
         self.definition, self.running = definition, running
         self.done.add(kernel.exact)
         return measured
+
+
+def _moved(state: State, inputs: ProgramInputs, device: str) -> tuple[State, ProgramInputs]:
+    """A case on another device."""
+    atoms, edges = ({name: x.to(device) for name, x in each.items()} for each in (state.atoms, state.edges))
+    return State(atoms, edges), inputs.mapped(lambda tensor: tensor.to(device))
 
 
 def _in_float64(original: Backbone, frozen: FrozenModel) -> FrozenModel:

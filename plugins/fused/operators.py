@@ -6,13 +6,16 @@ import ctypes
 import re
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
+from halocline.errors import KernelError
 from halocline.native import library
+from halocline.native.triton import require_triton
 from halocline.program.operators import CustomOperator, register_operator
 
 _NAMESPACE: Final = "halocline"
@@ -33,8 +36,9 @@ def define(
     version: int = 1,
     derivative: Callable[..., Any] | None = None,
     saved: Callable[..., None] | None = None,
+    triton: str | None = None,
 ) -> CustomOperator:
-    """Register an operator for CPUs with torch and with Halocline; it is called as ``torch.ops.halocline.NAME``.
+    """Register an operator with torch and with Halocline; it is called as ``torch.ops.halocline.NAME``.
 
     Args:
         schema: ``name(Tensor a, ...) -> ...``.
@@ -45,14 +49,50 @@ def define(
         derivative: as ``backward`` of `torch.library.register_autograd`, made of known operations or of further
             operators. None for an operator that has none.
         saved: as ``setup_context`` there.
+        triton: ``module:function`` in `halocline.plugins.triton_operators`: the same as ``compute``, on a GPU.
+            None for an operator that is its composite there.
     """
     name = f"{_NAMESPACE}::{schema.partition('(')[0]}"
     _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
     _LIBRARY.impl(name, compute, "CPU")  # type: ignore[no-untyped-call]
+    _LIBRARY.impl(name, _on_gpu(triton, composite) if triton else composite, "CUDA")  # type: ignore[no-untyped-call]
     torch.library.register_fake(name, fake, lib=_LIBRARY)
     if derivative is not None:
         torch.library.register_autograd(name, derivative, setup_context=saved, lib=_LIBRARY)
     return register_operator(CustomOperator(name, version, composite))
+
+
+def prepare(device: str, *stems: str) -> None:
+    """Make sure that operators can be run.
+
+    Args:
+        device: kind of device that they will run on.
+        stems: files of C++ that they need on a CPU, as for `compiled`.
+
+    Raises:
+        KernelError: a file cannot be compiled here, or there is no Triton for a GPU.
+    """
+    if device == "cuda":
+        require_triton()
+        return
+    for stem in stems:
+        compiled(stem)
+
+
+def _on_gpu(target: str, composite: Callable[..., Any]) -> Callable[..., Any]:
+    """What is called on GPUs: a function in Triton, which is imported at the first call, or else the composite."""
+
+    @cache
+    def found() -> Callable[..., Any]:
+        try:
+            require_triton()
+        except KernelError:
+            return composite
+        module, _, name = target.partition(":")
+        function: Callable[..., Any] = getattr(import_module(f"halocline.plugins.triton_operators.{module}"), name)
+        return function
+
+    return lambda *arguments: found()(*arguments)
 
 
 @cache

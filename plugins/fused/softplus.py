@@ -58,6 +58,7 @@ _PULL: Final = define(
     _pull,
     lambda gradients, x: x.new_empty(x.shape),
     lambda gradients, x: gradients * torch.sigmoid(x),
+    triton="softplus:pull_shifted_softplus",
 )
 
 _SHIFTED_SOFTPLUS: Final = define(
@@ -67,6 +68,7 @@ _SHIFTED_SOFTPLUS: Final = define(
     _composite,
     derivative=_derivative,
     saved=_save,
+    triton="softplus:shifted_softplus",
 )
 
 OPERATORS: Final = (_SHIFTED_SOFTPLUS, _PULL)

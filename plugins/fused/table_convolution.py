@@ -194,6 +194,7 @@ _PULL_TABLE: Final = define(
     _pulls,
     _fake_pulls,
     _composite_pulls,
+    triton="table_convolution:pull_table",
 )
 
 _CONVOLVE_TABLE: Final = define(
@@ -206,6 +207,7 @@ _CONVOLVE_TABLE: Final = define(
     _composite,
     derivative=_derivative,
     saved=_save,
+    triton="table_convolution:convolve_table",
 )
 
 OPERATORS: Final = (_CONVOLVE_TABLE, _PULL_TABLE)

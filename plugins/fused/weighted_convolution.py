@@ -172,6 +172,7 @@ _SUM_WEIGHTED: Final = define(
     _sum,
     _fake_sum,
     _composite_sum,
+    triton="weighted_convolution:sum_weighted",
 )
 
 _PULL_WEIGHTS: Final = define(
@@ -180,6 +181,7 @@ _PULL_WEIGHTS: Final = define(
     _pull,
     _fake_pull,
     _composite_pull,
+    triton="weighted_convolution:pull_weights",
 )
 
 _CONVOLVE_WEIGHTED: Final = define(
@@ -191,6 +193,7 @@ _CONVOLVE_WEIGHTED: Final = define(
     _composite,
     derivative=_derivative,
     saved=_save,
+    triton="weighted_convolution:convolve_weighted",
 )
 
 OPERATORS: Final = (_CONVOLVE_WEIGHTED, _SUM_WEIGHTED, _PULL_WEIGHTS)

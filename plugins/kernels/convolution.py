@@ -10,7 +10,7 @@ from halocline.aggregation import EdgeBlock, EdgeConvolution, Form, RadialFuncti
 from halocline.model.stage import Stage
 from halocline.plugins.fused import FEWEST_CHANNELS, table_convolution, weighted_convolution
 from halocline.plugins.fused.edges import ORDER_BY_SENDER
-from halocline.plugins.fused.operators import compiled
+from halocline.plugins.fused.operators import prepare
 from halocline.plugins.fused.rows import padded, rows_of
 from halocline.plugins.fused.table_convolution import convolve_table
 from halocline.plugins.fused.weighted_convolution import convolve_weighted, pairs_of
@@ -30,7 +30,6 @@ class Convolution(Kernel):
     version = 1
     general = True
     forms = frozenset({Form.EDGES})
-    devices = ("cpu",)
     tolerances = TOLERANCES
     operators = OPERATORS
 
@@ -45,22 +44,25 @@ class Convolution(Kernel):
 
     def replace(self, stage: Stage, form: Form, precision: Precision, device: str) -> Stage:
         """See `Kernel.replace`."""
-        del form, precision, device
-        return convolving(stage)
+        del form, precision
+        return convolving(stage, device)
 
     def took_part(self, stage: Stage) -> bool:
         """Whether the stage convolved with one of them."""
         return any(isinstance(module, _Convolved) and module.took_part for module in stage.modules())
 
 
-def convolving(stage: Stage) -> Stage:
+def convolving(stage: Stage, device: str) -> Stage:
     """The stage, in which radial functions that are the same for all pairs of atoms convolve in one pass.
+
+    Args:
+        stage: which is changed.
+        device: kind of device that it will run on.
 
     Raises:
         KernelError: the operators cannot be compiled here.
     """
-    for source in ("convolution", "edges"):
-        compiled(source)
+    prepare(device, "convolution", "edges")
     for path, module in list(stage.named_modules()):
         if isinstance(module, RadialFunction) and module.pairs is None:
             stage.set_submodule(path, _convolved(module))

@@ -14,7 +14,7 @@ from halocline.model.work import Work
 from halocline.plugins.backbones.schnet.backbone import Interaction, Readout
 from halocline.plugins.backbones.schnet.radial import ShiftedSoftplus
 from halocline.plugins.fused import FEWEST_CHANNELS, softplus
-from halocline.plugins.fused.operators import compiled
+from halocline.plugins.fused.operators import prepare
 from halocline.plugins.fused.rows import Rows, rows_of
 from halocline.plugins.fused.table_convolution import convolve_table, pull_table
 from halocline.plugins.kernels.convolution import OPERATORS, TOLERANCES, FromTable, convolving
@@ -28,7 +28,6 @@ class FusedSchNet(Kernel):
 
     version = 1
     forms = frozenset({Form.EDGES})
-    devices = ("cpu",)
     tolerances = TOLERANCES
     operators = (*OPERATORS, *softplus.OPERATORS)
 
@@ -44,12 +43,12 @@ class FusedSchNet(Kernel):
 
     def replace(self, stage: Stage, form: Form, precision: Precision, device: str) -> Stage:
         """See `Kernel.replace`."""
-        del form, precision, device
-        compiled("softplus")
+        del form, precision
+        prepare(device, "softplus")
         for path, module in list(stage.named_modules()):
             if isinstance(module, ShiftedSoftplus):
                 stage.set_submodule(path, FusedSoftplus())
-        stage = convolving(stage)
+        stage = convolving(stage, device)
         if isinstance(stage, Interaction) and isinstance(stage.filters, FromTable):
             return TabulatedInteraction(stage)
         return stage
