@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from peers import __main__ as script
 from peers import growth, structures
 from peers.comparison import Group, errors_of
@@ -18,6 +19,7 @@ from peers.models import MODELS, STEPS, Model
 from peers.record import Record
 from peers.runner import Runner
 from peers.table import kilobytes, ratios, table
+from peers.threads import gains, measure_roofs, table_of_gains
 from peers.worker import Worker
 
 from halocline.model.build import build_backbone
@@ -127,6 +129,7 @@ def test_quick_runs_begin_with_what_matters_most():
 def test_a_record_of_other_sources_is_left_aside(tmp_path):
     path = tmp_path / "peers.json"
     comparison = dict(zip(("model", "structure", "asked", "threads", "device"), KEY, strict=True))
+    comparison |= {"atoms": 64}
     Record(path, MEASURED, {}).add(comparison | {"contenders": {"one": {}}})
     assert Record(path, MEASURED, {}).has(KEY, {"one"})
     assert not Record(path, MEASURED, {}).has(KEY, {"one", "another"})
@@ -164,6 +167,30 @@ def test_tables_have_ratios_to_every_peer_and_memory_by_differences():
     assert "9 GiB" in text
     assert "µs/atom" not in text
     assert "µs/atom" in table(rows, times=True)
+
+
+def test_gains_by_threads_are_held_against_those_of_the_machine():
+    """A copy gains 1.5 and a product 2.0 by a second thread: 1.35 is enough, and 1.3 is not."""
+    rates = ("bytes_per_s", "flops_per_s")
+    roofs = {"1": dict.fromkeys(rates, 10.0), "2": dict(zip(rates, (15.0, 20.0), strict=True))}
+    rows = [timed(64, ours=100.0, theirs=100.0), timed(64, ours=100.0 / 1.36, theirs=100.0 / 1.3)]
+    rows[1]["threads"] = 2
+    for each in rows:
+        for found in each["contenders"].values():
+            found["wall"] = found.pop("cpu")
+    found = list(gains(rows, roofs))
+    assert [each["enough"] for each in found] == [True, False]
+    assert found[0]["speed_up"] == pytest.approx(1.36)
+    assert (found[0]["stream"], found[0]["product"]) == (1.5, 2.0)
+    assert "| ours | 1.36 | 1.50 | 2.00 | yes |" in table_of_gains(found)
+    assert table_of_gains(gains(rows[:1], roofs)) == ""
+
+
+def test_roofs_leave_threads_as_they_were():
+    before = torch.get_num_threads()
+    roofs = measure_roofs("cpu", [1])
+    assert torch.get_num_threads() == before
+    assert all(rate > 0 for rate in roofs["1"].values())
 
 
 def test_exponents_of_growth_are_those_of_the_points_and_failures_are_done_again(tmp_path):

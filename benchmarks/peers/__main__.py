@@ -18,21 +18,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-import torch
-from gpu.roof import measure_roof
 from matrix.record import measured_on
 
 from halocline.cache import find_cache
 from halocline.plugin.source import source_digest
-from halocline.program import Precision
 from peers.comparison import Effort, Group, compare
 from peers.contender import OURS, contenders, reference
 from peers.environments import ENVIRONMENTS, add_folder, has_gpu, interpreter
 from peers.models import MODELS, Files
 from peers.plot import draw
-from peers.record import Record, Roofs
+from peers.record import Record
 from peers.structures import STRUCTURES
 from peers.table import table
+from peers.threads import gains, measure_roofs, table_of_gains
 
 #: Atoms that are asked for, and threads, unless others are.
 SIZES: Final = (64, 216, 1000, 10648, 97336)
@@ -53,12 +51,13 @@ def main(given: Sequence[str] | None = None) -> int:
         print(f"{peer} is left out: {reason}", file=sys.stderr)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     record = Record(arguments.output, measured_on(arguments.device, "peers"), left_out)
-    record.roofs = record.roofs or roofs(arguments)
+    record.roofs = record.roofs or measure_roofs(arguments.device, sorted({1, *arguments.threads}))
     complete = run(arguments, interpreters, record)
     comparisons = record.comparisons.values()
-    print(table(comparisons, times=True))
+    by_threads = table_of_gains(gains(comparisons, record.roofs))
+    print(table(comparisons, times=True), by_threads, sep="\n\n")
     if arguments.table:
-        arguments.table.write_text(table(comparisons, times=False) + "\n")
+        arguments.table.write_text("\n\n".join([table(comparisons, times=False), by_threads]).strip() + "\n")
     if arguments.plot:
         draw(comparisons, arguments.plot)
     failed = any("failure" in found for each in comparisons for found in each["contenders"].values())
@@ -126,15 +125,6 @@ def environments(arguments: argparse.Namespace) -> tuple[dict[str, str], dict[st
         else:
             left_out[peer] = "it has no environment; `python -m peers.environments` makes one."
     return found, left_out
-
-
-def roofs(arguments: argparse.Namespace) -> Roofs:
-    """What a copy and a product of matrices reach on each number of threads, to hold speed-ups against."""
-    found = {}
-    for threads in arguments.threads:
-        torch.set_num_threads(threads)
-        found[str(threads)] = measure_roof(arguments.device, Precision.FLOAT32)._asdict()
-    return found
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from halocline.files import write_atomically
+from peers.threads import Roofs, gains
 
 #: What tells one comparison from another.
 KEY: Final = ("model", "structure", "asked", "threads", "device")
 
 Key = tuple[Any, ...]
-
-#: Number of threads → rates of the machine.
-Roofs = dict[str, dict[str, float]]
 
 
 @final
@@ -53,6 +51,7 @@ class Record:
             "measured": self._measured,
             "left_out": self._left_out,
             "roofs": self.roofs,
+            "gains_by_threads": list(gains(self.comparisons.values(), self.roofs)),
             "comparisons": list(self.comparisons.values()),
         }
         write_atomically(self._path, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 Comparison = Mapping[str, Any]
@@ -58,15 +58,16 @@ def table(comparisons: Iterable[Comparison], *, times: bool) -> str:
     rows = list(comparisons)
     titles = ["model", "structure", "atoms", "threads", "contender", "times as fast as", *["µs/atom"] * times]
     titles += ["variation", "kB/atom", "forces off", "stages without kernel"]
-    lines = [_row(titles), _row(["---"] * len(titles))]
+    lines = []
     for each in rows:
         where = [each["model"], each["structure"], str(each["atoms"]), str(each["threads"])]
-        lines += [_row([*where, *cells]) for cells in _cells(rows, each, times)]
-    return "\n".join([*lines, "", *_notes(rows)])
+        lines += [[*where, *cells] for cells in _cells(rows, each, times)]
+    return "\n".join([markdown(titles, lines), "", *_notes(rows)])
 
 
-def _row(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def markdown(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of cells."""
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (titles, ["---"] * len(titles), *rows))
 
 
 def _cells(rows: list[Comparison], comparison: Comparison, times: bool) -> Iterator[list[str]]:
