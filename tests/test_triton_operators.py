@@ -10,10 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from test_fused_convolution import Wave, blocks, called, convolved
 
 from halocline.errors import KernelError
 from halocline.plugins.fused import operators
+from halocline.plugins.fused.softplus import shifted_softplus
+from halocline.plugins.kernels.convolution import Exact, FromTable
 from halocline.plugins.kernels.schnet import FusedSchNet
+from halocline.plugins.kernels.tables import tabulate
 
 FOLDER = Path(__file__).parent
 
@@ -41,6 +45,26 @@ def test_interpreted(name):
     environment = os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, cwd=FOLDER.parent, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_triton
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.float64, marks=pytest.mark.slow)], ids=str)
+@pytest.mark.parametrize("kind", ["exact", "table", "softplus"])
+def test_kernels_compile_for_a_gpu(kind, dtype):
+    """Triton's interpreter takes some things that its compiler does not."""
+    from gpu_code import compiled, launches_of
+
+    with called() as seen:
+        if kind == "softplus":
+            x = torch.ones(64, dtype=dtype, requires_grad=True)
+            torch.autograd.grad(shifted_softplus(x).sum(), x)
+        else:
+            function = Exact(Wave(64)) if kind == "exact" else FromTable(tabulate(Wave(64)))
+            convolved(function, blocks()["part"], dtype, 64)
+    launches = [launch for operator, arguments in seen.values() for launch in launches_of(operator, arguments)]
+    assert len(launches) >= 2
+    for launch in launches:
+        assert compiled(*launch)["cubin"]
 
 
 class Clock:

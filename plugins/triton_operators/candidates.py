@@ -16,8 +16,8 @@ from halocline.plugins.triton_operators.blocks import Blocks
 #: Channels of one program at most, where they are shared out among programs.
 _WIDEST: Final = 128
 
-#: Elements of a block, and warps that work on it.
-_SIZES: Final = ((2048, 4), (1024, 2), (1024, 4), (512, 1), (4096, 4), (4096, 8))
+#: Elements of a block, and warps that work on it. The first leaves registers over in all kernels, in float64, too.
+_SIZES: Final = ((1024, 4), (2048, 4), (2048, 8), (1024, 2), (512, 1), (4096, 8))
 
 
 @cache

@@ -134,8 +134,8 @@ def _place(length, grid_at, intervals):
     """The interval of lengths, and how far they are into it."""
     at = (length - tl.load(grid_at)) * tl.load(grid_at + 1)
     # NaN is beyond the end, and stays NaN in the offset.
-    interval = tl.where(at < intervals, tl.maximum(at, 0.0), intervals * 1.0).to(tl.int32)
-    return interval, at - interval
+    interval = tl.where(at < intervals, tl.floor(tl.maximum(at, 0.0)), intervals * 1.0)
+    return interval.to(tl.int32), at - interval
 
 
 @triton.jit

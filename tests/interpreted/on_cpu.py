@@ -27,6 +27,16 @@ def as_on_gpu(*operators: CustomOperator) -> None:
             _LIBRARY.impl(name, _redispatched(name), "CPU", allow_override=True)
 
 
+def replace_as_on_gpu(kernel, monkeypatch):
+    """Have a kernel (class) make the stages that it makes for GPUs, for the CPU."""
+    replace = kernel.replace
+    monkeypatch.setattr(
+        kernel,
+        "replace",
+        lambda self, stage, form, precision, device: replace(self, stage, form, precision, "cuda"),
+    )
+
+
 def _redispatched(name):
     overload = getattr(torch.ops.halocline, name).default
 

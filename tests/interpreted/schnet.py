@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from interpreted.on_cpu import CALLS, as_on_gpu
+from interpreted.on_cpu import CALLS, as_on_gpu, replace_as_on_gpu
 from structures import random_structure
 from test_fused_convolution import AGREEMENT, BLOCKS, Wave, blocks, called, convolved, require_near, schnet
 from test_partitioned import RandomOwners, require_equal
@@ -19,6 +19,7 @@ from halocline.plugins.backbones.schnet.radial import ShiftedSoftplus
 from halocline.plugins.fused import softplus
 from halocline.plugins.fused.softplus import shifted_softplus
 from halocline.plugins.kernels.convolution import OPERATORS, Exact, FromTable
+from halocline.plugins.kernels.schnet import FusedSchNet
 from halocline.plugins.kernels.tables import tabulate
 from halocline.program import Precision
 from halocline.program.operators import composites
@@ -88,10 +89,11 @@ def test_whole_models_and_parts_are_the_plain_model(compress, monkeypatch):
     """Energies, forces and virial."""
     model, structure = schnet(), Structure.from_atoms(random_structure(0, atoms=8))
     division = Division("random", RandomOwners(1), 2)
-    executors = TorchExecutor("cpu", kernels="on"), Precision.FLOAT64
-    fused = [LocalEvaluator(model, *executors, *rest, compress=compress) for rest in ((), (division,))]
+    replace_as_on_gpu(FusedSchNet, monkeypatch)
+    executor = TorchExecutor("cpu"), Precision.FLOAT64
+    fused = [LocalEvaluator(model, *executor, *rest, compress=compress) for rest in ((), (division,))]
     monkeypatch.setenv("HALOCLINE_DISABLE_KERNELS", "schnet,convolution")
-    plain = LocalEvaluator(model, *executors, compress=compress).evaluate(structure)
+    plain = LocalEvaluator(model, *executor, compress=compress).evaluate(structure)
     for evaluator in fused:
         assert {each.stage for each in evaluator.replaced if each.kernel == "halocline/schnet"} >= {
             "layers.0",
