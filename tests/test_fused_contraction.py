@@ -9,7 +9,7 @@ from torch.library import opcheck
 from halocline.plugins.equivariance import SymmetricContraction, natural_irreps
 from halocline.plugins.fused import contraction
 from halocline.plugins.fused.contraction import compiled, contracted
-from halocline.plugins.fused.maps import OPERATORS, Maps, mapped
+from halocline.plugins.fused.maps import OPERATORS, Maps, mapped, packed
 from halocline.plugins.fused.polynomials import Shape, coefficients, monomials
 
 #: Of the largest value: sums of a few hundred terms in other orders.
@@ -92,39 +92,39 @@ def map_case(species, outer, inner):
     maps = Maps((2, 1), (1, 3, 1), (5, 5, 7), (1, species, species), (0, 1, 0))
     rows = sum(s * k for s, k in zip(maps.species, maps.widths, strict=True))
     matrices = torch.randn(rows, 6, dtype=torch.float64)
-    return first, second, matrices, torch.arange(inner) * 7 % species, maps
+    return first, second, matrices, packed(matrices, maps), torch.arange(inner) * 7 % species, maps
 
 
 def vjp_arguments(gradient, whole):
-    first, second, matrices, rows, maps = whole
-    return gradient, matrices, rows, list(first.shape), list(second.shape), maps.described
+    first, second, *others, maps = whole
+    return gradient, *others, list(first.shape), list(second.shape), maps.described
 
 
 @pytest.mark.parametrize("sizes", [(7, 7), (9, 5), (4, 0), (3, 1)], ids=str)
 @pytest.mark.parametrize("species", [1, 3])
 def test_maps_are_products_with_the_matrix_of_each_atom(species, sizes):
-    first, second, matrices, rows, maps = map_case(species, *sizes)
+    first, second, matrices, panels, rows, maps = map_case(species, *sizes)
     arrays = [first.requires_grad_(True), second.requires_grad_(True)]
     alone, *of_species = torch.split(matrices, [5, species * 5, species * 7])
     vectors, others = (torch.unflatten(each, 0, (species, -1))[rows] for each in of_species)
     scalars = first[0, : len(rows)] @ alone + torch.einsum("nk,nkc->nc", second, others)
     expected = torch.cat([scalars[None], torch.einsum("mnk,nkc->mnc", first[1:4, : len(rows)], vectors)])
-    found = mapped(first, second, matrices, rows, maps)
+    found = mapped(first, second, matrices, panels, rows, maps)
     require_near(found.detach(), expected.detach(), torch.float64)
     gradient = torch.randn_like(found)
     pulled = torch.autograd.grad(found, arrays, gradient, retain_graph=True)
     for own, reference in zip(pulled, torch.autograd.grad(expected, arrays, gradient), strict=True):
         require_near(own, reference, torch.float64)
-    (one,) = torch.autograd.grad(mapped(first.detach(), second, matrices, rows, maps), second, gradient)
+    (one,) = torch.autograd.grad(mapped(first.detach(), second, matrices, panels, rows, maps), second, gradient)
     assert torch.equal(one, pulled[1])
 
 
 @pytest.mark.parametrize("species", [1, 3])
 def test_composites_of_maps_are_the_operators(species):
-    whole = first, second, matrices, rows, maps = map_case(species, 9, 5)
+    whole = *arguments, maps = map_case(species, 9, 5)
     forward, backward = (each.composite for each in OPERATORS)
     found = mapped(*whole)
-    require_near(forward(first, second, matrices, rows, maps.described), found, torch.float64)
+    require_near(forward(*arguments, maps.described), found, torch.float64)
     arguments = vjp_arguments(found, whole)
     expected = torch.ops.halocline.irrep_maps_vjp(*arguments)
     for own, reference in zip(backward(*arguments), expected, strict=True):

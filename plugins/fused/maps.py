@@ -2,19 +2,25 @@
 
 Components are outermost in memory, so those of one degree, of all atoms, are the rows of one plain matrix. What
 comes out is written where it belongs; put together from products in plain operations, it would be copied twice.
+Products are those of maps.cpp, which find rows by their atoms: those of one species need not be brought together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import ctypes
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from itertools import accumulate, islice
+from itertools import accumulate, chain, islice
 from typing import Any, Final, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
-from halocline.plugins.fused.operators import define
+from halocline.plugins.fused.operators import SUFFIX, address, c_function, define
+
+#: Columns of a packed matrix that lie together, as maps.cpp has them.
+PANEL: Final = 64
 
 
 @final
@@ -49,17 +55,20 @@ def _read(description: str) -> Maps:
     return Maps(*(tuple(map(int, each.split(","))) for each in description.split(";")))  # type: ignore[arg-type]
 
 
-def mapped(first: Tensor, second: Tensor | None, matrices: Tensor, rows: Tensor, maps: Maps) -> Tensor:
+def mapped(
+    first: Tensor, second: Tensor | None, matrices: Tensor, panels: Tensor, rows: Tensor, maps: Maps
+) -> Tensor:
     """The first n atoms of one or two arrays mapped, (m, n, C); differentiable once, by the arrays.
 
     Args:
         first: (m', N, K) with N of n or more; or of any shape, for n atoms.
         second: likewise, or None.
         matrices: of all parts, (1, K, C) or (S, K, C), one after the other: (..., C).
+        panels: the same `packed`, which is what processors read.
         rows: (n,) int64, the species of each atom; where there is one matrix, only their number counts.
         maps: what is done.
     """
-    result: Tensor = torch.ops.halocline.irrep_maps(first, second, matrices, rows, maps.described)
+    result: Tensor = torch.ops.halocline.irrep_maps(first, second, matrices, panels, rows, maps.described)
     return result
 
 
@@ -94,98 +103,85 @@ def _parts(arrays: Sequence[Tensor | None], matrices: Tensor, rows: Tensor, maps
                 start = end
 
 
-def _map(first: Tensor, second: Tensor | None, matrices: Tensor, rows: Tensor, described: str) -> Tensor:
-    maps, result, filled = _read(described), _shaped(first, second, matrices, rows, described), 0
-    groups = _Groups.of(rows, max(maps.species))
-    arrays = [first.contiguous(), None if second is None else second.contiguous()]
-    for part in _parts(arrays, matrices, rows, maps):
-        groups.multiply(part.numbers, part.weight, result[part.result], add=part.result.start < filled)
-        filled = max(filled, part.result.stop)
+def _map(
+    first: Tensor, second: Tensor | None, matrices: Tensor, panels: Tensor, rows: Tensor, described: str
+) -> Tensor:
+    result = _shaped(first, second, matrices, panels, rows, described)
+    atoms, first, rows = rows.shape[0], first.contiguous(), rows.contiguous()
+    second = None if second is None else second.contiguous()
+    arrays = address(first), _atoms_of(first, atoms), address(second), _atoms_of(second, atoms)
+    told = address(panels), address(rows), address(result), atoms, torch.get_num_threads()
+    _function("map", first.dtype)(_told(described, matrices.shape[1]), *arrays, *told)
     return result
 
 
 def _pull(
-    gradient: Tensor, matrices: Tensor, rows: Tensor, first: list[int], second: list[int], described: str
+    gradient: Tensor,
+    matrices: Tensor,
+    panels: Tensor,
+    rows: Tensor,
+    first: list[int],
+    second: list[int],
+    described: str,
 ) -> tuple[Tensor, Tensor]:
-    maps, pulled = _read(described), _shaped_vjp(gradient, matrices, rows, first, second, described)
-    groups, gradient = _Groups.of(rows, max(maps.species)), gradient.contiguous()
-    arrays = [array if array.ndim > 1 else None for array in pulled]
-    for array, sizes in zip(arrays, _sizes_read(maps), strict=True):
-        if array is not None and array.ndim == 3:  # what nobody read
-            array[:, rows.shape[0] :] = 0.0
-            array[sizes:] = 0.0
-    for part in _parts(arrays, matrices, rows, maps):
-        groups.multiply(gradient[part.result], part.weight.transpose(1, 2), part.numbers, add=False)
+    pulled = _shaped_vjp(gradient, matrices, panels, rows, first, second, described)
+    atoms, gradient, rows = rows.shape[0], gradient.contiguous(), rows.contiguous()
+    arrays: list[int | None] = []
+    for array in pulled:
+        asked = array.ndim > 1
+        arrays += [address(array) if asked else None, _atoms_of(array, atoms), array.numel()]
+    told = _told(described, matrices.shape[1]), address(gradient), address(panels), address(rows)
+    _function("pull", gradient.dtype)(*told, *arrays, atoms, torch.get_num_threads())
     return pulled
 
 
-def _sizes_read(maps: Maps) -> tuple[int, int]:
-    """Components of each array that are multiplied."""
-    count = maps.parts[0]
-    return sum(maps.sizes[:count]), sum(maps.sizes[count:])
+def _atoms_of(array: Tensor | None, atoms: int) -> int:
+    """How many atoms an array holds."""
+    return array.shape[1] if array is not None and array.ndim == 3 else atoms
 
 
-class _Groups:
-    """Atoms by the matrix that they are multiplied with.
+#: Letters of the arguments of functions in maps.cpp, see `c_function`.
+_ARGUMENTS: Final = {"map": "ppipipppii", "pull": "pppppiipiiii"}
+
+
+@cache
+def _function(name: str, dtype: torch.dtype) -> Callable[..., None]:
+    return c_function("maps", f"{name}_{SUFFIX[dtype]}", _ARGUMENTS[name])
+
+
+@cache
+def _told(description: str, columns: int) -> Any:
+    """What maps.cpp is told of a map."""
+    maps = _read(description)
+    of_parts = zip(maps.sizes, maps.widths, maps.species, maps.firsts, strict=True)
+    numbers = [*maps.parts, columns, *chain.from_iterable(of_parts)]
+    return (ctypes.c_int64 * len(numbers))(*numbers)
+
+
+def packed(matrices: Tensor, maps: Maps) -> Tensor:
+    """Matrices as compiled code reads them: of each part those for the way there, then those for the way back.
 
     Args:
-        rows: (n,) int64, the number of that matrix.
-        counts: how many atoms each matrix has.
+        matrices: (..., C), see `mapped`.
+        maps: that they belong to.
+
+    Returns:
+        One row; columns of each matrix are filled up to panels of `PANEL`, which lie one after the other.
     """
-
-    def __init__(self, rows: Tensor, counts: list[int]) -> None:
-        self._atoms, self._counts = rows.shape[0], counts
-        present = [number for number, count in enumerate(counts) if count]
-        self._only = present[0] if len(present) == 1 else None
-        self._order = rows if self._only is not None else torch.argsort(rows, stable=True)
-
-    @classmethod
-    def of(cls, rows: Tensor, species: int) -> _Groups:
-        """Those of the species of atoms, if there is a matrix for each."""
-        counts = torch.bincount(rows, minlength=species).tolist() if species > 1 else [rows.shape[0]]
-        return cls(rows, counts)
-
-    def multiply(self, part: Tensor, weight: Tensor, target: Tensor, *, add: bool) -> None:
-        """Rows (d, N, K) of the first n atoms times their matrices of (S or 1, K, C), into targets (d, N', C)."""
-        atoms, one = self._atoms, 0 if weight.shape[0] == 1 else self._only
-        if not atoms:
-            return
-        if one is None:
-            self._by_species(part, weight, target, add=add)
-        elif part.shape[1] == target.shape[1] == atoms:
-            _into(target.flatten(0, 1), part.flatten(0, 1), weight[one], add=add)
-        else:
-            for own, read in zip(target, part, strict=True):
-                _into(own[:atoms], read[:atoms], weight[one], add=add)
-
-    def _by_species(self, part: Tensor, weight: Tensor, target: Tensor, *, add: bool) -> None:
-        """Rows are brought in order and back, which costs less than it saves."""
-        components = torch.arange(part.shape[0])[:, None]
-        sorted_atoms = torch.split(self._order, self._counts)
-        read = torch.cat([(components * part.shape[1] + atoms).flatten() for atoms in sorted_atoms])
-        written = torch.cat([(components * target.shape[1] + atoms).flatten() for atoms in sorted_atoms])
-        ordered = part.flatten(0, 1).index_select(0, read)
-        mixed = ordered.new_empty((ordered.shape[0], target.shape[2]))
-        counts = [count * part.shape[0] for count in self._counts]
-        products = zip(torch.split(mixed, counts), torch.split(ordered, counts), weight, strict=True)
-        for own, rows, matrix in products:
-            _into(own, rows, matrix, add=False)
-        flat = target.flatten(0, 1)
-        if add:
-            flat.index_add_(0, written, mixed)
-        else:
-            flat.index_copy_(0, written, mixed)
+    counts = [species * width for species, width in zip(maps.species, maps.widths, strict=True)]
+    found = []
+    for matrix, species in zip(torch.split(matrices, counts), maps.species, strict=True):
+        one = torch.unflatten(matrix, 0, (species, -1))
+        for each in (one, one.transpose(1, 2)):
+            whole = pad(each, (0, -each.shape[2] % PANEL))
+            found.append(torch.unflatten(whole, 2, (-1, PANEL)).transpose(1, 2).flatten())
+    return torch.cat(found)
 
 
-def _into(target: Tensor, rows: Tensor, matrix: Tensor, *, add: bool) -> None:
-    """Write a product, or add it to what is there."""
-    if add:
-        target.addmm_(rows, matrix)
-    else:
-        torch.mm(rows, matrix, out=target)
-
-
-def _composite(first: Tensor, second: Tensor | None, matrices: Tensor, rows: Tensor, described: str) -> Tensor:
+def _composite(
+    first: Tensor, second: Tensor | None, matrices: Tensor, panels: Tensor, rows: Tensor, described: str
+) -> Tensor:
+    del panels
     found: list[Tensor] = []
     arrays = [first.contiguous(), None if second is None else second.contiguous()]
     for part in _parts(arrays, matrices, rows, _read(described)):
@@ -199,8 +195,15 @@ def _composite(first: Tensor, second: Tensor | None, matrices: Tensor, rows: Ten
 
 
 def _composite_vjp(
-    gradient: Tensor, matrices: Tensor, rows: Tensor, first: list[int], second: list[int], described: str
+    gradient: Tensor,
+    matrices: Tensor,
+    panels: Tensor,
+    rows: Tensor,
+    first: list[int],
+    second: list[int],
+    described: str,
 ) -> tuple[Tensor, ...]:
+    del panels
     found = []
     for place, shape in enumerate((first, second)):
         array = gradient.new_zeros(shape)
@@ -226,48 +229,62 @@ def _multiplied(part: Tensor, weight: Tensor, rows: Tensor) -> Tensor:
     return (part.transpose(0, 1) @ weight.index_select(0, rows)).transpose(0, 1)
 
 
-def _shaped(first: Tensor, second: Tensor | None, matrices: Tensor, rows: Tensor, described: str) -> Tensor:
-    del second
-    return first.new_empty((max(_sizes_read(_read(described))), rows.shape[0], matrices.shape[1]))
+def _shaped(
+    first: Tensor, second: Tensor | None, matrices: Tensor, panels: Tensor, rows: Tensor, described: str
+) -> Tensor:
+    del second, panels
+    maps = _read(described)
+    count = maps.parts[0]
+    components = max(sum(maps.sizes[:count]), sum(maps.sizes[count:]))
+    return first.new_empty((components, rows.shape[0], matrices.shape[1]))
 
 
 def _shaped_vjp(
-    gradient: Tensor, matrices: Tensor, rows: Tensor, first: Sequence[int], second: Sequence[int], described: str
+    gradient: Tensor,
+    matrices: Tensor,
+    panels: Tensor,
+    rows: Tensor,
+    first: Sequence[int],
+    second: Sequence[int],
+    described: str,
 ) -> tuple[Tensor, Tensor]:
-    del matrices, rows, described
+    del matrices, panels, rows, described
     return gradient.new_empty(first), gradient.new_empty(second)
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     del output
-    first, second, matrices, rows, ctx.described = inputs
+    first, second, *others, ctx.described = inputs
     ctx.shapes = [[0] if array is None else list(array.shape) for array in (first, second)]
-    ctx.save_for_backward(matrices, rows)
+    ctx.save_for_backward(*others)
 
 
 def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     needed = ctx.needs_input_grad[:2]
     shapes = [shape if own else [0] for own, shape in zip(needed, ctx.shapes, strict=True)]
     pulled = torch.ops.halocline.irrep_maps_vjp(gradient, *ctx.saved_tensors, *shapes, ctx.described)
-    return *(each if own else None for own, each in zip(needed, pulled, strict=True)), None, None, None
+    return *(each if own else None for own, each in zip(needed, pulled, strict=True)), None, None, None, None
 
 
 #: What kernels that use maps name as theirs.
 OPERATORS: Final = (
     define(
-        "irrep_maps(Tensor first, Tensor? second, Tensor matrices, Tensor rows, str maps) -> Tensor",
+        "irrep_maps(Tensor first, Tensor? second, Tensor matrices, Tensor panels, Tensor rows, str maps) "
+        "-> Tensor",
         _map,
         _shaped,
         _composite,
+        version=2,
         derivative=_backward,
         saved=_remember,
     ),
     define(
-        "irrep_maps_vjp(Tensor gradient, Tensor matrices, Tensor rows, SymInt[] first, SymInt[] second, str maps) "
-        "-> (Tensor, Tensor)",
+        "irrep_maps_vjp(Tensor gradient, Tensor matrices, Tensor panels, Tensor rows, SymInt[] first, "
+        "SymInt[] second, str maps) -> (Tensor, Tensor)",
         _pull,
         _shaped_vjp,
         _composite_vjp,
+        version=2,
     ),
 )
 
@@ -284,6 +301,7 @@ class IrrepMaps(nn.Module):
     """
 
     matrices: Tensor
+    panels: Tensor
 
     def __init__(
         self,
@@ -294,7 +312,7 @@ class IrrepMaps(nn.Module):
     ) -> None:
         super().__init__()
         every, firsts = [*matrices, *others], list(accumulate(sizes, initial=0))
-        self.register_buffer("matrices", torch.cat([m.detach().flatten(0, 1) for m in every]), persistent=False)
+        plain = torch.cat([matrix.detach().flatten(0, 1) for matrix in every])
         self._maps = Maps(
             (len(matrices), len(others)),
             (*sizes, *other_sizes),
@@ -302,7 +320,10 @@ class IrrepMaps(nn.Module):
             tuple(matrix.shape[0] for matrix in every),
             (*firsts[: len(matrices)], *firsts[: len(others)]),
         )
+        self.register_buffer("matrices", plain, persistent=False)
+        self.register_buffer("panels", packed(plain, self._maps), persistent=False)
 
     def forward(self, first: Tensor, rows: Tensor, second: Tensor | None = None) -> Tensor:
         """See `mapped`."""
-        return mapped(first, second if self._maps.parts[1] else None, self.matrices, rows, self._maps)
+        second = second if self._maps.parts[1] else None
+        return mapped(first, second, self.matrices, self.panels, rows, self._maps)

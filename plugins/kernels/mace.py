@@ -9,6 +9,7 @@ from halocline.errors import KernelError
 from halocline.model.stage import Stage
 from halocline.plugins.backbones.mace.stages import Layer
 from halocline.plugins.fused import FEWEST_CHANNELS, contraction, density, maps, product
+from halocline.plugins.fused.operators import compiled
 from halocline.plugins.fused.polynomials import BLOCK, Shape
 from halocline.plugins.kernels.mace_layer import FusedLayer
 from halocline.program.capabilities import Precision
@@ -40,4 +41,5 @@ class FusedMACE(Kernel):
             raise KernelError(f"it has {stage.channels} channels, and only multiples of {BLOCK} are worked on")
         shape = Shape(stage.max_degree, len(stage.after) - 1, stage.contraction.order)
         contraction.compiled(shape, precision.torch)
+        compiled("maps")
         return FusedLayer(stage, shape, precision.torch)
