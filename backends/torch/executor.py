@@ -18,6 +18,7 @@ from halocline.lowering import flatten, lower
 from halocline.model import Backbone
 from halocline.native.compiler import compiler_version
 from halocline.program import FrozenModel, Precision, ProgramInputs, ProgramOutputs, energies_and_gradients
+from halocline.program.analytic import is_analytic, outputs_without_autograd
 
 
 @final
@@ -110,14 +111,15 @@ class TorchExecutor(Executor):
 
 @final
 class EagerSession(Session):
-    """Runs the stages one after another."""
+    """Runs the stages one after another, without autograd where they know their derivatives."""
 
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
+        self._run = outputs_without_autograd if is_analytic(backbone) else energies_and_gradients
 
     def __call__(self, inputs: ProgramInputs) -> ProgramOutputs:
         """See `Session.__call__`."""
-        return energies_and_gradients(self._backbone, inputs)
+        return self._run(self._backbone, inputs)
 
 
 @final

@@ -14,12 +14,13 @@ from halocline.context import usable
 from halocline.executor import StageSession
 from halocline.model import Stage, State
 from halocline.program import ProgramInputs
+from halocline.program.analytic import linearized, pulled_back
 from halocline.program.evaluate import stage_may_be_constant, vector_jacobian_product
 
 
 @final
 class EagerStage(StageSession):
-    """Runs one stage, and differentiates it by running it again.
+    """Runs one stage, and differentiates it by running it again; without autograd where it knows its derivative.
 
     Args:
         stage: on the executor's device.
@@ -30,6 +31,9 @@ class EagerStage(StageSession):
 
     def value(self, state: Mapping[str, Tensor], inputs: ProgramInputs | None) -> dict[str, Tensor]:
         """See `StageSession.value`."""
+        known = linearized(self._stage, State.of(state), inputs)
+        if known is not None:
+            return known[0].named()
         with torch.no_grad():
             return self._run(state, inputs, None if inputs is None else inputs.vectors)
 
@@ -37,6 +41,10 @@ class EagerStage(StageSession):
         self, state: Mapping[str, Tensor], inputs: ProgramInputs | None, cotangents: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         """See `StageSession.product`."""
+        known = linearized(self._stage, State.of(state), inputs)
+        if known is not None:
+            floats = {name: values for name, values in state.items() if values.is_floating_point()}
+            return pulled_back(known[1], floats, None if inputs is None else inputs.vectors, cotangents)
         state, inputs = _usable(state), None if inputs is None else inputs.usable()
         leaves = {name: _leaf(values) for name, values in state.items() if values.is_floating_point()}
         vectors = None if inputs is None else _leaf(inputs.vectors)

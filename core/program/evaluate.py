@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 import torch
@@ -23,7 +24,13 @@ def atom_energies(backbone: Backbone, inputs: ProgramInputs, vectors: Tensor) ->
     return atom_outputs(backbone, inputs, vectors)[Output.ENERGIES]
 
 
-def atom_outputs(backbone: Backbone, inputs: ProgramInputs, vectors: Tensor) -> dict[Output, Tensor]:
+def atom_outputs(
+    backbone: Backbone,
+    inputs: ProgramInputs,
+    vectors: Tensor,
+    *,
+    run: Callable[[Stage, State, int], State] | None = None,
+) -> dict[Output, Tensor]:
     """All declared outputs (n_0, ...) of the owned atoms, differentiable by ``vectors`` and the parameters.
 
     Stages run from the outermost hop level inwards, each on the prefix that the later ones still need.
@@ -32,6 +39,8 @@ def atom_outputs(backbone: Backbone, inputs: ProgramInputs, vectors: Tensor) -> 
         backbone: in the dtype and on the device of ``vectors``.
         inputs: a part with as many hop levels as the backbone declares.
         vectors: [..., 3] in Å, usually ``inputs.vectors`` or a copy that requires a gradient.
+        run: gives what a stage writes, from the state that it reads and the level that it writes; by default calls
+            the stage with its blocks.
 
     Raises:
         UsageError: the part was cut with fewer or more hops.
@@ -43,6 +52,8 @@ def atom_outputs(backbone: Backbone, inputs: ProgramInputs, vectors: Tensor) -> 
             f"{backbone.name!r} needs a halo of {backbone.hops} hops, but the part has one of {level}; "
             "cut it with the hops that the backbone declares."
         )
+    if run is None:
+        run = partial(_run, inputs, vectors)
     state = inputs.first_state()
     found: dict[Output, Tensor] = {}
     readouts, list_of_edges = backbone.readouts, None
@@ -55,12 +66,13 @@ def atom_outputs(backbone: Backbone, inputs: ProgramInputs, vectors: Tensor) -> 
                     "edges to a stage of another rule."
                 )
             list_of_edges = stage.spec.neighbours
-        state, level = _advance(stage, state, level, inputs, vectors)
+        assert isinstance(stage, Stage)
+        level -= stage.spec.hops
+        state = run(stage, state, level)
         if depth in readouts:
             readout = readouts[depth]
-            reach = readout.spec.hops
-            seen = state.first(inputs.levels[reach])
-            result, _ = _advance(readout, seen, reach, inputs, vectors)
+            seen = state.first(inputs.levels[readout.spec.hops])
+            result = run(readout, seen, 0)
             for output in backbone.outputs:
                 if output in result.atoms:
                     values = result.atoms[output]
@@ -108,14 +120,9 @@ def energies_and_gradients(
     return ProgramOutputs(energies if differentiable else energies.detach(), gradients, *others)
 
 
-def _advance(
-    stage: Stage | torch.nn.Module, state: State, level: int, inputs: ProgramInputs, vectors: Tensor
-) -> tuple[State, int]:
-    """Run one stage; return its state and the level it is on."""
-    assert isinstance(stage, Stage)
-    inner = level - stage.spec.hops
-    blocks = inputs.blocks(stage.spec.neighbours, range(level - 1, inner - 1, -1), vectors)
-    return stage(state, *blocks), inner
+def _run(inputs: ProgramInputs, vectors: Tensor, stage: Stage, state: State, level: int) -> State:
+    levels = range(level + stage.spec.hops - 1, level - 1, -1)
+    return stage(state, *inputs.blocks(stage.spec.neighbours, levels, vectors))
 
 
 def vector_jacobian_product(

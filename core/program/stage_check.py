@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from halocline.errors import KernelError
 from halocline.model.stage import Stage, State
+from halocline.program.analytic import linearized, pulled_back
 from halocline.program.evaluate import stage_may_be_constant, vector_jacobian_product
 from halocline.program.inputs import EdgeInputs, ProgramInputs
 
@@ -43,17 +44,39 @@ def require_same_stage(
     """
     worst = 0.0
     for state, inputs in cases:
-        expected, found = (_evaluated(stage, state, inputs, moving=moving) for stage in (plain, other))
-        if set(found) != set(expected):
-            raise KernelError(f"it writes {sorted(found)} instead of {sorted(expected)}")
-        for name, reference in expected.items():
-            off = _difference(name, found[name], reference)
-            if not off <= tolerance:
-                raise KernelError(
-                    f"its {name} for {inputs.levels[0]} atoms differ by {off:.1e} of the largest value, where "
-                    f"{tolerance:.0e} is allowed"
-                )
-            worst = max(worst, off)
+        expected = _evaluated(plain, state, inputs, moving=moving)
+        for found in _ways(other, state, inputs, moving=moving):
+            worst = max(worst, _require_same(expected, found, inputs, tolerance))
+    return worst
+
+
+def _ways(stage: Stage, state: State, inputs: ProgramInputs, *, moving: bool) -> Iterator[dict[str, Tensor]]:
+    """What a stage writes, and its products: by autograd, and without it if it knows them."""
+    yield _evaluated(stage, state, inputs, moving=moving)
+    found = linearized(stage, state, inputs if stage.spec.hops else None)
+    if found is not None:
+        written, pull = found
+        read = _floats(state.named()) if moving else {}
+        results = _floats(written.named())
+        vectors = inputs.vectors if stage.spec.hops else None
+        products = pulled_back(pull, read, vectors, _waves(results), by_state=moving)
+        yield _by_name(written.named(), products, inputs)
+
+
+def _require_same(
+    expected: dict[str, Tensor], found: dict[str, Tensor], inputs: ProgramInputs, tolerance: float
+) -> float:
+    if set(found) != set(expected):
+        raise KernelError(f"it writes {sorted(found)} instead of {sorted(expected)}")
+    worst = 0.0
+    for name, reference in expected.items():
+        off = _difference(name, found[name], reference)
+        if not off <= tolerance:
+            raise KernelError(
+                f"its {name} for {inputs.levels[0]} atoms differ by {off:.1e} of the largest value, where "
+                f"{tolerance:.0e} is allowed"
+            )
+        worst = max(worst, off)
     return worst
 
 
@@ -70,20 +93,25 @@ def _difference(name: str, found: Tensor, reference: Tensor) -> float:
 def _evaluated(stage: Stage, state: State, inputs: ProgramInputs, *, moving: bool) -> dict[str, Tensor]:
     """Values by name, and the products ``by NAME`` for cotangents that no symmetry makes vanish."""
     hops, named = stage.spec.hops, state.named()
-    floats = {name: x.detach() for name, x in named.items() if x.is_floating_point()}
-    leaves = {name: x.requires_grad_(True) for name, x in floats.items()} if moving else {}
+    leaves = {name: x.detach().requires_grad_(True) for name, x in _floats(named).items()} if moving else {}
     vectors = inputs.vectors.detach().requires_grad_(True)
     blocks = inputs.blocks(stage.spec.neighbours, range(hops - 1, -1, -1), vectors)
     written = stage(State.of({**named, **leaves}), *blocks).named()
-    results = {name: values for name, values in written.items() if values.is_floating_point()}
+    results = _floats(written)
     products = vector_jacobian_product(
         results,
-        {name: _wave(values) for name, values in results.items()},
+        _waves(results),
         leaves | ({"vectors": vectors} if hops else {}),
         f"Outputs of the stage {type(stage).__name__}",
         constant=partial(stage_may_be_constant, named, vectors if hops else None),
     )
-    if hops:
+    return _by_name(written, products, inputs)
+
+
+def _by_name(
+    written: Mapping[str, Tensor], products: dict[str, Tensor], inputs: ProgramInputs
+) -> dict[str, Tensor]:
+    if "vectors" in products:
         products["vectors"] = _of_pairs(products["vectors"], inputs)
     values = {name: values.detach() for name, values in written.items()}
     return {**values, **{f"products by {name}": product for name, product in products.items()}}
@@ -96,6 +124,14 @@ def _of_pairs(gradients: Tensor, inputs: ProgramInputs) -> Tensor:
         return gradients
     nothing = gradients.new_zeros((1, 3))
     return gradients - torch.cat([gradients, nothing]).index_select(0, opposite)
+
+
+def _floats(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: values for name, values in named.items() if values.is_floating_point()}
+
+
+def _waves(results: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: _wave(values) for name, values in results.items()}
 
 
 def _wave(values: Tensor) -> Tensor:

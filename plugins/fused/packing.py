@@ -65,10 +65,10 @@ def packed(weights: EdgeWeights) -> Tensor:
     rows = [_wide(three, inner=three.values.shape[1]), _wide(factors, inner=factors.values.shape[1])]
     rows += [_narrow(three), _narrow(factors)]
     for first, hidden, last in zip(weights.first, weights.hidden, weights.last, strict=True):
-        rows += [_wide(first), _panels(torch.cat([_filled(first.values), _filled(first.gates)]), WIDE)]
+        rows += [_wide(first), panels(torch.cat([_filled(first.values), _filled(first.gates)]), WIDE)]
         for layer in (*hidden, last):
-            rows += [_panels(_filled(w).T, WIDE) for w in layer[:2]]
-            rows += [_panels(_filled(w), WIDE) for w in layer[:2]]
+            rows += [panels(_filled(w).T, WIDE) for w in layer[:2]]
+            rows += [panels(_filled(w), WIDE) for w in layer[:2]]
             rows.append(_offsets(layer))
     return torch.cat(rows)
 
@@ -115,16 +115,16 @@ def _offsets(layer: Gated) -> Tensor:
 def _wide(layer: Gated, inner: int | None = None) -> Tensor:
     """Both matrices beside each other, in panels, with so many rows; whole panels of them if None."""
     both = torch.cat([_filled(layer.values), _filled(layer.gates)]).T
-    return _panels(both[:inner], WIDE)
+    return panels(both[:inner], WIDE)
 
 
 def _narrow(layer: Gated) -> Tensor:
     """Both matrices below each other for the way back, in narrow panels."""
     both = torch.cat([_filled_rows(layer.values), _filled_rows(layer.gates)])
-    return _panels(pad(both, (0, rounded(both.shape[1], NARROW) - both.shape[1])), NARROW)
+    return panels(pad(both, (0, rounded(both.shape[1], NARROW) - both.shape[1])), NARROW)
 
 
-def _panels(matrix: Tensor, panel: int) -> Tensor:
+def panels(matrix: Tensor, panel: int) -> Tensor:
     """A matrix (in, out) for products from the left, its columns in panels, each with all rows."""
     return matrix.reshape(len(matrix), -1, panel).transpose(0, 1).flatten()
 

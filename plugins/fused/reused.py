@@ -55,9 +55,10 @@ class Reused:
             dtype: of the tensor.
         """
         count = math.prod(shape)
-        size = -(-count * dtype.itemsize // _PAGE) * _PAGE
-        if size < SMALLEST:
+        needed = count * dtype.itemsize
+        if needed < SMALLEST:
             return torch.empty(tuple(shape), dtype=dtype)
+        size = -(-needed // _PAGE) * _PAGE
         with self._lock:
             block = self._free(size) or _new(size)
             lent = (ctypes.c_char * len(block)).from_buffer(block)  # lives as long as the tensor's storage

@@ -95,7 +95,7 @@ def _pulls(
     arriving, own, vectors = padded(gradients), padded(values), vectors.contiguous()
     others, starts, order = others.contiguous(), starts.contiguous(), None if order is None else order.contiguous()
     pulls = torch.empty_like(own) if by_values else None
-    by_vectors = torch.empty_like(vectors)
+    by_vectors = torch.zeros_like(vectors)
     c_function("convolution", f"pull_table_{SUFFIX[values.dtype]}", "pppiiiipppppppi")(
         *_described(table, vectors, grid),
         *(rows, edges, address(starts), address(order), address(others)),

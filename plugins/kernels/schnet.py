@@ -1,23 +1,31 @@
-"""Stages of SchNet: convolutions and activations in one pass each."""
+"""Stages of SchNet: convolutions and activations in one pass each, and with tables no autograd."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, final
+from collections.abc import Mapping
+from typing import ClassVar, final
 
-import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
-from halocline.aggregation import Block, EdgeBlock, Form, prefix
+from halocline.aggregation import Block, EdgeBlock, Form
 from halocline.model.stage import Stage, State
 from halocline.model.work import Work
 from halocline.plugins.backbones.schnet.backbone import Interaction, Readout
 from halocline.plugins.backbones.schnet.radial import ShiftedSoftplus
 from halocline.plugins.fused import FEWEST_CHANNELS, softplus
-from halocline.plugins.fused.operators import prepare
-from halocline.plugins.fused.rows import Rows, rows_of
-from halocline.plugins.fused.table_convolution import convolve_table, pull_table
+from halocline.plugins.fused.interaction import (
+    Convolved,
+    interact,
+    interact_back,
+    packed_interaction,
+    packed_readout,
+    read_out,
+    read_out_back,
+)
+from halocline.plugins.fused.operators import compiled, prepare
+from halocline.plugins.fused.rows import CHANNELS, rows_of
 from halocline.plugins.kernels.convolution import OPERATORS, TOLERANCES, FromTable, convolving
+from halocline.program.analytic import AnalyticStage, Pull
 from halocline.program.capabilities import Precision
 from halocline.program.kernel import Kernel
 
@@ -26,7 +34,7 @@ from halocline.program.kernel import Kernel
 class FusedSchNet(Kernel):
     """As `Convolution`, and activations in one pass."""
 
-    version = 1
+    version = 2
     forms = frozenset({Form.EDGES})
     tolerances = TOLERANCES
     operators = (*OPERATORS, *softplus.OPERATORS)
@@ -38,8 +46,7 @@ class FusedSchNet(Kernel):
     def pays(self, stage: Stage) -> bool:
         """Whether there is enough to compute for each atom."""
         assert isinstance(stage, Interaction | Readout)
-        wide = stage.receiver if isinstance(stage, Interaction) else stage.hidden
-        return wide.in_features >= FEWEST_CHANNELS
+        return _channels(stage) >= FEWEST_CHANNELS
 
     def replace(self, stage: Stage, form: Form, precision: Precision, device: str) -> Stage:
         """See `Kernel.replace`."""
@@ -49,76 +56,100 @@ class FusedSchNet(Kernel):
             if isinstance(module, ShiftedSoftplus):
                 stage.set_submodule(path, FusedSoftplus())
         stage = convolving(stage, device)
-        if isinstance(stage, Interaction) and isinstance(stage.filters, FromTable):
-            return TabulatedInteraction(stage)
+        return _analytic(stage) if device == "cpu" else stage
+
+
+def _analytic(stage: Stage) -> Stage:
+    """The stage, or one that knows its derivative: that of a readout, or of an interaction with a table."""
+    assert isinstance(stage, Interaction | Readout)
+    if _channels(stage) % CHANNELS:
         return stage
+    if isinstance(stage, Readout):
+        compiled("interaction")
+        return CompiledReadout(stage)
+    if isinstance(stage.filters, FromTable):
+        compiled("interaction")
+        return TabulatedInteraction(stage)
+    return stage
+
+
+def _channels(stage: Interaction | Readout) -> int:
+    return (stage.receiver if isinstance(stage, Interaction) else stage.hidden).in_features
 
 
 @final
-class TabulatedInteraction(Stage):
-    """An interaction with filters from a table, and with its derivative by name.
-
-    Of what torch would call and keep besides, half is not there.
+class TabulatedInteraction(AnalyticStage):
+    """An interaction with filters from a table, of whole vectors of channels.
 
     Args:
-        plain: whose weights it has.
+        plain: with operators in the place of convolutions and activations; these are what `forward` calls.
     """
 
-    profiled_as: ClassVar = {"forward": Work.UPDATE, "convolve": Work.MESSAGES}
+    profiled_as: ClassVar = {"forward": Work.UPDATE}
+    weights: Tensor
 
     def __init__(self, plain: Interaction) -> None:
         super().__init__()
         self.spec, self.plain = plain.spec, plain
+        self.register_buffer(
+            "weights", packed_interaction(plain.sender, plain.receiver, plain.out), persistent=False
+        )
 
     def forward(self, state: State, *blocks: Block) -> State:
         """See `Interaction.forward`."""
+        return self.plain(state, *blocks)
+
+    def linearized(self, state: State, *blocks: Block) -> tuple[State, Pull] | None:
+        """See `AnalyticStage.linearized`."""
         (block,) = blocks
-        assert isinstance(block, EdgeBlock)
-        if block.mask is not None:
-            return self.plain(state, *blocks)
-        x, there_and_back = state.atoms["features"], rows_of(block)
-        features = _TabulatedInteraction.apply(  # type: ignore[no-untyped-call]
-            x, block.vectors, self, block.n_out, *there_and_back
-        )
-        return State({"features": features}, {})
-
-    def convolve(self, sent: Tensor, vectors: Tensor, there: Rows, back: Rows) -> Tensor:
-        """Sums over the edges of receivers, (n, C), of what is sent (N, C)."""
-        table = self.plain.filters
+        if not isinstance(block, EdgeBlock) or block.mask is not None:
+            return None
+        table, weights = self.plain.filters, self.weights
         assert isinstance(table, FromTable)
-        return convolve_table(sent, vectors, table.wide, table.grid, there, back)
+        over = Convolved(table.wide, table.grid, block.vectors.contiguous(), *rows_of(block))
+        updated, *kept = interact(weights, state.atoms["features"].contiguous(), over)
+
+        def pull(cotangents: Mapping[str, Tensor], by_vectors: Tensor, *, by_state: bool) -> dict[str, Tensor]:
+            gradients = cotangents["features"].contiguous()
+            by_x = interact_back(weights, gradients, kept, over, by_vectors, by_x=by_state)
+            return {} if by_x is None else {"features": by_x}
+
+        return State({"features": updated}, {}), pull
 
 
-class _TabulatedInteraction(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, vectors: Tensor, fused: TabulatedInteraction, count: int, there: Rows, back: Rows
-    ) -> Tensor:
-        stage = fused.plain
-        sent = torch.mm(x, stage.sender.weight.t())
-        summed = fused.convolve(sent, vectors, there, back)
-        hidden = torch.addmm(stage.receiver.bias, summed, stage.receiver.weight.t())
-        update = torch.addmm(stage.out.bias, softplus.shifted_softplus(hidden), stage.out.weight.t())
-        ctx.stage, ctx.back, ctx.cut = stage, back, x.shape[0] - count
-        ctx.save_for_backward(sent, hidden, vectors)
-        return prefix(x, count) + update
+@final
+class CompiledReadout(AnalyticStage):
+    """A readout of whole vectors of channels.
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        sent, hidden, vectors = ctx.saved_tensors
-        (gradient,), stage, by_x = gradients, ctx.stage, ctx.needs_input_grad[0]
-        by_hidden = softplus.pull_shifted_softplus(torch.mm(gradient, stage.out.weight), hidden)
-        by_summed = torch.mm(by_hidden, stage.receiver.weight)
-        table = stage.filters
-        by_sent, by_vectors = pull_table(
-            by_summed, sent, vectors, table.wide, table.grid, ctx.back, by_values=by_x
-        )
-        if not by_x:
-            return None, by_vectors, None, None, None, None
-        whole = isinstance(ctx.cut, int) and not ctx.cut
-        own = gradient if whole else torch.cat([gradient, gradient.new_zeros((ctx.cut, gradient.shape[1]))])
-        return torch.addmm(own, by_sent, stage.sender.weight), by_vectors, None, None, None, None
+    Args:
+        plain: with an operator in the place of its activation; this is what `forward` calls.
+    """
+
+    weights: Tensor
+
+    def __init__(self, plain: Readout) -> None:
+        super().__init__()
+        self.spec, self.plain, self.units = plain.spec, plain, plain.hidden.out_features
+        self.register_buffer("weights", packed_readout(plain.hidden, plain.out), persistent=False)
+
+    def forward(self, state: State, *blocks: Block) -> State:
+        """See `Readout.forward`."""
+        return self.plain(state, *blocks)
+
+    def linearized(self, state: State, *blocks: Block) -> tuple[State, Pull]:
+        """See `AnalyticStage.linearized`."""
+        del blocks
+        weights, x = self.weights, state.atoms["features"].contiguous()
+        energies, by_hidden = read_out(weights, x, self.units)
+
+        def pull(cotangents: Mapping[str, Tensor], by_vectors: Tensor, *, by_state: bool) -> dict[str, Tensor]:
+            del by_vectors
+            if not by_state:
+                return {}
+            gradients = cotangents["energies"].contiguous()
+            return {"features": read_out_back(weights, gradients, by_hidden, x.shape[1])}
+
+        return State({"energies": energies}, {}), pull
 
 
 @final

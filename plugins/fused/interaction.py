@@ -1,0 +1,146 @@
+"""An interaction and a readout of SchNet, each in one compiled call forward and one back, without autograd.
+
+An interaction with filters w from a table takes features x to
+
+    x_i + W₃ φ(W₂ Σ_j w(r_ij) W₁ x_j + b₂) + b₃,    φ(h) = log(1 + exp(h)) - log 2,
+
+and a readout to energies w₅ · φ(W₄ x_i + b₄) + b₅ (interaction.cpp). Atoms go through matrices in pieces, and what
+follows a product is done to it where it is. Each row has one writer, so the number of threads changes no bit.
+
+Shapes: N atoms read, n atoms written, E edges, C channels, a multiple of `fused.rows.CHANNELS`; H hidden units,
+rounded up to whole panels.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from halocline.plugins.fused.operators import SUFFIX, address, c_function
+from halocline.plugins.fused.packing import WIDE, panels, rounded
+from halocline.plugins.fused.reused import REUSED
+from halocline.plugins.fused.rows import Rows
+
+#: Arguments of compiled functions: sizes, addresses, threads.
+_THERE: Final = "i" * 5 + "p" * 10 + "i"
+_BACK: Final = "i" * 5 + "p" * 13 + "i"
+_READOUT: Final = "i" * 3 + "p" * 4 + "i"
+
+
+@final
+class Convolved(NamedTuple):
+    """What an interaction convolves with.
+
+    Attributes:
+        table: (4 (K + 2), C), see `fused.table_convolution.convolve_table`.
+        grid: (2,), likewise.
+        vectors: (E, 3), Å.
+        there: edges by receiver, in order.
+        back: by sender.
+    """
+
+    table: Tensor
+    grid: Tensor
+    vectors: Tensor
+    there: Rows
+    back: Rows
+
+    def sizes(self) -> tuple[int, ...]:
+        """N, n, E, C and the number K of intervals."""
+        rows, channels = self.table.shape
+        return len(self.back.starts), len(self.there.starts), len(self.vectors), channels, rows // 4 - 2
+
+    def addresses(self) -> tuple[int | None, ...]:
+        """Of table, grid and vectors."""
+        return self.table.data_ptr(), self.grid.data_ptr(), self.vectors.data_ptr()
+
+
+def packed_interaction(sender: nn.Linear, receiver: nn.Linear, out: nn.Linear) -> Tensor:
+    """All weights of an interaction in one row: of its three maps forward, then back, then offsets."""
+    matrices = [layer.weight.detach() for layer in (sender, receiver, out)]
+    rows = [*(_panelled(matrix.T) for matrix in matrices), *map(_panelled, matrices)]
+    return torch.cat([*rows, *(_filled(layer.bias.detach()) for layer in (receiver, out))])
+
+
+def packed_readout(hidden: nn.Linear, out: nn.Linear) -> Tensor:
+    """All weights of a readout in one row."""
+    missing = rounded(hidden.out_features) - hidden.out_features
+    matrix = pad(hidden.weight.detach(), (0, 0, 0, missing))
+    offsets = _filled(hidden.bias.detach()), _filled(out.weight.detach()[0]), out.bias.detach()
+    return torch.cat([_panelled(matrix.T), _panelled(matrix), *offsets])
+
+
+def interact(weights: Tensor, x: Tensor, over: Convolved) -> tuple[Tensor, Tensor, Tensor]:
+    """Features (n, C) from x (N, C); and for `interact_back`, what was sent (N, C) and the slopes of φ (n, C)."""
+    rows, channels = over.sizes()[1], x.shape[1]
+    updated = x.new_empty((rows, channels))
+    sent, slopes = (REUSED.empty(shape, x.dtype) for shape in (x.shape, updated.shape))
+    call = c_function("interaction", f"interact_{SUFFIX[x.dtype]}", _THERE)
+    ends = over.there.starts.data_ptr(), over.there.others.data_ptr()
+    tensors = x.data_ptr(), updated.data_ptr(), sent.data_ptr(), slopes.data_ptr()
+    call(*over.sizes(), weights.data_ptr(), *over.addresses(), *ends, *tensors, torch.get_num_threads())
+    return updated, sent, slopes
+
+
+def interact_back(
+    weights: Tensor,
+    gradients: Tensor,
+    kept: tuple[Tensor, Tensor],
+    over: Convolved,
+    by_vectors: Tensor,
+    *,
+    by_x: bool,
+) -> Tensor | None:
+    """What an interaction owes to x, (N, C), if that is wanted, and to vectors.
+
+    Args:
+        weights: as for `interact`.
+        gradients: (n, C), by its result.
+        kept: what was sent, and slopes.
+        over: as for `interact`.
+        by_vectors: (E, 3), to which those by vectors are added.
+        by_x: whether those by x are wanted.
+    """
+    sent, slopes = kept
+    found = sent.new_empty(sent.shape) if by_x else None
+    by_sums = REUSED.empty(slopes.shape, slopes.dtype)
+    call = c_function("interaction", f"interact_back_{SUFFIX[sent.dtype]}", _BACK)
+    ends = over.back.starts.data_ptr(), address(over.back.order), over.back.others.data_ptr()
+    tensors = gradients.data_ptr(), sent.data_ptr(), slopes.data_ptr(), by_sums.data_ptr(), address(found)
+    call(
+        *(*over.sizes(), weights.data_ptr(), *over.addresses(), *ends, *tensors),
+        *(by_vectors.data_ptr(), torch.get_num_threads()),
+    )
+    return found
+
+
+def read_out(weights: Tensor, x: Tensor, units: int) -> tuple[Tensor, Tensor]:
+    """Energies (n,) of x (n, C); and their derivatives by hidden units, (n, H), for `read_out_back`."""
+    atoms, channels = x.shape
+    energies, by_hidden = x.new_empty(atoms), x.new_empty((atoms, rounded(units)))
+    call = c_function("interaction", f"read_out_{SUFFIX[x.dtype]}", _READOUT)
+    tensors = weights.data_ptr(), x.data_ptr(), energies.data_ptr(), by_hidden.data_ptr()
+    call(atoms, channels, by_hidden.shape[1], *tensors, torch.get_num_threads())
+    return energies, by_hidden
+
+
+def read_out_back(weights: Tensor, gradients: Tensor, by_hidden: Tensor, channels: int) -> Tensor:
+    """Gradients by x, (n, C), of those by energies, (n,)."""
+    atoms, units = by_hidden.shape
+    by_x = by_hidden.new_empty((atoms, channels))
+    call = c_function("interaction", f"read_out_back_{SUFFIX[by_x.dtype]}", _READOUT)
+    tensors = weights.data_ptr(), gradients.data_ptr(), by_hidden.data_ptr(), by_x.data_ptr()
+    call(atoms, channels, units, *tensors, torch.get_num_threads())
+    return by_x
+
+
+def _panelled(matrix: Tensor) -> Tensor:
+    """A matrix (in, out) in panels of columns, zeros in those that fill up the last one."""
+    return panels(pad(matrix, (0, rounded(matrix.shape[1]) - matrix.shape[1])), WIDE)
+
+
+def _filled(row: Tensor) -> Tensor:
+    return pad(row, (0, rounded(len(row)) - len(row)))
