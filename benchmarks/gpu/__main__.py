@@ -30,6 +30,7 @@ from halocline.errors import HaloclineError
 STAGES: Final = {
     "eager": ("gpu.parity:eager", 60),
     "hosts": ("gpu.parity:hosts", 40),
+    "kernels": ("gpu.kernels:kernels", 120),
     "captured": ("gpu.captured:captured", 60),
     "nccl": ("gpu.parity:one_rank", 60),
     "batches": ("gpu.batches:batches", 60),
