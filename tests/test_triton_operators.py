@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -99,6 +100,29 @@ def test_the_fastest_blocks_are_kept_for_the_next_process(monkeypatch, tmp_path)
     assert kept(KEY, candidates, later.run, later.seconds) == candidates[1]
     assert not later.asked
     assert kept(KEY | {"device": "other"}, candidates, later.run, later.seconds) == candidates[0]
+
+
+@needs_triton
+def test_launches_that_are_too_small_choose_nothing(monkeypatch, tmp_path):
+    from halocline.plugins.triton_operators import blocks
+
+    monkeypatch.setenv("HALOCLINE_CACHE_DIR", str(tmp_path))
+    candidates = [{"EDGES": edges, "num_warps": 4} for edges in (8, 16)]
+    clock = Clock({8: 2.0, 16: 1.0})
+    monkeypatch.setattr(blocks, "_chosen", {})
+    monkeypatch.setattr(blocks, "_device_name", str)
+    monkeypatch.setattr(blocks, "seconds_on_gpu", clock.seconds)
+
+    def chosen(device, work):
+        kernel = SimpleNamespace(fn=test_launches_that_are_too_small_choose_nothing)
+        return blocks.blocks_for(kernel, ("float32", 128), candidates, torch.device(device), work, clock.run)
+
+    assert chosen("cuda:0", blocks.ENOUGH - 1) == candidates[0]
+    assert chosen("cpu", blocks.ENOUGH) == candidates[0]
+    assert not clock.asked
+    assert chosen("cuda:0", blocks.ENOUGH) == candidates[1]
+    assert chosen("cuda:0", 1) == candidates[1]
+    assert clock.asked == [8, 16]
 
 
 @needs_triton

@@ -69,7 +69,8 @@ def blocks_for(
     """
     if device.type != "cuda":
         return candidates[0]
-    known = (kernel, about, device)
+    name = f"{kernel.fn.__module__.rpartition('.')[2]}.{kernel.fn.__name__}"
+    known = (name, about, device)
     if (found := _chosen.get(known)) is not None:
         return found
     if work < ENOUGH:
@@ -77,7 +78,7 @@ def blocks_for(
     with _lock:
         if known not in _chosen:
             key = {
-                "blocks": kernel.__name__,
+                "blocks": name,
                 "source": hashlib.sha256(inspect.getsource(kernel.fn).encode()).hexdigest(),
                 "about": ", ".join(map(str, about)),
                 "candidates": json.dumps(candidates),
