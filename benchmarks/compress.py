@@ -1,16 +1,18 @@
-"""Steps with and without ``--compress``: how much faster, and how far off.
+"""Steps of the plain model, with kernels, and with tables besides: how much faster, how far off, and what ran.
 
     python benchmarks/compress.py --json docs/measured/cpu/compress.json
 
-Both calculators take turns on the same structures in one process on one thread; a step is what dynamics asks of a
-calculator once atoms have moved, neighbours included. Ratios are of CPU time. Errors are held against float64.
+All take turns on the same structures in one process on one thread; a step is what dynamics asks of a calculator
+once atoms have moved, neighbours included. Ratios are of CPU time. Errors are held against float64.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,10 @@ MOVED = 0.01
 
 def main() -> None:
     """Measure every backend, and write what was found."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default=MODEL, help="[%(default)s]")
     parser.add_argument("--backend", action="append", help="repeatable [torch, compiled, ONNX]")
+    parser.add_argument("--boxes", type=int, nargs="+", default=(1, 2), help="of 192 atoms, along each side")
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--json", type=Path, help="write here")
     arguments = parser.parse_args()
@@ -42,52 +46,78 @@ def main() -> None:
     water = read(Path(__file__).parents[1] / "examples" / "water.extxyz")
     rows = []
     for backend in arguments.backend or BACKENDS:
-        calculators = {
-            c: halocline.load(MODEL).calculator(backend=backend, device="cpu", compress=c) for c in (False, True)
-        }
-        for repeats in ((1, 1, 1), (2, 2, 2)):
-            rows.append(measure(backend, calculators, water.repeat(repeats), arguments.steps))
+        calculators = ways(arguments.model, backend)
+        for boxes in arguments.boxes:
+            found = measure(arguments.model, calculators, water.repeat(3 * (boxes,)), arguments.steps)
+            rows.append({"backend": backend} | found)
             print(json.dumps(rows[-1]), flush=True)
     if arguments.json:
-        report = {"machine": describe_machine(), "torch": torch.__version__, "model": MODEL, "rows": rows}
+        report = {
+            "machine": describe_machine(),
+            "torch": torch.__version__,
+            "model": arguments.model,
+            "rows": rows,
+        }
         arguments.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
 
 
+def ways(model: str, backend: str) -> dict[str, HaloclineCalculator]:
+    """Calculators: ``plain``, where every stage runs as it is written; ``kernels``; and ``tables`` besides.
+
+    Backends that know no kernels but tables are ``plain`` without these.
+    """
+    potential, has_kernels = halocline.load(model), backend.startswith("torch")
+    off = f"{backend}{',' if ':' in backend else ':'}kernels=off" if has_kernels else backend
+    found = {"plain": potential.calculator(backend=off, device="cpu")}
+    if has_kernels:
+        found["kernels"] = potential.calculator(backend=backend, device="cpu")
+    return found | {"tables": potential.calculator(backend=backend, device="cpu", compress=True)}
+
+
 def measure(
-    backend: str, calculators: dict[bool, HaloclineCalculator], atoms: Atoms, steps: int
+    model: str, calculators: dict[str, HaloclineCalculator], atoms: Atoms, steps: int
 ) -> dict[str, object]:
-    """Time steps of both calculators on one structure."""
+    """Time steps of all calculators on one structure."""
     random = np.random.default_rng(0)
-    seconds: dict[bool, list[float]] = {False: [], True: []}
-    exact = halocline.load(MODEL).calculator(dtype="float64", device="cpu")
-    errors = {False: (0.0, 0.0), True: (0.0, 0.0)}
+    seconds: dict[str, list[float]] = {way: [] for way in calculators}
+    exact = halocline.load(model).calculator(backend="torch:kernels=off", dtype="float64", device="cpu")
+    errors = {}
     for step in range(steps + 2):
         moved = atoms.copy()
         moved.positions += random.normal(0.0, MOVED, moved.positions.shape)
-        for compress, calculator in calculators.items():
+        for way, calculator in calculators.items():
             begin = time.process_time()
             calculator.calculate(moved)
             if step >= 2:  # the first ones search neighbours, and fill caches
-                seconds[compress].append(time.process_time() - begin)
+                seconds[way].append(time.process_time() - begin)
         if step == 0:
             exact.calculate(moved)
-            for compress, calculator in calculators.items():
-                errors[compress] = errors_of(calculator.results, exact.results, len(atoms))
-    plain, fast = (1e6 * float(np.median(seconds[c])) / len(atoms) for c in (False, True))
+            errors = {w: errors_of(c.results, exact.results, len(atoms)) for w, c in calculators.items()}
+    taken = {way: 1e6 * float(np.median(each)) / len(atoms) for way, each in seconds.items()}
     return {
-        "backend": backend,
         "atoms": len(atoms),
-        "us_per_atom": {"plain": plain, "compressed": fast},
-        "ratio": plain / fast,
-        "energy_error_eV_per_atom": {"plain": errors[False][0], "compressed": errors[True][0]},
-        "force_error_eV_per_A": {"plain": errors[False][1], "compressed": errors[True][1]},
+        "us_per_atom": taken,
+        "tables_over": {way: taken[way] / taken["tables"] for way in taken if way != "tables"},
+        "errors": errors,
+        "ran": {way: ran(calculator) for way, calculator in calculators.items()},
+        "load": os.getloadavg()[0],
     }
 
 
-def errors_of(found: dict[str, Any], exact: dict[str, Any], atoms: int) -> tuple[float, float]:
-    """Of the energy, eV per atom, and of the worst force, eV/Å."""
-    energy = abs(found["energy"] - exact["energy"]) / atoms
-    return float(energy), float(np.abs(found["forces"] - exact["forces"]).max())
+def ran(calculator: HaloclineCalculator) -> dict[str, list[str]]:
+    """Kernel and version → stages that it runs; nothing where stages run as they are written."""
+    found = defaultdict(list)
+    for each in calculator.replaced:
+        found[f"{each.kernel} {each.version}"].append(each.stage)
+    return dict(found)
+
+
+def errors_of(found: dict[str, Any], exact: dict[str, Any], atoms: int) -> dict[str, float]:
+    """Of the energy, and of the worst force."""
+    return {
+        "energy_eV_per_atom": float(abs(found["energy"] - exact["energy"])) / atoms,
+        "force_eV_per_A": float(np.abs(found["forces"] - exact["forces"]).max()),
+    }
 
 
 if __name__ == "__main__":

@@ -196,10 +196,11 @@ def test_roofs_leave_threads_as_they_were():
 def test_exponents_of_growth_are_those_of_the_points_and_failures_are_done_again(tmp_path):
     path = tmp_path / "growth.json"
     file = GrowthFile(path, MEASURED)
+    file.add({"model": "schnet", "axis": "layers", "value": 1, "atoms": 1000, "failure": "It fell over."})
     for value, atoms in ((64, 64), (1000, 1000), (8000, 8192)):
         time = {"us_per_atom": 3.0 * atoms**0.25}
         file.add({"model": "schnet", "axis": "atoms", "value": value, "atoms": atoms, "cpu": time})
-    file.add({"model": "schnet", "axis": "layers", "value": 1, "atoms": 1000, "failure": "It fell over."})
+        file.add({"model": "schnet", "axis": "ranks", "value": value, "atoms": atoms, "left_out": "It is large."})
     assert json.loads(path.read_text())["exponents"] == {"schnet": {"atoms": pytest.approx(1.25)}}
     assert "FAILED schnet layers 1" in file.text()
     again = GrowthFile(path, MEASURED)
@@ -207,6 +208,19 @@ def test_exponents_of_growth_are_those_of_the_points_and_failures_are_done_again
     assert not again.has(("schnet", "layers", 1))
     draw(file.rows, tmp_path / "growth.png")
     assert (tmp_path / "growth.png").stat().st_size > 0
+
+
+def test_what_does_not_fit_is_left_out_of_growth_and_tried_again(monkeypatch, tmp_path):
+    monkeypatch.setattr(growth, "free_memory", lambda: 2**30)
+    file = GrowthFile(tmp_path / "growth.json", MEASURED)
+    file.add({"model": "schnet", "axis": "atoms", "value": 1000, "atoms": 1000, "peak": 2**28})
+    assert not growth.too_large(growth.Point("schnet", "atoms", 2000), file.rows)
+    assert not growth.too_large(growth.Point("mace-L0", "atoms", 97336), file.rows)
+    assert not growth.too_large(growth.Point("schnet", "layers", 4), file.rows)
+    large = growth.Point("schnet", "atoms", 8000)
+    file.add(dict(large._asdict()) | growth.too_large(large, file.rows))
+    assert "left out schnet atoms 8000: It would need about 2 GiB." in file.text()
+    assert not GrowthFile(tmp_path / "growth.json", MEASURED).has(large)
 
 
 def test_growth_changes_one_thing_at_a_time():

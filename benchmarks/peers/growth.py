@@ -1,10 +1,13 @@
 """How the cost of a step grows with atoms, neighbours, layers, channels and ranks.
 
     python -m peers.growth --output FILE [--way torch+compress] [--axes atoms layers ...] [--plot FILE] [--quick]
+                           [--limit SECONDS]
 
 One thing is changed at a time from a thousand atoms of silicon with 57.7 neighbours and the sizes of models in
 `models.MODELS`; ranks share ten thousand. A step is that of `peers.comparison`. Each point has a process of its
 own with one thread, ranks one for each. The file is written after each; the same command goes on where it stopped.
+Large structures come last, and a point that would take more memory than there is, by the one before it, is left
+out with a line that says so.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import math
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,14 +27,15 @@ from ase import Atoms
 from matrix.record import measured_on
 
 from halocline.bench.structures import disordered_box
+from halocline.doctor.machine import free_memory
 from halocline.model.build import build_backbone
 from halocline.potential.potential import Potential
 from peers import structures
 from peers.comparison import WARM_UP
 from peers.contender import ours
-from peers.growth_file import GrowthFile, draw
+from peers.growth_file import GrowthFile, Row, draw
 from peers.models import CUTOFF, MODELS, NEIGHBOURS, digest, schnet
-from peers.runner import FAR, Runner
+from peers.runner import FAR, SHARE_OF_MEMORY, Runner
 from peers.worker import Worker
 
 #: Models, and the name of what `MODELS` calls channels in their configs.
@@ -71,14 +76,21 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--way", default="torch+compress", help="backend, and +compress for tables [%(default)s]")
     parser.add_argument("--million", action="store_true", help="go to a million atoms")
     parser.add_argument("--quick", action="store_true", help=f"to {QUICK_ATOMS:,} atoms, fewer steps")
+    parser.add_argument("--limit", type=float, default=math.inf, help="seconds after which no point begins")
     arguments = parser.parse_args(given)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     file = GrowthFile(arguments.output, measured_on("cpu", "peers") | {"way": arguments.way})
-    for point in points(arguments):
-        if not file.has(point):
-            print(f"{point.model} {point.axis} {point.value:,}", file=sys.stderr, flush=True)
-            steps = QUICK_STEPS if arguments.quick else STEPS
-            file.add(dict(point._asdict()) | measured(point, arguments.way, steps))
+    started = time.monotonic()
+    for point in sorted(points(arguments), key=_is_large):
+        if file.has(point):
+            continue
+        if time.monotonic() - started > arguments.limit:
+            print("The time is over; the same command goes on from here.", file=sys.stderr)
+            break
+        print(f"{point.model} {point.axis} {point.value:,}", file=sys.stderr, flush=True)
+        steps = QUICK_STEPS if arguments.quick else STEPS
+        found = too_large(point, file.rows) or measured(point, arguments.way, steps)
+        file.add(dict(point._asdict()) | found)
     print(file.text())
     if arguments.plot:
         draw(file.rows, arguments.plot)
@@ -93,6 +105,26 @@ def points(arguments: argparse.Namespace) -> Iterator[Point]:
             for value in values:
                 if not (arguments.quick and axis == "atoms" and value > QUICK_ATOMS):
                     yield Point(model, axis, value)
+
+
+def _is_large(point: Point) -> bool:
+    return point.axis == "atoms" and point.value > QUICK_ATOMS
+
+
+def too_large(point: Point, rows: Sequence[Row]) -> dict[str, str]:
+    """Why a structure is too large for the memory that is free, by the largest smaller one; empty if it is not."""
+    smaller = [
+        row
+        for row in rows
+        if (row["model"], row["axis"]) == (point.model, "atoms") and "peak" in row and row["value"] < point.value
+    ]
+    if point.axis != "atoms" or not smaller:
+        return {}
+    before = max(smaller, key=lambda row: int(row["value"]))
+    needed = before["peak"] * point.value / before["value"]
+    if needed <= SHARE_OF_MEMORY * free_memory():
+        return {}
+    return {"left_out": f"It would need about {needed / 2**30:.0f} GiB."}
 
 
 def measured(point: Point, way: str, steps: int) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -38,7 +37,7 @@ class GrowthFile:
         if path.exists():
             old = json.loads(path.read_text())
             if old["measured"] == self._measured:
-                self.rows = [row for row in old["points"] if "failure" not in row]
+                self.rows = [row for row in old["points"] if not {"failure", "left_out"} & set(row)]
 
     def has(self, point: Sequence[Any]) -> bool:
         """Whether a point has been measured."""
@@ -51,15 +50,19 @@ class GrowthFile:
         write_atomically(self._path, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
 
     def text(self) -> str:
-        """Exponents in a Markdown table, and what failed."""
+        """Exponents in a Markdown table, and what failed or was left out."""
         found = exponents(self.rows)
         axes = list(dict.fromkeys(axis for each in found.values() for axis in each))
         lines = [f"| model | {' | '.join(axes)} |", f"|{'---|' * (1 + len(axes))}"]
         for model, by_axis in found.items():
             cells = (f"{by_axis[axis]:.2f}" if axis in by_axis else "-" for axis in axes)
             lines.append(f"| {model} | {' | '.join(cells)} |")
-        failed = (row for row in self.rows if "failure" in row)
-        lines += [f"FAILED {' '.join(str(row[name]) for name in KEY)}: {row['failure']}" for row in failed]
+        for row in self.rows:
+            where = " ".join(str(row[name]) for name in KEY)
+            if reason := row.get("failure"):
+                lines.append(f"FAILED {where}: {reason}")
+            elif reason := row.get("left_out"):
+                lines.append(f"left out {where}: {reason}")
         return "\n".join(lines)
 
 
@@ -76,11 +79,13 @@ def place(row: Row) -> float:
 
 def curves(rows: Sequence[Row]) -> Iterator[tuple[str, str, list[float], list[float]]]:
     """Model, axis, places and costs of all that has two points or more."""
-    timed = [row for row in rows if "cpu" in row]
-    for (model, axis), group in groupby(timed, key=lambda row: (row["model"], row["axis"])):
-        pairs = sorted((place(row), cost(row)) for row in group)
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for row in rows:
+        if "cpu" in row:
+            found.setdefault((row["model"], row["axis"]), []).append((place(row), cost(row)))
+    for (model, axis), pairs in found.items():
         if len(pairs) > 1:
-            yield model, axis, *map(list, zip(*pairs, strict=True))
+            yield model, axis, *map(list, zip(*sorted(pairs), strict=True))
 
 
 def exponents(rows: Sequence[Row]) -> dict[str, dict[str, float]]:

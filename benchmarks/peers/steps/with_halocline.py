@@ -29,16 +29,20 @@ def make(asked: dict[str, Any]) -> Made:
 def facts(calculator: HaloclineCalculator, warnings: list[str]) -> dict[str, Any]:
     """Which stages kernels run, and how many are not run by the kernel that is for them.
 
-    These are stages that pass messages and that no kernel runs, and those that a kernel was for and refused.
+    These are stages that pass messages and that no kernel runs, tables left aside, and those that a kernel was for
+    and refused.
     """
     backbone = calculator.potential.backbone
-    replaced = {each.stage: f"{each.kernel} {each.version}" for each in calculator.replaced}
+    replaced: dict[str, list[str]] = {}
+    for each in calculator.replaced:
+        replaced.setdefault(each.stage, []).append(f"{each.kernel} {each.version}")
+    run = {each.stage for each in calculator.replaced if each.exact}
     passing = [name for name, stage in backbone.stages() if stage.spec.hops]
     return {
         "cutoff": calculator.potential.cutoff,
         "skin": DEFAULT_SKIN,
         "replaced": replaced,
-        "fallbacks": sum(name not in replaced for name in passing) + sum(_REFUSED in each for each in warnings),
+        "fallbacks": sum(name not in run for name in passing) + sum(_REFUSED in each for each in warnings),
         "warnings": warnings,
     }
 
