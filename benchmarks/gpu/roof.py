@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
 
 from gpu.clock import seconds_of
 from halocline.context import in_evaluation_context
+from halocline.profile.operators import matrix_flops_of
 from halocline.program import Precision
 
 #: Rows of the square matrices that are multiplied, and bytes of what is copied: enough to fill a large GPU.
@@ -66,8 +66,7 @@ class Work(TorchDispatchMode):
         made = [tensor for tensor in written if tensor.untyped_storage().data_ptr() not in held]
         if made:
             self.bytes += sum(tensor.numel() * tensor.element_size() for tensor in (*read, *made))
-        if count := flop_registry.get(func._overloadpacket):
-            self.flops += int(count(*args, **(kwargs or {}), out_val=result))
+        self.flops += int(matrix_flops_of(func, args, kwargs or {}, result))
         return result
 
 

@@ -9,8 +9,10 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.flop_counter import flop_registry
+
+from halocline.program.operators import registered
 
 _aten: Final = torch.ops.aten
 
@@ -59,8 +61,8 @@ _VIEWS: Final = (_aten._unsafe_view, _aten._reshape_alias, _aten.lift_fresh)
 
 def kind_of(operator: Any) -> Kind:
     """What an operator of ``torch.ops`` does."""
-    packet = operator.overloadpacket
-    if packet in flop_registry:
+    packet, custom = operator.overloadpacket, registered(operator)
+    if packet in flop_registry or (custom is not None and custom.flops is not None):
         return Kind.MATRIX
     if operator.is_view or packet in _VIEWS:
         return Kind.VIEW
@@ -82,7 +84,7 @@ def flops_of(operator: Any, args: Sequence[Any], kwargs: Mapping[str, Any], resu
     """
     packet, kind = operator.overloadpacket, kind_of(operator)
     if kind is Kind.MATRIX:
-        return float(flop_registry[packet](*args, **kwargs, out_val=result))
+        return matrix_flops_of(operator, args, kwargs, result)
     if kind is Kind.ELEMENTWISE:
         return _elements(() if packet is _aten.where else result)
     if kind is Kind.REDUCTION:
@@ -92,6 +94,16 @@ def flops_of(operator: Any, args: Sequence[Any], kwargs: Mapping[str, Any], resu
     if packet in _BAGS:  # weighted sums of rows
         return 2.0 * float(args[1].numel() * args[0].shape[1])
     return None if kind is Kind.OTHER else 0.0
+
+
+def matrix_flops_of(operator: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> float:
+    """Floating-point operations of products of matrices, as torch counts them, and as custom operators say."""
+    custom = registered(operator)
+    if custom is not None and custom.flops is not None:
+        given = tree_map_only(Tensor, lambda tensor: tensor.shape, (tuple(args), dict(kwargs)))
+        return float(custom.flops(*given[0], **given[1]))
+    count = flop_registry.get(operator.overloadpacket)
+    return 0.0 if count is None else float(count(*args, **kwargs, out_val=result))
 
 
 def bytes_of(operator: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> float:

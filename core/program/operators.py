@@ -26,11 +26,14 @@ class CustomOperator:
         version: raised whenever its results change; everything compiled is kept under it.
         composite: what it computes in plain operations, with the same arguments. It takes the operator's place for
             executors that do not run custom operators.
+        flops: floating-point operations of its products of matrices, for profiles, from its arguments with shapes
+            in the place of tensors. None where it has no such products.
     """
 
     name: str
     version: int
     composite: Callable[..., Any]
+    flops: Callable[..., int] | None = None
 
 
 def register_operator(operator: CustomOperator) -> CustomOperator:

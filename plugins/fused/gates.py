@@ -21,7 +21,6 @@ from typing import Any, Final, NamedTuple, final
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import register_flop_formula
 
 from halocline.plugins.fused.operators import SUFFIX, address, c_function, define
 from halocline.plugins.fused.packing import TILE, kept_columns
@@ -143,6 +142,18 @@ def _derive(ctx: Any, by_updated: Tensor | None, by_totals: Tensor | None, by_ke
     return (*torch.ops.halocline.edge_half_backward(by_updated, by_totals, kept, *given), *(None,) * 6)
 
 
+def _flops(edges: torch.Size, sums: torch.Size, basis: torch.Size, *others: Any) -> int:
+    """Of products with matrices, as torch counts them; backward, there are as many."""
+    units, hidden, *_ = next(each for each in others if isinstance(each, list))
+    network = 4 * edges[1] * units + 2 * hidden * units * units
+    return int(4 * edges[0] * (network + edges[1] * (sums[1] + basis[1])))
+
+
+def _flops_backward(by_updated: Any, by_totals: Any, kept: Any, *given: Any) -> int:
+    del by_updated, by_totals, kept
+    return _flops(*given)
+
+
 _SCHEMA: Final = (
     "Tensor edges, Tensor sums, Tensor basis, Tensor shares, Tensor senders, Tensor receivers, Tensor weights, "
     "SymInt centres, int[] sizes"
@@ -157,6 +168,7 @@ EDGE_HALF: Final = (
         plain_edge_half,
         derivative=_derive,
         saved=_save,
+        flops=_flops,
     ),
     define(
         f"edge_half_backward(Tensor? by_updated, Tensor by_totals, Tensor kept, {_SCHEMA}) "
@@ -164,20 +176,6 @@ EDGE_HALF: Final = (
         _backward,
         _backward_fake,
         plain_edge_half_backward,
+        flops=_flops_backward,
     ),
 )
-
-
-@register_flop_formula(torch.ops.halocline.edge_half)
-def _flops(edges: torch.Size, sums: torch.Size, basis: torch.Size, *others: Any, **named: Any) -> int:
-    """Of products with matrices, as torch counts them; backward, there are as many."""
-    del named
-    units, hidden, *_ = next(each for each in others if isinstance(each, list))
-    network = 4 * edges[1] * units + 2 * hidden * units * units
-    return int(4 * edges[0] * (network + edges[1] * (sums[1] + basis[1])))
-
-
-@register_flop_formula(torch.ops.halocline.edge_half_backward)
-def _flops_backward(by_updated: Any, by_totals: Any, kept: Any, *given: Any, **named: Any) -> int:
-    del by_updated, by_totals, kept, named
-    return _flops(*given)

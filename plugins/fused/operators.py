@@ -37,6 +37,7 @@ def define(
     derivative: Callable[..., Any] | None = None,
     saved: Callable[..., None] | None = None,
     triton: str | None = None,
+    flops: Callable[..., int] | None = None,
 ) -> CustomOperator:
     """Register an operator with torch and with Halocline; it is called as ``torch.ops.halocline.NAME``.
 
@@ -51,6 +52,7 @@ def define(
         saved: as ``setup_context`` there.
         triton: ``module:function`` in `halocline.plugins.triton_operators`: the same as ``compute``, on a GPU.
             None for an operator that is its composite there.
+        flops: see `CustomOperator`.
     """
     name = f"{_NAMESPACE}::{schema.partition('(')[0]}"
     _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
@@ -59,7 +61,7 @@ def define(
     torch.library.register_fake(name, fake, lib=_LIBRARY)
     if derivative is not None:
         torch.library.register_autograd(name, derivative, setup_context=saved, lib=_LIBRARY)
-    return register_operator(CustomOperator(name, version, composite))
+    return register_operator(CustomOperator(name, version, composite, flops))
 
 
 def prepare(device: str, *stems: str) -> None:

@@ -17,7 +17,6 @@ from typing import Any, Final, NamedTuple, final
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import register_flop_formula
 
 from halocline.aggregation.rows import add_up, take
 from halocline.plugins.backbones.m3gnet.three_body import moment_maps, spherical_harmonics
@@ -139,6 +138,18 @@ def _derive(ctx: Any, pull: Tensor) -> tuple[Any, ...]:
     return (*torch.ops.halocline.three_body_sums_backward(pull, *given), *(None,) * 5)
 
 
+def _flops(vectors: torch.Size, weights: torch.Size, *others: Any) -> int:
+    """Of moments and of sums over them, as if all edges took part; each of L² R moments comes in twice."""
+    del vectors
+    return 4 * weights[0] * weights[1] * int(others[-2])
+
+
+def _flops_backward(pull: torch.Size, *given: Any) -> int:
+    """Each moment of an edge comes in six times."""
+    del pull
+    return 3 * _flops(*given)
+
+
 _SCHEMA: Final = (
     "Tensor vectors, Tensor weights, Tensor envelope, Tensor gates, Tensor senders, Tensor receivers, "
     "SymInt centres, int degrees, bool from_end"
@@ -146,25 +157,20 @@ _SCHEMA: Final = (
 
 #: Both, as kernels name what they call.
 THREE_BODY: Final = (
-    define(f"three_body_sums({_SCHEMA}) -> Tensor", _forward, _shape, _plain, derivative=_derive, saved=_save),
+    define(
+        f"three_body_sums({_SCHEMA}) -> Tensor",
+        _forward,
+        _shape,
+        _plain,
+        derivative=_derive,
+        saved=_save,
+        flops=_flops,
+    ),
     define(
         f"three_body_sums_backward(Tensor pull, {_SCHEMA}) -> (Tensor, Tensor, Tensor, Tensor)",
         _backward,
         _backward_shapes,
         _backward_plain,
+        flops=_flops_backward,
     ),
 )
-
-
-@register_flop_formula(torch.ops.halocline.three_body_sums)
-def _flops(vectors: torch.Size, weights: torch.Size, *others: Any, **named: Any) -> int:
-    """Of moments and of sums over them, as if all edges took part; each of L² R moments comes in twice."""
-    del vectors, named
-    return 4 * weights[0] * weights[1] * int(others[-2])
-
-
-@register_flop_formula(torch.ops.halocline.three_body_sums_backward)
-def _flops_backward(pull: torch.Size, *given: Any, **named: Any) -> int:
-    """Each moment of an edge comes in six times."""
-    del pull, named
-    return 3 * _flops(*given)
