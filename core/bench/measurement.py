@@ -19,12 +19,14 @@ from halocline.bench.structures import Motion, disordered_box, repeated
 from halocline.errors import StructureError
 from halocline.model.kept_tables import without_tables
 from halocline.plugin import registry
+from halocline.program.replacement import kernels_of
 from halocline.spec import Spec
 from halocline.structures.read import read_frames
 
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from halocline.evaluator import FollowingEvaluator
     from halocline.potential.potential import Potential
 
 #: What ratios refer to.
@@ -53,6 +55,7 @@ class Measurement:
         total_memory: the same with the reference beside it.
         available: bytes that were free before.
         threads: of torch.
+        kernels: that took the place of stages, as `kernels_of` tells them.
     """
 
     atoms: int
@@ -65,6 +68,7 @@ class Measurement:
     total_memory: int
     available: int
     threads: int
+    kernels: list[dict[str, Any]]
 
 
 def measure(argument: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -98,8 +102,16 @@ def stepper(request: Request, potential: Potential, atoms: Atoms) -> Callable[[]
     Raises:
         UsageError: the backend cannot be used, or not on this device or in this dtype.
     """
+    return _stepper(_evaluator(request, potential), potential, atoms)
+
+
+def _evaluator(request: Request, potential: Potential) -> FollowingEvaluator:
+    """An evaluator as a request asks for; errors as for `stepper`."""
     options = (request.backend, request.dtype, request.device, "none", "auto", None, request.compress)
-    evaluator = potential.evaluator(*options)
+    return potential.evaluator(*options)
+
+
+def _stepper(evaluator: FollowingEvaluator, potential: Potential, atoms: Atoms) -> Callable[[], None]:
     motion = Motion(atoms)
 
     def step() -> None:
@@ -113,7 +125,8 @@ def _measure(request: Request, potential: Potential, atoms: Atoms, device: str) 
     """Start, warm up, and time in turns with the reference; memory is that of the device."""
     before, available = peak_memory(device), available_memory(device)
     started = time.perf_counter()
-    step = stepper(request, potential, atoms)
+    evaluator = _evaluator(request, potential)
+    step = _stepper(evaluator, potential, atoms)
     step()
     start = time.perf_counter() - started
     for _ in range(WARM_UP):
@@ -131,6 +144,7 @@ def _measure(request: Request, potential: Potential, atoms: Atoms, device: str) 
         total_memory=peak_memory(device) - before,
         available=available,
         threads=torch.get_num_threads(),
+        kernels=kernels_of(evaluator.replaced),
     )
 
 

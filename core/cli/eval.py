@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from halocline.evaluation.error_table import ErrorTable
     from halocline.evaluation.frames import EvaluatedFrame
     from halocline.potential.potential import Potential
+    from halocline.program.replacement import Replacement
     from halocline.training.errors import Deviations
     from halocline.training.labels import LabelReader
 
@@ -94,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     _refuse_unlabelled(reader, accuracy)
     if arguments.plot is not None:
         plot_parity(accuracy, arguments.plot, title=f"{model_name(arguments)}, {accuracy.frames} structures")
-    _report(arguments, potential, account, reader, accuracy, committee)
+    _report(arguments, potential, account, reader, accuracy, committee, evaluator.replaced)
     reader.warn_of_others()
     return account.close()
 
@@ -174,14 +175,17 @@ def _report(
     reader: LabelReader,
     accuracy: Accuracy,
     committee: CommitteeAccuracy | None,
+    replaced: tuple[Replacement, ...],
 ) -> None:
     from halocline.cli.output import emit_json, say
     from halocline.evaluation.hints import hints
+    from halocline.program.replacement import kernels_of
 
     remarks = list(hints(accuracy))
     if arguments.json:
         document = _document(arguments, potential, account, reader, accuracy)
-        emit_json(document | _committee_document(committee) | {"hints": remarks})
+        more = {"kernels": kernels_of(replaced), "hints": remarks}
+        emit_json(document | _committee_document(committee) | more)
     elif accuracy.frames:
         _show(arguments, account, reader, accuracy)
         if committee is not None:

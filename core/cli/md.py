@@ -78,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         **evaluation_options(arguments), head=arguments.head
     )  # only the driver of several ranks goes on
     say_replaced(calculator.replaced)
+    replaced = calculator.replaced
     resume = _resumes(arguments, calculator, output)
     bar = progress(steps, f"md {arguments.ensemble}")
     named = located(arguments.structure)
@@ -89,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
             output,
             steps=steps,
             checkpoint_interval=arguments.checkpoint_interval,
-            identity=_identity(arguments, potential, calculator.replaced),
+            identity=_identity(arguments, potential, replaced),
             resume=resume,
             overwrite=arguments.overwrite,
             direct_forces=arguments.direct_forces,
@@ -97,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
             on_step=_shower(advance),
             interrupted=lambda: bool(interruption),
         )
-    _report(arguments, output, outcome, len(atoms), settings)
+    _report(arguments, output, outcome, len(atoms), settings, replaced)
     if not outcome.finished:
         say(f"halocline: interrupted at step {outcome.step} of {steps}; the same command with --resume goes on.")
     return 0 if outcome.finished else interruption.exit_status
@@ -240,17 +241,24 @@ def _resumes(arguments: argparse.Namespace, calculator: HaloclineCalculator, out
 def _identity(
     arguments: argparse.Namespace, potential: Potential, replaced: tuple[Replacement, ...]
 ) -> dict[str, Any]:
-    kernels = {f"kernel {each.kernel}": each.version for each in replaced}
-    return evaluation_options(arguments) | {"model": potential.digest()} | kernels
+    from halocline.program.replacement import identity_of
+
+    return evaluation_options(arguments) | {"model": potential.digest()} | identity_of(replaced)
 
 
 def _report(
-    arguments: argparse.Namespace, output: RunFiles, outcome: DynamicsResult, atoms: int, settings: Settings
+    arguments: argparse.Namespace,
+    output: RunFiles,
+    outcome: DynamicsResult,
+    atoms: int,
+    settings: Settings,
+    replaced: tuple[Replacement, ...],
 ) -> None:
     from halocline.cli.output import emit_json
     from halocline.cli.tables import facts
     from halocline.dynamics.plot import plot_log
     from halocline.dynamics.summary import summarise
+    from halocline.program.replacement import kernels_of
 
     summary = summarise(output.log, outcome, atoms=atoms, timestep=settings.timestep)
     files = {"trajectory": output.trajectory, "log": output.log, "checkpoint": output.checkpoint}
@@ -259,7 +267,7 @@ def _report(
         plot_log(output.log, output.plot, settings, title=title)
         files["plot"] = output.plot
     if arguments.json:
-        emit_json(summary | files)
+        emit_json(summary | files | {"kernels": kernels_of(replaced)})
     else:
         facts("", {**dict(_rows(summary)), **files})
 

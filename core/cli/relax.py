@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from halocline.dynamics.relaxation import RelaxationStep
+    from halocline.program.replacement import Replacement
 
 
 _GOAL = Goal()
@@ -80,7 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
     files = _files(Path(arguments.output), overwrite=arguments.overwrite)
     atoms = read_frames(arguments.structure, arguments.format)[-1]
     calculator = load_potential(arguments).calculator(**evaluation_options(arguments), head=arguments.head)
-    say_replaced(calculator.replaced)
+    replaced = calculator.replaced
+    say_replaced(replaced)
     bar = progress(goal.max_steps, f"relax {goal.optimiser}")
     named = located(arguments.structure)
     with closing(calculator), default_explained(arguments), named, held_back() as interruption, bar as advance:
@@ -94,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
             interrupted=lambda: bool(interruption),
         )
     write_atomically(files["structure"], frame_bytes(relaxed, step=last.step))
-    _report(arguments, files, goal, last)
+    _report(arguments, files, goal, last, replaced)
     if last.converged:
         return 0
     say(
@@ -122,10 +124,17 @@ def _files(structure: Path, *, overwrite: bool) -> dict[str, Path]:
     return files
 
 
-def _report(arguments: argparse.Namespace, files: dict[str, Path], goal: Goal, last: RelaxationStep) -> None:
+def _report(
+    arguments: argparse.Namespace,
+    files: dict[str, Path],
+    goal: Goal,
+    last: RelaxationStep,
+    replaced: tuple[Replacement, ...],
+) -> None:
     from halocline.cli.output import emit_json
     from halocline.cli.tables import facts
     from halocline.dynamics.plot import plot_relaxation
+    from halocline.program.replacement import kernels_of
 
     shown = {name: path for name, path in files.items() if name != "plot"}
     if arguments.plot:
@@ -140,7 +149,7 @@ def _report(arguments: argparse.Namespace, files: dict[str, Path], goal: Goal, l
     if last.volume is not None:
         numbers.update(pressure_GPa=last.pressure, volume_A3=last.volume)
     if arguments.json:
-        emit_json(numbers | shown)
+        emit_json(numbers | shown | {"kernels": kernels_of(replaced)})
     else:
         facts("", {**{name: _cell(value) for name, value in numbers.items()}, **shown})
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from halocline.evaluation.frames import EvaluatedFrame, Frame
     from halocline.evaluation.results import ResultFile
     from halocline.potential.potential import Potential
+    from halocline.program.replacement import Replacement
 
 _COLUMNS = ("file", "frame", "formula", "atoms", "E (eV)", "E/atom (eV)", "max |F| (eV/Å)", "p (GPa)")
 #: That follow where the model is a committee.
@@ -73,16 +74,18 @@ def run(arguments: argparse.Namespace) -> int:
     from halocline.cli.output import progress, said_once, say
     from halocline.evaluation.frames import evaluate_frames, read_all
     from halocline.model.condition import check_head
+    from halocline.program.replacement import kernels_of
 
     _check(arguments)
     potential = load_potential(arguments)
     check_head(potential.backbone.conditions, arguments.head)
-    results = _result_file(arguments, potential)
     account = Account(arguments)
     bar = progress(None, "evaluating", "structures")
-    show = _as_json() if arguments.json else _as_tables()
     evaluator = potential.evaluator(**evaluation_options(arguments))
     say_replaced(evaluator.replaced)
+    kernels = kernels_of(evaluator.replaced)
+    results = _result_file(arguments, potential, evaluator.replaced)
+    show = _as_json() if arguments.json else _as_tables()
     try:
         with closing(evaluator), results or nullcontext(), said_once(*_LOGGERS), bar as advance, show as show_one:
             frames: Iterator[Frame] = read_all(arguments.structures, arguments.format)
@@ -91,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
                 _take_over(account, results)
                 advance(results.kept)
             for evaluated in evaluate_frames(potential, evaluator, frames, arguments.head):
-                numbers = _numbers(account, evaluated)
+                numbers = _numbers(account, evaluated, kernels)
                 if results is not None:
                     results.add(evaluated, numbers)
                 if numbers is not None:
@@ -122,15 +125,19 @@ def _check(arguments: argparse.Namespace) -> None:
         check_source(name, arguments.format)
 
 
-def _result_file(arguments: argparse.Namespace, potential: Potential) -> ResultFile | None:
-    """The file of results; what it holds follows from structures, model, dtype and backend, and nothing else."""
+def _result_file(
+    arguments: argparse.Namespace, potential: Potential, replaced: tuple[Replacement, ...]
+) -> ResultFile | None:
+    """The file of results; what it holds follows from structures, model, dtype, backend and kernels alone."""
     from halocline.evaluation.results import ResultFile
     from halocline.potential.combined import tells_spread
+    from halocline.program.replacement import identity_of
 
     if arguments.output is None:
         return None
     identity = {"model": potential.digest(), "head": arguments.head}
     identity |= {"dtype": arguments.dtype, "backend": arguments.backend, "compress": arguments.compress}
+    identity |= identity_of(replaced)
     return ResultFile(
         arguments.output,
         identity,
@@ -149,8 +156,8 @@ def _take_over(account: Account, results: ResultFile) -> None:
         say(f"halocline: {results.path} has the first {results.kept} structures; going on.")
 
 
-def _numbers(account: Account, evaluated: EvaluatedFrame) -> dict[str, Any] | None:
-    """The numbers of a frame; or None, and a sentence was said."""
+def _numbers(account: Account, evaluated: EvaluatedFrame, kernels: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The numbers of a frame, and the kernels that ran; or None, and a sentence was said."""
     from halocline.errors import NotFiniteError
     from halocline.evaluation.numbers import numbers_of
 
@@ -158,7 +165,7 @@ def _numbers(account: Account, evaluated: EvaluatedFrame) -> dict[str, Any] | No
     if result is None:
         return None
     try:
-        return numbers_of(evaluated.frame, result)
+        return numbers_of(evaluated.frame, result) | {"kernels": kernels}
     except NotFiniteError as error:
         account.fail(error)
         return None

@@ -7,9 +7,10 @@ import dataclasses
 import itertools
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from halocline.errors import KernelError, PluginError, UsageError
 from halocline.model.backbone import Backbone
@@ -64,6 +65,24 @@ def told(replaced: Sequence[Replacement]) -> list[str]:
             f"{measured:.0e} of the largest value where {own[0].stated:.0e} is allowed."
         )
     return sentences
+
+
+def kernels_of(replaced: Sequence[Replacement]) -> list[dict[str, Any]]:
+    """Which kernels ran, for results: name, version, whether it is exact, and how many stages it runs."""
+    return [
+        {"kernel": kernel, "version": version, "exact": exact, "stages": stages}
+        for (kernel, version, exact), stages in Counter(
+            (each.kernel, each.version, each.exact) for each in replaced
+        ).items()
+    ]
+
+
+def identity_of(replaced: Sequence[Replacement]) -> dict[str, int]:
+    """The same as entries that must be equal where something is gone on with."""
+    found = dict[str, int]()
+    for each in kernels_of(replaced):
+        found |= {f"kernel {each['kernel']}": each["version"], f"stages of {each['kernel']}": each["stages"]}
+    return found
 
 
 def replace_stages(
