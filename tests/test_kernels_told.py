@@ -11,12 +11,13 @@ from ase.io import read, write
 import halocline
 from halocline.cli.main import main
 from halocline.plugins.kernels.schnet import FusedSchNet
+from halocline.plugins.kernels.tables import Tables
 
 WATER = ["-m", "water-revpbe0d3-schnet", "--prune", "1", "--device", "cpu"]
 
 
 def ran(*, compressed):
-    tables = {"kernel": "halocline/tables", "version": 2, "exact": False, "stages": 1}
+    tables = {"kernel": "halocline/tables", "version": Tables.version, "exact": False, "stages": 1}
     fused = {"kernel": "halocline/schnet", "version": FusedSchNet.version, "exact": True, "stages": 2}
     return [tables, fused] if compressed else [fused]
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 
 from halocline.isolation import call
 from halocline.native import library
 from halocline.native.compiler import compiler_version
+from halocline.native.prebuilt import prebuilt
 from halocline.native.triton import require_triton
 
 _LANES = """
@@ -32,6 +34,15 @@ def describe_native(seconds: float) -> str:
     return str(outcome.values[0]) if outcome.values else f"not usable: {outcome.failure}"
 
 
+def load_lanes() -> ctypes.CDLL:
+    """The library that is examined.
+
+    Raises:
+        KernelError: it cannot be had here.
+    """
+    return library("lanes", _LANES)
+
+
 def examine(argument: dict[str, str]) -> Iterator[str]:
     """Compile a library, or find it in the cache, and run it.
 
@@ -42,8 +53,13 @@ def examine(argument: dict[str, str]) -> Iterator[str]:
         KernelError: it cannot be compiled or loaded.
     """
     del argument
-    lanes = library("lanes", _LANES).lanes()
-    yield f"usable: {lanes} float32 lanes, compiled by {compiler_version()}"
+    lanes = load_lanes().lanes
+    compiler = compiler_version()
+    if prebuilt("lanes", _LANES) is None:
+        yield f"usable: {lanes()} float32 lanes, compiled by {compiler}"
+    else:
+        others = f"others are compiled by {compiler}" if compiler else "there is no compiler for others"
+        yield f"usable: {lanes()} float32 lanes, prebuilt; {others}"
 
 
 def describe_triton(seconds: float) -> str:

@@ -70,16 +70,25 @@ class Steps:
 steps: Final = Steps()
 
 
+def load_steps() -> ctypes.CDLL:
+    """The library of steps.
+
+    Raises:
+        KernelError: it cannot be compiled here.
+    """
+    found = library("steps", _SOURCE.read_text(encoding="utf-8"), ("-ffp-contract=off",))
+    _declare(found)
+    return found
+
+
 def _compiled() -> ctypes.CDLL | None:
     if find_cache() is None:  # where nothing can be kept, nobody is to be asked for a place for this
         return None
     try:
-        found = library("steps", _SOURCE.read_text(encoding="utf-8"), ("-ffp-contract=off",))
+        return load_steps()
     except KernelError as error:
         _logger.info("Steps of dynamics go on by NumPy: %s", error)
         return None
-    _declare(found)
-    return found
 
 
 def _declare(functions: ctypes.CDLL) -> None:

@@ -6,10 +6,12 @@ import ctypes
 import hashlib
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Final
+from types import SimpleNamespace
+from typing import Any, Final, NamedTuple, cast, final
 
 from halocline import forks
 from halocline.artefacts import cached
@@ -17,21 +19,36 @@ from halocline.durations import announced
 from halocline.errors import ArtefactError, KernelError, UsageError
 from halocline.files import temporary_folder
 from halocline.native.compiler import FLAGS, HEADERS, compile_library, require_compiler, target
+from halocline.native.prebuilt import prebuilt
 
 _logger = logging.getLogger(__name__)
 
 #: The pool of threads that all libraries share, as source.
 _POOL: Final = Path(__file__).parent / "rows.cpp"
 
-_loaded: dict[tuple[str, str, tuple[str, ...]], ctypes.CDLL] = {}
+
+@final
+class Asked(NamedTuple):
+    """What `library` is asked for; see there."""
+
+    name: str
+    source: str
+    flags: tuple[str, ...]
+
+
+_loaded: dict[Asked, ctypes.CDLL] = {}
 _lock = forks.lock()
+
+#: While it is `recorded` what is asked for.
+_recorded: list[Asked] | None = None
 
 
 def library(name: str, source: str, flags: Sequence[str] = ()) -> ctypes.CDLL:
     """Load C++ that is compiled at its first use on this machine, and kept in the cache folder.
 
     What is kept depends on the source, the headers, the flags, the compiler and the processor: if one of them
-    changes, it is compiled anew. Nothing is run that the user has not compiled (`halocline.artefacts.store`).
+    changes, it is compiled anew. Nothing is run but what the user has compiled (`halocline.artefacts.store`) or
+    installed: what the package carries for this kind of processor is not compiled (`halocline.native.prebuilt`).
     Where the cache folder cannot be used, it is compiled for this process alone, which is said once.
 
     Args:
@@ -47,11 +64,36 @@ def library(name: str, source: str, flags: Sequence[str] = ()) -> ctypes.CDLL:
     Raises:
         KernelError: there is no compiler, it refuses the source, or the library cannot be loaded.
     """
-    known = (name, source, tuple(flags))
+    known = Asked(name, source, tuple(flags))
+    if _recorded is not None:
+        _recorded.append(known)
+        return cast("ctypes.CDLL", _Recorded())
     with _lock:
         if known not in _loaded:
-            _loaded[known] = _joined(_opened(name, _compiled(*known)))
+            _loaded[known] = _joined(_opened(name, prebuilt(*known) or _compiled(*known)))
         return _loaded[known]
+
+
+@contextmanager
+def recorded() -> Iterator[list[Asked]]:
+    """Within the block, note down which libraries are asked for, in a process that does nothing else.
+
+    They are neither compiled nor loaded: whoever asks gets functions that can be declared, and not called.
+    """
+    global _recorded
+    _recorded = []
+    try:
+        _pool()
+        yield _recorded
+    finally:
+        _recorded = None
+
+
+class _Recorded:
+    """Stands for a library."""
+
+    def __getattr__(self, name: str) -> Any:
+        return SimpleNamespace()
 
 
 def _compiled(name: str, source: str, flags: tuple[str, ...]) -> bytes:
