@@ -39,12 +39,12 @@ def compiled(kernel, given, blocks):
     constants = {(names.index(name),): size for name, size in blocks.items()}
     signature, attributes = dict.fromkeys(names, "constexpr"), {}
     for place, (name, value) in enumerate(zip(names, given, strict=False)):
-        is_tensor = isinstance(value, torch.Tensor)
-        if not is_tensor and value in (None, 1):
+        is_tensor, free = isinstance(value, torch.Tensor), kernel.params[place].do_not_specialize
+        if value is None or (not is_tensor and value == 1 and not free):
             constants[(place,)] = value
             continue
         signature[name] = TYPES[value.dtype] if is_tensor else "i32"
-        if is_tensor or value % 16 == 0:
+        if is_tensor or (value % 16 == 0 and not free):
             attributes[(place,)] = [["tt.divisibility", 16]]
     source = ASTSource(kernel, signature, constants, attributes)
     return triton.compile(source, target=TARGET, options=options).asm

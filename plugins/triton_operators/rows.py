@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import triton
 import triton.language as tl
+
+#: Arguments that change from step to step. Triton would compile anew for those that happen to be multiples of 16.
+CHANGING: Final = ("rows", "edges", "count")
 
 
 @triton.jit

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from halocline.plugins.triton_operators.blocks import Blocks
 from halocline.plugins.triton_operators.launch import launch
+from halocline.plugins.triton_operators.rows import CHANGING
 
 _CANDIDATES: Final = tuple(
     {"BLOCK": block, "num_warps": warps} for block, warps in ((1024, 4), (512, 4), (2048, 8), (4096, 8))
@@ -42,7 +43,7 @@ def _launch(kernel: Any, tensors: list[Tensor], out: Tensor) -> None:
     launch(kernel, [*tensors, count], out, _CANDIDATES, grid, work=count)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=CHANGING)
 def _softplus(x_at, out_at, count, BLOCK: tl.constexpr):
     places = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     x = tl.load(x_at + places, mask=places < count, other=0.0)
@@ -54,7 +55,7 @@ def _softplus(x_at, out_at, count, BLOCK: tl.constexpr):
     tl.store(out_at + places, log + tl.maximum(x, 0.0) - 0.6931471805599453, mask=places < count)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=CHANGING)
 def _pull(gradients_at, x_at, out_at, count, BLOCK: tl.constexpr):
     places = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     x = tl.load(x_at + places, mask=places < count, other=0.0)

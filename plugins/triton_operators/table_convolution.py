@@ -9,7 +9,7 @@ from torch import Tensor
 
 from halocline.plugins.triton_operators.candidates import for_all_channels, for_some_channels
 from halocline.plugins.triton_operators.launch import launch
-from halocline.plugins.triton_operators.rows import components, length_of, row_range
+from halocline.plugins.triton_operators.rows import CHANGING, components, length_of, row_range
 
 
 def convolve_table(
@@ -71,7 +71,7 @@ def pull_table(
     return values.new_empty((0, channels)) if pulls is None else pulls, by_vectors
 
 
-@triton.jit
+@triton.jit(do_not_specialize=CHANGING)
 def _convolve(
     values_at, vectors_at, table_at, grid_at, others_at, starts_at, out_at,
     rows, edges, intervals, channels, width, EDGES: tl.constexpr, CHANNELS: tl.constexpr,
@@ -93,7 +93,7 @@ def _convolve(
     tl.store(out_at + row * channels + channel, tl.sum(total, 0)[None, :], mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=CHANGING)
 def _pull(
     gradients_at, values_at, vectors_at, table_at, grid_at, others_at, starts_at, order_at,
     by_values_at, by_vectors_at, rows, edges, intervals, channels, width,

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from halocline.plugins.triton_operators.candidates import for_some_channels
 from halocline.plugins.triton_operators.launch import launch
-from halocline.plugins.triton_operators.rows import row_range
+from halocline.plugins.triton_operators.rows import CHANGING, row_range
 
 
 def convolve_weighted(
@@ -69,7 +69,7 @@ def pull_weights(
     return out
 
 
-@triton.jit
+@triton.jit(do_not_specialize=CHANGING)
 def _sum(
     values_at, weights_at, others_at, starts_at, order_at, row_of_at, out_at,
     rows, edges, channels, EDGES: tl.constexpr, CHANNELS: tl.constexpr,
@@ -95,7 +95,7 @@ def _sum(
     tl.store(out_at + row * channels + channel, tl.sum(total, 0)[None, :], mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=CHANGING)
 def _pull(
     gradients_at, values_at, senders_at, receivers_at, first_at, opposite_at, out_at,
     count, edges, channels, EDGES: tl.constexpr, CHANNELS: tl.constexpr,

@@ -33,7 +33,7 @@ def _several(results):
     return results if isinstance(results, tuple) else (results,)
 
 
-@pytest.mark.parametrize(("dtype", "channels"), [(torch.float64, 20), (torch.float32, 20), (torch.float32, 136)])
+@pytest.mark.parametrize(("dtype", "channels"), [(torch.float64, 20), (torch.float32, 136)])
 @pytest.mark.parametrize("which", BLOCKS)
 def test_convolutions_are_what_blocks_say(which, channels, dtype):
     block, wave = blocks()[which], Wave(channels)
