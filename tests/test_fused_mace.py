@@ -14,17 +14,20 @@ from ase.md.velocitydistribution import thermalize_momenta
 from ddp_setups import distributed, liquid, local, require_equal
 from structures import random_structure
 from test_kinds import onnx
+from test_without_autograd import laid_out, require_same_outputs
 
 from halocline.backends.torch.executor import TorchExecutor
 from halocline.dynamics import RunFiles, Settings, run_dynamics
 from halocline.evaluator import LocalEvaluator
 from halocline.graph import Structure
 from halocline.model.build import build_backbone
+from halocline.model.condition import HEAD
 from halocline.model.pruner import pruned
 from halocline.plugins.kernels.mace import FusedMACE
 from halocline.plugins.kernels.mace_layer import FusedLayer
 from halocline.potential.potential import Potential
-from halocline.program import Precision
+from halocline.program import FrozenModel, Precision, energies_and_gradients
+from halocline.program.analytic import is_analytic, outputs_without_autograd
 from halocline.program.replacement import DISABLED
 from halocline.testing import check_kernel
 
@@ -92,11 +95,11 @@ def require_near(found, expected, tolerance):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_every_layer_is_replaced_and_the_model_stays(name):
+def test_every_stage_is_replaced_and_the_model_stays(name):
     model = backbone(name)
     evaluator = LocalEvaluator(model, TorchExecutor("cpu"), Precision.FLOAT64)
     stages = [each.stage for each in evaluator.replaced if each.kernel.endswith("/fused-mace")]
-    assert stages == [f"layers.{number}" for number in range(len(model.layers))]
+    assert stages == [name for name, _ in model.stages() if name != "embed"]
     fused = potential(model)
     for atoms in structures(model):
         require_near(fused(atoms, dtype="float64", device="cpu"), plain(model, atoms), EXACT)
@@ -152,6 +155,17 @@ def test_compressed_layers_are_fused(name):
         patch.setenv(DISABLED, "fused-mace")
         expected = potential(model)(atoms, **options)
     require_near(potential(model)(atoms, **options), expected, EXACT)
+
+
+@pytest.mark.parametrize("name", ["L0", "L1", "two species", "agnostic twice", "heads"])
+def test_compressed_models_need_no_autograd(name):
+    model = backbone(name)
+    capabilities = TorchExecutor("cpu").capabilities
+    frozen = FrozenModel.freeze(model, Precision.FLOAT64, capabilities, compress=True).backbone
+    assert is_analytic(frozen)
+    conditions = (lambda atoms: {HEAD: np.zeros(atoms, dtype=np.int64)}) if name == "heads" else None
+    for inputs in laid_out(model, conditions=conditions):
+        require_same_outputs(outputs_without_autograd(frozen, inputs), energies_and_gradients(frozen, inputs))
 
 
 @pytest.mark.slow

@@ -42,16 +42,18 @@ def compiled(shape: Shape, dtype: torch.dtype) -> ctypes.CDLL:
     return loaded
 
 
-def _values(x: Tensor, numbers: Tensor, rows: Tensor, degree: int, out_degree: int, order: int) -> Tensor:
+def values(x: Tensor, numbers: Tensor, rows: Tensor, degree: int, out_degree: int, order: int) -> Tensor:
+    """What `contracted` gives, without autograd; the shape in its numbers."""
     shape = Shape(degree, out_degree, order)
     results = x.new_empty((shape.results, *x.shape[1:]))
     _call(compiled(shape, x.dtype).values, x, numbers, rows, results)
     return results
 
 
-def _pulls(
+def pulls(
     gradient: Tensor, x: Tensor, numbers: Tensor, rows: Tensor, degree: int, out_degree: int, order: int
 ) -> Tensor:
+    """Gradients by x (M, n, C) from those by the results (R, n, C)."""
     gradients = torch.empty_like(x, memory_format=torch.contiguous_format)
     _call(compiled(Shape(degree, out_degree, order), x.dtype).pulls, gradient, x, numbers, rows, gradients)
     return gradients
@@ -101,7 +103,7 @@ _SHAPE: Final = "int degree, int out_degree, int order"
 OPERATORS: Final = (
     define(
         f"symmetric_contraction(Tensor x, Tensor numbers, Tensor rows, {_SHAPE}) -> Tensor",
-        _values,
+        values,
         _shaped,
         _composite,
         derivative=_backward,
@@ -109,7 +111,7 @@ OPERATORS: Final = (
     ),
     define(
         f"symmetric_contraction_vjp(Tensor gradient, Tensor x, Tensor numbers, Tensor rows, {_SHAPE}) -> Tensor",
-        _pulls,
+        pulls,
         _shaped_vjp,
         _composite_vjp,
     ),

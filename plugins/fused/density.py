@@ -8,7 +8,7 @@ are added up.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Final, NamedTuple, final
 
@@ -79,6 +79,21 @@ class FusedDensity:
         result: Tensor = torch.ops.halocline.density_tabulated(*arguments)
         return result
 
+    def linearized(self, *arguments: Any) -> tuple[Tensor, Callable[[Tensor, Tensor], None]]:
+        """What `tabulated` gives, without autograd; and what adds its gradients by vectors to others.
+
+        Args:
+            *arguments: of `tabulated`, all of them, in one piece of memory.
+        """
+        vectors, table, grid, senders, starts, species, kinds, pairs = arguments
+        told = Table(table, grid[0], grid[1], pairs, kinds, species)
+        density = _Density(Edges(vectors, senders, starts), told, self._max_degree, self._functions)
+
+        def pull(gradient: Tensor, by_vectors: Tensor) -> None:
+            density.pull(gradient, by_vectors)
+
+        return density.sums(), pull
+
     def weighted(
         self,
         vectors: Tensor,
@@ -148,9 +163,9 @@ class _Density(NamedTuple):
         """Values."""
         return call_sums(self.load(), self.shape, None, self.edges, self.weights)
 
-    def pull(self, pull: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients by vectors and by weights."""
-        _, *found = call_pull(self.load(), pull.contiguous(), None, self.edges, self.weights)
+    def pull(self, pull: Tensor, by_vectors: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Gradients by vectors and by weights; see `call_pull`."""
+        _, *found = call_pull(self.load(), pull.contiguous(), None, self.edges, self.weights, by_vectors)
         return found[0], found[1]
 
     def composite(self, values: Tensor) -> Tensor:

@@ -183,7 +183,12 @@ def call_sums(
 
 
 def call_pull(
-    loaded: ctypes.CDLL, pull: Tensor, x: Tensor | None, edges: Edges, weights: Table | Given
+    loaded: ctypes.CDLL,
+    pull: Tensor,
+    x: Tensor | None,
+    edges: Edges,
+    weights: Table | Given,
+    by_vectors: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients by features, vectors and weights, from one by the sums; empty where there is nothing to be had.
 
@@ -193,9 +198,12 @@ def call_pull(
         x: as for the sums, and so are edges and weights.
         edges: all.
         weights: on them.
+        by_vectors: (E, 3) or more rows, to which gradients by vectors are added; None for new ones.
     """
     by_x = edges.vectors.new_empty(0) if x is None else torch.zeros_like(x)
-    by_vectors, by_weights = torch.empty_like(edges.vectors), edges.vectors.new_empty(0)
+    by_weights = edges.vectors.new_empty(0)
+    if by_vectors is None:
+        by_vectors = torch.zeros_like(edges.vectors)
     if isinstance(weights, Given):
         by_weights = torch.empty_like(weights.values)
     told = _edges(x, edges), _radial(weights, by_weights)

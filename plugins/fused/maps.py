@@ -120,8 +120,8 @@ def _pull(
     matrices: Tensor,
     panels: Tensor,
     rows: Tensor,
-    first: list[int],
-    second: list[int],
+    first: Sequence[int],
+    second: Sequence[int],
     described: str,
 ) -> tuple[Tensor, Tensor]:
     pulled = _shaped_vjp(gradient, matrices, panels, rows, first, second, described)
@@ -320,6 +320,7 @@ class IrrepMaps(nn.Module):
             tuple(matrix.shape[0] for matrix in every),
             (*firsts[: len(matrices)], *firsts[: len(others)]),
         )
+        self._described = self._maps.described
         self.register_buffer("matrices", plain, persistent=False)
         self.register_buffer("panels", packed(plain, self._maps), persistent=False)
 
@@ -327,3 +328,22 @@ class IrrepMaps(nn.Module):
         """See `mapped`."""
         second = second if self._maps.parts[1] else None
         return mapped(first, second, self.matrices, self.panels, rows, self._maps)
+
+    def values(self, first: Tensor, rows: Tensor, second: Tensor | None = None) -> Tensor:
+        """The same, without autograd."""
+        second = second if self._maps.parts[1] else None
+        return _map(first, second, self.matrices, self.panels, rows, self._described)
+
+    def pulled(
+        self, gradient: Tensor, rows: Tensor, first: Sequence[int] = (0,), second: Sequence[int] = (0,)
+    ) -> tuple[Tensor, Tensor]:
+        """Gradients by both arrays from one by the result.
+
+        Args:
+            gradient: (m, n, C).
+            rows: as there.
+            first: shape of the first array; (0,) if it is not asked for.
+            second: likewise.
+        """
+        second = second if self._maps.parts[1] else (0,)
+        return _pull(gradient, self.matrices, self.panels, rows, first, second, self._described)

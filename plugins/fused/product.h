@@ -183,7 +183,7 @@ void describe(const Edges& e, const Radial& r, const Tile<FORWARD>& tile, int64_
 }
 
 // The gradient by vectors of groups first to last of a tile, from those by lengths and harmonics of slices of channels,
-// (slices, edges, PADDED), which are added up in their order.
+// (slices, edges, PADDED), which are added up in their order; it is added to what is there.
 inline void pull_vectors(const Edges& e, const Tile<false>& tile, const T* slices, int count, T* by_vectors,
                          int64_t first, int64_t last) {
   const int64_t edges = tile.last - tile.first;
@@ -205,6 +205,6 @@ inline void pull_vectors(const Edges& e, const Tile<false>& tile, const T* slice
     const V along = by_harmonics[0] - (t[0] * d.x + t[1] * d.y + t[2] * d.z) / d.length;
     const V found[3] = {t[0] / d.length + along * d.x, t[1] / d.length + along * d.y, t[2] / d.length + along * d.z};
     for (int k = 0; k < here; ++k)
-      for (int axis = 0; axis < 3; ++axis) by_vectors[3 * (edge + k) + axis] = found[axis][k];
+      for (int axis = 0; axis < 3; ++axis) by_vectors[3 * (edge + k) + axis] += found[axis][k];
   }
 }

@@ -85,6 +85,24 @@ class FusedProduct:
         )
         return result
 
+    def linearized(self, *arguments: Any) -> tuple[Tensor, Callable[[Tensor, Tensor], Tensor]]:
+        """What `tabulated` gives, without autograd; and what turns its gradients into those by features.
+
+        Args:
+            *arguments: of `tabulated`, all of them, in one piece of memory.
+
+        Returns:
+            The sums, and a function of gradients by them and of those by vectors, to which further ones are added.
+        """
+        x, vectors, table, grid, senders, starts, kinds, pairs = arguments
+        library, edges = product_library(self._spec), Edges(vectors, senders, starts)
+        told = Table(table, grid[0], grid[1], pairs, kinds, 0 if pairs is None else pairs.shape[0])
+
+        def pull(gradient: Tensor, by_vectors: Tensor) -> Tensor:
+            return library.pull(gradient, x, edges, told, by_vectors)[0]
+
+        return library.sums(x, edges, told), pull
+
     def weighted(
         self,
         x: Tensor,

@@ -65,9 +65,12 @@ class ProductLibrary:
             self.load(x.dtype, tabulated=isinstance(weights, Table)), self.shape(edges), x, edges, weights
         )
 
-    def pull(self, pull: Tensor, x: Tensor, edges: Edges, weights: Table | Given) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradients by features, vectors and weights (empty if those are from a table), from one by the sums."""
-        return call_pull(self.load(x.dtype, tabulated=isinstance(weights, Table)), pull, x, edges, weights)
+    def pull(
+        self, pull: Tensor, x: Tensor, edges: Edges, weights: Table | Given, by_vectors: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients by features, vectors and weights, from one by the sums; see `call_pull`."""
+        loaded = self.load(x.dtype, tabulated=isinstance(weights, Table))
+        return call_pull(loaded, pull, x, edges, weights, by_vectors)
 
     def shape(self, edges: Edges) -> tuple[int, int]:
         """Of the sums."""

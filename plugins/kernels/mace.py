@@ -7,11 +7,12 @@ from typing import final
 from halocline.aggregation import Form
 from halocline.errors import KernelError
 from halocline.model.stage import Stage
-from halocline.plugins.backbones.mace.stages import Layer
+from halocline.plugins.backbones.mace.stages import Layer, Readout
 from halocline.plugins.fused import FEWEST_CHANNELS, contraction, density, maps, product
 from halocline.plugins.fused.operators import compiled
 from halocline.plugins.fused.polynomials import BLOCK, Shape
 from halocline.plugins.kernels.mace_layer import FusedLayer
+from halocline.plugins.kernels.mace_readout import AnalyticReadout
 from halocline.program.capabilities import Precision
 from halocline.program.kernel import Kernel
 
@@ -20,22 +21,26 @@ from halocline.program.kernel import Kernel
 class FusedMACE(Kernel):
     """Messages that are never written down, products as polynomials, and linear maps without copies."""
 
-    version = 1
+    version = 2
     forms = frozenset({Form.EDGES})
     devices = ("cpu",)
     operators = (*contraction.OPERATORS, *maps.OPERATORS, *product.OPERATORS, *density.OPERATORS)
 
     def suits(self, stage: Stage) -> bool:
-        """Whether it is a layer of MACE."""
-        return isinstance(stage, Layer)
+        """Whether it is a layer of MACE, or a readout."""
+        return isinstance(stage, Layer | Readout)
 
     def pays(self, stage: Stage) -> bool:
-        """Whether there is enough to compute for each atom."""
-        return isinstance(stage, Layer) and stage.channels >= FEWEST_CHANNELS
+        """Whether there is enough to compute for each atom; readouts gain nothing where layers are plain."""
+        assert isinstance(stage, Layer | Readout)
+        channels = _channels(stage)
+        return channels >= FEWEST_CHANNELS and (isinstance(stage, Layer) or not channels % BLOCK)
 
     def replace(self, stage: Stage, form: Form, precision: Precision, device: str) -> Stage:
         """See `Kernel.replace`."""
         del form, device
+        if isinstance(stage, Readout):
+            return AnalyticReadout(stage)
         assert isinstance(stage, Layer)
         if stage.channels % BLOCK:
             raise KernelError(f"it has {stage.channels} channels, and only multiples of {BLOCK} are worked on")
@@ -43,3 +48,9 @@ class FusedMACE(Kernel):
         contraction.compiled(shape, precision.torch)
         compiled("maps")
         return FusedLayer(stage, shape, precision.torch)
+
+
+def _channels(stage: Layer | Readout) -> int:
+    if isinstance(stage, Layer):
+        return stage.channels
+    return (stage.out if stage.hidden is None else stage.hidden).in_features

@@ -6,23 +6,26 @@ view of them in the order that stages agree on.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 
 from halocline.aggregation import Block, EdgeBlock
-from halocline.model import Stage, State, Work
+from halocline.model import State, Work
 from halocline.model.condition import HEAD
 from halocline.plugins.backbones.mace.stages import Layer
+from halocline.plugins.fused import contraction
 from halocline.plugins.fused.contraction import contracted
 from halocline.plugins.fused.maps import IrrepMaps
 from halocline.plugins.fused.polynomials import Shape, coefficients
 from halocline.plugins.kernels.mace_messages import messages
+from halocline.program.analytic import AnalyticStage, Pull
 
 
 @final
-class FusedLayer(Stage):
+class FusedLayer(AnalyticStage):
     """The same as `Layer`, for flat edges without padding.
 
     Linear maps that follow one another are one: what mixes the sums of messages has their divisor in it, and in
@@ -61,12 +64,36 @@ class FusedLayer(Stage):
         mix = [weight[None] for weight in plain.mix.weights]
         self.out = IrrepMaps(mix, after, skips[:skipped], before[:skipped])
 
+    def linearized(self, state: State, *blocks: Block) -> tuple[State, Pull] | None:
+        """See `AnalyticStage.linearized`. Radial networks, densities and repulsion are left to autograd."""
+        (block,) = blocks
+        left = self.density is not None or self.repulsion is not None
+        if left or not isinstance(block, EdgeBlock) or block.mask is not None:
+            return None
+        own, features = _own(state, block), state.atoms["features"].transpose(0, 1).contiguous()
+        rows, own_rows = state.atoms["rows"], own["rows"]
+        messages = self.messages.linearized(block, features, rows, own_rows)
+        if messages is None:
+            return None
+        sums, pull_messages = messages
+        products = contraction.values(sums, self.numbers, own_rows, *self.shape)
+
+        def pull(cotangents: Mapping[str, Tensor], by_vectors: Tensor, *, by_state: bool) -> dict[str, Tensor]:
+            gradient, skipped = cotangents["features"].transpose(0, 1), features.shape if by_state else (0,)
+            by_products, by_skipped = self.out.pulled(gradient, own_rows, products.shape, skipped)
+            by_sums = contraction.pulls(by_products, sums, self.numbers, own_rows, *self.shape)
+            by_sent = pull_messages(by_sums, by_vectors, by_features=by_state)
+            found = [each for each in (by_sent, by_skipped) if each is not None and each.ndim > 1]
+            return {"features": sum(found[1:], found[0]).transpose(0, 1)} if found else {}
+
+        mixed = self.out.values(products, own_rows, features)
+        return State(own | {"features": mixed.transpose(0, 1)}, {}), pull
+
     def forward(self, state: State, *blocks: Block) -> State:
         """See `Layer.forward`."""
         (block,) = blocks
         assert isinstance(block, EdgeBlock)
-        kept = ("rows", "radii", "charges", HEAD)
-        own = {name: block.targets(state.atoms[name]) for name in kept if name in state.atoms}
+        own = _own(state, block)
         features, rows = state.atoms["features"].transpose(0, 1), state.atoms["rows"]
         sums = self.messages(block, features, rows, own["rows"])
         if self.density is not None:
@@ -78,3 +105,9 @@ class FusedLayer(Stage):
         if self.repulsion is not None:
             atoms["repulsion"] = self.repulsion(block, state.atoms["charges"], state.atoms["radii"])
         return State(atoms, {})
+
+
+def _own(state: State, block: EdgeBlock) -> dict[str, Tensor]:
+    """What atoms that are written keep of their state."""
+    kept = ("rows", "radii", "charges", HEAD)
+    return {name: block.targets(state.atoms[name]) for name in kept if name in state.atoms}

@@ -6,7 +6,7 @@ Shapes: N atoms read, n atoms written, m components, C channels, P paths, S spec
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Final, final
+from typing import Any, Final, Protocol, final
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,13 @@ _FUNCTIONS_OF_CHANNEL: Final = 2
 
 #: The fewest functions that radial networks come down to, for an estimate before they are counted.
 _FEWEST: Final = 32
+
+
+class PullMessages(Protocol):
+    """What gradients of messages do."""
+
+    def __call__(self, gradient: Tensor, by_vectors: Tensor, *, by_features: bool) -> Tensor | None:
+        """Add those by vectors to ``by_vectors``; return those by features (m, N, C), if there are such."""
 
 
 class Messages(nn.Module):
@@ -59,7 +66,7 @@ class Messages(nn.Module):
 
     def forward(self, block: EdgeBlock, features: Tensor, rows: Tensor, own: Tensor) -> Tensor:
         """Features (m, N, C), species of all atoms (N,) and of those written (n,) → mixed sums (M, n, C)."""
-        starts = row_starts(block.receivers, block.n_out) if block.row_starts is None else block.row_starts
+        starts = _starts(block)
         if self.table is not None:
             sums = self._tabulated(block, starts, features, rows, self.table)
         else:
@@ -69,6 +76,28 @@ class Messages(nn.Module):
             sums = self._weighted(block, starts, features, rows, values, of_edges)
         result: Tensor = self.down(sums, own)
         return result
+
+    def linearized(
+        self, block: EdgeBlock, features: Tensor, rows: Tensor, own: Tensor
+    ) -> tuple[Tensor, PullMessages] | None:
+        """The same without autograd, and its derivative; None where there is no table.
+
+        Arguments are as for `forward`.
+        """
+        if self.table is None:
+            return None
+        edges = block.vectors.contiguous(), self.table, self.grid, block.senders.contiguous(), _starts(block)
+        sums, pull_sums = self._linearized(edges, features, rows)
+
+        def pull(gradient: Tensor, by_vectors: Tensor, *, by_features: bool) -> Tensor | None:
+            by_sums, _ = self.down.pulled(gradient, own, sums.shape)
+            return pull_sums(by_sums, by_vectors, by_features=by_features)
+
+        return self.down.values(sums, own), pull
+
+    @abstractmethod
+    def _linearized(self, edges: tuple[Any, ...], features: Tensor, rows: Tensor) -> tuple[Tensor, PullMessages]:
+        """Sums with functions from the table, and their derivative."""
 
     @abstractmethod
     def _tabulated(
@@ -127,6 +156,16 @@ class ProductMessages(Messages):
         sent = self.up(features, rows)
         return self.product.weighted(sent, block.vectors, values, block.senders, starts, of_edges)
 
+    def _linearized(self, edges: tuple[Any, ...], features: Tensor, rows: Tensor) -> tuple[Tensor, PullMessages]:
+        kinds = None if self.pairs is None else rows
+        sums, pull_sums = self.product.linearized(self.up.values(features, rows), *edges, kinds, self.pairs)
+
+        def pull(gradient: Tensor, by_vectors: Tensor, *, by_features: bool) -> Tensor | None:
+            by_sent = pull_sums(gradient, by_vectors)
+            return self.up.pulled(by_sent, rows, features.shape)[0] if by_features else None
+
+        return sums, pull
+
 
 @final
 class DensityMessages(Messages):
@@ -181,6 +220,21 @@ class DensityMessages(Messages):
     ) -> Tensor:
         edges = block.senders, starts, self.species
         return self.density.weighted(block.vectors, values, *edges, rows, of_edges)
+
+    def _linearized(self, edges: tuple[Any, ...], features: Tensor, rows: Tensor) -> tuple[Tensor, PullMessages]:
+        del features
+        sums, pull_sums = self.density.linearized(*edges, self.species, rows, self.pairs)
+
+        def pull(gradient: Tensor, by_vectors: Tensor, *, by_features: bool) -> Tensor | None:
+            del by_features  # nobody's forces depend on them
+            pull_sums(gradient, by_vectors)
+            return None
+
+        return sums, pull
+
+
+def _starts(block: EdgeBlock) -> Tensor:
+    return row_starts(block.receivers, block.n_out) if block.row_starts is None else block.row_starts
 
 
 def messages(plain: Layer, down: list[Tensor], dtype: torch.dtype) -> Messages:
