@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gc
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from halocline.native import library
+from halocline.plugins.fused import operators
 from halocline.plugins.fused.gates import edge_half
 from halocline.plugins.fused.packing import EdgeWeights, Gated, packed, shares_of_atoms
 from halocline.plugins.fused.plain_gates import plain_edge_half
@@ -94,6 +97,28 @@ def test_values_and_derivatives_are_the_plain_ones(sizes, edges):
         pulls = [_normal(*each.shape) for each in case.plain()]
         found = case.derived(edge_half(*case.floats, *case.rest), [pull.to(dtype) for pull in pulls])
         assert {each.dtype for each in found} == {dtype}
+        require_close(found, case.derived(case.plain(), pulls), bound)
+
+
+@pytest.fixture(params=["-mno-avx512f", "-mno-avx2"], ids=["256 bits", "128 bits"])
+def _narrower(request, monkeypatch):
+    """The operator compiled for vectors of this width."""
+    monkeypatch.setattr(operators, "library", partial(library, flags=(request.param,)))
+    for cached in (operators.compiled, operators.c_function):
+        cached.cache_clear()
+    yield
+    for cached in (operators.compiled, operators.c_function):
+        cached.cache_clear()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_narrower")
+@pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES.keys())
+def test_narrower_vectors_give_the_same(sizes):
+    for dtype, bound in ((torch.float64, EXACT), (torch.float32, SINGLE)):
+        case = Case(sizes, dtype=dtype)
+        pulls = [_normal(*each.shape) for each in case.plain()]
+        found = case.derived(edge_half(*case.floats, *case.rest), [pull.to(dtype) for pull in pulls])
         require_close(found, case.derived(case.plain(), pulls), bound)
 
 

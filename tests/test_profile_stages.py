@@ -20,6 +20,8 @@ import halocline
 from halocline.cli.main import main
 from halocline.context import evaluation_context
 from halocline.errors import UsageError
+from halocline.native.compiler import find_compiler
+from halocline.plugins.fused import FEWEST_CHANNELS
 from halocline.potential.potential import Potential
 from halocline.profile import Growth, growths, plot_profile, profile_evaluation
 from halocline.profile.doubts import compilations, of_dtypes, of_times
@@ -43,12 +45,16 @@ PLACES = {
 }
 
 
-def small(name):
+#: Channels from which the blocks of M3GNet run in compiled operators.
+WIDE = {"features": FEWEST_CHANNELS, "units": FEWEST_CHANNELS}
+
+
+def small(name, **changes):
     """A potential with the example's config, and a structure of its species."""
     from halocline.plugin import registry
 
     kind = registry().load("backbone", name)
-    backbone = kind.from_config(kind.example_config())
+    backbone = kind.from_config(kind.example_config() | changes)
     atoms = bulk("Cu", "fcc", a=4.4, cubic=True) * 2
     atoms.symbols = np.resize(backbone.species, len(atoms))
     atoms.rattle(0.1, seed=0)
@@ -151,6 +157,29 @@ def test_flops_of_mace_are_those_of_its_equations():
     for derivative in (False, True):
         own = [each for each in radial if each.kind is Kind.MATRIX and each.origin.derivative is derivative]
         assert sum(each.flops for each in own) == network
+
+
+@pytest.mark.skipif(find_compiler() is None, reason="no C++ compiler")
+def test_sums_of_m3gnet_that_are_compiled_are_messages_and_products():
+    potential, atoms = small("m3gnet", **WIDE)
+    operators = inventory_of(potential, atoms)
+    compiled = [each for each in operators if each.name.startswith("halocline.")]
+    assert sorted((each.name, each.origin) for each in compiled) == sorted(
+        (f"halocline.{name}{'_backward' * derivative}.default", Origin(f"layers.{layer}", work, derivative))
+        for name, work in (("edge_half", "messages"), ("three_body_sums", "product"))
+        for layer in range(len(potential.backbone.layers))
+        for derivative in (False, True)
+    )
+    layers = [each for each in operators if each.origin.stage.startswith("layers.")]
+    assert {str(each.origin.work) for each in layers} == {"radial", "messages", "product", "update"}
+    assert all(each.kind is Kind.MATRIX and each.flops for each in compiled)
+    # Nothing else adds up over edges: all of the messages' products are in there.
+    plain = inventory_of(potential, atoms, backend="torch:kernels=off")
+    of_messages = [
+        sum(each.flops for each in found if each.origin.work == "messages" and each.kind is Kind.MATRIX)
+        for found in (operators, plain)
+    ]
+    assert 1.0 <= of_messages[0] / of_messages[1] < 1.5
 
 
 def test_derivatives_follow_the_operator_that_they_are_of():
