@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from peers import __main__ as script
-from peers import growth, structures
+from peers import first_calls, growth, structures
 from peers.comparison import Group, errors_of
 from peers.contender import Contender, ours
 from peers.growth_file import GrowthFile, draw
@@ -254,3 +254,14 @@ def test_errors_are_relative_to_the_forces():
     assert errors_of(found, right, 4) == pytest.approx(
         {"energy_per_atom": 0.25, "forces_largest": 0.1, "forces_rms": 0.1, "stress": 0.0}
     )
+
+
+@pytest.mark.slow
+def test_first_calls_are_cold_and_then_warm():
+    """Of the clock nothing is asked here."""
+    found = first_calls.measured("schnet", "compressed file", 1)
+    assert found["libraries"] >= 3
+    assert set(found["cold"]["kernels"]) == {"halocline/tables", "halocline/schnet"}
+    assert found["warm"][0]["kernels"] == found["cold"]["kernels"]
+    assert min(found["cold"][name] for name in ("imports", "load", "first", "first_cpu", "second")) > 0.0
+    assert found["within"] in (True, False)
