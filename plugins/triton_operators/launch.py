@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from halocline.errors import KernelError
+from halocline.cache import own_cache
+from halocline.errors import KernelError, UsageError
 from halocline.plugins.triton_operators.blocks import FAILURES, Blocks, blocks_for
 
 
@@ -37,6 +41,7 @@ def launch(
     Raises:
         KernelError: Triton cannot compile or launch it here.
     """
+    _keep_kernels_private()
 
     def run(blocks: Blocks) -> None:
         kernel[grid(blocks)](*arguments, **blocks)
@@ -48,3 +53,11 @@ def launch(
             raise
         except FAILURES as error:
             raise KernelError(f"Triton cannot run {kernel.__name__!r} here: {error}") from error
+
+
+@cache
+def _keep_kernels_private() -> None:
+    """Have Triton keep what it compiles, and will run again, in the cache folder, unless the host says where."""
+    if "TRITON_CACHE_DIR" not in os.environ:
+        with suppress(OSError, UsageError):  # there is none: it has a place of its own
+            os.environ["TRITON_CACHE_DIR"] = str(own_cache("triton"))
