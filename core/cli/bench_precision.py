@@ -121,7 +121,7 @@ def _report(request: Request, picoseconds: float, rows: list[PolicyRow]) -> dict
     common = {name: value for name, value in asdict(request).items() if name != "dtype"}
     return {
         "versions": {name: version(name) for name in ("torch", "numpy", "ase")},
-        "request": common | {"picoseconds": picoseconds},
+        "request": common | {"picoseconds": picoseconds, "kernels": False},
         "rows": [asdict(row) for row in rows],
     }
 
@@ -139,8 +139,9 @@ def _show(rows: list[PolicyRow]) -> None:
     _, first = measured[0]
     loads = [each["load"] for _, each in measured]
     emit(
-        f"\n{first['atoms']} atoms, {first['threads']} threads; {first['warm_up']} steps of warm-up, "
-        f"{first['steps']} timed; load of the machine {min(loads):.1f} to {max(loads):.1f}.\n"
+        f"\n{first['atoms']} atoms, {first['threads']} threads; stages as they are written, without kernels; "
+        f"{first['warm_up']} steps of warm-up, {first['steps']} timed; "
+        f"load of the machine {min(loads):.1f} to {max(loads):.1f}.\n"
     )
     table("what ran, derivatives included", ("policy", "stages", "dtypes"), list(_ran(measured)))
 
