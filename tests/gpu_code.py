@@ -15,7 +15,7 @@ from triton.compiler import ASTSource
 #: NVIDIA H100.
 TARGET = GPUTarget("cuda", 90, 32)
 
-TYPES = {torch.float32: "*fp32", torch.float64: "*fp64", torch.int64: "*i64"}
+TYPES = {torch.float32: "*fp32", torch.float64: "*fp64", torch.int32: "*i32", torch.int64: "*i64"}
 
 _GPU = torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
 
@@ -40,7 +40,7 @@ def compiled(kernel, given, blocks):
     signature, attributes = dict.fromkeys(names, "constexpr"), {}
     for place, (name, value) in enumerate(zip(names, given, strict=False)):
         is_tensor, free = isinstance(value, torch.Tensor), kernel.params[place].do_not_specialize
-        if value is None or (not is_tensor and value == 1 and not free):
+        if value is None or kernel.params[place].is_constexpr or (not is_tensor and value == 1 and not free):
             constants[(place,)] = value
             continue
         signature[name] = TYPES[value.dtype] if is_tensor else "i32"

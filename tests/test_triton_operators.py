@@ -22,6 +22,9 @@ from halocline.plugins.kernels.tables import tabulate
 
 FOLDER = Path(__file__).parent
 
+#: Files of tests that the interpreter takes tens of seconds for.
+SLOW = {"mace_models"}
+
 
 def triton_version():
     """Its first two numbers; none if it is not installed."""
@@ -40,7 +43,12 @@ needs_triton = pytest.mark.skipif(
     triton_version() < (3, 7), reason="Triton's interpreter needs Triton 3.7: before, it fails with NumPy 2.4"
 )
 @pytest.mark.parametrize(
-    "name", [path.name for path in sorted((FOLDER / "interpreted").glob("*.py")) if path.stem != "on_cpu"]
+    "name",
+    [
+        pytest.param(path.name, marks=pytest.mark.slow if path.stem in SLOW else ())
+        for path in sorted((FOLDER / "interpreted").glob("*.py"))
+        if path.stem != "on_cpu"
+    ],
 )
 def test_interpreted(name):
     """A process of its own, since Triton asks for the interpreter when it is imported."""

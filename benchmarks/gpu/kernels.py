@@ -20,7 +20,7 @@ from halocline.potential.potential import Potential
 from halocline.program import Precision
 
 #: Of each model, the atoms/Å³ of its boxes: liquid water, and silicon.
-DENSITIES = {WATER: 0.1, "schnet, 128 x 6": 0.05}
+DENSITIES = {WATER: 0.1, "schnet, 128 x 6": 0.05, "mace, 128, L = 0": 0.05, "mace, 128, L = 1": 0.05}
 
 #: Backend and compression: as it is written, with kernels, and with kernels that run tables.
 WAYS = {"plain": ("torch:kernels=off", False), "kernels": ("torch", False), "tables": ("torch", True)}
@@ -58,8 +58,12 @@ def _triton() -> str:
 def _model(name: str) -> Potential:
     if name == WATER:
         return halocline.load(WATER)
-    config = {"species": ["Si"], "features": 128, "gaussians": 50, "layers": 6, "cutoff": 6.0}
-    backbone = build_backbone("schnet", config, seed=1)
+    if name.startswith("schnet"):
+        sizes = {"features": 128, "gaussians": 50, "layers": 6}
+    else:
+        sizes = {"channels": 128, "hidden_degree": int(name[-1]), "average_neighbours": 58.0}
+    config = {"species": ["Si"], "cutoff": 6.0} | sizes
+    backbone = build_backbone(name.partition(",")[0], config, seed=1)
     return Potential(backbone, dict.fromkeys(backbone.species, 0.0), {})
 
 

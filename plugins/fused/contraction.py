@@ -19,10 +19,10 @@ def contracted(x: Tensor, numbers: Tensor, rows: Tensor, shape: Shape) -> Tensor
     """The symmetric contraction of features with themselves, (R, n, C); differentiable once, by x.
 
     Args:
-        x: (M, n, C), in float32 or float64 on the CPU; C is a multiple of 16.
+        x: (M, n, C), in float32 or float64; C is a multiple of 16.
         numbers: `polynomials.coefficients` in the dtype of x.
         rows: (n,) int64, the species of each atom.
-        shape: of the polynomials, which were `compiled` before.
+        shape: of the polynomials.
     """
     result: Tensor = torch.ops.halocline.symmetric_contraction(x, numbers, rows, *shape)
     return result
@@ -108,11 +108,13 @@ OPERATORS: Final = (
         _composite,
         derivative=_backward,
         saved=_remember,
+        triton="contraction:values",
     ),
     define(
         f"symmetric_contraction_vjp(Tensor gradient, Tensor x, Tensor numbers, Tensor rows, {_SHAPE}) -> Tensor",
         pulls,
         _shaped_vjp,
         _composite_vjp,
+        triton="contraction:pulls",
     ),
 )

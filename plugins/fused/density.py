@@ -17,7 +17,7 @@ from torch import Tensor
 
 from halocline.plugins.equivariance import spherical_harmonics
 from halocline.plugins.fused.edge_library import Edges, Given, Table, call_pull, call_sums, load, source, text
-from halocline.plugins.fused.operators import define
+from halocline.plugins.fused.operators import define, prepare
 from halocline.plugins.fused.panels import spline_values
 
 #: Vectors of functions that the pass in reverse works on together, each of 16 lanes; see `ProductLibrary`.
@@ -36,17 +36,20 @@ class FusedDensity:
     def __init__(self, max_degree: int, functions: int) -> None:
         self._max_degree, self._functions = max_degree, functions
 
-    def prepare(self, dtype: torch.dtype, *, tabulated: bool) -> None:
-        """Compile it, if that was not done before on this machine.
+    def prepare(self, dtype: torch.dtype, device: str = "cpu", *, tabulated: bool) -> None:
+        """Compile it for a processor, if that was not done before on this machine; for a GPU its first call does.
 
         Args:
             dtype: float32 or float64.
+            device: kind of device.
             tabulated: for `tabulated`; else for `weighted`.
 
         Raises:
-            KernelError: it cannot be compiled.
+            KernelError: it cannot be compiled, or there is no Triton for a GPU.
         """
-        _loaded(dtype, self._max_degree, self._functions, tabulated=tabulated)
+        prepare(device)
+        if device == "cpu":
+            _loaded(dtype, self._max_degree, self._functions, tabulated=tabulated)
 
     def tabulated(
         self,
@@ -87,7 +90,7 @@ class FusedDensity:
         """
         vectors, table, grid, senders, starts, species, kinds, pairs = arguments
         told = Table(table, grid[0], grid[1], pairs, kinds, species)
-        density = _Density(Edges(vectors, senders, starts), told, self._max_degree, self._functions)
+        density = Density(Edges(vectors, senders, starts), told, self._max_degree, self._functions)
 
         def pull(gradient: Tensor, by_vectors: Tensor) -> None:
             density.pull(gradient, by_vectors)
@@ -133,7 +136,7 @@ HALO_INLINE void mix(const V*, V*) {{}}"""
 
 
 @final
-class _Density(NamedTuple):
+class Density(NamedTuple):
     """What an operator is told.
 
     Attributes:
@@ -182,15 +185,17 @@ class _Density(NamedTuple):
         return sums.view(rows, species, harmonics, -1).permute(2, 0, 1, 3).flatten(2)
 
 
-def _read_tabulated(arguments: Sequence[Any]) -> _Density:
+def read_tabulated(arguments: Sequence[Any]) -> Density:
+    """What `FusedDensity.tabulated` tells its operator."""
     vectors, values, start, per_length, senders, starts, kinds, pairs, species, *sizes = _contiguous(arguments)
     table = Table(values, start, per_length, pairs, kinds, species)
-    return _Density(Edges(vectors, senders, starts), table, *sizes)
+    return Density(Edges(vectors, senders, starts), table, *sizes)
 
 
-def _read_weighted(arguments: Sequence[Any]) -> _Density:
+def read_weighted(arguments: Sequence[Any]) -> Density:
+    """What `FusedDensity.weighted` tells its operator."""
     vectors, values, senders, starts, kinds, rows, species, *sizes = _contiguous(arguments)
-    return _Density(Edges(vectors, senders, starts), Given(values, rows, kinds, species), *sizes)
+    return Density(Edges(vectors, senders, starts), Given(values, rows, kinds, species), *sizes)
 
 
 def _contiguous(values: Sequence[Any]) -> list[Any]:
@@ -198,23 +203,23 @@ def _contiguous(values: Sequence[Any]) -> list[Any]:
 
 
 def _sums_tabulated(*arguments: Any) -> Tensor:
-    return _read_tabulated(arguments).sums()
+    return read_tabulated(arguments).sums()
 
 
 def _sums_weighted(*arguments: Any) -> Tensor:
-    return _read_weighted(arguments).sums()
+    return read_weighted(arguments).sums()
 
 
 def _pull_tabulated(pull: Tensor, *arguments: Any) -> Tensor:
-    return _read_tabulated(arguments).pull(pull)[0]
+    return read_tabulated(arguments).pull(pull)[0]
 
 
 def _pull_weighted(pull: Tensor, *arguments: Any) -> tuple[Tensor, Tensor]:
-    return _read_weighted(arguments).pull(pull)
+    return read_weighted(arguments).pull(pull)
 
 
 def _plain_tabulated(*arguments: Any) -> Tensor:
-    density = _read_tabulated(arguments)
+    density = read_tabulated(arguments)
     table = density.weights
     assert isinstance(table, Table)
     lengths, numbers = density.edges.vectors.norm(dim=1), table.numbers(density.edges)
@@ -223,7 +228,7 @@ def _plain_tabulated(*arguments: Any) -> Tensor:
 
 
 def _plain_weighted(*arguments: Any) -> Tensor:
-    density = _read_weighted(arguments)
+    density = read_weighted(arguments)
     assert isinstance(density.weights, Given)
     return density.composite(density.weights.of_edges())
 
@@ -239,12 +244,12 @@ def _plain_pull_weighted(pull: Tensor, vectors: Tensor, weights: Tensor, *rest: 
 
 
 def _fake_tabulated(*arguments: Any) -> Tensor:
-    density = _read_tabulated(arguments)
+    density = read_tabulated(arguments)
     return density.edges.vectors.new_empty(density.shape)
 
 
 def _fake_weighted(*arguments: Any) -> Tensor:
-    density = _read_weighted(arguments)
+    density = read_weighted(arguments)
     return density.edges.vectors.new_empty(density.shape)
 
 
@@ -299,12 +304,14 @@ OPERATORS: Final = (
         _plain_tabulated,
         derivative=_derive_tabulated,
         saved=_save_tabulated,
+        triton="density:sums_tabulated",
     ),
     define(
         f"density_tabulated_pull(Tensor pull, {_TABULATED}) -> Tensor",
         _pull_tabulated,
         _fake_pull_tabulated,
         _plain_pull_tabulated,
+        triton="density:pull_tabulated",
     ),
     define(
         f"density_weighted({_WEIGHTED}) -> Tensor",
@@ -313,11 +320,13 @@ OPERATORS: Final = (
         _plain_weighted,
         derivative=_derive_weighted,
         saved=_save_weighted,
+        triton="density:sums_weighted",
     ),
     define(
         f"density_weighted_pull(Tensor pull, {_WEIGHTED}) -> (Tensor, Tensor)",
         _pull_weighted,
         _fake_pull_weighted,
         _plain_pull_weighted,
+        triton="density:pull_weighted",
     ),
 )

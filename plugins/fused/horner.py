@@ -1,4 +1,4 @@
-"""Polynomials and their gradients as assignments one after the other: code of any language is written from them.
+"""Polynomials and their gradients as assignments one after the other, which code is written from.
 
 Monomials share what they begin with (Horner's scheme). What is behind the factors ab, for example, is
 t_ab = c_ab + Σ_c c_abc x_c, and behind a: t_a = c_a + Σ_b x_b t_ab; the value is Σ_a x_a t_a. Gradients go the

@@ -51,7 +51,8 @@ class Maps(NamedTuple):
 
 
 @cache
-def _read(description: str) -> Maps:
+def read_maps(description: str) -> Maps:
+    """Maps from what operators are told."""
     return Maps(*(tuple(map(int, each.split(","))) for each in description.split(";")))  # type: ignore[arg-type]
 
 
@@ -72,7 +73,7 @@ def mapped(
     return result
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
     """One of the parts of an array.
 
     Attributes:
@@ -86,7 +87,7 @@ class _Part(NamedTuple):
     result: slice
 
 
-def _parts(arrays: Sequence[Tensor | None], matrices: Tensor, rows: Tensor, maps: Maps) -> Iterator[_Part]:
+def parts_of(arrays: Sequence[Tensor | None], matrices: Tensor, rows: Tensor, maps: Maps) -> Iterator[Part]:
     """Views of contiguous arrays, and the matrices that belong to them."""
     described = zip(maps.sizes, maps.widths, maps.species, maps.firsts, strict=True)
     done = 0
@@ -99,14 +100,14 @@ def _parts(arrays: Sequence[Tensor | None], matrices: Tensor, rows: Tensor, maps
                 atoms = array.shape[1] if array.ndim == 3 else rows.shape[0]
                 end = start + size * atoms * width
                 numbers = array.view(-1)[start:end].view(size, atoms, width)
-                yield _Part(numbers, weight, slice(component, component + size))
+                yield Part(numbers, weight, slice(component, component + size))
                 start = end
 
 
 def _map(
     first: Tensor, second: Tensor | None, matrices: Tensor, panels: Tensor, rows: Tensor, described: str
 ) -> Tensor:
-    result = _shaped(first, second, matrices, panels, rows, described)
+    result = shaped(first, second, matrices, panels, rows, described)
     atoms, first, rows = rows.shape[0], first.contiguous(), rows.contiguous()
     second = None if second is None else second.contiguous()
     arrays = address(first), _atoms_of(first, atoms), address(second), _atoms_of(second, atoms)
@@ -124,7 +125,7 @@ def _pull(
     second: Sequence[int],
     described: str,
 ) -> tuple[Tensor, Tensor]:
-    pulled = _shaped_vjp(gradient, matrices, panels, rows, first, second, described)
+    pulled = shaped_pulls(gradient, matrices, panels, rows, first, second, described)
     atoms, gradient, rows = rows.shape[0], gradient.contiguous(), rows.contiguous()
     arrays: list[int | None] = []
     for array in pulled:
@@ -152,7 +153,7 @@ def _function(name: str, dtype: torch.dtype) -> Callable[..., None]:
 @cache
 def _told(description: str, columns: int) -> Any:
     """What maps.cpp is told of a map."""
-    maps = _read(description)
+    maps = read_maps(description)
     of_parts = zip(maps.sizes, maps.widths, maps.species, maps.firsts, strict=True)
     numbers = [*maps.parts, columns, *chain.from_iterable(of_parts)]
     return (ctypes.c_int64 * len(numbers))(*numbers)
@@ -184,7 +185,7 @@ def _composite(
     del panels
     found: list[Tensor] = []
     arrays = [first.contiguous(), None if second is None else second.contiguous()]
-    for part in _parts(arrays, matrices, rows, _read(described)):
+    for part in parts_of(arrays, matrices, rows, read_maps(described)):
         own = _multiplied(part.numbers[:, : rows.shape[0]], part.weight, rows)
         for place, one in enumerate(own.unbind(0), start=part.result.start):
             if place < len(found):
@@ -210,7 +211,7 @@ def _composite_vjp(
         asked = [array if len(shape) > 1 and place == own else None for own in range(2)]
         pulled = [
             _padded(_multiplied(gradient[part.result], part.weight.transpose(1, 2), rows), part.numbers.shape[1])
-            for part in _parts(asked, matrices, rows, _read(described))
+            for part in parts_of(asked, matrices, rows, read_maps(described))
         ]
         rest = array.numel() - sum(each.numel() for each in pulled)
         found.append(torch.cat([*(each.flatten() for each in pulled), gradient.new_zeros(rest)]).view(shape))
@@ -229,17 +230,18 @@ def _multiplied(part: Tensor, weight: Tensor, rows: Tensor) -> Tensor:
     return (part.transpose(0, 1) @ weight.index_select(0, rows)).transpose(0, 1)
 
 
-def _shaped(
+def shaped(
     first: Tensor, second: Tensor | None, matrices: Tensor, panels: Tensor, rows: Tensor, described: str
 ) -> Tensor:
+    """The result, without values."""
     del second, panels
-    maps = _read(described)
+    maps = read_maps(described)
     count = maps.parts[0]
     components = max(sum(maps.sizes[:count]), sum(maps.sizes[count:]))
     return first.new_empty((components, rows.shape[0], matrices.shape[1]))
 
 
-def _shaped_vjp(
+def shaped_pulls(
     gradient: Tensor,
     matrices: Tensor,
     panels: Tensor,
@@ -248,6 +250,7 @@ def _shaped_vjp(
     second: Sequence[int],
     described: str,
 ) -> tuple[Tensor, Tensor]:
+    """Gradients by both arrays, without values."""
     del matrices, panels, rows, described
     return gradient.new_empty(first), gradient.new_empty(second)
 
@@ -272,19 +275,21 @@ OPERATORS: Final = (
         "irrep_maps(Tensor first, Tensor? second, Tensor matrices, Tensor panels, Tensor rows, str maps) "
         "-> Tensor",
         _map,
-        _shaped,
+        shaped,
         _composite,
         version=2,
         derivative=_backward,
         saved=_remember,
+        triton="maps:mapped",
     ),
     define(
         "irrep_maps_vjp(Tensor gradient, Tensor matrices, Tensor panels, Tensor rows, SymInt[] first, "
         "SymInt[] second, str maps) -> (Tensor, Tensor)",
         _pull,
-        _shaped_vjp,
+        shaped_pulls,
         _composite_vjp,
         version=2,
+        triton="maps:pulls",
     ),
 )
 

@@ -72,6 +72,38 @@ def monomials(shape: Shape) -> tuple[tuple[Monomial, ...], ...]:
     )
 
 
+@final
+class Term(NamedTuple):
+    """A product that the results, or their gradient, are sums of.
+
+    Attributes:
+        place: of its coefficient.
+        result: component of the results.
+        feature: that the gradient is by; of a value, the first factor.
+        factors: components of the features; of a gradient without the one that it is by.
+    """
+
+    place: int
+    result: int
+    feature: int
+    factors: Monomial
+
+
+def value_terms(shape: Shape) -> list[Term]:
+    """Those of the values, results one after the other."""
+    every = [(result, factors) for result, each in enumerate(monomials(shape)) for factors in each]
+    return [Term(place, result, factors[0], factors) for place, (result, factors) in enumerate(every)]
+
+
+def gradient_terms(shape: Shape) -> list[Term]:
+    """Those of the gradient by features."""
+    return [
+        Term(place, result, factor, factors[:at] + factors[at + 1 :])
+        for place, result, _, factors in value_terms(shape)
+        for at, factor in enumerate(factors)
+    ]
+
+
 def coefficients(contraction: SymmetricContraction, shape: Shape) -> Tensor:
     """Numbers that monomials are multiplied with, (C / 16, S, monomials of all results, 16), float64.
 
@@ -101,22 +133,13 @@ def evaluated(x: Tensor, numbers: Tensor, rows: Tensor, shape: Shape) -> Tensor:
         rows: (n,) int64, the species of each atom.
         shape: of the polynomials.
     """
-    every = [factors for each in monomials(shape) for factors in each]
-    owner = [result for result, each in enumerate(monomials(shape)) for _ in each]
-    products = _products(x, every) * _of_atoms(numbers, rows)
-    return _added(products, owner, shape.results)
+    _, results, _, every = zip(*value_terms(shape), strict=True)
+    return _added(_products(x, every) * _of_atoms(numbers, rows), results, shape.results)
 
 
 def pulled(gradient: Tensor, x: Tensor, numbers: Tensor, rows: Tensor, shape: Shape) -> Tensor:
     """What a gradient of the results (R, n, C) is by the features (M, n, C), in plain operations."""
-    terms = [
-        (place, result, factor, factors[:at] + factors[at + 1 :])
-        for place, (result, factors) in enumerate(
-            (result, factors) for result, each in enumerate(monomials(shape)) for factors in each
-        )
-        for at, factor in enumerate(factors)
-    ]
-    places, results, factors, rest = zip(*terms, strict=True)
+    places, results, factors, rest = zip(*gradient_terms(shape), strict=True)
     own = _of_atoms(numbers, rows).index_select(0, _index(places, rows))
     arriving = gradient.index_select(0, _index(results, rows))
     return _added(_products(x, rest) * own * arriving, factors, shape.features)
@@ -136,7 +159,7 @@ def _amplitudes(shape: Shape, irrep: Irrep, m: int, power: int) -> dict[Monomial
     return found
 
 
-def _products(x: Tensor, every: tuple[Monomial, ...] | list[Monomial]) -> Tensor:
+def _products(x: Tensor, every: tuple[Monomial, ...]) -> Tensor:
     """Monomials (K, n, C) of x (M, n, C)."""
     padded = torch.cat([x, torch.ones_like(x[:1])])
     highest = max(1, *map(len, every))
@@ -154,7 +177,7 @@ def _of_atoms(numbers: Tensor, rows: Tensor) -> Tensor:
     return numbers.permute(2, 1, 0, 3).flatten(2).index_select(1, rows)
 
 
-def _added(terms: Tensor, owner: tuple[int, ...] | list[int], count: int) -> Tensor:
+def _added(terms: Tensor, owner: tuple[int, ...], count: int) -> Tensor:
     """Terms (K, n, C) added up at their owners: (count, n, C)."""
     belongs = torch.zeros((count, len(owner)), dtype=terms.dtype, device=terms.device)
     belongs[_index(owner, terms), torch.arange(len(owner), device=terms.device)] = 1.0

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from halocline.plugins.equivariance import Irrep
 from halocline.plugins.fused.edge_library import Edges, Given, Table
-from halocline.plugins.fused.operators import define
+from halocline.plugins.fused.operators import define, prepare
 from halocline.plugins.fused.panels import spline_values
 from halocline.plugins.fused.product_library import ProductLibrary, product_library
 
@@ -41,17 +41,20 @@ class FusedProduct:
         self._spec = "|".join(["+".join(map(str, irreps)) for irreps in (left, right, out)] + [str(channels)])
         product_library(self._spec)
 
-    def prepare(self, dtype: torch.dtype, *, tabulated: bool) -> None:
-        """Compile it, if that was not done before on this machine.
+    def prepare(self, dtype: torch.dtype, device: str = "cpu", *, tabulated: bool) -> None:
+        """Compile it for a processor, if that was not done before on this machine; for a GPU its first call does.
 
         Args:
             dtype: float32 or float64.
+            device: kind of device.
             tabulated: for `tabulated`; else for `weighted`.
 
         Raises:
-            KernelError: it cannot be compiled.
+            KernelError: it cannot be compiled, or there is no Triton for a GPU.
         """
-        product_library(self._spec).load(dtype, tabulated=tabulated)
+        prepare(device)
+        if device == "cpu":
+            product_library(self._spec).load(dtype, tabulated=tabulated)
 
     def tabulated(
         self,
@@ -128,13 +131,15 @@ class FusedProduct:
         return result
 
 
-def _read_tabulated(arguments: Sequence[Any]) -> tuple[ProductLibrary, Tensor, Edges, Table]:
+def read_tabulated(arguments: Sequence[Any]) -> tuple[ProductLibrary, Tensor, Edges, Table]:
+    """What `FusedProduct.tabulated` tells its operator."""
     x, vectors, values, start, per_length, senders, starts, kinds, pairs, spec = _contiguous(arguments)
     table = Table(values, start, per_length, pairs, kinds, 0 if pairs is None else pairs.shape[0])
     return product_library(spec), x, Edges(vectors, senders, starts), table
 
 
-def _read_weighted(arguments: Sequence[Any]) -> tuple[ProductLibrary, Tensor, Edges, Given]:
+def read_weighted(arguments: Sequence[Any]) -> tuple[ProductLibrary, Tensor, Edges, Given]:
+    """What `FusedProduct.weighted` tells its operator."""
     x, vectors, values, senders, starts, rows, spec = _contiguous(arguments)
     return product_library(spec), x, Edges(vectors, senders, starts), Given(values, rows, None, 0)
 
@@ -144,35 +149,35 @@ def _contiguous(values: Sequence[Any]) -> list[Any]:
 
 
 def _sums_tabulated(*arguments: Any) -> Tensor:
-    library, x, edges, table = _read_tabulated(arguments)
+    library, x, edges, table = read_tabulated(arguments)
     return library.sums(x, edges, table)
 
 
 def _sums_weighted(*arguments: Any) -> Tensor:
-    library, x, edges, weights = _read_weighted(arguments)
+    library, x, edges, weights = read_weighted(arguments)
     return library.sums(x, edges, weights)
 
 
 def _pull_tabulated(pull: Tensor, *arguments: Any) -> tuple[Tensor, Tensor]:
-    library, x, edges, table = _read_tabulated(arguments)
+    library, x, edges, table = read_tabulated(arguments)
     by_x, by_vectors, _ = library.pull(pull.contiguous(), x, edges, table)
     return by_x, by_vectors
 
 
 def _pull_weighted(pull: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
-    library, x, edges, weights = _read_weighted(arguments)
+    library, x, edges, weights = read_weighted(arguments)
     return library.pull(pull.contiguous(), x, edges, weights)
 
 
 def _plain_tabulated(*arguments: Any) -> Tensor:
-    library, x, edges, table = _read_tabulated(arguments)
+    library, x, edges, table = read_tabulated(arguments)
     lengths, numbers = edges.vectors.norm(dim=1), table.numbers(edges)
     weights = spline_values(lengths, table.values, table.start, table.per_length, library.channels, numbers)
     return library.composite(x, edges, weights)
 
 
 def _plain_weighted(*arguments: Any) -> Tensor:
-    library, x, edges, weights = _read_weighted(arguments)
+    library, x, edges, weights = read_weighted(arguments)
     return library.composite(x, edges, torch.unflatten(weights.of_edges(), 1, (-1, library.channels)))
 
 
@@ -188,12 +193,12 @@ def _plain_pull(plain: Callable[..., Tensor], count: int) -> Callable[..., tuple
 
 
 def _fake_tabulated(*arguments: Any) -> Tensor:
-    library, x, edges, _ = _read_tabulated(arguments)
+    library, x, edges, _ = read_tabulated(arguments)
     return x.new_empty(library.shape(edges))
 
 
 def _fake_weighted(*arguments: Any) -> Tensor:
-    library, x, edges, _ = _read_weighted(arguments)
+    library, x, edges, _ = read_weighted(arguments)
     return x.new_empty(library.shape(edges))
 
 
@@ -250,12 +255,14 @@ OPERATORS: Final = (
         _plain_tabulated,
         derivative=_derive_tabulated,
         saved=_save_tabulated,
+        triton="product:sums_tabulated",
     ),
     define(
         f"product_tabulated_pull(Tensor pull, {_TABULATED}) -> (Tensor, Tensor)",
         _pull_tabulated,
         _fake_pull_tabulated,
         _plain_pull(_plain_tabulated, 2),
+        triton="product:pull_tabulated",
     ),
     define(
         f"product_weighted({_WEIGHTED}) -> Tensor",
@@ -264,11 +271,13 @@ OPERATORS: Final = (
         _plain_weighted,
         derivative=_derive_weighted,
         saved=_save_weighted,
+        triton="product:sums_weighted",
     ),
     define(
         f"product_weighted_pull(Tensor pull, {_WEIGHTED}) -> (Tensor, Tensor, Tensor)",
         _pull_weighted,
         _fake_pull_weighted,
         _plain_pull(_plain_weighted, 3),
+        triton="product:pull_weighted",
     ),
 )

@@ -1,4 +1,4 @@
-"""Layers of MACE as fused operators on CPUs."""
+"""Layers of MACE as fused operators."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from halocline.errors import KernelError
 from halocline.model.stage import Stage
 from halocline.plugins.backbones.mace.stages import Layer, Readout
 from halocline.plugins.fused import FEWEST_CHANNELS, contraction, density, maps, product
-from halocline.plugins.fused.operators import compiled
+from halocline.plugins.fused.operators import prepare
 from halocline.plugins.fused.polynomials import BLOCK, Shape
 from halocline.plugins.kernels.mace_layer import FusedLayer
 from halocline.plugins.kernels.mace_readout import AnalyticReadout
@@ -23,7 +23,6 @@ class FusedMACE(Kernel):
 
     version = 2
     forms = frozenset({Form.EDGES})
-    devices = ("cpu",)
     operators = (*contraction.OPERATORS, *maps.OPERATORS, *product.OPERATORS, *density.OPERATORS)
 
     def suits(self, stage: Stage) -> bool:
@@ -38,16 +37,17 @@ class FusedMACE(Kernel):
 
     def replace(self, stage: Stage, form: Form, precision: Precision, device: str) -> Stage:
         """See `Kernel.replace`."""
-        del form, device
+        del form
         if isinstance(stage, Readout):
             return AnalyticReadout(stage)
         assert isinstance(stage, Layer)
         if stage.channels % BLOCK:
             raise KernelError(f"it has {stage.channels} channels, and only multiples of {BLOCK} are worked on")
         shape = Shape(stage.max_degree, len(stage.after) - 1, stage.contraction.order)
-        contraction.compiled(shape, precision.torch)
-        compiled("maps")
-        return FusedLayer(stage, shape, precision.torch)
+        prepare(device, "maps")
+        if device == "cpu":
+            contraction.compiled(shape, precision.torch)
+        return FusedLayer(stage, shape, precision.torch, device)
 
 
 def _channels(stage: Layer | Readout) -> int:

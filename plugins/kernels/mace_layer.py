@@ -35,6 +35,10 @@ class FusedLayer(AnalyticStage):
         plain: the layer, in float64, whose radial functions and repulsion are used on.
         shape: of its contraction.
         dtype: that it will be cast to.
+        device: kind of device that it will run on.
+
+    Attributes:
+        native: whether its operators are native code.
 
     Raises:
         KernelError: the messages cannot be compiled.
@@ -48,9 +52,9 @@ class FusedLayer(AnalyticStage):
     }
     numbers: Tensor
 
-    def __init__(self, plain: Layer, shape: Shape, dtype: torch.dtype) -> None:
+    def __init__(self, plain: Layer, shape: Shape, dtype: torch.dtype, device: str) -> None:
         super().__init__()
-        self.spec, self.shape = plain.spec, shape
+        self.spec, self.shape, self.native = plain.spec, shape, device == "cpu"
         self.basis, self.density, self.repulsion = plain.basis, plain.density, plain.repulsion
         self.register_buffer("numbers", coefficients(plain.contraction, shape), persistent=False)
         skips = list(plain.skip.weight.detach().unbind(1))
@@ -58,16 +62,16 @@ class FusedLayer(AnalyticStage):
         down = [weight.detach()[None] / divisor for weight in plain.down.weights]
         if not plain.residual:
             down = [before @ skip for before, skip in zip(down, skips, strict=True)]
-        self.messages = messages(plain, down, dtype)
+        self.messages = messages(plain, down, dtype, device)
         before, after = ([2 * degree + 1 for degree in range(len(each))] for each in (plain.before, plain.after))
         skipped = min(len(before), len(after)) if plain.residual else 0
         mix = [weight[None] for weight in plain.mix.weights]
         self.out = IrrepMaps(mix, after, skips[:skipped], before[:skipped])
 
     def linearized(self, state: State, *blocks: Block) -> tuple[State, Pull] | None:
-        """See `AnalyticStage.linearized`. Radial networks, densities and repulsion are left to autograd."""
+        """See `AnalyticStage.linearized`. Radial networks, densities, repulsion and GPUs are left to autograd."""
         (block,) = blocks
-        left = self.density is not None or self.repulsion is not None
+        left = self.density is not None or self.repulsion is not None or not self.native
         if left or not isinstance(block, EdgeBlock) or block.mask is not None:
             return None
         own, features = _own(state, block), state.atoms["features"].transpose(0, 1).contiguous()

@@ -126,16 +126,17 @@ class ProductMessages(Messages):
         plain: the layer, in float64.
         down: what mixes sums, for each degree (1 or S, P · C, C).
         dtype: that it will be cast to.
+        device: kind of device that it will run on.
     """
 
-    def __init__(self, plain: Layer, down: list[Tensor], dtype: torch.dtype) -> None:
+    def __init__(self, plain: Layer, down: list[Tensor], dtype: torch.dtype, device: str) -> None:
         functions: RadialFunction = plain.weights
         table = spline_panels(functions, plain.channels) if isinstance(functions, TabulatedFunction) else None
         super().__init__(functions, table, down, plain.contraction.sizes)
         before, between = natural_irreps(len(plain.before) - 1), natural_irreps(plain.max_degree)
         self.up = IrrepMaps([weight[None] for weight in plain.up.weights], [irrep.dimension for irrep in before])
         self.product = FusedProduct(before, between, between, plain.channels)
-        self.product.prepare(dtype, tabulated=table is not None)
+        self.product.prepare(dtype, device, tabulated=table is not None)
 
     def _tabulated(
         self, block: EdgeBlock, starts: Tensor, features: Tensor, rows: Tensor, table: Tensor
@@ -181,6 +182,7 @@ class DensityMessages(Messages):
         values: of the splines, (F, K + 7, R), or None.
         mixing: V, (R, P, C).
         dtype: that it will be cast to.
+        device: kind of device that it will run on.
     """
 
     def __init__(
@@ -191,6 +193,7 @@ class DensityMessages(Messages):
         values: Tensor | None,
         mixing: Tensor,
         dtype: torch.dtype,
+        device: str,
     ) -> None:
         sent = plain.found[0].detach().double() @ plain.up.weights[0].detach()
         # Of each degree there is one path, whose coupling with scalars is 1.
@@ -201,7 +204,7 @@ class DensityMessages(Messages):
         table = None if values is None else panelled(values.unsqueeze(2))
         super().__init__(functions, table, matrices, plain.contraction.sizes)
         self.species, self.density = len(sent), FusedDensity(plain.max_degree, len(mixing))
-        self.density.prepare(dtype, tabulated=table is not None)
+        self.density.prepare(dtype, device, tabulated=table is not None)
 
     def _tabulated(
         self, block: EdgeBlock, starts: Tensor, features: Tensor, rows: Tensor, table: Tensor
@@ -237,13 +240,14 @@ def _starts(block: EdgeBlock) -> Tensor:
     return row_starts(block.receivers, block.n_out) if block.row_starts is None else block.row_starts
 
 
-def messages(plain: Layer, down: list[Tensor], dtype: torch.dtype) -> Messages:
+def messages(plain: Layer, down: list[Tensor], dtype: torch.dtype, device: str) -> Messages:
     """Those of a layer, of the kind that costs less.
 
     Args:
         plain: the layer, in float64.
         down: what mixes sums, for each degree (1 or S, P · C, C).
         dtype: that it will be cast to.
+        device: kind of device that it will run on.
 
     Raises:
         KernelError: they cannot be compiled.
@@ -252,8 +256,8 @@ def messages(plain: Layer, down: list[Tensor], dtype: torch.dtype) -> Messages:
     if plain.found and len(plain.found[0]) * _FEWEST <= most:
         functions, values, mixing = _factors(plain.weights, plain.channels, _ROUNDING[dtype])
         if len(plain.found[0]) * len(mixing) <= most:
-            return DensityMessages(plain, down, functions, values, mixing, dtype)
-    return ProductMessages(plain, down, dtype)
+            return DensityMessages(plain, down, functions, values, mixing, dtype, device)
+    return ProductMessages(plain, down, dtype, device)
 
 
 def _factors(
