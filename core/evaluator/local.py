@@ -94,11 +94,8 @@ class LocalEvaluator(Evaluator):
         stays = _stays_on_device(executor) and (division is None or not division.divides)
         if stays and isinstance(self._runner, RecomputeRunner) and isinstance(rule, Radius):
             self._on_device = partial(self._runner.run_on_device, rule.cutoff)
-        self._whole = (
-            self._runner.run_whole
-            if isinstance(self._runner, RecomputeRunner) and (division is None or not division.divides)
-            else None
-        )
+        undivided = division is None or not division.divides
+        self._whole = self._runner if isinstance(self._runner, RecomputeRunner) and undivided else None
         if division is not None and division.memory is not None:
             if exchange:
                 raise UsageError("Exchanging keeps the state of all atoms; choose halo=recompute to bound memory.")
@@ -112,9 +109,11 @@ class LocalEvaluator(Evaluator):
         """
         if self._on_device is not None:
             return _result(structure, self._on_device(self._neighbours.search(structure), structure))
+        if self._whole is not None and (again := self._whole.run_again(structure)) is not None:
+            return _result(structure, again)
         graph = self._neighbours.graph(structure)
         if self._whole is not None:
-            return _result(structure, self._whole(graph))
+            return _result(structure, self._whole.run_whole(graph, self._neighbours.latest_cut))
         if self._memory is not None:
             self._division = self._bounded(graph, self._memory)
         return _result(structure, self._runner.run(graph, self._owners(graph), NoLinks()))

@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from halocline.aggregation import Form
+from halocline.evaluator.prepared_step import PreparedStep
 from halocline.evaluator.pull import Pull
 from halocline.evaluator.runner import Contribution, Links, Runner, Tally
 from halocline.evaluator.topology import Topology
 from halocline.executor import Executor
-from halocline.graph import Contacts, Graph, JointGraph, Search, Structure, Surroundings
+from halocline.graph import Contacts, Graph, JointGraph, LatestCut, Search, Structure, Surroundings
 from halocline.graph.structure import same_bits
 from halocline.model.backbone import Output
 from halocline.partition import Part, whole
@@ -48,6 +49,7 @@ class RecomputeRunner(Runner):
         self._session = executor.prepare(frozen)
         self._last: _LaidOut | None = None
         self._topology: Topology | None = None
+        self._prepared: PreparedStep | None = None
 
     @timed("layout")  # whatever is neither the session nor the sums
     def run(self, graph: Graph, parts: NDArray[np.int64], links: Links) -> Contribution:
@@ -63,13 +65,41 @@ class RecomputeRunner(Runner):
             tally.add_gradients(part, gather_edges(outputs.gradients, part, self._form))
         return tally.contribution()
 
+    def run_again(self, structure: Structure) -> Contribution | None:
+        """Evaluate a whole structure whose edges are those of the last graph; None where they may be others.
+
+        Every number is that of `run_whole`, to the bit.
+        """
+        step, last = self._prepared, self._last
+        if step is None or last is None:
+            return None
+        moved = step.moved(structure)
+        if moved is None:
+            self._prepared = None  # until edges are the same again
+            return None
+        outputs = self._session(moved.inputs)
+        sums = step.sums(outputs, moved)
+        if sums is None:
+            return last.contribution(
+                last.graph.moved(structure, moved.vectors, moved.squares), outputs, self._form
+            )
+        return Contribution(*sums, Contacts.of_lengths(last.surroundings, moved.squares), {})
+
     @timed("layout")
-    def run_whole(self, graph: Graph) -> Contribution:
-        """Evaluate an undivided graph, with what is left of the last one if its edges were the same."""
+    def run_whole(self, graph: Graph, cut: LatestCut | None = None) -> Contribution:
+        """Evaluate an undivided graph, with what is left of the last one if its edges were the same.
+
+        Args:
+            graph: whole.
+            cut: by which it was found. Where edges are the same twice, `run_again` may have them a third time.
+        """
         last = self._last
         if last is not None and last.has_edges_of(graph):
             inputs = renewed(last.inputs, graph, last.part)
+            if cut is not None:
+                self._prepared = PreparedStep.of(graph.structure, inputs, cut)
         else:
+            self._prepared = None
             part = whole(len(graph.structure), graph.edges, self._hops)
             inputs = lay_out(graph, part, self._form, self._precision, self._device)
             last = _LaidOut.of(graph, part, inputs, self._outputs)

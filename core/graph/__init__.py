@@ -5,7 +5,7 @@ from halocline.graph.cut import cut_candidates
 from halocline.graph.graph import Edges, Graph
 from halocline.graph.index_sets import NO_SETS, IndexSets
 from halocline.graph.joint import JointGraph, joint_graph
-from halocline.graph.neighbours import NeighbourList, Search
+from halocline.graph.neighbours import LatestCut, NeighbourList, Search
 from halocline.graph.rules import Nearest, NeighbourRule, Quadruplets, Radius, Several, Triplets
 from halocline.graph.structure import Structure
 
@@ -16,6 +16,7 @@ __all__ = [
     "Graph",
     "IndexSets",
     "JointGraph",
+    "LatestCut",
     "Nearest",
     "NeighbourList",
     "NeighbourRule",

@@ -32,13 +32,49 @@ _count, _pointer, _number = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double
 #: What each function takes, and what it returns.
 _SIGNATURES: Final[dict[str, tuple[Sequence[Any], Any]]] = {
     "farthest": ((_count, _pointer, _pointer), _number),
-    "cut": ((_count, *[_pointer] * 4, _count, _pointer, _pointer, _number, *[_pointer] * 3), _count),
+    "cut": ((_count, _pointer, _pointer, _number, *[_pointer] * 3), _count),
     "keep": ((_count, *[_pointer] * 10), None),
     "pairs": ((_count, *[_pointer] * 4), _count),
     "pull_float32": ((_count, _count, *[_pointer] * 6), None),
     "pull_float64": ((_count, _count, *[_pointer] * 6), None),
+    "repeat": ([_pointer] * 4, ctypes.c_int),
+    "sums_float32": ([_pointer] * 5, None),
+    "sums_float64": ([_pointer] * 5, None),
     "same_bytes": ((_count, *[_pointer] * 3), ctypes.c_int),
 }
+
+
+class Candidates(ctypes.Structure):
+    """As in ``steps.cpp``."""
+
+    _fields_ = (
+        ("receivers", _pointer),
+        ("senders", _pointer),
+        ("offsets", _pointer),
+        ("terms", _count),
+        ("components", _pointer),
+        ("values", _pointer),
+    )
+
+
+class Prepared(ctypes.Structure):
+    """As in ``steps.cpp``."""
+
+    _fields_ = (
+        ("atoms", _count),
+        ("candidates", _count),
+        ("edges", _count),
+        ("searched", _pointer),
+        ("room", _number),
+        ("given", Candidates),
+        ("square_of_cutoff", _number),
+        ("square_of_suspect", _number),
+        ("inside", _pointer),
+        ("receivers", _pointer),
+        ("senders", _pointer),
+        ("narrow", _pointer),
+        ("wide", _pointer),
+    )
 
 
 @final

@@ -21,7 +21,7 @@ COINCIDENT = 1e-4
 _LARGE = 4096
 
 #: Å². Only where an edge is shorter is its length looked at; far enough from the limit for rounding.
-_SUSPECT = 2.0 * COINCIDENT**2
+SUSPECT = 2.0 * COINCIDENT**2
 
 
 @final
@@ -266,7 +266,7 @@ class Graph:
         """
         vectors = edges.vectors(structure) if vectors is None else vectors
         squares = squared_lengths(vectors) if squares is None else squares
-        if len(vectors) and squares.min() < _SUSPECT:
+        if len(vectors) and squares.min() < SUSPECT:
             shortest = int(squares.argmin())
             if np.linalg.norm(vectors[shortest]) < COINCIDENT:
                 pair = np.array((edges.receivers[shortest], edges.senders[shortest]))
@@ -275,3 +275,7 @@ class Graph:
                     f"Atoms {pair[0]} and {pair[1]} sit on one point; remove or move one of them."
                 )
         return cls(structure, edges, vectors, squares, partners, sets)
+
+    def moved(self, structure: Structure, vectors: NDArray[np.float64], squares: NDArray[np.float64]) -> Graph:
+        """The same edges between atoms elsewhere; arguments are the attributes."""
+        return Graph(structure, self.edges, vectors, squares, self.partners, self.sets)

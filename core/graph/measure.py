@@ -8,7 +8,7 @@ from typing import NamedTuple, final
 import numpy as np
 from numpy.typing import NDArray
 
-from halocline.graph.compiled import address, plain, steps
+from halocline.graph.compiled import Candidates, address, plain, steps
 from halocline.graph.graph import Edges, Offsets, Scratch, squared_lengths
 from halocline.graph.structure import Structure
 
@@ -39,7 +39,7 @@ class Measure:
     def __init__(self, candidates: Edges, structure: Structure) -> None:
         self._candidates, self._offsets = candidates, Offsets.of(candidates, structure)
         self._scratch = Scratch.of(len(candidates)) if steps.functions is None else None
-        self._given: _Given | None = None
+        self._given: Given | None = None
 
     def is_of(self, candidates: Edges, structure: Structure) -> bool:
         """Whether these are the candidates, and this is the cell."""
@@ -60,19 +60,23 @@ class Measure:
             vectors, squares = vectors.copy(), squares.copy()
         return Measured(inside, vectors, squares)
 
+    def for_compiled_code(self) -> Given:
+        """The candidates and their cell, for compiled code."""
+        given = self._given = self._given or Given.of(self._candidates, self._offsets)
+        return given
+
     def _by_compiled_code(
         self, functions: ctypes.CDLL, positions: NDArray[np.float64], square_of_cutoff: float
     ) -> Measured:
-        given = self._given = self._given or _Given.of(self._candidates, self._offsets)
+        given = self.for_compiled_code()
         positions, inside = plain(positions, np.float64), np.empty(len(self._candidates), np.bool_)
         squares_at = 3 * (len(inside) + 1)
         room = np.empty(squares_at + len(inside) + 1)  # in one piece, which takes the system less time
         start = address(room)
         edges = functions.cut(
             len(inside),
-            *given.ends,
+            given.address,
             address(positions),
-            *given.offsets,
             square_of_cutoff,
             address(inside),
             start,
@@ -81,31 +85,30 @@ class Measure:
         return Measured(inside, room[: 3 * edges].reshape(-1, 3), room[squares_at : squares_at + edges])
 
 
-class _Given(NamedTuple):
+class Given(NamedTuple):
     """What compiled code is given of candidates and cell.
 
     Attributes:
-        ends: addresses of receivers and senders.
-        offsets: address of those that are whole or None, number of terms, addresses of components and of terms.
-        kept: what lies there.
+        candidates: for C++.
+        address: of that.
+        kept: what it points to.
     """
 
-    ends: tuple[int, ...]
-    offsets: tuple[int | None, ...]
+    candidates: Candidates
+    address: int
     kept: tuple[object, ...]
 
     @classmethod
-    def of(cls, candidates: Edges, offsets: Offsets) -> _Given:
+    def of(cls, candidates: Edges, offsets: Offsets) -> Given:
+        """Arrays are kept as long as the object is."""
         ends = [plain(each, np.int64) for each in (candidates.receivers, candidates.senders)]
         terms = [plain(term, np.float64) for _, term in offsets.terms]
         components = (ctypes.c_int64 * len(terms))(*(component for component, _ in offsets.terms))
         places = (ctypes.c_void_p * len(terms))(*map(address, terms))
         whole = None if offsets.whole is None else address(offsets.whole)
-        return cls(
-            ends=tuple(map(address, ends)),
-            offsets=(whole, len(terms), ctypes.addressof(components), ctypes.addressof(places)),
-            kept=(ends, terms, components, places, offsets),
-        )
+        there = ctypes.addressof(components), ctypes.addressof(places)
+        given = Candidates(*map(address, ends), whole, len(terms), *there)
+        return cls(given, ctypes.addressof(given), (ends, terms, components, places, offsets))
 
 
 def taken(

@@ -24,6 +24,22 @@ DEFAULT_SKIN = 0.5
 FIRST_RADIUS, GROWTH = 3.0, 1.5
 
 
+class LatestCut(NamedTuple):
+    """How the edges of the latest graph were found, by a rule that asks for nothing but a radius.
+
+    Attributes:
+        search: that found the candidates.
+        kept: which of them are edges.
+        cutoff: Å, of the rule.
+        room: Å, by how much the distance of two atoms may have become less since the search, in the same cell.
+    """
+
+    search: Search
+    kept: Kept
+    cutoff: float
+    room: float
+
+
 class Search(NamedTuple):
     """The outcome of a search. It is handed on as one, so neither an interrupt nor another thread can mix two.
 
@@ -111,6 +127,19 @@ class NeighbourList:
         self._latest = found
         self.searches += 1
         return found
+
+    @property
+    def latest_cut(self) -> LatestCut | None:
+        """See there; None before the first, and for other rules."""
+        search, kept, rule = self._latest, self._kept, self.rule
+        if (
+            search is None
+            or kept is None
+            or not isinstance(rule, Radius)
+            or kept.candidates is not search.candidates
+        ):
+            return None
+        return LatestCut(search, kept, rule.cutoff, (rule.cutoff + self.skin) - rule.cutoff)
 
     @property
     def candidates(self) -> Edges:

@@ -3,8 +3,33 @@
 // Compiled with -ffp-contract=off: operations and their order are those of the code by NumPy beside which each of
 // these stands, and so is every bit of a result. Arrays are C-contiguous; indices are within their arrays.
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+
+namespace {
+
+// Candidates: which atoms they connect, and what the cell adds to their vectors.
+struct Candidates {
+  const int64_t *receivers, *senders;
+  const double* offsets;  // (C, 3), or null; then terms add (C,) each to one component
+  int64_t terms;
+  const int64_t* components;
+  const double* const* values;
+};
+
+// The vector of one of them, and its square.
+inline double measured(const Candidates& given, int64_t c, const double* positions, double* v) {
+  const double *to = positions + 3 * given.senders[c], *from = positions + 3 * given.receivers[c];
+  for (int k = 0; k < 3; k++) v[k] = to[k] - from[k];
+  if (given.offsets != nullptr)
+    for (int k = 0; k < 3; k++) v[k] += given.offsets[3 * c + k];
+  for (int64_t term = 0; term < given.terms; term++) v[given.components[term]] += given.values[term][c];
+  return (v[0] * v[0] + v[2] * v[2]) + v[1] * v[1];
+}
+
+}  // namespace
 
 extern "C" {
 
@@ -21,21 +46,12 @@ double farthest(int64_t atoms, const double* now, const double* then) {
 
 // Vectors and squared lengths of the candidates that are nearer than the cutoff, one after another, and which they
 // are. There is room for all candidates and one more. Returns how many are.
-//
-// offsets: (C, 3), what the cell adds, or null; then terms add (C,) each to one component.
-int64_t cut(int64_t candidates, const int64_t* receivers, const int64_t* senders, const double* positions,
-            const double* offsets, int64_t terms, const int64_t* components, const double* const* values,
-            double square_of_cutoff, uint8_t* inside, double* vectors, double* squares) {
+int64_t cut(int64_t candidates, const Candidates* given, const double* positions, double square_of_cutoff,
+            uint8_t* inside, double* vectors, double* squares) {
   int64_t edges = 0;
   for (int64_t c = 0; c < candidates; c++) {
-    const double *to = positions + 3 * senders[c], *from = positions + 3 * receivers[c];
-    double v[3] = {to[0] - from[0], to[1] - from[1], to[2] - from[2]};
-    if (offsets != nullptr)
-      for (int k = 0; k < 3; k++) v[k] += offsets[3 * c + k];
-    for (int64_t term = 0; term < terms; term++) v[components[term]] += values[term][c];
-    const double square = (v[0] * v[0] + v[2] * v[2]) + v[1] * v[1];
-    for (int k = 0; k < 3; k++) vectors[3 * edges + k] = v[k];  // overwritten by the next, if this is none
-    squares[edges] = square;
+    // Overwritten by the next, if this is none.
+    const double square = squares[edges] = measured(*given, c, positions, vectors + 3 * edges);
     const bool is_edge = square < square_of_cutoff;
     inside[c] = is_edge;
     edges += is_edge;
@@ -115,6 +131,65 @@ void pull_float32(int64_t edges, int64_t atoms, const float* gradients, const do
 void pull_float64(int64_t edges, int64_t atoms, const double* gradients, const double* vectors,
                   const int64_t* receivers, const int64_t* senders, double* forces, double* virial) {
   pull(edges, atoms, gradients, vectors, receivers, senders, forces, virial);
+}
+
+// What stays from step to step while the same candidates are edges.
+struct Prepared {
+  int64_t atoms, candidates, edges;
+  const double* searched;  // (N, 3), where the atoms were when candidates were searched
+  double room;             // how far two atoms may have moved together since
+  Candidates given;
+  double square_of_cutoff, square_of_suspect;
+  const uint8_t* inside;               // (C,), which candidates are edges
+  const int64_t *receivers, *senders;  // (E,)
+  float* narrow;           // (E, 3), where the program reads vectors; one of the two is null
+  double* wide;
+};
+
+// Vectors and squares of the edges, as `cut` gives them, and the vectors once more for the program. Returns whether that
+// is all there is to do: no edge could have been missed, the same candidates are edges, and none is so short that it has
+// to be looked at. There is room for one edge more.
+int repeat(const Prepared* prepared, const double* positions, double* vectors, double* squares) {
+  const Prepared& p = *prepared;
+  if (!(2.0 * std::sqrt(farthest(p.atoms, positions, p.searched)) <= p.room)) return 0;
+  int64_t edges = 0;
+  for (int64_t c = 0; c < p.candidates; c++) {
+    const double square = squares[edges] = measured(p.given, c, positions, vectors + 3 * edges);
+    const bool is_edge = square < p.square_of_cutoff;
+    if (is_edge != bool(p.inside[c]) || square < p.square_of_suspect) return 0;
+    edges += is_edge;
+  }
+  if (p.narrow != nullptr)
+    for (int64_t i = 0; i < 3 * edges; i++) p.narrow[i] = float(vectors[i]);
+  else
+    std::memcpy(p.wide, vectors, size_t(3 * edges) * sizeof(double));
+  return 1;
+}
+
+}  // extern "C"
+
+namespace {
+
+template <class T>
+void sums(const Prepared& p, const T* gradients, const T* energies, const double* vectors, double* found) {
+  double* virial = found + 3 * p.atoms;
+  pull(p.edges, p.atoms, gradients, vectors, p.receivers, p.senders, found, virial);
+  for (int64_t i = 0; i < p.atoms; i++) virial[9 + i] = double(energies[i]);
+}
+
+}  // namespace
+
+extern "C" {
+
+// Forces (N, 3), virial (3, 3) and energies (N,), one after another, in float64.
+void sums_float32(const Prepared* prepared, const float* gradients, const float* energies, const double* vectors,
+                  double* found) {
+  sums(*prepared, gradients, energies, vectors, found);
+}
+
+void sums_float64(const Prepared* prepared, const double* gradients, const double* energies, const double* vectors,
+                  double* found) {
+  sums(*prepared, gradients, energies, vectors, found);
 }
 
 // Whether pieces of memory hold the same bytes.
