@@ -15,6 +15,7 @@ from structures import random_structure
 from halocline.evaluator import Evaluator, FollowingEvaluator
 from halocline.evaluator.following import BackboneState
 from halocline.evaluator.result import Result
+from halocline.graph.compiled import WORTHWHILE, Steps, steps
 from halocline.model.build import build_backbone
 from halocline.potential import potential as potentials
 from halocline.potential.potential import Potential
@@ -52,6 +53,22 @@ def one_bit(backbone):
         weight.view(-1)[-1] = np.nextafter(float(weight.view(-1)[-1]), np.inf)
 
 
+def transposed(backbone):
+    """The same bytes in the same place, read otherwise."""
+    weight = next(each for each in backbone.parameters() if each.ndim == 2 and each.shape[0] == each.shape[1])
+    weight.data = weight.data.t()
+
+
+def rows_exchanged(backbone):
+    weight = max(backbone.parameters(), key=torch.numel)
+    weight.data.copy_(weight.data.flip(0))
+
+
+def signs(backbone):
+    for each in backbone.parameters():
+        each.data.neg_()
+
+
 def other_module(backbone):
     backbone.layers[1] = build_backbone("schnet", CONFIG, seed=7).layers[1]
 
@@ -73,6 +90,9 @@ CHANGES = {
     "more to compute with": lambda backbone: backbone.layers[0].register_buffer("more", torch.ones(1)),
     "attribute": lambda backbone: setattr(backbone.layers[0], "more", 1.0),
     "layers cut off": cut_in_place,
+    "transposed": transposed,
+    "rows exchanged": rows_exchanged,
+    "signs": signs,
     "other module": other_module,
     "float": lambda backbone: backbone.float(),
     "hook": hook,
@@ -85,6 +105,19 @@ def atoms():
     return random_structure(0, pbc=True)
 
 
+@pytest.fixture(params=["plain", "compiled"])
+def looked_at(request, monkeypatch):
+    """Models are looked at by Python, or by compiled code."""
+    own = Steps()
+    if request.param == "compiled":
+        for _ in range(WORTHWHILE):
+            own.of_cut()
+        if own.under_lock is None:
+            pytest.skip("no C++ compiler")
+    monkeypatch.setattr(steps, "under_lock", own.under_lock)
+
+
+@pytest.mark.usefixtures("looked_at")
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_is_seen(change):
     """Whatever is changed, however, by one bit."""
@@ -96,6 +129,7 @@ def test_a_change_is_seen(change):
     assert BackboneState.of(backbone).is_of(backbone)
 
 
+@pytest.mark.usefixtures("looked_at")
 def test_modes_of_training_are_no_change():
     backbone = network().backbone.eval()
     state = BackboneState.of(backbone)

@@ -9,12 +9,12 @@ import numpy as np
 from ase import Atoms, units
 from ase.constraints import FixAtoms, FixCom
 from ase.md.bussi import Bussi
-from ase.md.langevinbaoab import LangevinBAOAB
 from ase.md.md import MolecularDynamics
 from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 from numpy.typing import NDArray
 
+from halocline.dynamics.langevin import Langevin
 from halocline.dynamics.moving_atoms import MovingAtoms
 from halocline.dynamics.settings import Settings
 from halocline.errors import StructureError
@@ -24,7 +24,7 @@ _LOG = logging.getLogger(__name__)
 
 #: Variables of an integrator beyond atoms, step and random numbers that its next step depends on or reports.
 #: Forces are not among them: they are a function of the positions alone.
-_STATE = {"VelocityVerlet": (), "Bussi": ("transferred_energy",), "LangevinBAOAB": ("p_eps", "force_eps")}
+_STATE = {"VelocityVerlet": (), "Bussi": ("transferred_energy",), "Langevin": ("p_eps", "force_eps")}
 
 
 def prepare(atoms: Atoms, settings: Settings, rng: np.random.Generator) -> Atoms:
@@ -71,7 +71,7 @@ def build(atoms: Atoms, settings: Settings, rng: np.random.Generator) -> Molecul
         return _langevin_hoover(atoms, settings, rng)
     if settings.thermostat == "bussi":
         return Bussi(atoms, timestep, settings.temperature, relaxation, rng=rng)
-    return LangevinBAOAB(
+    return Langevin(  # type: ignore[no-untyped-call]
         atoms, timestep, temperature_K=settings.temperature, T_tau=relaxation, hydrostatic=True, rng=rng
     )
 
@@ -109,18 +109,18 @@ def set_bath_temperature(integrator: MolecularDynamics, kelvin: float) -> None:
     if isinstance(integrator, Bussi):  # its constructor is the only other place that knows
         integrator.temp = kelvin * units.kB
         integrator.target_kinetic_energy = 0.5 * integrator.temp * integrator.ndof
-    elif isinstance(integrator, LangevinBAOAB):
-        integrator.set_temperature(kelvin)
+    elif isinstance(integrator, Langevin):
+        integrator.set_temperature(kelvin)  # type: ignore[no-untyped-call]
 
 
-def _langevin_hoover(atoms: Atoms, settings: Settings, rng: np.random.Generator) -> LangevinBAOAB:
+def _langevin_hoover(atoms: Atoms, settings: Settings, rng: np.random.Generator) -> Langevin:
     """Make the npt integrator; the barostat's mass is (3N + 3) k T τ², Martyna et al., 10.1063/1.467468.
 
     Where the temperature changes, the mass is that of the highest and stays.
     """
     barostat_time = settings.barostat_time * units.fs
     degrees = atoms.get_number_of_degrees_of_freedom() + 3
-    return LangevinBAOAB(
+    return Langevin(  # type: ignore[no-untyped-call]
         atoms,
         settings.timestep * units.fs,
         temperature_K=settings.temperature,

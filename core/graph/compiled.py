@@ -40,7 +40,9 @@ _SIGNATURES: Final[dict[str, tuple[Sequence[Any], Any]]] = {
     "repeat": ([_pointer] * 4, ctypes.c_int),
     "sums_float32": ([_pointer] * 5, None),
     "sums_float64": ([_pointer] * 5, None),
-    "same_bytes": ((_count, *[_pointer] * 3), ctypes.c_int),
+    "digest": ((_count, *[_pointer] * 3), None),
+    "same_digest": ((_count, *[_pointer] * 3), ctypes.c_int),
+    "same_objects": ((_pointer, _count, *[_pointer] * 4), ctypes.c_int),
 }
 
 

@@ -320,7 +320,6 @@ class Potential:
         """
         return self.evaluate_prepared(evaluator, self.prepare(atoms, head)).to_keep()
 
-    @in_evaluation_context
     def evaluate_prepared(self, evaluator: Evaluator, prepared: Prepared) -> Result:
         """Evaluate a structure from `prepare`; the result is for whoever lets go of it at once, see `to_keep`.
 
