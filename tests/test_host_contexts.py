@@ -27,7 +27,7 @@ from halocline.model.chain import chain
 from halocline.partition import whole
 from halocline.plugin import registry
 from halocline.potential.potential import Potential
-from halocline.program import Capabilities, FrozenModel, Precision, energies_and_gradients
+from halocline.program import Capabilities, FrozenModel, Precision, energies_and_gradients, evaluate
 from halocline.program.layout import lay_out
 from halocline.spec import Spec
 from halocline.testing import tolerances
@@ -281,13 +281,17 @@ def test_weights_without_values_are_refused(atoms):
         potential(atoms)
 
 
+def interrupted(*_, **__):
+    raise KeyboardInterrupt
+
+
 def test_an_interrupt_leaves_everything_as_it_was(atoms, monkeypatch):
     potential = network()
     expected, before = potential(atoms), state()
     with together(BUNDLES[0]):
         within = state()
         with monkeypatch.context() as broken:
-            broken.setattr(torch.autograd, "grad", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+            broken.setattr(evaluate, "vector_jacobian_product", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 potential(atoms)
         assert state() == within
