@@ -168,14 +168,12 @@ class Backbone(nn.Module, ABC):
     @property
     def hops(self) -> int:
         """Hops that the energy of one atom depends on: the receptive field."""
-        reach, deepest = self.embed.spec.hops, 0
-        for depth in range(len(self.layers) + 1):
-            if depth:
-                layer = self.layers[depth - 1]
-                assert isinstance(layer, Stage)
-                reach += layer.spec.hops
-            if depth in self.readouts:
-                deepest = max(deepest, reach + self.readouts[depth].spec.hops)
+        readouts, reach, deepest = self.readouts, 0, 0
+        for depth, stage in enumerate((self.embed, *self.layers)):
+            assert isinstance(stage, Stage)
+            reach += stage.spec.hops
+            if depth in readouts:
+                deepest = max(deepest, reach + readouts[depth].spec.hops)
         return deepest
 
     @property

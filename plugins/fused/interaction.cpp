@@ -57,11 +57,13 @@ struct Interaction {
   }
 };
 
-// From x (atoms, C) to updated (edges.rows, C), with sent (atoms, C) and slopes (edges.rows, C) for the way back.
+// From x (atoms, C) to updated (edges.rows, C). Kept for the way back are what was sent (atoms, C), and behind it the
+// slopes of activations (edges.rows, C).
 template <class T>
 void interact(const Interaction<T>& weights, const Table<T>& table, const Edges& edges, int64_t atoms, const T* x,
-              T* updated, T* sent, T* slopes, int threads) {
+              T* updated, T* kept, int threads) {
   const int64_t C = table.channels;
+  T *sent = kept, *slopes = kept + atoms * C;
   for_pieces(atoms, threads, [&](int64_t first, int64_t count) {
     const T* own = filled(x + first * C, count, C, scratch<T>(PIECE * C));
     map(own, count, C, weights.sender, (const T*)nullptr, C, [=](int64_t row, int64_t column, Vec<T> result) {
@@ -85,12 +87,13 @@ void interact(const Interaction<T>& weights, const Table<T>& table, const Edges&
 }
 
 // The way back: from gradients (rows, C) by what was updated to by_x (atoms, C), unless it is null, and to by_vectors
-// (E, 3), which they are added to. Edges are those of senders; by_sums (rows, C) is room for gradients by sums.
+// (E, 3), which they are added to. Edges are those of senders. Gradients by sums take the place of slopes.
 template <class T, bool BY_X>
 void interact_back(const Interaction<T>& weights, const Table<T>& table, const Edges& edges, int64_t rows,
-                   const T* gradients, const T* sent, const T* slopes, T* by_sums, T* by_x, T* by_vectors,
-                   int threads) {
+                   const T* gradients, T* kept, T* by_x, T* by_vectors, int threads) {
   const int64_t C = table.channels;
+  const T* sent = kept;
+  T *slopes = kept + edges.rows * C, *by_sums = slopes;
   for_pieces(rows, threads, [&](int64_t first, int64_t count) {
     T* by_hidden = scratch<T>(2 * PIECE * C);
     const T* own = filled(gradients + first * C, count, C, by_hidden + PIECE * C);
@@ -169,20 +172,18 @@ void read_out_back(const Readout<T>& weights, int64_t atoms, int64_t C, int64_t 
 #define HALO_EXPORT(T)                                                                                              \
   extern "C" void interact_##T(int64_t atoms, int64_t rows, int64_t edges, int64_t channels, int64_t intervals,     \
                                const T* weights, const T* table, const T* grid, const T* vectors,                   \
-                               const int64_t* starts, const int64_t* senders, const T* x, T* updated, T* sent,      \
-                               T* slopes, int64_t threads) {                                                        \
+                               const int64_t* starts, const int64_t* senders, const T* x, T* updated, T* kept,      \
+                               int64_t threads) {                                                                   \
     interact(Interaction<T>(weights, channels), Table<T>{table, vectors, intervals, channels, grid[0], grid[1]},    \
-             Edges{rows, edges, starts, nullptr, senders}, atoms, x, updated, sent, slopes, int(threads));          \
+             Edges{rows, edges, starts, nullptr, senders}, atoms, x, updated, kept, int(threads));                  \
   }                                                                                                                 \
   extern "C" void interact_back_##T(int64_t atoms, int64_t rows, int64_t edges, int64_t channels, int64_t intervals, \
                                     const T* weights, const T* table, const T* grid, const T* vectors,              \
                                     const int64_t* starts, const int64_t* order, const int64_t* receivers,          \
-                                    const T* gradients, const T* sent, const T* slopes, T* by_sums, T* by_x,        \
-                                    T* by_vectors, int64_t threads) {                                               \
+                                    const T* gradients, T* kept, T* by_x, T* by_vectors, int64_t threads) {         \
     (by_x == nullptr ? interact_back<T, false> : interact_back<T, true>)(                                           \
         Interaction<T>(weights, channels), Table<T>{table, vectors, intervals, channels, grid[0], grid[1]},         \
-        Edges{atoms, edges, starts, order, receivers}, rows, gradients, sent, slopes, by_sums, by_x, by_vectors,    \
-        int(threads));                                                                                              \
+        Edges{atoms, edges, starts, order, receivers}, rows, gradients, kept, by_x, by_vectors, int(threads));      \
   }                                                                                                                 \
   extern "C" void read_out_##T(int64_t atoms, int64_t channels, int64_t units, const T* weights, const T* x,        \
                                T* energies, T* by_hidden, int64_t threads) {                                        \

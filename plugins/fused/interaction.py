@@ -13,7 +13,7 @@ rounded up to whole panels.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple, final
+from typing import Final, final
 
 import torch
 from torch import Tensor, nn
@@ -25,37 +25,40 @@ from halocline.plugins.fused.reused import REUSED
 from halocline.plugins.fused.rows import Rows
 
 #: Arguments of compiled functions: sizes, addresses, threads.
-_THERE: Final = "i" * 5 + "p" * 10 + "i"
-_BACK: Final = "i" * 5 + "p" * 13 + "i"
+_THERE: Final = "i" * 5 + "p" * 9 + "i"
+_BACK: Final = "i" * 5 + "p" * 11 + "i"
 _READOUT: Final = "i" * 3 + "p" * 4 + "i"
 
 
 @final
-class Convolved(NamedTuple):
-    """What an interaction convolves with.
+class Convolved:
+    """What an interaction convolves with; all tensors in one piece of memory each.
 
-    Attributes:
+    Args:
+        weights: see `packed_interaction`.
         table: (4 (K + 2), C), see `fused.table_convolution.convolve_table`.
         grid: (2,), likewise.
         vectors: (E, 3), Å.
         there: edges by receiver, in order.
         back: by sender.
+
+    Attributes:
+        atoms: N.
+        rows: n.
+        told: compiled code of all this: N, n, E, C, K and addresses.
+        there: as given, and so is ``back``.
     """
 
-    table: Tensor
-    grid: Tensor
-    vectors: Tensor
-    there: Rows
-    back: Rows
+    __slots__ = ("_alive", "atoms", "back", "rows", "there", "told")
 
-    def sizes(self) -> tuple[int, ...]:
-        """N, n, E, C and the number K of intervals."""
-        rows, channels = self.table.shape
-        return len(self.back.starts), len(self.there.starts), len(self.vectors), channels, rows // 4 - 2
-
-    def addresses(self) -> tuple[int | None, ...]:
-        """Of table, grid and vectors."""
-        return self.table.data_ptr(), self.grid.data_ptr(), self.vectors.data_ptr()
+    def __init__(
+        self, weights: Tensor, table: Tensor, grid: Tensor, vectors: Tensor, there: Rows, back: Rows
+    ) -> None:
+        self._alive = tensors = weights, table, grid, vectors
+        self.atoms, self.rows, self.there, self.back = back.starts.shape[0], there.starts.shape[0], there, back
+        rows, channels = table.shape
+        sizes = self.atoms, self.rows, vectors.shape[0], channels, rows // 4 - 2
+        self.told = *sizes, *(tensor.data_ptr() for tensor in tensors)
 
 
 def packed_interaction(sender: nn.Linear, receiver: nn.Linear, out: nn.Linear) -> Tensor:
@@ -73,47 +76,34 @@ def packed_readout(hidden: nn.Linear, out: nn.Linear) -> Tensor:
     return torch.cat([_panelled(matrix.T), _panelled(matrix), *offsets])
 
 
-def interact(weights: Tensor, x: Tensor, over: Convolved) -> tuple[Tensor, Tensor, Tensor]:
-    """Features (n, C) from x (N, C); and for `interact_back`, what was sent (N, C) and the slopes of φ (n, C)."""
-    rows, channels = over.sizes()[1], x.shape[1]
-    updated = x.new_empty((rows, channels))
-    sent, slopes = (REUSED.empty(shape, x.dtype) for shape in (x.shape, updated.shape))
+def interact(x: Tensor, over: Convolved) -> tuple[Tensor, Tensor]:
+    """Features (n, C) from x (N, C); and for `interact_back`, what was sent and the slopes of φ, (N + n, C)."""
+    channels = x.shape[1]
+    updated = x.new_empty((over.rows, channels))
+    kept = REUSED.empty((over.atoms + over.rows, channels), x.dtype)
     call = c_function("interaction", f"interact_{SUFFIX[x.dtype]}", _THERE)
     ends = over.there.starts.data_ptr(), over.there.others.data_ptr()
-    tensors = x.data_ptr(), updated.data_ptr(), sent.data_ptr(), slopes.data_ptr()
-    call(*over.sizes(), weights.data_ptr(), *over.addresses(), *ends, *tensors, torch.get_num_threads())
-    return updated, sent, slopes
+    call(*over.told, *ends, x.data_ptr(), updated.data_ptr(), kept.data_ptr(), torch.get_num_threads())
+    return updated, kept
 
 
 def interact_back(
-    weights: Tensor,
-    gradients: Tensor,
-    kept: tuple[Tensor, Tensor],
-    over: Convolved,
-    by_vectors: Tensor,
-    *,
-    by_x: bool,
+    gradients: Tensor, kept: Tensor, over: Convolved, by_vectors: Tensor, *, by_x: bool
 ) -> Tensor | None:
     """What an interaction owes to x, (N, C), if that is wanted, and to vectors.
 
     Args:
-        weights: as for `interact`.
         gradients: (n, C), by its result.
-        kept: what was sent, and slopes.
-        over: as for `interact`.
+        kept: as `interact` gave it, and of no use any more.
+        over: as there.
         by_vectors: (E, 3), to which those by vectors are added.
         by_x: whether those by x are wanted.
     """
-    sent, slopes = kept
-    found = sent.new_empty(sent.shape) if by_x else None
-    by_sums = REUSED.empty(slopes.shape, slopes.dtype)
-    call = c_function("interaction", f"interact_back_{SUFFIX[sent.dtype]}", _BACK)
+    found = kept.new_empty((over.atoms, kept.shape[1])) if by_x else None
+    call = c_function("interaction", f"interact_back_{SUFFIX[kept.dtype]}", _BACK)
     ends = over.back.starts.data_ptr(), address(over.back.order), over.back.others.data_ptr()
-    tensors = gradients.data_ptr(), sent.data_ptr(), slopes.data_ptr(), by_sums.data_ptr(), address(found)
-    call(
-        *(*over.sizes(), weights.data_ptr(), *over.addresses(), *ends, *tensors),
-        *(by_vectors.data_ptr(), torch.get_num_threads()),
-    )
+    tensors = gradients.data_ptr(), kept.data_ptr(), address(found), by_vectors.data_ptr()
+    call(*over.told, *ends, *tensors, torch.get_num_threads())
     return found
 
 

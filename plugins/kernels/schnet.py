@@ -104,14 +104,15 @@ class TabulatedInteraction(AnalyticStage):
         (block,) = blocks
         if not isinstance(block, EdgeBlock) or block.mask is not None:
             return None
-        table, weights = self.plain.filters, self.weights
+        table = self.plain.filters
         assert isinstance(table, FromTable)
-        over = Convolved(table.wide, table.grid, block.vectors.contiguous(), *rows_of(block))
-        updated, *kept = interact(weights, state.atoms["features"].contiguous(), over)
+        vectors = block.vectors.contiguous()
+        over = Convolved(self.weights, table.wide, table.grid, vectors, *rows_of(block))
+        updated, kept = interact(state.atoms["features"].contiguous(), over)
 
         def pull(cotangents: Mapping[str, Tensor], by_vectors: Tensor, *, by_state: bool) -> dict[str, Tensor]:
             gradients = cotangents["features"].contiguous()
-            by_x = interact_back(weights, gradients, kept, over, by_vectors, by_x=by_state)
+            by_x = interact_back(gradients, kept, over, by_vectors, by_x=by_state)
             return {} if by_x is None else {"features": by_x}
 
         return State({"features": updated}, {}), pull
