@@ -188,7 +188,7 @@ class _Tape:
         if found is None:
             raise _NotTakenError
         written, pull = found
-        rows = {name: len(values) for name, values in written.atoms.items()}
+        rows = {name: values.shape[0] for name, values in written.atoms.items()}
         self._steps.append(_Step(pull, id(stage) in self._readouts, rows))
         return written
 

@@ -123,6 +123,7 @@ HALO_INLINE void for_channels(int64_t channels, F&& f) {
   constexpr int MOST = halo::VECTOR_BYTES == 64 ? 8 : 4;
   int64_t c = 0;
   for (; channels - c >= MOST * LANES<T>; c += MOST * LANES<T>) f(std::integral_constant<int, MOST>(), c);
+  for (; channels - c >= 4 * LANES<T>; c += 4 * LANES<T>) f(std::integral_constant<int, 4>(), c);
   for (; channels - c >= 2 * LANES<T>; c += 2 * LANES<T>) f(std::integral_constant<int, 2>(), c);
   for (; c < channels; c += LANES<T>) f(std::integral_constant<int, 1>(), c);
 }
