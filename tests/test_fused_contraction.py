@@ -119,6 +119,20 @@ def test_maps_are_products_with_the_matrix_of_each_atom(species, sizes):
     assert torch.equal(one, pulled[1])
 
 
+def test_threads_and_other_atoms_change_no_bit_of_maps():
+    first, second, matrices, panels, rows, maps = map_case(3, 400, 400)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(mapped(first, second, matrices, panels, rows, maps))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*found)
+    alone = mapped(first[:, 7:8].contiguous(), second[7:8], matrices, panels, rows[7:8], maps)
+    assert torch.equal(alone, found[0][:, 7:8])
+
+
 @pytest.mark.parametrize("species", [1, 3])
 def test_composites_of_maps_are_the_operators(species):
     whole = *arguments, maps = map_case(species, 9, 5)
