@@ -35,10 +35,9 @@ def require_code(operator, arguments, dtype):
 @needs_triton
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("sizes", PRODUCTS, ids=str)
-@pytest.mark.parametrize("kinds", [0, 2])
-def test_products_with_tables_compile(sizes, kinds, dtype):
+def test_products_with_tables_compile(sizes, dtype):
     case = test_fused_product.Case(*sizes)
-    _, (table, *grid), ends = case.table(kinds)
+    _, (table, *grid), ends = case.table(test_fused_product.SPECIES)
     arguments = case.x, case.vectors, table, *grid, case.senders, case.starts, *ends, case.product._spec
     require_code("product_tabulated", arguments, dtype)
     pull = torch.ones(torch.ops.halocline.product_tabulated(*arguments).shape, dtype=torch.float64)

@@ -1,7 +1,7 @@
 """Kernels that are written for each model, as modules.
 
 Triton compiles a function from its text, which it has `inspect` read from the file that the function is from: text
-that was only executed has none. Modules are therefore files, in a folder of this process: they are written in
+that was only executed has none. Modules are therefore files, in folders of this process: they are written in
 milliseconds. What takes seconds, and is kept, is what Triton makes of them; its cache goes by their text.
 """
 
@@ -11,13 +11,15 @@ import hashlib
 import importlib.util
 import sys
 import tempfile
-from functools import cache
 from pathlib import Path
 from types import ModuleType
 
 from halocline import forks
 
 _lock = forks.lock()
+
+#: They go with the process. Each module has one, as a forked child that ends takes those along that it knows of.
+_folders: list[tempfile.TemporaryDirectory[str]] = []
 
 
 def module_of(name: str, text: str) -> ModuleType:
@@ -30,7 +32,8 @@ def module_of(name: str, text: str) -> ModuleType:
     unique = f"halocline_{name}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     with _lock:
         if unique not in sys.modules:
-            path = Path(_folder().name) / f"{unique}.py"
+            _folders.append(tempfile.TemporaryDirectory(prefix="halocline-kernels-"))
+            path = Path(_folders[-1].name) / f"{unique}.py"
             path.write_text(text, encoding="utf-8")
             spec = importlib.util.spec_from_file_location(unique, path)
             assert spec is not None
@@ -39,9 +42,3 @@ def module_of(name: str, text: str) -> ModuleType:
             spec.loader.exec_module(made)
             sys.modules[unique] = made
         return sys.modules[unique]
-
-
-@cache
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    """Goes with the process."""
-    return tempfile.TemporaryDirectory(prefix="halocline-kernels-")

@@ -62,7 +62,7 @@ def _checked(name, arguments):
     return found
 
 
-@pytest.mark.parametrize("sizes", [(0, 3, 16), (1, 2, 20), (0, 0, 8)], ids=str)
+@pytest.mark.parametrize("sizes", [(0, 3, 16), (1, 2, 20), (2, 1, 8), (0, 0, 8)], ids=str)
 def test_products_with_tables(sizes):
     require_definition("product_tabulated", *of_table(product_case(*sizes)))
 
