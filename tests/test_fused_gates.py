@@ -15,7 +15,7 @@ from halocline.plugins.fused import operators
 from halocline.plugins.fused.gates import edge_half
 from halocline.plugins.fused.packing import EdgeWeights, Gated, packed, shares_of_atoms
 from halocline.plugins.fused.plain_gates import plain_edge_half
-from halocline.plugins.fused.reused import Reused
+from halocline.plugins.fused.reused import SMALLEST, Reused
 from halocline.program.operators import composites
 
 #: Of sums of some hundreds of products behind each other, relative to the largest value.
@@ -191,6 +191,14 @@ def test_nan_reaches_its_edge_and_atom_and_nothing_else(which):
     updated, totals = edge_half(*case.floats, *case.rest)
     assert torch.equal(updated.isnan().any(1), torch.arange(len(updated)) == edge)
     assert torch.equal(totals.isnan().any(1), torch.arange(len(totals)) == case.ends[0][edge])
+
+
+def test_small_tensors_are_left_to_the_system():
+    reused = Reused(3 * SIZE)
+    kept = reused.empty((SMALLEST // 4 - 1,), torch.float32)
+    assert not reused.held
+    large = reused.empty((SMALLEST // 4,), torch.float32)
+    assert reused.held >= large.nbytes > kept.nbytes
 
 
 def test_memory_is_used_again_when_nobody_has_it():
