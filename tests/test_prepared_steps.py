@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk, molecule
 
 import halocline
@@ -12,6 +13,7 @@ from halocline.evaluator.prepared_step import PreparedStep
 from halocline.graph import Structure
 from halocline.graph import compiled as compiled_steps
 from halocline.graph.compiled import Steps, steps
+from halocline.graph.neighbours import DEFAULT_SKIN
 from halocline.native.compiler import find_compiler
 
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="no C++ compiler")
@@ -159,6 +161,23 @@ def test_changes_in_place_are_seen(name, change):
     change(atoms)
     for each in (atoms, before, atoms):
         assert numbers_of(calculator, each) == numbers_of(halocline.load(model).calculator(), each)
+
+
+def test_a_cell_that_is_not_that_of_the_search_is_no_reason_to_miss_an_edge():
+    """It brings images nearer, and what atoms may move is less by that."""
+    length, cutoff = 20.0, halocline.load(ARGON).backbone.neighbours.cutoff
+    gap = cutoff + DEFAULT_SKIN + 0.05  # through the boundary: no candidate
+    atoms = Atoms("Ar4", [(0, 7, 7), (3.5, 7, 7), (length - gap, 7, 7), (length - gap - 3.5, 7, 7)], pbc=True)
+    atoms.cell = [length, 40.0, 40.0]
+    calculator = ready(ARGON, atoms)
+    atoms.cell[0, 0] -= 0.1  # near enough for the search before
+    for seed in range(3):
+        atoms.rattle(1e-6, seed=seed)
+        calculator.calculate(atoms)
+    atoms.positions[:2, 0] -= 0.24  # each by less than half of the skin
+    atoms.positions[2:, 0] += 0.24
+    assert atoms.get_distance(0, 2, mic=True) < cutoff
+    assert numbers_of(calculator, atoms) == numbers_of(halocline.load(ARGON).calculator(), atoms)
 
 
 @pytest.mark.parametrize("place", [np.nan, np.inf, 0.0])

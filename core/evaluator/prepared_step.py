@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from halocline.graph import LatestCut, Structure
 from halocline.graph.compiled import Prepared, address, plain, steps
 from halocline.graph.graph import SUSPECT
+from halocline.graph.structure import same_bits
 from halocline.program.inputs import EdgeInputs, ProgramInputs, ProgramOutputs
 from halocline.shares import timed
 
@@ -81,9 +82,15 @@ class PreparedStep:
 
     @classmethod
     def of(cls, structure: Structure, inputs: ProgramInputs, cut: LatestCut) -> PreparedStep | None:
-        """A step of this structure; None where there is no compiled code for it. Arguments as for the class."""
+        """A step of this structure; None where there is no compiled code for it. Arguments as for the class.
+
+        None as well where its cell is not that of the search: what has brought images nearer takes from the room
+        that atoms have to move.
+        """
         functions, vectors = steps.functions, inputs.vectors
         if functions is None or not isinstance(inputs, EdgeInputs):
+            return None
+        if not same_bits(structure.cell, cut.search.structure.cell):
             return None
         return cls(functions, structure, inputs, cut) if vectors.is_cpu and vectors.dtype in _SUMS else None
 
