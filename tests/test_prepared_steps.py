@@ -12,7 +12,7 @@ from halocline.errors import StructureError
 from halocline.evaluator.prepared_step import PreparedStep
 from halocline.graph import Structure
 from halocline.graph import compiled as compiled_steps
-from halocline.graph.compiled import Steps, steps
+from halocline.graph.compiled import Steps, address, steps
 from halocline.graph.neighbours import DEFAULT_SKIN
 from halocline.native.compiler import find_compiler
 
@@ -178,6 +178,14 @@ def test_a_cell_that_is_not_that_of_the_search_is_no_reason_to_miss_an_edge():
     atoms.positions[2:, 0] += 0.24
     assert atoms.get_distance(0, 2, mic=True) < cutoff
     assert numbers_of(calculator, atoms) == numbers_of(halocline.load(ARGON).calculator(), atoms)
+
+
+@pytest.mark.parametrize("atom", range(3))
+def test_an_atom_that_is_nowhere_is_the_farthest(functions, atom):
+    then = np.zeros((3, 3))
+    now = then + 0.1
+    now[atom, 1] = np.nan
+    assert np.isnan(functions[0].farthest(3, address(now), address(then)))
 
 
 @pytest.mark.parametrize("place", [np.nan, np.inf, 0.0])

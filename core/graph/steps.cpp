@@ -39,7 +39,8 @@ double farthest(int64_t atoms, const double* now, const double* then) {
   for (int64_t i = 0; i < 3 * atoms; i += 3) {
     const double x = now[i] - then[i], y = now[i + 1] - then[i + 1], z = now[i + 2] - then[i + 2];
     const double square = x * x + y * y + z * z;
-    if (!(square <= most)) most = square;  // what is no number is far
+    if (!(square <= most)) most = square;
+    if (most != most) break;  // what is no number is farthest
   }
   return most;
 }
@@ -80,8 +81,8 @@ void keep(int64_t candidates, const uint8_t* inside, const int64_t* receivers, c
   }
 }
 
-// The first edge of each pair, the pair of each edge, and its opposite. An edge that is its own partner is a pair, and has
-// its opposite elsewhere, behind the last edge. Returns how many pairs there are.
+// The first edge of each pair, the pair of each edge, and its opposite. An edge that is its own partner is a pair, and
+// has its opposite elsewhere, behind the last edge. Returns how many pairs there are.
 int64_t pairs(int64_t edges, const int64_t* partners, int64_t* first, int64_t* pair_of, int64_t* opposite) {
   int64_t count = 0;
   for (int64_t edge = 0; edge < edges; edge++) {
@@ -146,9 +147,9 @@ struct Prepared {
   double* wide;
 };
 
-// Vectors and squares of the edges, as `cut` gives them, and the vectors once more for the program. Returns whether that
-// is all there is to do: no edge could have been missed, the same candidates are edges, and none is so short that it has
-// to be looked at. There is room for one edge more.
+// Vectors and squares of the edges, as `cut` gives them, and the vectors once more for the program. Returns whether
+// that is all there is to do: no edge could have been missed, the same candidates are edges, and none is so short that
+// it has to be looked at. There is room for one edge more.
 int repeat(const Prepared* prepared, const double* positions, double* vectors, double* squares) {
   const Prepared& p = *prepared;
   if (!(2.0 * std::sqrt(farthest(p.atoms, positions, p.searched)) <= p.room)) return 0;
@@ -196,8 +197,8 @@ void sums_float64(const Prepared* prepared, const double* gradients, const doubl
 
 namespace {
 
-// Of every 32nd word of eight bytes each one follows from the words before it, in a way that can be undone: no change of
-// one of them is missed, and one of several with a probability of 2^-64.
+// Of every 32nd word of eight bytes each one follows from the words before it, in a way that can be undone: no change
+// of one of them is missed, and one of several with a probability of 2^-64.
 struct Digest {
   static constexpr int lanes = 32, block = 8 * lanes;
   uint64_t state[lanes] = {};
@@ -237,8 +238,8 @@ int same_digest(int64_t count, const unsigned char* const* pieces, const int64_t
   return std::memcmp(found, digest_before, Digest::block) == 0;
 }
 
-// Whether dictionaries of Python hold the very keys and values that they held, in their order; a value that was null may
-// be any. `next` is PyDict_Next.
+// Whether dictionaries of Python hold the very keys and values that they held, in their order; a value that was null
+// may be any. `next` is PyDict_Next.
 int same_objects(int (*next)(void*, ptrdiff_t*, void**, void**), int64_t count, void* const* dictionaries,
                  const int64_t* sizes, void* const* keys, void* const* values) {
   int64_t place = 0;
