@@ -107,7 +107,8 @@ def replace_stages(
     if not capabilities.kernels:
         if compress:
             raise UsageError(
-                "Compression takes kernels, and the backend is told to use none: leave one of the two."
+                "Compression takes kernels, and the backend is told to use none: leave one of the two; of a "
+                "compressed model, take the exact one."
             )
         return ()
     kernels = {
