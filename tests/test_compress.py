@@ -17,7 +17,15 @@ from halocline.graph.graph import COINCIDENT
 from halocline.model.build import build_backbone
 from halocline.plugin import registry
 from halocline.plugins.kernels import tables
-from halocline.plugins.kernels.tables import SLOPE, VALUE, Tables, tabulate, values_and_slopes
+from halocline.plugins.kernels.tables import (
+    SLOPE,
+    VALUE,
+    Accuracy,
+    Tables,
+    measure,
+    tabulate,
+    values_and_slopes,
+)
 from halocline.potential.potential import Potential
 from halocline.testing import check_kernel
 
@@ -83,6 +91,11 @@ def test_pairs_with_the_same_functions_share_a_table():
     table = tabulate(function)
     assert int(table.pairs.max()) == 0
     assert table.table.shape[0] == 4 * (table.intervals + 2)
+
+
+def test_what_is_not_a_number_is_not_accurate():
+    accuracy = measure(functions()[0], lambda points, derivative=0: np.full((len(points), 1), np.nan), 64)
+    assert not Accuracy(0.0, 0.0).or_worse(accuracy).enough
 
 
 def test_tables_too_large_are_refused(monkeypatch):

@@ -158,6 +158,13 @@ def test_other_weights_are_not_run_with_its_tables(water, cluster):
         potential(cluster, **EXACT)
 
 
+def test_a_table_that_ends_elsewhere_than_its_function_is_refused(water, cluster):
+    potential = halocline.load(water)
+    potential.backbone.layers[0].filters.kept.last[0, 0] += 1e-3
+    with pytest.raises(KernelError, match="the tables that it carries miss its radial functions"):
+        potential(cluster, **EXACT)
+
+
 def test_kernels_off_is_refused(water, cluster):
     with pytest.raises(UsageError, match="Compression takes kernels"):
         halocline.load(water)(cluster, backend="torch:kernels=off")

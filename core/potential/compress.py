@@ -41,6 +41,7 @@ def compressed(potential: Potential, elements: Collection[str] | None = None) ->
     if is_compressed(potential.backbone):
         raise UsageError("The model is compressed already; take the one that it was made from.")
     backbone = copy.deepcopy(merged(potential.backbone))
+    exact = dataclasses.replace(potential, backbone=backbone).digest()
     symbols = _asked(backbone, elements)
     frozen = FrozenModel.freeze(
         backbone if elements is None else narrowed(backbone, set(symbols)),
@@ -50,7 +51,7 @@ def compressed(potential: Potential, elements: Collection[str] | None = None) ->
     errors = [_give_table(function, path, frozen.backbone) for path, function in radial_functions(backbone)]
     (kernel,) = {(each.kernel, each.version) for each in frozen.replaced if not each.exact}
     about: dict[str, Any] = {
-        "exact_sha256": potential.digest(),
+        "exact_sha256": exact,
         "kernel": kernel[0],
         "kernel_version": kernel[1],
         "value_error": max(value for value, _ in errors),

@@ -86,8 +86,8 @@ class Accuracy(NamedTuple):
         return self.value <= VALUE and self.slope <= SLOPE
 
     def or_worse(self, other: Accuracy) -> Accuracy:
-        """The larger one of each."""
-        return Accuracy(*map(max, self, other))
+        """The larger one of each; what is not a number is the largest."""
+        return Accuracy(*map(float, np.maximum(self, other)))
 
 
 def tabulate(function: RadialFunction) -> TabulatedFunction:
@@ -140,6 +140,7 @@ def restored(function: RadialFunction, kept: KeptTable) -> TabulatedFunction:
         for which in _kept_for(kept, None if different is None else different == place):
             found = _KeptSpline(kept, which, function.start, function.end)
             accuracy = accuracy.or_worse(measure(function, found, kept.intervals, number))
+            accuracy = accuracy.or_worse(_at_the_end(function, kept, which, number))
     if not accuracy.enough:
         raise KernelError(
             f"the tables that it carries miss its radial functions by {accuracy.value:.0e} of the largest value "
@@ -160,6 +161,13 @@ def _kept_for(kept: KeptTable, where: Tensor | None) -> list[int]:
     if RadialFunction.NONE in found:
         raise KernelError("it carries tables for some of its elements only; compress it anew for all of them")
     return found
+
+
+def _at_the_end(function: RadialFunction, kept: KeptTable, which: int, number: int | None) -> Accuracy:
+    """How far what a table has from the end on is off."""
+    wrong = np.abs(kept.last[which].numpy() - _values(function, np.array([function.end]), number)[0]).max()
+    largest = np.abs(kept.coefficients[which].numpy()).max()
+    return Accuracy(float(wrong / np.maximum(largest, np.finfo(np.float64).tiny)), 0.0)
 
 
 class _KeptSpline:
@@ -201,8 +209,9 @@ def measure(
         found = (spline(batch), spline(batch, 1))
         expected = values_and_slopes(function, torch.from_numpy(batch), number)
         for which, (ours, exact) in enumerate(zip(found, expected, strict=True)):
-            worst[which] = max(worst[which], np.abs(ours - exact.numpy()).max())
-            largest[which] = max(largest[which], float(exact.abs().max()))
+            # By NumPy, since Python's `max` would let NaN pass.
+            worst[which] = np.maximum(worst[which], np.abs(ours - exact.numpy()).max())
+            largest[which] = np.maximum(largest[which], float(exact.abs().max()))
     return Accuracy(*(float(error) for error in worst / np.maximum(largest, np.finfo(np.float64).tiny)))
 
 
