@@ -36,11 +36,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 when all is well, 1 when the work failed, 2 when the call was wrong; 128 + n after signal n.
     """
-    if argv is None:
-        secure_streams()
-        require_home(os.environ)
-        wait_passively(os.environ)
-    arguments, debug = _split_debug(sys.argv[1:] if argv is None else argv)
+    if argv is not None:
+        return _run(argv, ours=False)
+    secure_streams()
+    require_home(os.environ)
+    wait_passively(os.environ)
+    status = _run(sys.argv[1:], ours=True)
+    _leave_ranks(status)
+    return status
+
+
+def _run(argv: Sequence[str], *, ours: bool) -> int:
+    """Run one command; the process is ours if it was started for it."""
+    arguments, debug = _split_debug(argv)
     handler = logging.StreamHandler()
     handler.setFormatter(HarmlessFormatter("halocline: %(message)s"))
     logging.basicConfig(handlers=[handler])
@@ -48,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("halocline.durations").setLevel(logging.INFO)  # what takes long says so
     try:
         with terminated_on_sigterm():
-            status = _dispatch(arguments, ours=argv is None)
+            status = _dispatch(arguments, ours=ours)
             sys.stdout.flush()
             return status
     except BrokenPipeError:
@@ -64,6 +72,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = _report(error)
         _flush_if_possible()
         return status
+
+
+def _leave_ranks(status: int) -> None:
+    """End the process here if it has not parted from other ranks, as after an interrupt or when one is lost.
+
+    Threads of torch.distributed may still hold tensors then, and would abort a Python that ends meanwhile.
+    """
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        _flush_if_possible()
+        os._exit(status)
 
 
 def wait_passively(environment: MutableMapping[str, str]) -> None:
