@@ -48,21 +48,23 @@ class Case:
         return [sums.detach(), *torch.autograd.grad(sums, self.floats, pull, materialize_grads=True)]
 
 
+def require_plain(case: Case, bound: float) -> None:
+    """Of values and derivatives, once each; nothing of edges that take no part."""
+    pull = torch.randn(case.floats[1].shape, dtype=torch.float64)
+    acting = case.floats[2][:, 0] > 0
+    found, expected = case.derived(case.sums(), pull.to(case.floats[1])), case.derived(case.plain(), pull)
+    for number, (ours, plain) in enumerate(zip(found, expected, strict=True)):
+        assert ours.dtype == case.floats[1].dtype
+        rows = acting if number < len(found) - 1 else slice(None)
+        assert rows is not acting or not ours[~acting].any()
+        assert float((ours[rows] - plain[rows]).abs().max()) <= bound * max(1.0, float(plain[rows].abs().max()))
+
+
 @pytest.mark.parametrize("from_end", [True, False])
 @pytest.mark.parametrize("sizes", SIZES)
 def test_values_and_derivatives_are_the_plain_ones(sizes, from_end):
     for dtype, bound in ((torch.float64, EXACT), (torch.float32, SINGLE)):
-        case = Case(*sizes, from_end=from_end, dtype=dtype)
-        pull = torch.randn(case.plain().shape, dtype=torch.float64)
-        acting = case.floats[2][:, 0] > 0
-        found, expected = case.derived(case.sums(), pull.to(dtype)), case.derived(case.plain(), pull)
-        for number, (ours, plain) in enumerate(zip(found, expected, strict=True)):
-            assert ours.dtype == dtype
-            rows = acting if number < len(found) - 1 else slice(None)
-            assert rows is not acting or not ours[~acting].any()
-            assert float((ours[rows] - plain[rows]).abs().max()) <= bound * max(
-                1.0, float(plain[rows].abs().max())
-            )
+        require_plain(Case(*sizes, from_end=from_end, dtype=dtype), bound)
 
 
 def test_torch_takes_the_operators():

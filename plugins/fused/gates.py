@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from halocline.plugins.fused.operators import SUFFIX, address, c_function, define
-from halocline.plugins.fused.packing import TILE, kept_columns
+from halocline.plugins.fused.packing import kept_columns, kept_rows
 from halocline.plugins.fused.plain_gates import plain_edge_half, plain_edge_half_backward
 from halocline.plugins.fused.reused import REUSED
 
@@ -45,7 +45,7 @@ def edge_half(
         sums: s, (E, K); zero where an edge has no three-body terms.
         basis: (E, B), functions of r that the factors are linear in.
         shares: (N, 8 U'), of atoms in the first layers of both networks, see `shares_of_atoms`.
-        ends: senders and receivers, (E,) int64 each.
+        ends: senders and receivers, (E,) int64 each; receivers never decrease.
         weights: see `packed`.
         centres: n.
         sizes: U; the number of hidden layers; whether messages are summed at senders (1) or receivers (0); whether
@@ -104,7 +104,7 @@ def _forward_fake(*arguments: Any) -> list[Tensor]:
 
 def _forward_shapes(given: _Given, keep: bool) -> tuple[tuple[int, ...], ...]:
     edges, channels = given.edges.shape
-    rows = (edges + TILE - 1) // TILE * TILE if keep else 0
+    rows = kept_rows(edges) if keep else 0
     return (edges, channels), given.totals, (rows, kept_columns(channels, given.sizes))
 
 
@@ -168,6 +168,7 @@ EDGE_HALF: Final = (
         plain_edge_half,
         derivative=_derive,
         saved=_save,
+        triton="gates:updated_and_totals",
         flops=_flops,
     ),
     define(
@@ -176,6 +177,7 @@ EDGE_HALF: Final = (
         _backward,
         _backward_fake,
         plain_edge_half_backward,
+        triton="gates:pulls",
         flops=_flops_backward,
     ),
 )

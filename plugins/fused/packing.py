@@ -85,6 +85,11 @@ def shares_of_atoms(centre: Sequence[Gated], end: Sequence[Gated]) -> tuple[Tens
     return matrix, torch.cat([_offsets(layer) for layer in layers])
 
 
+def kept_rows(edges: int) -> int:
+    """Edges with those that fill up the last tile."""
+    return -(-edges // TILE) * TILE
+
+
 def kept_columns(channels: int, sizes: Sequence[int]) -> int:
     """How many slopes of activations are kept of each edge.
 
@@ -130,17 +135,74 @@ def panels(matrix: Tensor, panel: int) -> Tensor:
 
 
 @final
-class Unpacked:
-    """Takes matrices from a row of packed weights, one after another."""
+class NetworkMatrices(NamedTuple):
+    """Of one gated network on edges, for products from the left.
+
+    Attributes:
+        first: of values beside that of gates, (C', 2 U').
+        layers: of each hidden layer, and of the last: matrices of values and gates, (U', out'), and offsets, (2 out',).
+    """
+
+    first: Tensor
+    layers: list[tuple[Tensor, Tensor, Tensor]]
+
+
+@final
+class Matrices(NamedTuple):
+    """All weights, as they were before they were packed.
+
+    Attributes:
+        three_body: (K, 2 C').
+        factors: (B, 2 C').
+        networks: of edges and of messages.
+    """
+
+    three_body: Tensor
+    factors: Tensor
+    networks: list[NetworkMatrices]
+
+
+def unpacked(row: Tensor, channels: int, sums: int, functions: int, sizes: Sequence[int]) -> Matrices:
+    """Take packed weights apart.
+
+    Args:
+        row: see `packed`.
+        channels: C.
+        sums: K.
+        functions: B.
+        sizes: as `fused.gates.edge_half` takes them.
+    """
+    source, width, units = _Row(row), rounded(channels), rounded(sizes[0])
+    three_body, factors = (source.matrix(inner, 2 * width) for inner in (sums, functions))
+    for inner in (sums, functions):
+        source.take(2 * width * rounded(inner, NARROW))  # those of the way back
+    networks = []
+    for _ in range(2):
+        first = source.matrix(width, 2 * units)
+        source.take(2 * units * width)
+        layers = [source.layer(units, out) for out in (*(units,) * sizes[1], width)]
+        networks.append(NetworkMatrices(first, layers))
+    return Matrices(three_body, factors, networks)
+
+
+@final
+class _Row:
+    """Takes what is in a row of packed weights, one after another."""
 
     def __init__(self, row: Tensor) -> None:
         self._row, self._at = row, 0
 
-    def matrix(self, inner: int, columns: int, panel: int = WIDE) -> Tensor:
-        """(inner, columns), as it was before it was packed."""
-        return self.row(inner * columns).view(-1, inner, panel).transpose(0, 1).reshape(inner, columns)
+    def layer(self, inner: int, out: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Of values and gates, (inner, out) each, and the offsets of both."""
+        values, gates = (self.matrix(inner, out) for _ in range(2))
+        self.take(2 * out * inner)
+        return values, gates, self.take(2 * out)
 
-    def row(self, count: int) -> Tensor:
+    def matrix(self, inner: int, columns: int) -> Tensor:
+        """(inner, columns), as it was before it was packed."""
+        return self.take(inner * columns).view(-1, inner, WIDE).transpose(0, 1).reshape(inner, columns)
+
+    def take(self, count: int) -> Tensor:
         """(count,)."""
         self._at += count
         return self._row[self._at - count : self._at]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, final
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from halocline.aggregation.rows import add_up, take
-from halocline.plugins.fused.packing import NARROW, Unpacked, kept_columns, rounded
+from halocline.plugins.fused.packing import NetworkMatrices, kept_columns, rounded, unpacked
 
 #: From a cotangent of what was computed to those of what it was computed from.
 Pull = Callable[[Tensor], Any]
@@ -118,23 +118,20 @@ class _Steps(NamedTuple):
         weights: Tensor,
         sizes: list[int],
     ) -> _Steps:
-        units, hidden, _, swish = sizes
-        width, source = rounded(edges.shape[1]), Unpacked(weights)
-        three, factors = (source.matrix(each.shape[1], 2 * width) for each in (sums, basis))
-        for each in (sums, basis):
-            source.row(2 * width * rounded(each.shape[1], NARROW))
+        channels = edges.shape[1]
+        three, factors, networks = unpacked(weights, channels, sums.shape[1], basis.shape[1], sizes)
         update, pull_update = _gate(sums @ three)
-        e = pad(edges, (0, width - edges.shape[1])) + update
+        e = pad(edges, (0, rounded(channels) - channels)) + update
         of_edges, of_messages = (basis @ factors).chunk(2, dim=1)
         slopes = torch.ones_like(of_messages)
-        if swish:
+        if sizes[3]:
             of_messages, slopes = _swish(of_messages)
         centre_first, centre_second, end_first, end_second = shares.chunk(4, dim=1)
         joint = take(centre_first, ends.receivers) + take(end_first, ends.senders)
-        first, pull_first = _network(e, joint, source, rounded(units), hidden)
+        first, pull_first = _network(e, joint, networks[0])
         e = e + first * of_edges
         joint = take(centre_second, ends.receivers) + take(end_second, ends.senders)
-        second, pull_second = _network(e, joint, source, rounded(units), hidden)
+        second, pull_second = _network(e, joint, networks[1])
 
         def pull_edges(by: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             by_e, by_joint = pull_first(by * of_edges)
@@ -154,32 +151,25 @@ class _Steps(NamedTuple):
         )
 
 
-def _network(e: Tensor, joint: Tensor, source: Unpacked, units: int, hidden: int) -> tuple[Tensor, Pull]:
+def _network(e: Tensor, joint: Tensor, matrices: NetworkMatrices) -> tuple[Tensor, Pull]:
     """One gated network on edges (E, C'), with the shares (E, 2 U') of their atoms."""
-    width = e.shape[1]
-    first = source.matrix(width, 2 * units)
-    source.row(2 * units * width)
-    both, slopes = _swish(joint + e @ first)
-    passed = []
-    for columns in (*(units,) * hidden, width):
-        matrices = [source.matrix(units, columns) for _ in range(2)]
-        source.row(2 * columns * units)
-        z = _beside(both, matrices) + source.row(2 * columns)
-        passed.append((matrices, slopes))
-        if len(passed) <= hidden:
-            both, slopes = _swish(z)
+    z, passed = joint + e @ matrices.first, []
+    for values, gates, offsets in matrices.layers:
+        both, slopes = _swish(z)
+        passed.append(((values, gates), slopes))
+        z = _beside(both, (values, gates)) + offsets
     out, pull_gate = _gate(z)
 
     def pull(by: Tensor) -> tuple[Tensor, Tensor]:
         by = pull_gate(by)
-        for matrices, slopes in reversed(passed):
-            by = _beside(by, [matrix.T for matrix in matrices]) * slopes
-        return by @ first.T, by
+        for layer, slopes in reversed(passed):
+            by = _beside(by, [matrix.T for matrix in layer]) * slopes
+        return by @ matrices.first.T, by
 
     return out, pull
 
 
-def _beside(both: Tensor, matrices: list[Tensor]) -> Tensor:
+def _beside(both: Tensor, matrices: Sequence[Tensor]) -> Tensor:
     """Values and gates, each times its own matrix."""
     return torch.cat([half @ matrix for half, matrix in zip(both.chunk(2, dim=1), matrices, strict=True)], dim=1)
 

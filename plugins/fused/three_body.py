@@ -164,6 +164,7 @@ THREE_BODY: Final = (
         _plain,
         derivative=_derive,
         saved=_save,
+        triton="three_body:sums",
         flops=_flops,
     ),
     define(
@@ -171,6 +172,7 @@ THREE_BODY: Final = (
         _backward,
         _backward_shapes,
         _backward_plain,
+        triton="three_body:pulls",
         flops=_flops_backward,
     ),
 )

@@ -16,7 +16,7 @@ from halocline.plugins.backbones.m3gnet.mlp import EdgeMLP
 from halocline.plugins.backbones.m3gnet.radial import polynomial_envelope
 from halocline.plugins.fused import FEWEST_CHANNELS
 from halocline.plugins.fused.gates import EDGE_HALF, edge_half
-from halocline.plugins.fused.operators import compiled
+from halocline.plugins.fused.operators import prepare
 from halocline.plugins.fused.packing import EdgeWeights, Gated, packed, shares_of_atoms
 from halocline.plugins.fused.three_body import THREE_BODY, three_body_sums
 from halocline.program.capabilities import Precision
@@ -29,7 +29,7 @@ class M3GNetEdges(Kernel):
 
     version = 1
     forms = frozenset({Form.EDGES})
-    devices = ("cpu",)
+    devices = ("cpu", "cuda")
     operators = (*EDGE_HALF, *THREE_BODY)
 
     def suits(self, stage: Stage) -> bool:
@@ -42,10 +42,9 @@ class M3GNetEdges(Kernel):
 
     def replace(self, stage: Stage, form: Form, precision: Precision, device: str) -> Stage:
         """See `Kernel.replace`."""
-        del form, precision, device
+        del form, precision
         assert isinstance(stage, Layer)
-        for stem in ("gates", "three_body"):
-            compiled(stem)
+        prepare(device, "gates", "three_body")
         return FusedLayer(stage)
 
 

@@ -1,0 +1,354 @@
+"""Sums of M3GNet's three-body terms; see `halocline.plugins.fused.three_body`, whose operators have these arguments.
+
+Harmonics of edges and moments of centres are written, (E, L²) and (n, L², R), which is little beside what the gates
+write for edges. Moments have one program for each centre, all else goes edge by edge. What is not there of edges
+without three-body terms is never read, so that they take no part even where they have no direction.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any, Final, NamedTuple, final
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from halocline.aggregation.edges import row_starts
+from halocline.aggregation.rows import take
+from halocline.plugins.triton_operators.blocks import Blocks
+from halocline.plugins.triton_operators.candidates import for_all_channels
+from halocline.plugins.triton_operators.launch import launch
+from halocline.plugins.triton_operators.row_sums import by_receiver, by_sender, sum_rows
+from halocline.plugins.triton_operators.rows import CHANGING, components, length_of, row_range
+
+#: For programs that have nothing but edges.
+_SINGLE: Final = tuple({"EDGES": edges, "num_warps": warps} for edges, warps in ((128, 4), (64, 2), (256, 8)))
+
+# Of real harmonics, as `backbones.m3gnet.three_body` has them.
+_NORM_0 = tl.constexpr(math.sqrt(1.0 / (4.0 * math.pi)))
+_NORM_1 = tl.constexpr(math.sqrt(3.0 / (4.0 * math.pi)))
+_NORM_2 = tl.constexpr(math.sqrt(15.0 / (4.0 * math.pi)))
+_AXIAL_2 = tl.constexpr(math.sqrt(5.0 / (16.0 * math.pi)))
+_OUTER_3 = tl.constexpr(math.sqrt(35.0 / (32.0 * math.pi)))
+_MIDDLE_3 = tl.constexpr(math.sqrt(105.0 / (16.0 * math.pi)))
+_INNER_3 = tl.constexpr(math.sqrt(21.0 / (32.0 * math.pi)))
+_AXIAL_3 = tl.constexpr(math.sqrt(7.0 / (16.0 * math.pi)))
+
+
+def sums(*arguments: Any) -> Tensor:
+    """Sums of edges, (E, K)."""
+    given = _read(arguments)
+    harmonics, values = _harmonics(given), given.values()
+    moments, factors = _moments(values, harmonics, given), given.factors()
+    tensors = values, harmonics, given.envelope, moments, given.receivers, factors
+    found = torch.empty_like(values)
+    _launch(_sums, [*tensors, found], found, for_all_channels(found.shape[1]), given)
+    return found
+
+
+def pulls(pull: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients by vectors, radial functions, envelope and gates."""
+    given = _read(arguments)
+    harmonics, values, own = _harmonics(given), given.values(), pull * given.factors()
+    moments, by_moments = (_moments(each, harmonics, given) for each in (values, own * given.envelope))
+    read = values, own, harmonics, given.envelope, moments, by_moments, given.receivers
+
+    by_vectors, by_weights, by_envelope = map(torch.empty_like, given[:3])
+    _launch(_vector_pulls, [*read, given.vectors, by_vectors], by_vectors, _SINGLE, given)
+    by_gates = torch.empty_like(by_weights)  # of edges
+    tensors = given.weights, given.gates, given.atoms, by_weights, by_envelope, by_gates
+    _launch(_column_pulls, [*read, *tensors], by_weights, for_all_channels(by_weights.shape[1]), given)
+    ends = (by_sender if given.from_end else by_receiver)(given.atoms, len(given.gates))
+    return by_vectors, by_weights, by_envelope, sum_rows(by_gates, ends, torch.empty_like(given.gates))
+
+
+@final
+class _Given(NamedTuple):
+    """What both operators are given."""
+
+    vectors: Tensor
+    weights: Tensor
+    envelope: Tensor
+    gates: Tensor
+    senders: Tensor
+    receivers: Tensor
+    centres: int
+    degrees: int
+    from_end: bool
+
+    @property
+    def count(self) -> int:
+        """R."""
+        return self.weights.shape[1] // self.degrees
+
+    @property
+    def atoms(self) -> Tensor:
+        """Whose gates weigh an edge, (E,)."""
+        return self.senders if self.from_end else self.receivers
+
+    def values(self) -> Tensor:
+        """Radial functions times gates, (E, K)."""
+        return self.weights * take(self.gates, self.atoms)
+
+    def factors(self) -> Tensor:
+        """√(4π/(2l + 1)) of each sum, (K,)."""
+        return _factors(self.degrees, self.count, self.weights.dtype, self.weights.device)
+
+
+def _read(arguments: tuple[Any, ...]) -> _Given:
+    return _Given(*(each.contiguous() for each in arguments[:6]), *arguments[6:])
+
+
+@cache
+def _factors(degrees: int, count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    factors = [math.sqrt(4.0 * math.pi / (2 * degree + 1)) for degree in range(degrees) for _ in range(count)]
+    return torch.tensor(factors, dtype=dtype, device=device)
+
+
+def _harmonics(given: _Given) -> Tensor:
+    """Of the edges that take part, (E, L²)."""
+    found = given.vectors.new_empty((len(given.vectors), given.degrees**2))
+    _launch(_write_harmonics, [given.vectors, given.envelope, found], found, _SINGLE, given)
+    return found
+
+
+def _moments(values: Tensor, harmonics: Tensor, given: _Given) -> Tensor:
+    """Sums of values (E, K) times harmonics over the edges of each centre, (n, L², R)."""
+    found = values.new_empty((given.centres, harmonics.shape[1], given.count))
+    starts, moments = row_starts(given.receivers, given.centres), harmonics.shape[1] * given.count
+    launch(
+        _add_up,
+        [values, harmonics, given.envelope, starts, found, given.centres, len(values), given.degrees, given.count],
+        found,
+        for_all_channels(moments),
+        lambda blocks: (given.centres,),
+        about=(given.degrees, given.count),
+        work=len(values) * moments,
+    )
+    return found
+
+
+def _launch(kernel: Any, tensors: list[Tensor], out: Tensor, candidates: tuple[Blocks, ...], given: _Given) -> None:
+    """For blocks of edges."""
+    edges, columns = out.shape
+    launch(
+        kernel,
+        [*tensors, edges, given.degrees, given.count],
+        out,
+        candidates,
+        lambda blocks: (triton.cdiv(edges, blocks["EDGES"]),),
+        about=(given.degrees, given.count),
+        work=edges * columns,
+    )
+
+
+@triton.jit(do_not_specialize=CHANGING)
+def _write_harmonics(
+    vectors_at, envelope_at, out_at, edges,
+    DEGREES: tl.constexpr, COUNT: tl.constexpr, EDGES: tl.constexpr,
+):  # fmt: skip
+    edge = tl.program_id(0).to(tl.int64) * EDGES + tl.arange(0, EDGES)
+    there = tl.load(envelope_at + edge, mask=edge < edges, other=0.0) != 0.0
+    x, y, z, _ = _direction(vectors_at, edge, there)
+    square = x * x + y * y + z * z
+    to_at = out_at + edge * DEGREES * DEGREES
+    tl.store(to_at, tl.full((EDGES,), _NORM_0, dtype=x.dtype), mask=there)
+    if DEGREES > 1:
+        tl.store(to_at + 1, _NORM_1 * y, mask=there)
+        tl.store(to_at + 2, _NORM_1 * z, mask=there)
+        tl.store(to_at + 3, _NORM_1 * x, mask=there)
+    if DEGREES > 2:
+        tl.store(to_at + 4, _NORM_2 * x * y, mask=there)
+        tl.store(to_at + 5, _NORM_2 * y * z, mask=there)
+        tl.store(to_at + 6, _AXIAL_2 * (3.0 * z * z - square), mask=there)
+        tl.store(to_at + 7, _NORM_2 * x * z, mask=there)
+        tl.store(to_at + 8, 0.5 * _NORM_2 * (x * x - y * y), mask=there)
+    if DEGREES > 3:
+        tl.store(to_at + 9, _OUTER_3 * y * (3.0 * x * x - y * y), mask=there)
+        tl.store(to_at + 10, 2.0 * _MIDDLE_3 * x * y * z, mask=there)
+        tl.store(to_at + 11, _INNER_3 * y * (5.0 * z * z - square), mask=there)
+        tl.store(to_at + 12, _AXIAL_3 * z * (5.0 * z * z - 3.0 * square), mask=there)
+        tl.store(to_at + 13, _INNER_3 * x * (5.0 * z * z - square), mask=there)
+        tl.store(to_at + 14, _MIDDLE_3 * z * (x * x - y * y), mask=there)
+        tl.store(to_at + 15, _OUTER_3 * x * (x * x - 3.0 * y * y), mask=there)
+
+
+@triton.jit(do_not_specialize=CHANGING)
+def _add_up(
+    values_at, harmonics_at, envelope_at, starts_at, out_at, rows, edges,
+    DEGREES: tl.constexpr, COUNT: tl.constexpr, EDGES: tl.constexpr, CHANNELS: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0).to(tl.int64)
+    moment = tl.arange(0, CHANNELS)[None, :]
+    harmonic = moment // COUNT
+    degree = (harmonic >= 1).to(tl.int32) + (harmonic >= 4).to(tl.int32) + (harmonic >= 9).to(tl.int32)
+    inside, column = moment < DEGREES * DEGREES * COUNT, degree * COUNT + moment % COUNT
+    begin, end = row_range(starts_at, row, rows, edges)
+    total = tl.zeros((EDGES, CHANNELS), dtype=out_at.dtype.element_ty)
+    for first in range(begin, end, EDGES):
+        edge = (first + tl.arange(0, EDGES))[:, None]
+        used = (tl.load(envelope_at + edge, mask=edge < end, other=0.0) != 0.0) & inside
+        value = tl.load(values_at + edge * DEGREES * COUNT + column, mask=used, other=0.0)
+        total += value * tl.load(harmonics_at + edge * DEGREES * DEGREES + harmonic, mask=used, other=0.0)
+    at = out_at + row * DEGREES * DEGREES * COUNT + moment
+    tl.store(at, tl.sum(total, 0)[None, :], mask=inside)
+
+
+@triton.jit
+def _columns(envelope_at, receivers_at, edges, DEGREES: tl.constexpr, COUNT: tl.constexpr, EDGES: tl.constexpr,
+             CHANNELS: tl.constexpr):  # fmt: skip
+    """Edges (EDGES, 1), their envelopes and centres, columns (1, CHANNELS), what is there, and what takes part."""
+    edge = (tl.program_id(0).to(tl.int64) * EDGES + tl.arange(0, EDGES))[:, None]
+    column = tl.arange(0, CHANNELS)[None, :]
+    envelope = tl.load(envelope_at + edge, mask=edge < edges, other=0.0)
+    receiver = tl.load(receivers_at + edge, mask=edge < edges, other=0)
+    there = (edge < edges) & (column < DEGREES * COUNT)
+    return edge, envelope, receiver, column, there, there & (envelope != 0.0)
+
+
+@triton.jit(do_not_specialize=CHANGING)
+def _sums(
+    values_at, harmonics_at, envelope_at, moments_at, receivers_at, factors_at, out_at, edges,
+    DEGREES: tl.constexpr, COUNT: tl.constexpr, EDGES: tl.constexpr, CHANNELS: tl.constexpr,
+):  # fmt: skip
+    edge, envelope, receiver, column, there, used = _columns(
+        envelope_at, receivers_at, edges, DEGREES, COUNT, EDGES, CHANNELS
+    )
+    at, degree = edge * DEGREES * COUNT + column, column // COUNT
+    value = tl.load(values_at + at, mask=used, other=0.0)
+    total = tl.zeros((EDGES, CHANNELS), dtype=out_at.dtype.element_ty)
+    for order in tl.static_range(2 * DEGREES - 1):
+        act, harmonic = used & (order <= 2 * degree), degree * degree + order
+        y = tl.load(harmonics_at + edge * DEGREES * DEGREES + harmonic, mask=act, other=0.0)
+        place = (receiver * DEGREES * DEGREES + harmonic) * COUNT + column % COUNT
+        total += (tl.load(moments_at + place, mask=act, other=0.0) - value * y) * y
+    factor = tl.load(factors_at + column, mask=column < DEGREES * COUNT, other=0.0)
+    tl.store(out_at + at, tl.where(used, envelope * factor * total, 0.0), mask=there)
+
+
+@triton.jit(do_not_specialize=CHANGING)
+def _column_pulls(
+    values_at, own_at, harmonics_at, envelope_at, moments_at, by_moments_at, receivers_at,
+    weights_at, gates_at, atoms_at, by_weights_at, by_envelope_at, by_gates_at, edges,
+    DEGREES: tl.constexpr, COUNT: tl.constexpr, EDGES: tl.constexpr, CHANNELS: tl.constexpr,
+):  # fmt: skip
+    edge, envelope, receiver, column, there, used = _columns(
+        envelope_at, receivers_at, edges, DEGREES, COUNT, EDGES, CHANNELS
+    )
+    at, degree = edge * DEGREES * COUNT + column, column // COUNT
+    value = tl.load(values_at + at, mask=used, other=0.0)
+    own = tl.load(own_at + at, mask=used, other=0.0)
+    by_value = tl.zeros((EDGES, CHANNELS), dtype=value.dtype)
+    total = tl.zeros((EDGES, CHANNELS), dtype=value.dtype)
+    for order in tl.static_range(2 * DEGREES - 1):
+        act, harmonic = used & (order <= 2 * degree), degree * degree + order
+        y = tl.load(harmonics_at + edge * DEGREES * DEGREES + harmonic, mask=act, other=0.0)
+        place = (receiver * DEGREES * DEGREES + harmonic) * COUNT + column % COUNT
+        total += (tl.load(moments_at + place, mask=act, other=0.0) - value * y) * y
+        by_value += (tl.load(by_moments_at + place, mask=act, other=0.0) - own * envelope * y) * y
+    by_envelope = tl.sum(tl.where(used, own * total, 0.0), 1)[:, None]
+    tl.store(by_envelope_at + edge, by_envelope, mask=edge < edges)
+    atom = tl.load(atoms_at + edge, mask=edge < edges, other=0)
+    gate = tl.load(gates_at + atom * DEGREES * COUNT + column, mask=used, other=0.0)
+    weight = tl.load(weights_at + at, mask=used, other=0.0)
+    tl.store(by_weights_at + at, tl.where(used, by_value * gate, 0.0), mask=there)
+    tl.store(by_gates_at + at, tl.where(used, by_value * weight, 0.0), mask=there)
+
+
+@triton.jit(do_not_specialize=CHANGING)
+def _vector_pulls(
+    values_at, own_at, harmonics_at, envelope_at, moments_at, by_moments_at, receivers_at,
+    vectors_at, by_vectors_at, edges, DEGREES: tl.constexpr, COUNT: tl.constexpr, EDGES: tl.constexpr,
+):  # fmt: skip
+    edge = tl.program_id(0).to(tl.int64) * EDGES + tl.arange(0, EDGES)
+    envelope = tl.load(envelope_at + edge, mask=edge < edges, other=0.0)
+    there = envelope != 0.0
+    x, y, z, length = _direction(vectors_at, edge, there)
+    square = x * x + y * y + z * z
+    # Where in these five are the edge, and its centre.
+    receiver = tl.load(receivers_at + edge, mask=there, other=0)
+    of_edge = edge * DEGREES * COUNT
+    of_harmonic, of_moment = edge * DEGREES * DEGREES, receiver * DEGREES * DEGREES * COUNT
+    given = (values_at + of_edge, own_at + of_edge, harmonics_at + of_harmonic, moments_at + of_moment,
+             by_moments_at + of_moment, envelope, there)  # fmt: skip
+    by_x, by_y, by_z = tl.zeros_like(x), tl.zeros_like(x), tl.zeros_like(x)
+    if DEGREES > 1:
+        by_y += _NORM_1 * _by_harmonic(given, 1, 1, COUNT)
+        by_z += _NORM_1 * _by_harmonic(given, 2, 1, COUNT)
+        by_x += _NORM_1 * _by_harmonic(given, 3, 1, COUNT)
+    if DEGREES > 2:
+        by = _NORM_2 * _by_harmonic(given, 4, 2, COUNT)
+        by_x += by * y
+        by_y += by * x
+        by = _NORM_2 * _by_harmonic(given, 5, 2, COUNT)
+        by_y += by * z
+        by_z += by * y
+        by = 2.0 * _AXIAL_2 * _by_harmonic(given, 6, 2, COUNT)
+        by_x -= by * x
+        by_y -= by * y
+        by_z += 2.0 * by * z
+        by = _NORM_2 * _by_harmonic(given, 7, 2, COUNT)
+        by_x += by * z
+        by_z += by * x
+        by = _NORM_2 * _by_harmonic(given, 8, 2, COUNT)
+        by_x += by * x
+        by_y -= by * y
+    if DEGREES > 3:
+        flat, saddle = 5.0 * z * z - square, 3.0 * (x * x - y * y)
+        by = _OUTER_3 * _by_harmonic(given, 9, 3, COUNT)
+        by_x += 6.0 * by * x * y
+        by_y += by * saddle
+        by = 2.0 * _MIDDLE_3 * _by_harmonic(given, 10, 3, COUNT)
+        by_x += by * y * z
+        by_y += by * x * z
+        by_z += by * x * y
+        by = _INNER_3 * _by_harmonic(given, 11, 3, COUNT)
+        by_x -= 2.0 * by * x * y
+        by_y += by * (flat - 2.0 * y * y)
+        by_z += 8.0 * by * y * z
+        by = _AXIAL_3 * _by_harmonic(given, 12, 3, COUNT)
+        by_x -= 6.0 * by * x * z
+        by_y -= 6.0 * by * y * z
+        by_z += by * (9.0 * z * z - 3.0 * square)
+        by = _INNER_3 * _by_harmonic(given, 13, 3, COUNT)
+        by_x += by * (flat - 2.0 * x * x)
+        by_y -= 2.0 * by * x * y
+        by_z += 8.0 * by * x * z
+        by = _MIDDLE_3 * _by_harmonic(given, 14, 3, COUNT)
+        by_x += 2.0 * by * x * z
+        by_y -= 2.0 * by * y * z
+        by_z += by * (x * x - y * y)
+        by = _OUTER_3 * _by_harmonic(given, 15, 3, COUNT)
+        by_x += by * saddle
+        by_y -= 6.0 * by * x * y
+    along = by_x * x + by_y * y + by_z * z
+    to_at = by_vectors_at + 3 * edge
+    tl.store(to_at, tl.where(there, (by_x - along * x) / length, 0.0), mask=edge < edges)
+    tl.store(to_at + 1, tl.where(there, (by_y - along * y) / length, 0.0), mask=edge < edges)
+    tl.store(to_at + 2, tl.where(there, (by_z - along * z) / length, 0.0), mask=edge < edges)
+
+
+@triton.jit
+def _by_harmonic(given, HARMONIC: tl.constexpr, DEGREE: tl.constexpr, COUNT: tl.constexpr):
+    """The gradient by one harmonic of edges, (EDGES,), as part of the moment and in the sums."""
+    values_at, own_at, harmonics_at, moments_at, by_moments_at, envelope, there = given
+    y = tl.load(harmonics_at + HARMONIC, mask=there, other=0.0)
+    total = tl.zeros_like(envelope)
+    for number in tl.static_range(COUNT):
+        value = tl.load(values_at + DEGREE * COUNT + number, mask=there, other=0.0)
+        own = envelope * tl.load(own_at + DEGREE * COUNT + number, mask=there, other=0.0)
+        moment = tl.load(moments_at + HARMONIC * COUNT + number, mask=there, other=0.0)
+        by_moment = tl.load(by_moments_at + HARMONIC * COUNT + number, mask=there, other=0.0)
+        total += own * (moment - value * y) + (by_moment - own * y) * value
+    return total
+
+
+@triton.jit
+def _direction(vectors_at, edge, there):
+    """Of edges that take part, and their lengths."""
+    x, y, z = components(vectors_at, edge, there)
+    length = length_of(x, y, z)
+    return x / length, y / length, z / length, length
