@@ -23,7 +23,7 @@ from halocline.plugins.kernels.tables import tabulate
 FOLDER = Path(__file__).parent
 
 #: Files of tests that the interpreter takes tens of seconds for.
-SLOW = {"mace_models"}
+SLOW = {"mace_models", "m3gnet_models"}
 
 
 def triton_version():

@@ -140,7 +140,8 @@ class NetworkMatrices(NamedTuple):
 
     Attributes:
         first: of values beside that of gates, (C', 2 U').
-        layers: of each hidden layer, and of the last: matrices of values and gates, (U', out'), and offsets, (2 out',).
+        layers: of each hidden layer, and of the last: matrices of values and gates, (U', out'), and offsets,
+            (2 out',).
     """
 
     first: Tensor

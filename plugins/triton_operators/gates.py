@@ -1,9 +1,9 @@
 """The edge half of a block of M3GNet; see `halocline.plugins.fused.gates`, whose operators have these arguments.
 
-Products of matrices are torch's, in the precision of what is given. What is between two of them is one kernel: shares
-of atoms, offsets, activations with their slopes, gates, and weights by distance. Messages are never written: what
-comes out of the second network is weighted where it is added up. The same is kept for the derivative as on CPUs,
-slopes and outputs of networks, as matrices behind each other.
+Products of matrices are torch's, in the precision of what is given. What is between two of them is one kernel:
+shares of atoms, offsets, activations with their slopes, gates, and weights by distance. Messages are never
+written: what comes out of the second network is weighted where it is added up. The same is kept for the derivative
+as on CPUs, slopes and outputs of networks, as matrices behind each other.
 
 Shapes: as there. Channels fill no panels here; hidden units do, as shares of atoms have them.
 """
@@ -88,8 +88,7 @@ def pulls(
     of_first, of_second = joint.tensor_split(2, dim=1)
 
     three_slopes = pieces.gate()
-    first, second = ([*(pieces.take(2 * units) for _ in range(1 + hidden)), pieces.gate(), pieces.take(channels)]
-                     for _ in range(2))  # fmt: skip
+    first, second = (pieces.network(2 * units, hidden) for _ in range(2))
     summed = (senders if at_end else receivers).contiguous()
     by = _pull_gate(by_totals.contiguous(), summed, second, of_messages, by_message_factors, swish=bool(swish))
     _pull_network(by, matrices.networks[1], second, of_second)
@@ -126,6 +125,10 @@ class _Kept:
         """The slopes of a gate, (E, 2 C)."""
         return self.take(2 * self._channels)
 
+    def network(self, columns: int, hidden: int) -> list[Tensor]:
+        """Slopes of all layers but the last, (E, columns) each, those of the gate, and the output, (E, C)."""
+        return [*(self.take(columns) for _ in range(1 + hidden)), self.gate(), self.take(self._channels)]
+
 
 def _network(
     e: Tensor, matrices: NetworkMatrices, which: int, atoms: tuple[Tensor, Tensor, Tensor], pieces: _Kept
@@ -156,7 +159,11 @@ def _beside(both: Tensor, values: Tensor, gates: Tensor) -> Tensor:
 
 
 def _activate(
-    z: Tensor, offsets: Tensor | None, atoms: tuple[Tensor, Tensor, Tensor] | None, which: int, slopes: Tensor | None
+    z: Tensor,
+    offsets: Tensor | None,
+    atoms: tuple[Tensor, Tensor, Tensor] | None,
+    which: int,
+    slopes: Tensor | None,
 ) -> Tensor:
     """The swish of sums with offsets, or with the shares of atoms in one of both networks."""
     edges, columns = z.shape
@@ -179,7 +186,8 @@ def _gate(
         offsets: added to them.
         slopes: by values and by gates, (E, 2 C), to be written.
         out: results, (E, C), to be written.
-        update: what they are added to, the sums to be written, and what they are multiplied with before, (E, C) each.
+        update: what they are added to, the sums, to be written, and what they are multiplied with before, (E, C)
+            each.
     """
     before, updated, factors = update or (None, None, None)
     edges, channels = z.shape[0], z.shape[1] // 2

@@ -63,8 +63,8 @@ def sum_rows(
 
 @triton.jit(do_not_specialize=CHANGING)
 def _sum(
-    values_at, factors_at, order_at, starts_at, out_at, rows, edges, channels, value_stride, factor_stride, out_stride,
-    SWISH: tl.constexpr, EDGES: tl.constexpr, CHANNELS: tl.constexpr,
+    values_at, factors_at, order_at, starts_at, out_at, rows, edges, channels,
+    value_stride, factor_stride, out_stride, SWISH: tl.constexpr, EDGES: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     channel = (tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS))[None, :]

@@ -1,8 +1,8 @@
-"""Sums of M3GNet's three-body terms; see `halocline.plugins.fused.three_body`, whose operators have these arguments.
+"""Three-body sums of M3GNet; see `halocline.plugins.fused.three_body`, whose operators have these arguments.
 
-Harmonics of edges and moments of centres are written, (E, L²) and (n, L², R), which is little beside what the gates
-write for edges. Moments have one program for each centre, all else goes edge by edge. What is not there of edges
-without three-body terms is never read, so that they take no part even where they have no direction.
+Harmonics of edges and moments of centres are written, (E, L²) and (n, L², R), which is little beside what networks
+write for edges. Moments have one program for each centre, all else goes edge by edge. Of edges without three-body
+terms nothing but zeros is written, and nothing read: they take no part even where they have no direction.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from halocline.plugins.triton_operators.rows import CHANGING, components, length
 #: For programs that have nothing but edges.
 _SINGLE: Final = tuple({"EDGES": edges, "num_warps": warps} for edges, warps in ((128, 4), (64, 2), (256, 8)))
 
-# Of real harmonics, as `backbones.m3gnet.three_body` has them.
+# Of real harmonics, as `backbones.m3gnet.three_body` has them; the interpreter takes them to the right of blocks.
 _NORM_0 = tl.constexpr(math.sqrt(1.0 / (4.0 * math.pi)))
 _NORM_1 = tl.constexpr(math.sqrt(3.0 / (4.0 * math.pi)))
 _NORM_2 = tl.constexpr(math.sqrt(15.0 / (4.0 * math.pi)))
@@ -131,7 +131,9 @@ def _moments(values: Tensor, harmonics: Tensor, given: _Given) -> Tensor:
     return found
 
 
-def _launch(kernel: Any, tensors: list[Tensor], out: Tensor, candidates: tuple[Blocks, ...], given: _Given) -> None:
+def _launch(
+    kernel: Any, tensors: list[Tensor], out: Tensor, candidates: tuple[Blocks, ...], given: _Given
+) -> None:
     """For blocks of edges."""
     edges, columns = out.shape
     launch(
@@ -157,23 +159,23 @@ def _write_harmonics(
     to_at = out_at + edge * DEGREES * DEGREES
     tl.store(to_at, tl.full((EDGES,), _NORM_0, dtype=x.dtype), mask=there)
     if DEGREES > 1:
-        tl.store(to_at + 1, _NORM_1 * y, mask=there)
-        tl.store(to_at + 2, _NORM_1 * z, mask=there)
-        tl.store(to_at + 3, _NORM_1 * x, mask=there)
+        tl.store(to_at + 1, y * _NORM_1, mask=there)
+        tl.store(to_at + 2, z * _NORM_1, mask=there)
+        tl.store(to_at + 3, x * _NORM_1, mask=there)
     if DEGREES > 2:
-        tl.store(to_at + 4, _NORM_2 * x * y, mask=there)
-        tl.store(to_at + 5, _NORM_2 * y * z, mask=there)
-        tl.store(to_at + 6, _AXIAL_2 * (3.0 * z * z - square), mask=there)
-        tl.store(to_at + 7, _NORM_2 * x * z, mask=there)
-        tl.store(to_at + 8, 0.5 * _NORM_2 * (x * x - y * y), mask=there)
+        tl.store(to_at + 4, x * y * _NORM_2, mask=there)
+        tl.store(to_at + 5, y * z * _NORM_2, mask=there)
+        tl.store(to_at + 6, (3.0 * z * z - square) * _AXIAL_2, mask=there)
+        tl.store(to_at + 7, x * z * _NORM_2, mask=there)
+        tl.store(to_at + 8, (x * x - y * y) * (0.5 * _NORM_2), mask=there)
     if DEGREES > 3:
-        tl.store(to_at + 9, _OUTER_3 * y * (3.0 * x * x - y * y), mask=there)
-        tl.store(to_at + 10, 2.0 * _MIDDLE_3 * x * y * z, mask=there)
-        tl.store(to_at + 11, _INNER_3 * y * (5.0 * z * z - square), mask=there)
-        tl.store(to_at + 12, _AXIAL_3 * z * (5.0 * z * z - 3.0 * square), mask=there)
-        tl.store(to_at + 13, _INNER_3 * x * (5.0 * z * z - square), mask=there)
-        tl.store(to_at + 14, _MIDDLE_3 * z * (x * x - y * y), mask=there)
-        tl.store(to_at + 15, _OUTER_3 * x * (x * x - 3.0 * y * y), mask=there)
+        tl.store(to_at + 9, y * (3.0 * x * x - y * y) * _OUTER_3, mask=there)
+        tl.store(to_at + 10, x * y * z * (2.0 * _MIDDLE_3), mask=there)
+        tl.store(to_at + 11, y * (5.0 * z * z - square) * _INNER_3, mask=there)
+        tl.store(to_at + 12, z * (5.0 * z * z - 3.0 * square) * _AXIAL_3, mask=there)
+        tl.store(to_at + 13, x * (5.0 * z * z - square) * _INNER_3, mask=there)
+        tl.store(to_at + 14, z * (x * x - y * y) * _MIDDLE_3, mask=there)
+        tl.store(to_at + 15, x * (x * x - 3.0 * y * y) * _OUTER_3, mask=there)
 
 
 @triton.jit(do_not_specialize=CHANGING)
@@ -276,52 +278,52 @@ def _vector_pulls(
              by_moments_at + of_moment, envelope, there)  # fmt: skip
     by_x, by_y, by_z = tl.zeros_like(x), tl.zeros_like(x), tl.zeros_like(x)
     if DEGREES > 1:
-        by_y += _NORM_1 * _by_harmonic(given, 1, 1, COUNT)
-        by_z += _NORM_1 * _by_harmonic(given, 2, 1, COUNT)
-        by_x += _NORM_1 * _by_harmonic(given, 3, 1, COUNT)
+        by_y += _by_harmonic(given, 1, 1, COUNT) * _NORM_1
+        by_z += _by_harmonic(given, 2, 1, COUNT) * _NORM_1
+        by_x += _by_harmonic(given, 3, 1, COUNT) * _NORM_1
     if DEGREES > 2:
-        by = _NORM_2 * _by_harmonic(given, 4, 2, COUNT)
+        by = _by_harmonic(given, 4, 2, COUNT) * _NORM_2
         by_x += by * y
         by_y += by * x
-        by = _NORM_2 * _by_harmonic(given, 5, 2, COUNT)
+        by = _by_harmonic(given, 5, 2, COUNT) * _NORM_2
         by_y += by * z
         by_z += by * y
-        by = 2.0 * _AXIAL_2 * _by_harmonic(given, 6, 2, COUNT)
+        by = _by_harmonic(given, 6, 2, COUNT) * (2.0 * _AXIAL_2)
         by_x -= by * x
         by_y -= by * y
         by_z += 2.0 * by * z
-        by = _NORM_2 * _by_harmonic(given, 7, 2, COUNT)
+        by = _by_harmonic(given, 7, 2, COUNT) * _NORM_2
         by_x += by * z
         by_z += by * x
-        by = _NORM_2 * _by_harmonic(given, 8, 2, COUNT)
+        by = _by_harmonic(given, 8, 2, COUNT) * _NORM_2
         by_x += by * x
         by_y -= by * y
     if DEGREES > 3:
         flat, saddle = 5.0 * z * z - square, 3.0 * (x * x - y * y)
-        by = _OUTER_3 * _by_harmonic(given, 9, 3, COUNT)
+        by = _by_harmonic(given, 9, 3, COUNT) * _OUTER_3
         by_x += 6.0 * by * x * y
         by_y += by * saddle
-        by = 2.0 * _MIDDLE_3 * _by_harmonic(given, 10, 3, COUNT)
+        by = _by_harmonic(given, 10, 3, COUNT) * (2.0 * _MIDDLE_3)
         by_x += by * y * z
         by_y += by * x * z
         by_z += by * x * y
-        by = _INNER_3 * _by_harmonic(given, 11, 3, COUNT)
+        by = _by_harmonic(given, 11, 3, COUNT) * _INNER_3
         by_x -= 2.0 * by * x * y
         by_y += by * (flat - 2.0 * y * y)
         by_z += 8.0 * by * y * z
-        by = _AXIAL_3 * _by_harmonic(given, 12, 3, COUNT)
+        by = _by_harmonic(given, 12, 3, COUNT) * _AXIAL_3
         by_x -= 6.0 * by * x * z
         by_y -= 6.0 * by * y * z
         by_z += by * (9.0 * z * z - 3.0 * square)
-        by = _INNER_3 * _by_harmonic(given, 13, 3, COUNT)
+        by = _by_harmonic(given, 13, 3, COUNT) * _INNER_3
         by_x += by * (flat - 2.0 * x * x)
         by_y -= 2.0 * by * x * y
         by_z += 8.0 * by * x * z
-        by = _MIDDLE_3 * _by_harmonic(given, 14, 3, COUNT)
+        by = _by_harmonic(given, 14, 3, COUNT) * _MIDDLE_3
         by_x += 2.0 * by * x * z
         by_y -= 2.0 * by * y * z
         by_z += by * (x * x - y * y)
-        by = _OUTER_3 * _by_harmonic(given, 15, 3, COUNT)
+        by = _by_harmonic(given, 15, 3, COUNT) * _OUTER_3
         by_x += by * saddle
         by_y -= 6.0 * by * x * y
     along = by_x * x + by_y * y + by_z * z

@@ -1,4 +1,4 @@
-"""Triton's edge half and three-body sums of M3GNet are their definitions, alone and in whole models."""
+"""Triton's edge half and three-body sums of M3GNet are their definitions."""
 
 from __future__ import annotations
 
@@ -6,16 +6,11 @@ import pytest
 import test_fused_gates
 import test_fused_three_body
 import torch
-from interpreted.on_cpu import CALLS, as_on_gpu, replace_as_on_gpu
-from structures import random_structure
+from interpreted.on_cpu import CALLS, as_on_gpu
 from test_fused_gates import require_close
-from test_m3gnet_kernel import CONFIGS, evaluator, plain
-from test_partitioned import require_equal
 
-from halocline.graph import Structure
 from halocline.plugins.fused.gates import EDGE_HALF, edge_half
 from halocline.plugins.fused.three_body import THREE_BODY
-from halocline.plugins.kernels.m3gnet import M3GNetEdges
 
 as_on_gpu(*EDGE_HALF, *THREE_BODY)
 
@@ -43,10 +38,13 @@ def derived(case, *, last=False):
     return results
 
 
-@pytest.mark.parametrize("last", [False, True], ids=["", "last"])
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES.keys())
-def test_edge_halves_are_their_definitions(sizes, last):
-    require_close(*derived(gates(sizes), last=last), EXACT)
+def test_edge_halves_are_their_definitions(sizes):
+    require_close(*derived(gates(sizes)), EXACT)
+
+
+def test_the_last_block_asks_for_no_edges():
+    require_close(*derived(gates(SIZES["mattersim"]), last=True), EXACT)
 
 
 def test_edge_halves_in_single_precision_are_as_good_as_its_digits():
@@ -55,7 +53,7 @@ def test_edge_halves_in_single_precision_are_as_good_as_its_digits():
 
 @pytest.mark.parametrize("keep", [False, True])
 def test_what_is_computed_does_not_depend_on_what_is_kept(keep):
-    case = gates(SIZES["matgl"])
+    case = gates(SIZES["mattersim"])
     kept, expected = edge_half(*case.floats, *case.rest), case.plain()
     with torch.set_grad_enabled(keep):
         again = edge_half(*case.floats, *case.rest)
@@ -72,7 +70,7 @@ def test_of_no_edges_there_are_no_messages():
 
 @pytest.mark.parametrize("which", [0, 1, 2], ids=["edges", "sums", "basis"])
 def test_nan_reaches_its_edge_and_atom_and_nothing_else(which):
-    case, edge = gates(SIZES["matgl"]), 30
+    case, edge = gates(SIZES["two hidden layers"]), 30
     with torch.no_grad():
         case.floats[which][edge, 0] = torch.nan
     updated, totals = edge_half(*case.floats, *case.rest)
@@ -114,17 +112,3 @@ def test_results_are_the_same_to_the_bit():
     case = test_fused_three_body.Case(3, 3)
     pull = torch.randn(case.floats[1].shape, dtype=torch.float64)
     assert all(map(torch.equal, *(case.derived(case.sums(), pull) for _ in range(2))))
-
-
-@pytest.mark.parametrize("config", ["matgl", "mattersim"])
-def test_whole_models_are_the_plain_ones(config, monkeypatch):
-    """Energies, forces and virial."""
-    monkeypatch.setattr(M3GNetEdges, "pays", lambda self, stage: True)
-    structure = Structure.from_atoms(random_structure(1, atoms=8, edge=(2.5, 6.0)))
-    expected = plain(CONFIGS[config]).evaluate(structure)
-    replace_as_on_gpu(M3GNetEdges, monkeypatch)
-    fused = evaluator(CONFIGS[config])
-    assert [each.stage for each in fused.replaced] == ["layers.0", "layers.1"]
-    CALLS.clear()
-    require_equal(fused.evaluate(structure), expected)
-    assert set(CALLS) == {"edge_half", "edge_half_backward", "three_body_sums", "three_body_sums_backward"}
