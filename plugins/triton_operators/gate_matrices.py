@@ -34,7 +34,7 @@ def _places(
 def _without_filling(matrices: Matrices, channels: int) -> Matrices:
     def both(matrix: Tensor) -> Tensor:
         """Of values and gates beside each other."""
-        filled = matrix.unflatten(-1, (2, rounded(channels)))
+        filled = matrix.view(*matrix.shape[:-1], 2, rounded(channels))
         return filled[..., :channels].flatten(-2)
 
     networks = []

@@ -134,11 +134,13 @@ def _network(
     e: Tensor, matrices: NetworkMatrices, which: int, atoms: tuple[Tensor, Tensor, Tensor], pieces: _Kept
 ) -> tuple[Tensor, Tensor]:
     """The sums of the last layer, (E, 2 C), without its offsets, and these."""
-    z, offsets, shares = e @ matrices.first, None, atoms
-    for values, gates, after in matrices.layers:
-        both = _activate(z, offsets, shares, which, pieces.take(z.shape[1]))
-        z, offsets, shares = _beside(both, values, gates), after, None
-    return z, offsets
+    z, (*hidden, last) = e @ matrices.first, matrices.layers
+    both = _activate(z, None, atoms, which, pieces.take(z.shape[1]))
+    for values, gates, offsets in hidden:
+        z = _beside(both, values, gates)
+        both = _activate(z, offsets, None, which, pieces.take(z.shape[1]))
+    values, gates, offsets = last
+    return _beside(both, values, gates), offsets
 
 
 def _pull_network(by: Tensor, matrices: NetworkMatrices, pieces: list[Tensor], out: Tensor) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import Any, Final, NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import torch
 import triton
@@ -20,22 +20,10 @@ from halocline.aggregation.edges import row_starts
 from halocline.aggregation.rows import take
 from halocline.plugins.triton_operators.blocks import Blocks
 from halocline.plugins.triton_operators.candidates import for_all_channels
+from halocline.plugins.triton_operators.harmonics import SINGLE, vector_pulls, write_harmonics
 from halocline.plugins.triton_operators.launch import launch
 from halocline.plugins.triton_operators.row_sums import by_receiver, by_sender, sum_rows
-from halocline.plugins.triton_operators.rows import CHANGING, components, length_of, row_range
-
-#: For programs that have nothing but edges.
-_SINGLE: Final = tuple({"EDGES": edges, "num_warps": warps} for edges, warps in ((128, 4), (64, 2), (256, 8)))
-
-# Of real harmonics, as `backbones.m3gnet.three_body` has them; the interpreter takes them to the right of blocks.
-_NORM_0 = tl.constexpr(math.sqrt(1.0 / (4.0 * math.pi)))
-_NORM_1 = tl.constexpr(math.sqrt(3.0 / (4.0 * math.pi)))
-_NORM_2 = tl.constexpr(math.sqrt(15.0 / (4.0 * math.pi)))
-_AXIAL_2 = tl.constexpr(math.sqrt(5.0 / (16.0 * math.pi)))
-_OUTER_3 = tl.constexpr(math.sqrt(35.0 / (32.0 * math.pi)))
-_MIDDLE_3 = tl.constexpr(math.sqrt(105.0 / (16.0 * math.pi)))
-_INNER_3 = tl.constexpr(math.sqrt(21.0 / (32.0 * math.pi)))
-_AXIAL_3 = tl.constexpr(math.sqrt(7.0 / (16.0 * math.pi)))
+from halocline.plugins.triton_operators.rows import CHANGING, row_range
 
 
 def sums(*arguments: Any) -> Tensor:
@@ -57,7 +45,7 @@ def pulls(pull: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor
     read = values, own, harmonics, given.envelope, moments, by_moments, given.receivers
 
     by_vectors, by_weights, by_envelope = map(torch.empty_like, given[:3])
-    _launch(_vector_pulls, [*read, given.vectors, by_vectors], by_vectors, _SINGLE, given)
+    _launch(vector_pulls, [*read, given.vectors, by_vectors], by_vectors, SINGLE, given)
     by_gates = torch.empty_like(by_weights)  # of edges
     tensors = given.weights, given.gates, given.atoms, by_weights, by_envelope, by_gates
     _launch(_column_pulls, [*read, *tensors], by_weights, for_all_channels(by_weights.shape[1]), given)
@@ -80,7 +68,7 @@ class _Given(NamedTuple):
     from_end: bool
 
     @property
-    def count(self) -> int:
+    def radials(self) -> int:
         """R."""
         return self.weights.shape[1] // self.degrees
 
@@ -95,7 +83,7 @@ class _Given(NamedTuple):
 
     def factors(self) -> Tensor:
         """√(4π/(2l + 1)) of each sum, (K,)."""
-        return _factors(self.degrees, self.count, self.weights.dtype, self.weights.device)
+        return _factors(self.degrees, self.radials, self.weights.dtype, self.weights.device)
 
 
 def _read(arguments: tuple[Any, ...]) -> _Given:
@@ -111,21 +99,31 @@ def _factors(degrees: int, count: int, dtype: torch.dtype, device: torch.device)
 def _harmonics(given: _Given) -> Tensor:
     """Of the edges that take part, (E, L²)."""
     found = given.vectors.new_empty((len(given.vectors), given.degrees**2))
-    _launch(_write_harmonics, [given.vectors, given.envelope, found], found, _SINGLE, given)
+    _launch(write_harmonics, [given.vectors, given.envelope, found], found, SINGLE, given)
     return found
 
 
 def _moments(values: Tensor, harmonics: Tensor, given: _Given) -> Tensor:
     """Sums of values (E, K) times harmonics over the edges of each centre, (n, L², R)."""
-    found = values.new_empty((given.centres, harmonics.shape[1], given.count))
-    starts, moments = row_starts(given.receivers, given.centres), harmonics.shape[1] * given.count
+    found = values.new_empty((given.centres, harmonics.shape[1], given.radials))
+    starts, moments = row_starts(given.receivers, given.centres), harmonics.shape[1] * given.radials
     launch(
         _add_up,
-        [values, harmonics, given.envelope, starts, found, given.centres, len(values), given.degrees, given.count],
+        [
+            values,
+            harmonics,
+            given.envelope,
+            starts,
+            found,
+            given.centres,
+            len(values),
+            given.degrees,
+            given.radials,
+        ],
         found,
         for_all_channels(moments),
         lambda blocks: (given.centres,),
-        about=(given.degrees, given.count),
+        about=(given.degrees, given.radials),
         work=len(values) * moments,
     )
     return found
@@ -138,44 +136,13 @@ def _launch(
     edges, columns = out.shape
     launch(
         kernel,
-        [*tensors, edges, given.degrees, given.count],
+        [*tensors, edges, given.degrees, given.radials],
         out,
         candidates,
         lambda blocks: (triton.cdiv(edges, blocks["EDGES"]),),
-        about=(given.degrees, given.count),
+        about=(given.degrees, given.radials),
         work=edges * columns,
     )
-
-
-@triton.jit(do_not_specialize=CHANGING)
-def _write_harmonics(
-    vectors_at, envelope_at, out_at, edges,
-    DEGREES: tl.constexpr, COUNT: tl.constexpr, EDGES: tl.constexpr,
-):  # fmt: skip
-    edge = tl.program_id(0).to(tl.int64) * EDGES + tl.arange(0, EDGES)
-    there = tl.load(envelope_at + edge, mask=edge < edges, other=0.0) != 0.0
-    x, y, z, _ = _direction(vectors_at, edge, there)
-    square = x * x + y * y + z * z
-    to_at = out_at + edge * DEGREES * DEGREES
-    tl.store(to_at, tl.full((EDGES,), _NORM_0, dtype=x.dtype), mask=there)
-    if DEGREES > 1:
-        tl.store(to_at + 1, y * _NORM_1, mask=there)
-        tl.store(to_at + 2, z * _NORM_1, mask=there)
-        tl.store(to_at + 3, x * _NORM_1, mask=there)
-    if DEGREES > 2:
-        tl.store(to_at + 4, x * y * _NORM_2, mask=there)
-        tl.store(to_at + 5, y * z * _NORM_2, mask=there)
-        tl.store(to_at + 6, (3.0 * z * z - square) * _AXIAL_2, mask=there)
-        tl.store(to_at + 7, x * z * _NORM_2, mask=there)
-        tl.store(to_at + 8, (x * x - y * y) * (0.5 * _NORM_2), mask=there)
-    if DEGREES > 3:
-        tl.store(to_at + 9, y * (3.0 * x * x - y * y) * _OUTER_3, mask=there)
-        tl.store(to_at + 10, x * y * z * (2.0 * _MIDDLE_3), mask=there)
-        tl.store(to_at + 11, y * (5.0 * z * z - square) * _INNER_3, mask=there)
-        tl.store(to_at + 12, z * (5.0 * z * z - 3.0 * square) * _AXIAL_3, mask=there)
-        tl.store(to_at + 13, x * (5.0 * z * z - square) * _INNER_3, mask=there)
-        tl.store(to_at + 14, z * (x * x - y * y) * _MIDDLE_3, mask=there)
-        tl.store(to_at + 15, x * (x * x - 3.0 * y * y) * _OUTER_3, mask=there)
 
 
 @triton.jit(do_not_specialize=CHANGING)
@@ -258,99 +225,3 @@ def _column_pulls(
     weight = tl.load(weights_at + at, mask=used, other=0.0)
     tl.store(by_weights_at + at, tl.where(used, by_value * gate, 0.0), mask=there)
     tl.store(by_gates_at + at, tl.where(used, by_value * weight, 0.0), mask=there)
-
-
-@triton.jit(do_not_specialize=CHANGING)
-def _vector_pulls(
-    values_at, own_at, harmonics_at, envelope_at, moments_at, by_moments_at, receivers_at,
-    vectors_at, by_vectors_at, edges, DEGREES: tl.constexpr, COUNT: tl.constexpr, EDGES: tl.constexpr,
-):  # fmt: skip
-    edge = tl.program_id(0).to(tl.int64) * EDGES + tl.arange(0, EDGES)
-    envelope = tl.load(envelope_at + edge, mask=edge < edges, other=0.0)
-    there = envelope != 0.0
-    x, y, z, length = _direction(vectors_at, edge, there)
-    square = x * x + y * y + z * z
-    # Where in these five are the edge, and its centre.
-    receiver = tl.load(receivers_at + edge, mask=there, other=0)
-    of_edge = edge * DEGREES * COUNT
-    of_harmonic, of_moment = edge * DEGREES * DEGREES, receiver * DEGREES * DEGREES * COUNT
-    given = (values_at + of_edge, own_at + of_edge, harmonics_at + of_harmonic, moments_at + of_moment,
-             by_moments_at + of_moment, envelope, there)  # fmt: skip
-    by_x, by_y, by_z = tl.zeros_like(x), tl.zeros_like(x), tl.zeros_like(x)
-    if DEGREES > 1:
-        by_y += _by_harmonic(given, 1, 1, COUNT) * _NORM_1
-        by_z += _by_harmonic(given, 2, 1, COUNT) * _NORM_1
-        by_x += _by_harmonic(given, 3, 1, COUNT) * _NORM_1
-    if DEGREES > 2:
-        by = _by_harmonic(given, 4, 2, COUNT) * _NORM_2
-        by_x += by * y
-        by_y += by * x
-        by = _by_harmonic(given, 5, 2, COUNT) * _NORM_2
-        by_y += by * z
-        by_z += by * y
-        by = _by_harmonic(given, 6, 2, COUNT) * (2.0 * _AXIAL_2)
-        by_x -= by * x
-        by_y -= by * y
-        by_z += 2.0 * by * z
-        by = _by_harmonic(given, 7, 2, COUNT) * _NORM_2
-        by_x += by * z
-        by_z += by * x
-        by = _by_harmonic(given, 8, 2, COUNT) * _NORM_2
-        by_x += by * x
-        by_y -= by * y
-    if DEGREES > 3:
-        flat, saddle = 5.0 * z * z - square, 3.0 * (x * x - y * y)
-        by = _by_harmonic(given, 9, 3, COUNT) * _OUTER_3
-        by_x += 6.0 * by * x * y
-        by_y += by * saddle
-        by = _by_harmonic(given, 10, 3, COUNT) * (2.0 * _MIDDLE_3)
-        by_x += by * y * z
-        by_y += by * x * z
-        by_z += by * x * y
-        by = _by_harmonic(given, 11, 3, COUNT) * _INNER_3
-        by_x -= 2.0 * by * x * y
-        by_y += by * (flat - 2.0 * y * y)
-        by_z += 8.0 * by * y * z
-        by = _by_harmonic(given, 12, 3, COUNT) * _AXIAL_3
-        by_x -= 6.0 * by * x * z
-        by_y -= 6.0 * by * y * z
-        by_z += by * (9.0 * z * z - 3.0 * square)
-        by = _by_harmonic(given, 13, 3, COUNT) * _INNER_3
-        by_x += by * (flat - 2.0 * x * x)
-        by_y -= 2.0 * by * x * y
-        by_z += 8.0 * by * x * z
-        by = _by_harmonic(given, 14, 3, COUNT) * _MIDDLE_3
-        by_x += 2.0 * by * x * z
-        by_y -= 2.0 * by * y * z
-        by_z += by * (x * x - y * y)
-        by = _by_harmonic(given, 15, 3, COUNT) * _OUTER_3
-        by_x += by * saddle
-        by_y -= 6.0 * by * x * y
-    along = by_x * x + by_y * y + by_z * z
-    to_at = by_vectors_at + 3 * edge
-    tl.store(to_at, tl.where(there, (by_x - along * x) / length, 0.0), mask=edge < edges)
-    tl.store(to_at + 1, tl.where(there, (by_y - along * y) / length, 0.0), mask=edge < edges)
-    tl.store(to_at + 2, tl.where(there, (by_z - along * z) / length, 0.0), mask=edge < edges)
-
-
-@triton.jit
-def _by_harmonic(given, HARMONIC: tl.constexpr, DEGREE: tl.constexpr, COUNT: tl.constexpr):
-    """The gradient by one harmonic of edges, (EDGES,), as part of the moment and in the sums."""
-    values_at, own_at, harmonics_at, moments_at, by_moments_at, envelope, there = given
-    y = tl.load(harmonics_at + HARMONIC, mask=there, other=0.0)
-    total = tl.zeros_like(envelope)
-    for number in tl.static_range(COUNT):
-        value = tl.load(values_at + DEGREE * COUNT + number, mask=there, other=0.0)
-        own = envelope * tl.load(own_at + DEGREE * COUNT + number, mask=there, other=0.0)
-        moment = tl.load(moments_at + HARMONIC * COUNT + number, mask=there, other=0.0)
-        by_moment = tl.load(by_moments_at + HARMONIC * COUNT + number, mask=there, other=0.0)
-        total += own * (moment - value * y) + (by_moment - own * y) * value
-    return total
-
-
-@triton.jit
-def _direction(vectors_at, edge, there):
-    """Of edges that take part, and their lengths."""
-    x, y, z = components(vectors_at, edge, there)
-    length = length_of(x, y, z)
-    return x / length, y / length, z / length, length
