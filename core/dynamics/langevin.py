@@ -10,13 +10,16 @@ from ase.md.langevinbaoab import LangevinBAOAB
 
 @final
 class Langevin(LangevinBAOAB):
-    """See ASE. Every number is ASE's to the bit; with a barostat or constraints its own step is taken."""
+    """See ASE. Every number is ASE's to the bit.
+
+    Its own step is taken with a barostat, with constraints, and without ``hydrostatic``, which rounds otherwise.
+    """
 
     def step(self) -> None:
         """One time step: B, A, O, A, forces, B."""
         atoms = self.atoms
         momenta, positions = atoms.arrays.get("momenta"), atoms.arrays["positions"]
-        if self.externalstress is not None or momenta is None or atoms.constraints:
+        if self.externalstress is not None or not self.hydrostatic or momenta is None or atoms.constraints:
             super().step()  # type: ignore[no-untyped-call]
             return
         masses = atoms.get_masses()[:, None]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import ctypes
 from pathlib import Path
-from typing import Any, Final, NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor
 
 from halocline.native import library
 from halocline.plugins.fused.harmonics_source import harmonics_source
-
-_TYPES: Final = {torch.float32: "float", torch.float64: "double"}
+from halocline.plugins.fused.operators import SUFFIX, address
 
 
 @final
@@ -142,7 +141,7 @@ def source(
 #include "lanes.h"
 #include "rows.h"
 
-using T = {_TYPES[dtype]};
+using T = {SUFFIX[dtype]};
 using V = halo::Vec<T>;
 constexpr int LANES = halo::LANES<T>, CHANNELS = {channels}, WIDTH = {width};
 constexpr bool TABULATED = {str(tabulated).lower()}, BY_KIND = {str(by_kind).lower()};
@@ -178,7 +177,7 @@ def call_sums(
     """
     found = edges.vectors.new_empty(shape)
     told = _edges(x, edges), _radial(weights, None)
-    loaded.product_sums(*map(ctypes.byref, told), _address(x), found.data_ptr(), torch.get_num_threads())
+    loaded.product_sums(*map(ctypes.byref, told), address(x), found.data_ptr(), torch.get_num_threads())
     return found
 
 
@@ -207,7 +206,7 @@ def call_pull(
     if isinstance(weights, Given):
         by_weights = torch.empty_like(weights.values)
     told = _edges(x, edges), _radial(weights, by_weights)
-    arrays = (_address(each) for each in (x, pull, by_x, by_vectors))
+    arrays = (address(each) for each in (x, pull, by_x, by_vectors))
     loaded.product_pull(*map(ctypes.byref, told), *arrays, torch.get_num_threads())
     return by_x, by_vectors, by_weights
 
@@ -220,12 +219,8 @@ def _edges(x: Tensor | None, edges: Edges) -> _Edges:
 def _radial(weights: Table | Given, gradients: Tensor | None) -> Any:
     values = weights.values
     rows, pairs = (None, weights.pairs) if isinstance(weights, Table) else (weights.rows, None)
-    pointers = [_address(each) for each in (values, gradients, rows, weights.kinds, pairs)]
+    pointers = [address(each) for each in (values, gradients, rows, weights.kinds, pairs)]
     kind = _Radial32 if values.dtype == torch.float32 else _Radial64
     if isinstance(weights, Table):
         return kind(*pointers, weights.species, *values.shape[1:3], 0, weights.start, weights.per_length)
     return kind(*pointers, weights.species, 0, 0, values.shape[0])
-
-
-def _address(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()

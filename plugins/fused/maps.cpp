@@ -7,25 +7,13 @@
 #include <memory>
 #include <vector>
 
-#include "lanes.h"
+#include "products.h"
 #include "rows.h"
 
 namespace {
 
-using halo::LANES;
-using halo::Vec;
-using halo::load;
-using halo::store;
-
-constexpr int64_t TILE = 6;    // rows of a tile
-constexpr int64_t PANEL = 64;  // columns of a packed matrix that lie together
-#if defined(__AVX512F__)
-constexpr int VECTORS = 4;  // of a tile: 24 sums in 32 registers
-#else
-constexpr int VECTORS = 2;  // 12 in 16
-#endif
 // Columns with those that fill up the last panel.
-inline int64_t whole(int64_t columns) { return (columns + PANEL - 1) / PANEL * PANEL; }
+inline int64_t whole(int64_t columns) { return (columns + WIDE - 1) / WIDE * WIDE; }
 
 // Multiplications of a task, about; a thread takes some tasks at a time.
 constexpr int64_t TASK = 1 << 20;
@@ -85,7 +73,7 @@ __attribute__((noinline)) void multiply(const T* const* from, const T* panel, in
   for (int64_t k = 0; k < width; k++) {
     Vec<T> weight[COUNT];
 #pragma GCC unroll 4
-    for (int v = 0; v < COUNT; v++) weight[v] = load(panel + k * PANEL + v * L);
+    for (int v = 0; v < COUNT; v++) weight[v] = load(panel + k * WIDE + v * L);
     const T x[TILE] = {x0[k], x1[k], x2[k], x3[k], x4[k], x5[k]};
 #pragma GCC unroll 6
     for (int r = 0; r < TILE; r++)
@@ -122,7 +110,7 @@ void run(const Target<T>& target, const Task& task, const Order& order, bool sor
     const int64_t number = factor.species > 1 ? task.species : 0;
     const T* matrix = factor.panels + number * whole(target.columns) * factor.width;
     for (int64_t column = 0; column < target.columns; column += step) {
-      const T* panel = matrix + column / PANEL * PANEL * factor.width + column % PANEL;
+      const T* panel = matrix + column / WIDE * WIDE * factor.width + column % WIDE;
       for (int64_t row = task.first; row < task.last; row += TILE) {
         const T* from[TILE];
         T* to[TILE];

@@ -43,6 +43,11 @@ _lock = forks.lock()
 Seconds = Callable[[Callable[[], object]], float]
 
 
+def distinct(found: Sequence[Blocks]) -> tuple[Blocks, ...]:
+    """Candidates in their order, each once."""
+    return tuple(dict(each) for each in dict.fromkeys(tuple(blocks.items()) for blocks in found))
+
+
 def blocks_for(
     kernel: Any,
     about: tuple[object, ...],

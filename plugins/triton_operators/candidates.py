@@ -11,7 +11,7 @@ from typing import Final
 
 from triton import next_power_of_2
 
-from halocline.plugins.triton_operators.blocks import Blocks
+from halocline.plugins.triton_operators.blocks import Blocks, distinct
 
 #: Channels of one program at most, where they are shared out among programs.
 _WIDEST: Final = 128
@@ -37,4 +37,4 @@ def _blocks(channels: int) -> tuple[Blocks, ...]:
         {"EDGES": min(max(size // channels, 1), 64), "CHANNELS": channels, "num_warps": warps}
         for size, warps in _SIZES
     ]
-    return tuple(dict(each) for each in dict.fromkeys(tuple(blocks.items()) for blocks in found))
+    return distinct(found)

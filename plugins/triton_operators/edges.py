@@ -11,7 +11,7 @@ from triton import next_power_of_2
 
 from halocline.plugins.fused.edge_library import Edges, Given, Table
 from halocline.plugins.fused.edges import order_by_sender
-from halocline.plugins.triton_operators.blocks import Blocks
+from halocline.plugins.triton_operators.blocks import Blocks, distinct
 
 #: Elements of a block and warps that work on it. Tens of values stay in registers for each element, of which a
 #: thread therefore has one or two. As compilation takes seconds for each, they are few.
@@ -23,7 +23,7 @@ def blocks_of(channels: int) -> tuple[Blocks, ...]:
     """For kernels whose programs work on all channels of some edges, with many values for each."""
     width = next_power_of_2(channels)
     found = [{"EDGES": max(size // width, 1), "CHANNELS": width, "num_warps": warps} for size, warps in _SIZES]
-    return tuple(dict(each) for each in dict.fromkeys(tuple(blocks.items()) for blocks in found))
+    return distinct(found)
 
 
 def read_weights(weights: Table | Given, edges: Edges) -> list[Tensor | int | None]:
