@@ -16,13 +16,13 @@ from ase.build import bulk, molecule
 from ase.io import read, write
 
 from halocline.cli.main import main
+from halocline.data.frames import read_frames as read_training_frames
+from halocline.data.frames import say_unused
 from halocline.errors import StructureError, TrainingError, UsageError
 from halocline.structures import limits, source
 from halocline.structures import read as reading
 from halocline.structures.read import read_frames
 from halocline.structures.write import extended_xyz
-from halocline.training.frames import read_frames as read_training_frames
-from halocline.training.frames import say_unused
 
 MODEL = "lennard-jones-argon"
 DECIMALS = 1e-8  # extended XYZ stores eight

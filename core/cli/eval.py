@@ -20,6 +20,7 @@ from halocline.cli.options import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from halocline.data.labels import LabelReader
     from halocline.evaluation.accuracy import Accuracy
     from halocline.evaluation.committee import CalibrationTable, CommitteeAccuracy
     from halocline.evaluation.error_table import ErrorTable
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from halocline.potential.potential import Potential
     from halocline.program.replacement import Replacement
     from halocline.training.errors import Deviations
-    from halocline.training.labels import LabelReader
 
 _LABELS = ("energy", "forces", "stress")
 #: Frames whose labels are looked for together.
@@ -67,13 +67,13 @@ def run(arguments: argparse.Namespace) -> int:
     from contextlib import closing, nullcontext
 
     from halocline.cli.output import progress
+    from halocline.data.labels import LabelReader
     from halocline.evaluation.accuracy import Accuracy
     from halocline.evaluation.committee import CommitteeAccuracy
     from halocline.evaluation.error_table import ErrorTable
     from halocline.evaluation.frames import evaluate_frames, read_all
     from halocline.evaluation.plot import plot_parity
     from halocline.model.condition import check_head
-    from halocline.training.labels import LabelReader
 
     _check(arguments)
     potential = load_potential(arguments)

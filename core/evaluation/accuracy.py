@@ -15,9 +15,9 @@ from halocline.training.errors import MILLI, Deviations
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from halocline.data.labels import Labels
     from halocline.evaluation.frames import Frame
     from halocline.evaluator.result import Result
-    from halocline.training.labels import Labels
 
 #: What is compared, and in which unit errors are told.
 UNITS: Final = {

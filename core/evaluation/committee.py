@@ -14,9 +14,9 @@ from halocline.evaluator.result import Result
 from halocline.training.errors import MILLI, Deviations
 
 if TYPE_CHECKING:
+    from halocline.data.labels import Labels
     from halocline.evaluation.frames import Frame
     from halocline.evaluator.result import Difference, Spread
-    from halocline.training.labels import Labels
 
 #: Parts of equal numbers that spreads are sorted into, and the fewest numbers in one.
 BINS: Final = 10

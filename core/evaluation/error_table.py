@@ -13,9 +13,9 @@ from halocline.evaluation.forms import csv_line
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from halocline.data.labels import Labels
     from halocline.evaluation.frames import Frame
     from halocline.evaluator.result import Result
-    from halocline.training.labels import Labels
 
 #: Errors of a frame as `halocline.evaluation.accuracy.Accuracy.add` names them, and columns with their units.
 _COLUMNS: Final = {

@@ -9,7 +9,7 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from halocline.training.labels import Labels
+from halocline.data.labels import Labels
 
 #: meV in an eV.
 MILLI = 1000.0

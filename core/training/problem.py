@@ -11,18 +11,18 @@ from typing import final
 import numpy as np
 from ase.data import chemical_symbols
 
+from halocline.data.duplicates import duplicate_groups
+from halocline.data.frames import Frame, read_frames, say_unused
+from halocline.data.labels import LabelCount, Labels, read_labels
 from halocline.errors import BackboneError, HaloclineError, TrainingError, within
 from halocline.graph import Contacts, Graph, NeighbourList, Structure
 from halocline.model import Backbone
 from halocline.model.bounded import trainable
 from halocline.model.build import build_backbone
 from halocline.model.condition import taken_entries, under_conditions
-from halocline.training.duplicates import duplicate_groups, refuse_shared
-from halocline.training.frames import Frame, read_frames, say_unused
-from halocline.training.labels import LabelCount, Labels, read_labels
 from halocline.training.recipe import DataSettings, Recipe, TrainingSettings, resolve
 from halocline.training.reference import fit_reference_energies
-from halocline.training.split import Split, consecutive_split, draw_split
+from halocline.training.split import Split, consecutive_split, draw_split, refuse_shared
 
 
 @final

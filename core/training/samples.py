@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from halocline.aggregation import Form
+from halocline.data.labels import Labels
 from halocline.graph import Graph, JointGraph
 from halocline.partition import whole
 from halocline.program import EdgeInputs, Precision
 from halocline.program.layout import lay_out
-from halocline.training.labels import Labels
 
 
 class LabelCounts(NamedTuple):

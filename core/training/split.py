@@ -76,3 +76,28 @@ def consecutive_split(train: int, validation: int, test: int) -> Split:
     """The split of files given by purpose: frames in the order in which they were read."""
     bounds = np.cumsum([0, train, validation, test]).tolist()
     return Split(*(tuple(range(start, stop)) for start, stop in pairwise(bounds)))
+
+
+def refuse_shared(groups: Sequence[Sequence[int]], split: Split, names: Sequence[str], remedy: str) -> None:
+    """Make sure that no structure is in two sets.
+
+    Args:
+        groups: of duplicates among the frames.
+        split: the sets.
+        names: of the frames, for the message.
+        remedy: what else than removing a frame would help, a sentence; or nothing.
+
+    Raises:
+        TrainingError: a structure is in two sets.
+    """
+    purpose = {i: name for name, frames in split.purposes().items() for i in frames}
+    for group in groups:
+        used = [i for i in group if i in purpose]
+        for i in used[1:]:
+            if purpose[i] != purpose[used[0]]:
+                text = (
+                    f"The same structure serves two purposes: {names[used[0]]} ({purpose[used[0]]}) and "
+                    f"{names[i]} ({purpose[i]}). Remove one of them, so that the errors are those of unseen "
+                    f"structures. {remedy}"
+                )
+                raise TrainingError(text.strip())

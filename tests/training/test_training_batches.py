@@ -5,10 +5,10 @@ import pytest
 import torch
 from ase import Atoms
 
+from halocline.data.labels import Labels
 from halocline.graph import NeighbourList, Structure
 from halocline.model.build import build_backbone
 from halocline.program import Precision
-from halocline.training.labels import Labels
 from halocline.training.objective import SMALL_FORCE, Objective, predict
 from halocline.training.samples import Batch, Batches, LabelCounts, Sample
 

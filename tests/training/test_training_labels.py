@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from ase.constraints import FixAtoms
 
+from halocline.data import frames as frames_of_files
+from halocline.data.labels import read_labels
 from halocline.errors import TrainingError, UsageError
-from halocline.training import frames as frames_of_files
-from halocline.training.labels import read_labels
 from halocline.training.problem import prepare
 from halocline.training.recipe import read_recipe
 from halocline.training.reference import fit_reference_energies

@@ -9,13 +9,13 @@ import pytest
 from halocline.errors import HaloclineError, UsageError
 from halocline.training.problem import prepare
 from halocline.training.recipe import (
-    LARGEST_FILE,
     DataSettings,
     SplitSettings,
     TrainingSettings,
     make_recipe,
     read_recipe,
 )
+from halocline.training.recipe.file import LARGEST_FILE
 from halocline.training.result import refuse_unwritable
 
 KEYS = {

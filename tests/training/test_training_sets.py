@@ -10,9 +10,9 @@ import pytest
 
 import halocline
 from halocline.cli.main import main
+from halocline.data.duplicates import SAME, duplicate_groups
 from halocline.errors import TrainingError
 from halocline.graph import NeighbourList, Radius, Structure
-from halocline.training.duplicates import SAME, duplicate_groups
 from halocline.training.problem import prepare
 from halocline.training.recipe import SplitSettings, make_recipe, read_recipe
 from halocline.training.result import make_card

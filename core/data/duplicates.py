@@ -10,9 +10,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
-from halocline.errors import TrainingError
 from halocline.graph import Graph
-from halocline.training.split import Split
 
 #: Å; sorted neighbour distances that agree this well belong to one structure. Files round to 1e-8 or coarser.
 SAME = 1e-4
@@ -43,31 +41,6 @@ def duplicate_groups(graphs: Mapping[int, Graph]) -> list[tuple[int, ...]]:
     for i, (elements, distances) in shapes.items():
         kinds.setdefault((elements, len(distances)), []).append(i)
     return sorted(group for frames in kinds.values() for group in _groups(sorted(frames), shapes))
-
-
-def refuse_shared(groups: Sequence[Sequence[int]], split: Split, names: Sequence[str], remedy: str) -> None:
-    """Make sure that no structure is in two sets.
-
-    Args:
-        groups: of duplicates among the frames.
-        split: the sets.
-        names: of the frames, for the message.
-        remedy: what else than removing a frame would help, a sentence; or nothing.
-
-    Raises:
-        TrainingError: a structure is in two sets.
-    """
-    purpose = {i: name for name, frames in split.purposes().items() for i in frames}
-    for group in groups:
-        used = [i for i in group if i in purpose]
-        for i in used[1:]:
-            if purpose[i] != purpose[used[0]]:
-                text = (
-                    f"The same structure serves two purposes: {names[used[0]]} ({purpose[used[0]]}) and "
-                    f"{names[i]} ({purpose[i]}). Remove one of them, so that the errors are those of unseen "
-                    f"structures. {remedy}"
-                )
-                raise TrainingError(text.strip())
 
 
 def _shape(graph: Graph) -> _Shape:

@@ -1,0 +1,1 @@
+"""Active learning: which structures to label next, and the loop around training."""

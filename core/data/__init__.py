@@ -1,0 +1,1 @@
+"""Labelled structures: their files, labels, and what is wrong with them."""

@@ -1,0 +1,19 @@
+"""The recipe of a training run: everything that decides its outcome, as one TOML file."""
+
+from halocline.training.recipe.data import DataSettings, SplitSettings
+from halocline.training.recipe.file import read_recipe, resolve
+from halocline.training.recipe.model import ModelSettings
+from halocline.training.recipe.recipe import Recipe, make_recipe
+from halocline.training.recipe.training import ForcesLoss, TrainingSettings
+
+__all__ = [
+    "DataSettings",
+    "ForcesLoss",
+    "ModelSettings",
+    "Recipe",
+    "SplitSettings",
+    "TrainingSettings",
+    "make_recipe",
+    "read_recipe",
+    "resolve",
+]

@@ -1,0 +1,54 @@
+"""A whole recipe, from its tables."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, final
+
+from halocline.checkpoint.card import check_card
+from halocline.errors import UsageError
+from halocline.training.recipe.data import DataSettings
+from halocline.training.recipe.model import ModelSettings
+from halocline.training.recipe.rules import check_plain
+from halocline.training.recipe.training import TrainingSettings
+from halocline.typed_table import read_table, settle_fields
+
+#: Fields of the card that training measures; what a recipe would say in their place could only be wrong.
+_MEASURED: Final = ("errors", "recipe", "units", "shortest_distances", "neighbours")
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Attributes: the tables of the file. ``card`` describes the model to its users."""
+
+    data: DataSettings
+    model: ModelSettings
+    training: TrainingSettings
+    card: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        settle_fields(self, "recipe")
+        check_card(self.card)
+        for name in _MEASURED:
+            if name in self.card:
+                raise UsageError(f"card.{name} is what training itself finds out; leave it out of the recipe.")
+        check_plain(self.card, "card")
+
+    def as_table(self) -> dict[str, Any]:
+        """The recipe as plain JSON values."""
+        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return plain
+
+
+def make_recipe(values: Mapping[str, Any]) -> Recipe:
+    """Check the tables of a recipe, as TOML or JSON has them.
+
+    Raises:
+        UsageError: a key is unknown, missing or impossible.
+        CheckpointError: a field of the card is unknown or of the wrong kind.
+    """
+    return read_table(Recipe, values, "")
