@@ -48,9 +48,9 @@ def train(arguments: argparse.Namespace) -> int:
     """
     from halocline.cli.ranks import LOST, STARTED, run_ranks
     from halocline.place import Place
+    from halocline.training.fit.trainer import refuse_idle_ranks
     from halocline.training.recipe import read_recipe
     from halocline.training.team import LostRankError
-    from halocline.training.trainer import refuse_idle_ranks
 
     place = Place.find(os.environ)
     _check(arguments, place)

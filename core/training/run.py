@@ -19,13 +19,13 @@ from halocline.errors import TrainingError, UsageError
 from halocline.files import newest, write_atomically
 from halocline.program import Precision
 from halocline.training.agreement import refuse_disagreement
+from halocline.training.fit.trainer import Trainer
 from halocline.training.folder import METRICS_FILE
 from halocline.training.problem import Problem
 from halocline.training.recipe import make_recipe
 from halocline.training.samples import Batches, Sample
 from halocline.training.state import STATE_FILE, TrainingState, load_state, save_state
 from halocline.training.team import Team
-from halocline.training.trainer import Trainer
 from halocline.training.validation import Validation
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import torch
 from halocline.model import Backbone
 from halocline.training.deal import deal
 from halocline.training.errors import Errors, measure
-from halocline.training.objective import predict
+from halocline.training.fit.objective import predict
 from halocline.training.problem import Problem
 from halocline.training.samples import Batches, Sample
 from halocline.training.team import Team

@@ -9,7 +9,7 @@ from halocline.data.labels import Labels
 from halocline.graph import NeighbourList, Structure
 from halocline.model.build import build_backbone
 from halocline.program import Precision
-from halocline.training.objective import SMALL_FORCE, Objective, predict
+from halocline.training.fit.objective import SMALL_FORCE, Objective, predict
 from halocline.training.samples import Batch, Batches, LabelCounts, Sample
 
 # Sums over the same numbers in another order, in float64.

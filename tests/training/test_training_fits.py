@@ -12,11 +12,11 @@ import halocline
 from halocline.cli.main import main
 from halocline.errors import TrainingError, UsageError
 from halocline.training.device import make_fabric
+from halocline.training.fit.trainer import learning_rate
 from halocline.training.problem import prepare
 from halocline.training.recipe import TrainingSettings, read_recipe
 from halocline.training.result import finish
 from halocline.training.run import TrainingRun
-from halocline.training.trainer import learning_rate
 
 # What is measured twice is summed in another order: float32 sums over a few tens of neighbours.
 SINGLE = 1e-5

@@ -16,7 +16,7 @@ from halocline.errors import TrainingError, UsageError
 from halocline.model import Backbone
 from halocline.program import Capabilities, FrozenModel, Precision
 from halocline.training.deal import deal
-from halocline.training.objective import Objective
+from halocline.training.fit.objective import Objective
 from halocline.training.recipe import TrainingSettings
 from halocline.training.samples import Batches, LabelCounts, Sample
 from halocline.training.team import Team

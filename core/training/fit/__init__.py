@@ -1,0 +1,1 @@
+"""The fit itself: what is minimised, how steps are taken, and which weights become the model."""
