@@ -14,7 +14,7 @@ from halocline.cli.tables import page_width, table
 from halocline.figures import check_figure
 
 if TYPE_CHECKING:
-    from halocline.audit import Row, Summary
+    from halocline.audit.crystals import Row, Summary
 
 _COLUMNS = ("crystal", "V (Å³/atom)", "PBE", "ΔV (%)", "B (GPa)", "PBE", "ΔB (%)", "E (eV/atom)")
 
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
 
     import halocline
-    from halocline.audit import audit, compounds, elements, summarise
+    from halocline.audit.crystals import audit, compounds, elements, summarise
 
     torch.set_num_threads(
         1
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     summaries = {name: summarise(each) for name, each in rows.items()}
     level = potential.card.get("level_of_theory")
     if arguments.plot:
-        from halocline.audit.plot import plot_audit
+        from halocline.audit.crystals.plot import plot_audit
 
         plot_audit(rows["elements"], summaries["elements"], arguments.plot, title=_title(arguments.model, level))
     if arguments.json:
@@ -72,7 +72,7 @@ def _document(
 ) -> dict[str, Any]:
     import dataclasses
 
-    from halocline.audit.summary import record
+    from halocline.audit.crystals.summary import record
 
     return {
         "model": model,
@@ -104,7 +104,7 @@ def _print(title: str, rows: dict[str, list[Row]], summaries: dict[str, Summary]
 
 def in_words(summary: Summary) -> str:
     """A sentence that says how large the errors are, and of how many crystals."""
-    from halocline.audit.summary import LARGE
+    from halocline.audit.crystals.summary import LARGE
 
     modulus = summary.bulk_modulus_error
     parts = [

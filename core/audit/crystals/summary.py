@@ -8,7 +8,7 @@ from typing import Any, final
 
 import numpy as np
 
-from halocline.audit.audit import FAILED_ERROR, CrystalOutcome, Row
+from halocline.audit.crystals.audit import FAILED_ERROR, CrystalOutcome, Row
 
 #: Errors beyond this are counted, per cent.
 LARGE = 5.0

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 from numpy.typing import NDArray
 
-from halocline.audit.crystals import Crystal
-from halocline.audit.equation_of_state import EquationOfState, fit_equation_of_state
+from halocline.audit.crystals.crystals import Crystal
+from halocline.audit.crystals.equation_of_state import EquationOfState, fit_equation_of_state
 from halocline.errors import HaloclineError, UsageError
 
 if TYPE_CHECKING:

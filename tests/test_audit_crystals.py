@@ -12,7 +12,7 @@ from ase.eos import EquationOfState as AseEquationOfState
 from ase.eos import birchmurnaghan
 from real_data import real_data
 
-from halocline.audit import (
+from halocline.audit.crystals import (
     FAILED_ERROR,
     Crystal,
     CrystalOutcome,
@@ -22,7 +22,7 @@ from halocline.audit import (
     fit_equation_of_state,
     summarise,
 )
-from halocline.audit.plot import place, plot_audit
+from halocline.audit.crystals.plot import place, plot_audit
 from halocline.checkpoint import Checkpoint
 from halocline.cli.main import main
 from halocline.errors import HaloclineError, StructureError

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from halocline.audit.audit import CrystalOutcome, Row
-from halocline.audit.summary import LARGE, Summary
+from halocline.audit.crystals.audit import CrystalOutcome, Row
+from halocline.audit.crystals.summary import LARGE, Summary
 from halocline.figures import save_figure
 
 #: Errors of the volume up to each bound, per cent, and the colours; the last is for what is beyond.
