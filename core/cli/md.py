@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from halocline.cli.options import (
@@ -15,12 +16,13 @@ from halocline.cli.options import (
     say_replaced,
 )
 from halocline.dynamics.settings import CHECKPOINT_INTERVAL, ENSEMBLES, NEAREST, THERMOSTATS, Settings
+from halocline.dynamics.watch import COLLECT_INTERVAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from halocline.cli.output import Advance
-    from halocline.dynamics import DynamicsResult, RunFiles, StepRecord
+    from halocline.dynamics import DynamicsResult, RunFiles, StepRecord, Watch
     from halocline.potential.calculator import HaloclineCalculator
     from halocline.potential.potential import Potential
     from halocline.program.replacement import Replacement
@@ -53,6 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser, several=True)
     _add_ensemble_options(parser.add_argument_group("ensemble"))
     _add_length_options(parser.add_argument_group("length and output"))
+    _add_watch_options(parser.add_argument_group("where the members of a committee disagree"))
     parser.set_defaults(run=run)
 
 
@@ -63,14 +66,14 @@ def run(arguments: argparse.Namespace) -> int:
         HaloclineError: an input is no good, or the run had to stop.
     """
     from contextlib import closing
-    from pathlib import Path
 
     from halocline.cli.output import progress, say
     from halocline.cli.signals import held_back
     from halocline.dynamics import RunFiles, run_dynamics
     from halocline.structures.read import read_frames
 
-    settings, output = _settings(arguments), RunFiles(Path(arguments.output))
+    settings, watch = _settings(arguments), _watch(arguments)
+    output = RunFiles(Path(arguments.output), arguments.collect)
     steps = _number_of_steps(arguments)
     atoms = read_frames(arguments.structure, arguments.format)[-1]
     potential = load_potential(arguments)
@@ -95,10 +98,13 @@ def run(arguments: argparse.Namespace) -> int:
             overwrite=arguments.overwrite,
             direct_forces=arguments.direct_forces,
             minimum_distance=NEAREST if arguments.minimum_distance is None else arguments.minimum_distance,
+            watch=watch,
             on_step=_shower(advance),
             interrupted=lambda: bool(interruption),
         )
     _report(arguments, output, outcome, len(atoms), settings, replaced)
+    if outcome.stopped is not None:
+        say(f"halocline: ended as told: {outcome.stopped}. With a larger --stop-at-spread, --resume goes on.")
     if not outcome.finished:
         say(f"halocline: interrupted at step {outcome.step} of {steps}; the same command with --resume goes on.")
     return 0 if outcome.finished else interruption.exit_status
@@ -158,6 +164,41 @@ def _add_length_options(group: Any) -> None:
     start.add_argument("--overwrite", action="store_true", help="replace a run of the same PREFIX")
     group.add_argument("--plot", action="store_true", help="draw the log into PREFIX.png")
     group.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def _add_watch_options(group: Any) -> None:
+    group.add_argument("--collect", type=Path, metavar="FILE", help="extended XYZ of frames that want labels")
+    group.add_argument(
+        "--at-spread", type=float, metavar="EV_PER_A", help="collect frames where a force spreads by so much"
+    )
+    group.add_argument(
+        "--collect-interval",
+        type=int,
+        metavar="N",
+        help=f"fewest steps between two that are collected [{COLLECT_INTERVAL}]",
+    )
+    group.add_argument(
+        "--stop-at-spread", type=float, metavar="EV_PER_A", help="end the run where a force spreads by so much"
+    )
+
+
+def _watch(arguments: argparse.Namespace) -> Watch:
+    """What the options say of disagreement, refused where one of them means nothing without another."""
+    from halocline.dynamics import Watch
+    from halocline.errors import UsageError
+    from halocline.structures.write import check_output
+
+    if (arguments.collect is None) != (arguments.at_spread is None):
+        raise UsageError("--collect FILE and --at-spread belong together: give both, or none.")
+    if arguments.collect is None and arguments.collect_interval is not None:
+        raise UsageError("--collect-interval means nothing without --collect; leave it out.")
+    if arguments.collect is not None:
+        check_output(arguments.collect, "--collect")
+    return Watch(
+        collect_at=arguments.at_spread,
+        collect_interval=COLLECT_INTERVAL if arguments.collect_interval is None else arguments.collect_interval,
+        stop_at=arguments.stop_at_spread,
+    )
 
 
 def _shower(advance: Advance) -> Callable[[StepRecord], None]:
@@ -261,7 +302,7 @@ def _report(
     from halocline.program.replacement import kernels_of
 
     summary = summarise(output.log, outcome, atoms=atoms, timestep=settings.timestep)
-    files = {"trajectory": output.trajectory, "log": output.log, "checkpoint": output.checkpoint}
+    files = {**output.appended, "checkpoint": output.checkpoint}
     if arguments.plot:
         title = f"{arguments.structure}: {settings.ensemble}, {settings.timestep:g} fs"
         plot_log(output.log, output.plot, settings, title=title)
@@ -272,7 +313,7 @@ def _report(
         facts("", {**dict(_rows(summary)), **files})
 
 
-def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
+def _rows(summary: dict[str, Any]) -> list[tuple[str, Any]]:
     """The lines of the result table; what does not exist is left out."""
 
     def number(name: str) -> str | None:
@@ -283,13 +324,14 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         mean = number(name)
         return None if mean is None else f"{mean} ± {summary[deviation]:.{_DIGITS[name]}f}"
 
-    rows = [
+    rows: list[tuple[str, Any]] = [
         ("steps", f"{summary['steps']} ({summary['time_fs'] / 1000:g} ps)"),
         ("atoms", str(summary["atoms"])),
         ("potential energy (eV)", number("potential_eV")),
         ("temperature (K), mean ± std", spread("temperature_K", "temperature_std_K")),
         ("pressure (GPa), mean ± std", spread("pressure_GPa", "pressure_std_GPa")),
         ("largest spread of a force in the committee (eV/Å)", number("max_force_std_eV_per_A")),
+        ("frames collected", summary["collected_frames"]),
         ("steps/s", number("steps_per_s")),
         ("ns/day", number("ns_per_day")),
         ("µs/atom/step", number("us_per_atom_step")),

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from halocline.dynamics.run_files import RunFiles
     from halocline.dynamics.settings import Settings
     from halocline.dynamics.step_record import COLUMNS, StepRecord
+    from halocline.dynamics.watch import Watch
 
-__all__ = ["COLUMNS", "DynamicsResult", "RunFiles", "Settings", "StepRecord", "run_dynamics"]
+__all__ = ["COLUMNS", "DynamicsResult", "RunFiles", "Settings", "StepRecord", "Watch", "run_dynamics"]
 
 __getattr__, __dir__ = lazily(
     __name__,
@@ -22,6 +23,7 @@ __getattr__, __dir__ = lazily(
         "RunFiles": "halocline.dynamics.run_files",
         "Settings": "halocline.dynamics.settings",
         "StepRecord": "halocline.dynamics.step_record",
+        "Watch": "halocline.dynamics.watch",
         "run_dynamics": "halocline.dynamics.engine",
     },
 )

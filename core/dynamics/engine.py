@@ -20,16 +20,18 @@ from halocline.appended import EMPTY, AppendedFile
 from halocline.dynamics import integrators
 from halocline.dynamics.guards import Guards, why_failed
 from halocline.dynamics.identity import check_same_options, structure_digest
-from halocline.dynamics.records import frame_bytes, row_bytes
+from halocline.dynamics.records import frame_bytes, row_bytes, unlabelled_bytes
 from halocline.dynamics.run_files import RunFiles
 from halocline.dynamics.settings import CHECKPOINT_INTERVAL, NEAREST, Settings
 from halocline.dynamics.snapshot import Snapshot, load_snapshot, save_snapshot
 from halocline.dynamics.step_record import StepRecord, measure
+from halocline.dynamics.watch import Watch
 from halocline.errors import DynamicsError, StructureError, UsageError
 from halocline.potential.calculator import HaloclineCalculator
 from halocline.shares import timed
 
 _LOG = logging.getLogger(__name__)
+_INDIFFERENT = Watch()
 _LIBRARIES = ("halocline", "ase", "numpy", "scipy", "torch")
 
 
@@ -43,12 +45,16 @@ class DynamicsResult:
         finished: False if it was interrupted; a checkpoint at `step` is there to resume from.
         computed: steps computed by this call.
         seconds: wall-clock time that they took.
+        collected: frames that were collected since the start of the run; None if none were looked for.
+        stopped: why it ended before its last step, as its `Watch` told it to; else None.
     """
 
     step: int
     finished: bool
     computed: int
     seconds: float
+    collected: int | None = None
+    stopped: str | None = None
 
 
 def run_dynamics(
@@ -64,6 +70,7 @@ def run_dynamics(
     overwrite: bool = False,
     minimum_distance: float = NEAREST,
     direct_forces: bool = False,
+    watch: Watch = _INDIFFERENT,
     on_step: Callable[[StepRecord], None] = lambda sample: None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> DynamicsResult:
@@ -82,6 +89,7 @@ def run_dynamics(
         minimum_distance: stop where two atoms come nearer than this fraction of the shortest distance of their
             elements in the model's training; 0 never stops. Only calculators of `Potential` know that distance.
         direct_forces: let nve run with forces that are no derivative of the energy: the energy will drift.
+        watch: what to do where the members of a committee disagree; frames go to `RunFiles.collected`.
         on_step: called with every step that was recorded or passed over.
         interrupted: asked after every step; when true, a checkpoint is written and the run returns.
 
@@ -89,8 +97,11 @@ def run_dynamics(
         DynamicsError: the run blew up, the calculator failed, a file cannot be written, or the checkpoint
             belongs to other options. What was recorded before stays and is whole.
         StructureError: the structure does not suit the ensemble or the calculator.
-        UsageError: the files of another run are in the way, or the model does not suit the ensemble.
+        UsageError: the files of another run are in the way, the model does not suit the ensemble, or is no
+            committee where disagreement is looked for.
     """
+    if (watch.collect_at is None) != (output.collected is None):
+        raise UsageError("Frames are collected into a file from a spread on: give both (--collect, --at-spread).")
     if not (isinstance(minimum_distance, int | float) and 0.0 <= minimum_distance <= 1.0):
         raise UsageError(f"The minimum distance must be a fraction between 0 and 1, not {minimum_distance!r}.")
     if settings.ensemble == "nve" and not direct_forces and not getattr(calculator, "derives_forces", True):
@@ -100,9 +111,12 @@ def run_dynamics(
         )
     stated = calculator.stated(atoms) if isinstance(calculator, HaloclineCalculator) else {}
     options = settings.as_options() | (identity or {}) | stated | {"structure": structure_digest(atoms)}
+    options |= watch.as_options() | output.as_options()
     with output.locked():
         guards = functools.partial(Guards, nearest=minimum_distance)
-        run = _Run(atoms, calculator, settings, output, options, guards, resume=resume, overwrite=overwrite)
+        run = _Run(
+            *(atoms, calculator, settings, output, options, guards, watch), resume=resume, overwrite=overwrite
+        )
         return run.advance(steps, checkpoint_interval, on_step, interrupted)
 
 
@@ -117,11 +131,12 @@ class _Run:
         output: RunFiles,
         options: dict[str, Any],
         guards: Callable[[Atoms, float], Guards],
+        watch: Watch,
         *,
         resume: bool,
         overwrite: bool,
     ) -> None:
-        self._settings, self._output, self._options = settings, output, options
+        self._settings, self._output, self._options, self._watch = settings, output, options, watch
         self._rng = np.random.default_rng(settings.seed)
         self._atoms = integrators.prepare(atoms, settings, self._rng)
         self._guards = guards(self._atoms, max(settings.highest_temperature, self._atoms.get_temperature()))
@@ -131,15 +146,19 @@ class _Run:
         self._atoms.get_forces()  # a structure that cannot be evaluated shows here, before any file is touched
         if near := self._guards.too_near(self._atoms):
             raise StructureError(f"{near}. Relax the structure first.")
+        if watch.looks and getattr(calculator, "spread", None) is None:
+            raise UsageError("Only the members of a committee disagree; give several models, each with its -m.")
         self._integrator = integrators.build(self._atoms, settings, self._rng)
         if snapshot is None:
             output.prepare(overwrite=overwrite)
-            save_snapshot(output.checkpoint, self._snapshot({"trajectory": EMPTY, "log": EMPTY}))
-            self._marks = {"trajectory": EMPTY, "log": EMPTY}
+            self._marks = dict.fromkeys(output.appended, EMPTY)
+            self._collected: list[int] = []
+            save_snapshot(output.checkpoint, self._snapshot(self._marks))
         else:
             integrators.set_state(self._integrator, snapshot.integrator)
             self._integrator.nsteps = snapshot.step
             self._marks = snapshot.marks
+            self._collected = list(snapshot.collected)
         self._saved = self._integrator.nsteps
         self._recorded: int | None = None
         self._forces: NDArray[np.float64] | None = None
@@ -156,25 +175,29 @@ class _Run:
         if steps < start:
             raise DynamicsError(f"The run is at step {start} already, beyond the {steps} steps asked for.")
         begun = time.perf_counter()
-        finished = True
+        finished, stopped = True, None
         with ExitStack() as stack:
-            self._trajectory = stack.enter_context(
-                AppendedFile(self._output.trajectory, self._marks["trajectory"], error_class=DynamicsError)
-            )
-            self._log = stack.enter_context(
-                AppendedFile(self._output.log, self._marks["log"], error_class=DynamicsError)
-            )
+            self._files = {
+                name: stack.enter_context(AppendedFile(path, self._marks[name], error_class=DynamicsError))
+                for name, path in self._output.appended.items()
+            }
             for sample in self._samples(steps - start):
-                finished = sample.step == steps or not interrupted()
-                due = sample.step % checkpoint_interval == 0 or sample.step == steps or not finished
+                stopped = self._watch.reason_to_stop(sample)
+                last = sample.step == steps or stopped is not None
+                finished = last or not interrupted()
+                due = sample.step % checkpoint_interval == 0 or last or not finished
                 if due and sample.step > start:
                     self._save()
                 if not finished:
                     break
                 self._record(sample)
                 on_step(sample)
+                if last:
+                    break
         end = self._integrator.nsteps
-        return DynamicsResult(end, finished, end - start, time.perf_counter() - begun)
+        seconds = time.perf_counter() - begun
+        collected = None if self._output.collected is None else len(self._collected)
+        return DynamicsResult(end, finished, end - start, seconds, collected, stopped)
 
     def _samples(self, steps: int) -> Iterator[StepRecord]:
         """Step through the run, this step included; raise where it must not go on."""
@@ -205,19 +228,25 @@ class _Run:
 
     @timed("output")
     def _record(self, sample: StepRecord) -> None:
+        log, trajectory = self._files["log"], self._files["trajectory"]
         if sample.step == 0:
-            self._log.append(row_bytes(sample.columns))
+            log.append(row_bytes(sample.columns))
         if sample.step % self._settings.log_interval == 0:
-            self._log.append(row_bytes(sample.row()))
+            log.append(row_bytes(sample.row()))
         if sample.step % self._settings.frame_interval == 0:
-            self._trajectory.append(frame_bytes(self._atoms, step=sample.step, time_fs=sample.time))
+            trajectory.append(frame_bytes(self._atoms, step=sample.step, time_fs=sample.time))
             self._recorded = sample.step
+        if self._watch.collects(sample, self._collected[-1] if self._collected else None):
+            self._files["collected"].append(
+                unlabelled_bytes(self._atoms, step=sample.step, time_fs=sample.time)
+            )
+            self._collected.append(sample.step)
 
     @timed("output")
     def _save(self) -> None:
-        self._trajectory.sync()
-        self._log.sync()
-        marks = {"trajectory": self._trajectory.mark(), "log": self._log.mark()}
+        for file in self._files.values():
+            file.sync()
+        marks = {name: file.mark() for name, file in self._files.items()}
         save_snapshot(self._output.checkpoint, self._snapshot(marks))
         self._saved = self._integrator.nsteps
 
@@ -232,6 +261,7 @@ class _Run:
             marks=marks,
             options=self._options,
             versions=self._versions,
+            collected=self._collected,
         )
 
     def _restore(self) -> Snapshot:

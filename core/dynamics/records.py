@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +32,17 @@ def frame_bytes(atoms: Atoms, **info: float) -> bytes:
     With it go tags, masses, constraints, and charges and spins, so that another command can go on from it. Nothing
     else of the atoms does: labels that a structure brought are not those of its later frames.
     """
-    frame = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    for name in _COLUMNS:
-        if atoms.has(name):
-            frame.set_array(name, atoms.arrays[name])
-    frame.set_constraint(writable(atoms))
-    states = {*STATES, *getattr(atoms.calc, "taken_entries", ())}
-    frame.info.update({name: atoms.info[name] for name in sorted(states) if name in atoms.info} | info)
-    if (spread := getattr(atoms.calc, "spread", None)) is not None:
-        frame.info["energy_std"] = spread.energy
-        frame.set_array("forces_std", spread.forces)
+    frame = _frame(atoms, info)
     frame.calc = SinglePointCalculator(frame, **_results(atoms))
     return extended_xyz([frame])
+
+
+def unlabelled_bytes(atoms: Atoms, **info: float) -> bytes:
+    """Format a frame that is to be labelled: as `frame_bytes`, without what the model says of energy and forces.
+
+    Whoever trains on it would take those for labels.
+    """
+    return extended_xyz([_frame(atoms, info)])
 
 
 def row_bytes(row: Sequence[str]) -> bytes:
@@ -70,6 +69,21 @@ def read_log(path: Path, columns: tuple[str, ...] = COLUMNS) -> dict[str, NDArra
             f"{path} is not the log of such a run: its columns are {', '.join(header) or 'missing'}."
         )
     return dict(zip(columns, table.T, strict=True))
+
+
+def _frame(atoms: Atoms, info: Mapping[str, float]) -> Atoms:
+    """What a frame holds beside the model's results."""
+    frame = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    for name in _COLUMNS:
+        if atoms.has(name):
+            frame.set_array(name, atoms.arrays[name])
+    frame.set_constraint(writable(atoms))
+    states = {*STATES, *getattr(atoms.calc, "taken_entries", ())}
+    frame.info.update({name: atoms.info[name] for name in sorted(states) if name in atoms.info} | dict(info))
+    if (spread := getattr(atoms.calc, "spread", None)) is not None:
+        frame.info["energy_std"] = spread.energy
+        frame.set_array("forces_std", spread.forces)
+    return frame
 
 
 def _results(atoms: Atoms) -> dict[str, Any]:

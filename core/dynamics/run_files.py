@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,9 +22,11 @@ class RunFiles:
 
     Attributes:
         prefix: path without extension, such as ``runs/water``; its folder is made if it is missing.
+        collected: path of the frames about which a committee disagrees, as extended XYZ; None if none are kept.
     """
 
     prefix: Path
+    collected: Path | None = None
 
     @property
     def trajectory(self) -> Path:
@@ -46,6 +49,18 @@ class RunFiles:
         return self._with(".png")
 
     @property
+    def appended(self) -> dict[str, Path]:
+        """The files that grow step by step, by what is in them."""
+        files = {"trajectory": self.trajectory, "log": self.log}
+        return files if self.collected is None else files | {"collected": self.collected}
+
+    def as_options(self) -> dict[str, str]:
+        """Where frames are collected, as seen from the run, so that it goes on with the same file."""
+        if self.collected is None:
+            return {}
+        return {"collect": os.path.relpath(self.collected, self.prefix.parent)}
+
+    @property
     def resumable(self) -> bool:
         """Whether there is a checkpoint to resume from."""
         return newest(self.checkpoint) is not None
@@ -54,9 +69,11 @@ class RunFiles:
         """Make sure that no other run's files are lost.
 
         Raises:
-            UsageError: the files of a run are there already and may not be overwritten.
+            UsageError: the files of a run are there already and may not be overwritten, or one of them would be
+                another.
         """
-        files = (self.trajectory, self.log, self.checkpoint, previous_path(self.checkpoint))
+        self._refuse_shared()
+        files = (*self.appended.values(), self.checkpoint, previous_path(self.checkpoint))
         there = [path for path in files if path.exists()]
         if there and not overwrite:
             raise UsageError(
@@ -85,6 +102,12 @@ class RunFiles:
             yield
         finally:
             lock.release()
+
+    def _refuse_shared(self) -> None:
+        if self.collected is not None and self.collected.absolute() in {
+            path.absolute() for path in (self.trajectory, self.log, self.checkpoint, self.plot)
+        }:
+            raise UsageError(f"Collected frames need a file of their own; {self.collected} is one of the run's.")
 
     def _with(self, extension: str) -> Path:
         return self.prefix.with_name(self.prefix.name + extension)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
@@ -37,6 +37,7 @@ class Snapshot:
         marks: length and SHA-256 of every file that the run appends to.
         options: everything that must not change when the run goes on, by name.
         versions: of the libraries that took part.
+        collected: steps of the frames that were collected, ascending.
     """
 
     step: int
@@ -48,6 +49,7 @@ class Snapshot:
     marks: dict[str, dict[str, Any]]
     options: dict[str, Any]
     versions: dict[str, str]
+    collected: list[int] = field(default_factory=list)
 
 
 def save_snapshot(path: Path, snapshot: Snapshot) -> None:

@@ -30,6 +30,8 @@ def summarise(log: Path, outcome: DynamicsResult, *, atoms: int, timestep: float
         "steps": outcome.step,
         "time_fs": outcome.step * timestep,
         "finished": outcome.finished,
+        "stopped": outcome.stopped,
+        "collected_frames": outcome.collected,
         "atoms": atoms,
         "potential_eV": _last(columns["potential_eV"]),
         "temperature_K": _mean(columns["temperature_K"]),

@@ -69,16 +69,20 @@ def labelled(atoms: Atoms, results: Mapping[str, Any], others: Mapping[str, Any]
     return copy
 
 
-def check_output(path: Path) -> None:
+def check_output(path: Path, option: str = "--output") -> None:
     """Find out before hours of work that structures cannot be written to a file.
+
+    Args:
+        path: of the file.
+        option: by which it is given, for messages.
 
     Raises:
         UsageError: the folder is missing, or the name promises another format than extended XYZ.
     """
     if path.suffix not in EXTENSIONS:
-        raise UsageError(f"--output {path} is written as extended XYZ; let its name end in .extxyz or .xyz.")
+        raise UsageError(f"{option} {path} is written as extended XYZ; let its name end in .extxyz or .xyz.")
     if not path.parent.is_dir():
-        raise UsageError(f"The folder of --output {path} does not exist; make it first.")
+        raise UsageError(f"The folder of {option} {path} does not exist; make it first.")
 
 
 def _text(atoms: Atoms, *, exact: bool) -> str:
