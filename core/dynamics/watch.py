@@ -66,7 +66,7 @@ class Watch:
         if not _reaches(sample, self.stop_at):
             return None
         assert sample.spread is not None
-        return f"a force spreads by {sample.spread[1]:.4g} eV/Å at step {sample.step}, and {self.stop_at:g} stops it"
+        return f"at step {sample.step} a force spreads by {sample.spread[1]:.4g} eV/Å, and {self.stop_at:g} ends it"
 
 
 def _reaches(sample: StepRecord, threshold: float | None) -> bool:

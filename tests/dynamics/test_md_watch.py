@@ -1,4 +1,4 @@
-"""Frames about which a committee disagrees are collected once, whatever ends the run; or the run stops for them."""
+"""Frames about which a committee disagrees are collected once, whatever ends the run; or they end it."""
 
 import json
 import random
