@@ -237,9 +237,7 @@ class _Run:
             trajectory.append(frame_bytes(self._atoms, step=sample.step, time_fs=sample.time))
             self._recorded = sample.step
         if self._watch.collects(sample, self._collected[-1] if self._collected else None):
-            self._files["collected"].append(
-                unlabelled_bytes(self._atoms, step=sample.step, time_fs=sample.time)
-            )
+            self._files["collected"].append(unlabelled_bytes(self._atoms, step=sample.step, time_fs=sample.time))
             self._collected.append(sample.step)
 
     @timed("output")

@@ -66,7 +66,8 @@ class Watch:
         if not _reaches(sample, self.stop_at):
             return None
         assert sample.spread is not None
-        return f"at step {sample.step} a force spreads by {sample.spread[1]:.4g} eV/Å, and {self.stop_at:g} ends it"
+        largest = sample.spread[1]
+        return f"at step {sample.step} a force spreads by {largest:.4g} eV/Å, and {self.stop_at:g} ends the run"
 
 
 def _reaches(sample: StepRecord, threshold: float | None) -> bool:
