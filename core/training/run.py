@@ -25,6 +25,7 @@ from halocline.training.problem import Problem
 from halocline.training.recipe import make_recipe
 from halocline.training.samples import Batches, Sample
 from halocline.training.state import STATE_FILE, TrainingState, load_state, save_state
+from halocline.training.steps import StepSize
 from halocline.training.team import Team
 from halocline.training.validation import Validation
 
@@ -79,7 +80,9 @@ class TrainingRun:
         self._fabric, self._team = fabric, team or Team()
         state = self._find_state(resume)
         settings = problem.recipe.training
-        batches = Batches(settings.batch_size, problem.backbone.hops, Precision(settings.precision), fabric.device)
+        batches = Batches(
+            StepSize.of(settings), problem.backbone.hops, Precision(settings.precision), fabric.device
+        )
         self._validation = Validation(
             problem, self._samples(problem.split.validation), batches, fabric.device, self._team
         )

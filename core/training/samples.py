@@ -16,6 +16,7 @@ from halocline.graph import Graph, JointGraph
 from halocline.partition import whole
 from halocline.program import EdgeInputs, Precision
 from halocline.program.layout import lay_out
+from halocline.training.steps import ONE_FRAME, StepSize
 
 
 class LabelCounts(NamedTuple):
@@ -119,23 +120,23 @@ class Batch:
 
 @final
 class Batches:
-    """Makes the batches of a fit. Those of one frame come again in every epoch, so they are kept.
+    """Makes the batches of a fit. Where each step is one frame they come again in every epoch, so they are kept.
 
     Args:
-        size: frames of a step; with one, every batch is kept on the device.
+        size: of a step; of one frame, every batch is kept on the device.
         hops: receptive field of the model.
         precision: of the vectors.
         device: of the tensors.
     """
 
-    def __init__(self, size: int, hops: int, precision: Precision, device: torch.device) -> None:
+    def __init__(self, size: StepSize, hops: int, precision: Precision, device: torch.device) -> None:
         self.size = size
         self._hops, self._precision, self._device = hops, precision, device
         self._kept: dict[Sample, Batch] = {}
 
     def of(self, samples: Sequence[Sample]) -> Batch:
         """The batch of some frames, at least one."""
-        if self.size > 1:
+        if self.size != ONE_FRAME:
             return self._made(samples)
         (sample,) = samples
         if sample not in self._kept:

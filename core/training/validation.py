@@ -11,6 +11,7 @@ from halocline.model import Backbone
 from halocline.training.deal import deal
 from halocline.training.errors import Errors, measure
 from halocline.training.fit.objective import predict
+from halocline.training.memory import memory_advice
 from halocline.training.problem import Problem
 from halocline.training.samples import Batches, Sample
 from halocline.training.team import Team
@@ -18,7 +19,7 @@ from halocline.training.team import Team
 
 @final
 class Validation:
-    """Measures a backbone on the validation frames, as many at a time as a step of training has.
+    """Measures a backbone on the validation frames, as many at a time as a step of training holds.
 
     Args:
         problem: what is fitted.
@@ -43,9 +44,12 @@ class Validation:
             return Errors(frames=0)
         sizes = [sample.atoms for sample in self._samples]
         results = [torch.zeros(1 + 3 * size, dtype=torch.float64, device=self._device) for size in sizes]
-        for first in range(0, len(self._mine), self._batches.size):
-            some = self._mine[first : first + self._batches.size]
-            energies, forces = predict(backbone, self._batches.of([self._samples[i] for i in some]))
+        size = self._batches.size
+        for cut in size.cut(size.measure([self._samples[i] for i in self._mine])):
+            some = self._mine[cut]
+            samples = [self._samples[i] for i in some]
+            with memory_advice(samples, size, "the validation"):
+                energies, forces = predict(backbone, self._batches.of(samples))
             of_each = torch.split(forces, [sizes[i] for i in some])
             for i, energy, force in zip(some, energies, of_each, strict=True):
                 results[i] = torch.cat([energy[None], force.flatten()])

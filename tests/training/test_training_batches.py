@@ -11,6 +11,7 @@ from halocline.model.build import build_backbone
 from halocline.program import Precision
 from halocline.training.fit.objective import SMALL_FORCE, Objective, predict
 from halocline.training.samples import Batch, Batches, LabelCounts, Sample
+from halocline.training.steps import StepSize
 
 # Sums over the same numbers in another order, in float64.
 ROUNDING = 1e-12
@@ -112,7 +113,7 @@ def test_a_missing_label_weighs_nothing(backbone, make_sample, argon):
 
 
 def test_batches_of_one_frame_are_made_once(samples):
-    one, several = (Batches(size, HOPS, Precision.FLOAT64, CPU) for size in (1, 2))
+    one, several = (Batches(StepSize(n, "frames"), HOPS, Precision.FLOAT64, CPU) for n in (1, 2))
     assert one.of(samples[:1]) is one.of(samples[:1])
     assert one.of(samples[:1]) is not one.of(samples[1:2])
     assert several.of(samples[:2]) is not several.of(samples[:2])

@@ -113,7 +113,9 @@ def uneven(folder, argon, edit_recipe):
     return folder
 
 
-def test_the_result_does_not_depend_on_the_number_of_ranks(uneven):
+@pytest.mark.parametrize("batch", ["batch_size = 3", "batch_atoms = 12", "batch_edges = 150"])
+def test_the_result_does_not_depend_on_the_number_of_ranks(uneven, edit_recipe, batch):
+    edit_recipe("batch_size = 3", batch)
     one, two, three = (train(uneven, f"ranks{n}", n) for n in (1, 2, 3))
     assert_equal_to_rounding(one, two)
     assert_equal_to_rounding(one, three)

@@ -56,6 +56,14 @@ def test_interrupted_and_resumed_equals_straight(folder, edit_recipe, epoch, pre
     assert len(resumed.history) == 4
 
 
+@pytest.mark.parametrize("batch", ["batch_atoms = 9", "batch_edges = 150"])
+def test_a_resumed_run_has_the_steps_of_a_straight_one(folder, edit_recipe, batch):
+    edit_recipe("batch_size = 3", batch)
+    straight = train(folder, "straight")
+    train(folder, "broken", stop_after=2)
+    assert_same_weights(straight.state_file, train(folder, "broken", resume=True).state_file)
+
+
 def test_the_state_before_the_last_is_as_good(folder):
     """A crash between the two renames leaves only the previous state."""
     straight = train(folder, "straight")

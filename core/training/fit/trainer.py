@@ -17,8 +17,10 @@ from halocline.model import Backbone
 from halocline.program import Capabilities, FrozenModel, Precision
 from halocline.training.deal import deal
 from halocline.training.fit.objective import Objective
+from halocline.training.memory import memory_advice
 from halocline.training.recipe import TrainingSettings
 from halocline.training.samples import Batches, LabelCounts, Sample
+from halocline.training.steps import Plan
 from halocline.training.team import Team
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ class Trainer:
 
     Raises:
         UsageError: the backbone has no weights, or a step has fewer frames than there are ranks.
+        TrainingError: a frame alone is more than a step may hold.
         BackboneError: it cannot be evaluated on flat edges.
     """
 
@@ -58,6 +61,7 @@ class Trainer:
             raise UsageError(f"The backbone {backbone.name!r} has no weights; there is nothing to train.")
         precision = Precision(settings.precision)
         self.samples, self.settings, self._fabric, self._team = samples, settings, fabric, team
+        self._plan = Plan(samples, settings)
         self._batches = batches
         self.average = FrozenModel.freeze(backbone, precision, Capabilities.reference(Form.EDGES)).backbone.to(
             fabric.device
@@ -66,11 +70,6 @@ class Trainer:
         objective = Objective(self.model, settings.energy_weight, settings.forces_weight, settings.forces_loss)
         self._adam = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate)
         self._objective, self._optimizer = fabric.setup(objective, self._adam)
-
-    @property
-    def steps(self) -> int:
-        """How many steps one epoch has."""
-        return math.ceil(len(self.samples) / self.settings.batch_size)
 
     def run_epoch(self, epoch: int, interrupted: Callable[[], bool]) -> float:
         """See every training frame once.
@@ -87,12 +86,11 @@ class Trainer:
             LostRankError: another rank has ended, or does not answer.
             KeyboardInterrupt: on all ranks, if one of them was interrupted.
         """
-        order = np.random.default_rng((self.settings.seed, epoch)).permutation(len(self.samples))
-        size = self.settings.batch_size
-        losses = []
-        for number in range(self.steps):
-            samples = [self.samples[i] for i in order[number * size : (number + 1) * size]]
-            losses.append(self._step(epoch * self.steps + number, samples, interrupted))
+        first = self._plan.before(epoch)
+        losses = [
+            self._step(first + number, [self.samples[i] for i in frames], interrupted)
+            for number, frames in enumerate(self._plan.steps(epoch))
+        ]
         total = torch.tensor(losses, dtype=torch.float64, device=self._fabric.device)
         self._team.sum(total)
         return float(np.mean(total.tolist()))
@@ -120,11 +118,11 @@ class Trainer:
 
     def _step(self, step: int, samples: Sequence[Sample], interrupted: Callable[[], bool]) -> float:
         """One step of Adam; returns what this rank adds to its loss."""
-        rate = learning_rate(step, self.settings.epochs * self.steps, self.settings)
+        rate = learning_rate(step, self._plan.total, self.settings)
         for group in self._adam.param_groups:
             group["lr"] = rate
         self._optimizer.zero_grad()
-        loss = self._backward(samples)
+        loss = self._backward(samples, f"step {step}")
         if self._team.size > 1:
             self._add_up_gradients(interrupted())
         norm = self._fabric.clip_gradients(
@@ -139,13 +137,19 @@ class Trainer:
         self._update_average(step)
         return loss
 
-    def _backward(self, samples: Sequence[Sample]) -> float:
-        """Gradient of this rank's share of a step, which may be empty; returns the share of the loss."""
+    def _backward(self, samples: Sequence[Sample], name: str) -> float:
+        """Gradient of this rank's share of a step, which may be empty; returns the share of the loss.
+
+        Raises:
+            TrainingError: memory has run out.
+        """
         share = deal([sample.cost for sample in samples], self._team.size)[self._team.rank]
         if not share:
             return 0.0
-        loss = self._objective(self._batches.of([samples[i] for i in share]), LabelCounts.of(samples))
-        self._fabric.backward(loss)
+        mine = [samples[i] for i in share]
+        with memory_advice(mine, self._batches.size, name):
+            loss = self._objective(self._batches.of(mine), LabelCounts.of(samples))
+            self._fabric.backward(loss)
         return float(loss.detach())
 
     def _add_up_gradients(self, interrupted: bool) -> None:
@@ -183,7 +187,7 @@ def refuse_idle_ranks(settings: TrainingSettings, ranks: int) -> None:
     Raises:
         UsageError: a step has fewer frames than there are ranks.
     """
-    if settings.batch_size < ranks:
+    if settings.batch_size is not None and settings.batch_size < ranks:
         raise UsageError(
             f"A step of training.batch_size = {settings.batch_size} frames cannot be shared by {ranks} ranks; "
             "use fewer ranks, or a larger batch."

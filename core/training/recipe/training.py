@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, final
 
+from halocline.errors import UsageError
 from halocline.training.recipe.rules import require
 from halocline.typed_table import settle_fields
 
 #: What the force error of an atom costs: the mean square of its components, or its length.
 ForcesLoss = Literal["squares", "norms"]
+
+#: How much one step holds, in frames, atoms or edges; a recipe gives one of them.
+BATCH_KEYS: Final = ("batch_size", "batch_atoms", "batch_edges")
 
 #: Of a term of the loss. Its gradient stays far below what float32 holds for every fit that could succeed.
 LARGEST_WEIGHT: Final = 1e12
@@ -22,7 +26,9 @@ class TrainingSettings:
 
     Attributes:
         epochs: times that every training frame is seen.
-        batch_size: frames in one step.
+        batch_size: frames in one step; 1 unless one of the next two is given in its place.
+        batch_atoms: the most atoms that one step has.
+        batch_edges: the most edges of graphs that one step has, to which its time and memory are in proportion.
         learning_rate: of Adam, after the warm-up.
         warmup_steps: steps over which it rises from zero.
         final_fraction: of the learning rate, reached along a cosine at the last step.
@@ -37,7 +43,9 @@ class TrainingSettings:
     """
 
     epochs: int
-    batch_size: int = 1
+    batch_size: int | None = None
+    batch_atoms: int | None = None
+    batch_edges: int | None = None
     learning_rate: float = 1e-3
     warmup_steps: int = 100
     final_fraction: float = 0.01
@@ -52,7 +60,7 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         settle_fields(self, "training")
         self._check("at least 1", self.epochs >= 1, "epochs")
-        self._check("at least 1", self.batch_size >= 1, "batch_size")
+        self._settle_batch()
         self._check("at least 0", self.warmup_steps >= 0, "warmup_steps")
         self._check("at least 0", self.seed >= 0, "seed")
         for name in ("learning_rate", "gradient_clip"):
@@ -64,6 +72,16 @@ class TrainingSettings:
         self._check("positive, if forces_weight is not", weights > 0.0, "energy_weight")
         self._check("between 0 and 1", 0.0 <= self.final_fraction <= 1.0, "final_fraction")
         self._check("at least 0 and below 1", 0.0 <= self.ema_decay < 1.0, "ema_decay")
+
+    def _settle_batch(self) -> None:
+        given = [name for name in BATCH_KEYS if getattr(self, name) is not None]
+        if len(given) > 1:
+            keys = " and ".join(f"training.{name}" for name in given)
+            raise UsageError(f"{keys} say the same thing, how much one step holds; keep one of them.")
+        if not given:
+            object.__setattr__(self, "batch_size", 1)
+        for name in given:
+            self._check("at least 1", getattr(self, name) >= 1, name)
 
     def _check(self, rule: str, holds: bool, name: str) -> None:
         require(holds, f"training.{name}", rule, getattr(self, name))
