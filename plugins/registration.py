@@ -43,6 +43,9 @@ def halocline_converters() -> list[Component]:
             "mattersim", "halocline.plugins.backbones.m3gnet.from_mattersim:convert", "M3GNet models of MatterSim"
         ),
         Component("mace", "halocline.plugins.backbones.mace.from_mace:convert", "models of MACE"),
+        Component(
+            "pnnl", "halocline.plugins.backbones.schnet.from_pnnl:convert", "SchNets of PNNL's water-cluster work"
+        ),
     ]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from oracles.m3gnet.records import FOLDER
+from torch import nn
 
 from halocline.errors import CheckpointError
 from halocline.zoo.foreign.constants import mattersim_coefficients
@@ -97,6 +98,50 @@ def write_mattersim(path: Path, arguments=MATTERSIM_ARGUMENTS, tensors=None, **p
         "description": "a test",
     }
     torch.save(content | parts, path)
+    return path
+
+
+class _Filtered(nn.Module):
+    """A convolution that has the network of its interaction as its own."""
+
+    def __init__(self, features, network):
+        super().__init__()
+        self.lin1 = nn.Linear(features, features, bias=False)
+        self.lin2 = nn.Linear(features, features)
+        self.nn = network
+
+
+class _Interaction(nn.Module):
+    def __init__(self, features, gaussians):
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(gaussians, features), nn.Softplus(), nn.Linear(features, features))
+        self.conv = _Filtered(features, self.mlp)
+        self.lin = nn.Linear(features, features)
+
+
+class _Basis(nn.Module):
+    def __init__(self, cutoff, gaussians):
+        super().__init__()
+        self.register_buffer("offset", torch.linspace(0.0, cutoff, gaussians))
+
+
+class PnnlModules(nn.Module):
+    """The modules of the SchNet of the water-cluster work, whose state dictionaries have its layout; they compute
+    nothing."""
+
+    def __init__(self, features=8, gaussians=6, interactions=2, cutoff=6.0):
+        super().__init__()
+        torch.manual_seed(1)
+        self.atom_embedding = nn.Embedding(100, features, padding_idx=0)
+        self.basis_expansion = _Basis(cutoff, gaussians)
+        self.interactions = nn.ModuleList(_Interaction(features, gaussians) for _ in range(interactions))
+        self.lin1 = nn.Linear(features, features // 2)
+        self.lin2 = nn.Linear(features // 2, 1)
+
+
+def write_pnnl(path: Path, state=None) -> Path:
+    """Write a state dictionary of the water-cluster work."""
+    torch.save(PnnlModules().state_dict() if state is None else state, path)
     return path
 
 

@@ -23,7 +23,9 @@ VERSION = 2
 
 
 def format_of(path: Path) -> str:
-    """The format of a folder or a file: MatGL has folders, MACE files that begin with a module, MatterSim others.
+    """The format of a folder or a file.
+
+    MatGL has folders, MACE files that begin with a module; plain data are known by the names of their tensors.
 
     Raises:
         ZooError: there is nothing.
@@ -31,8 +33,9 @@ def format_of(path: Path) -> str:
     """
     if not path.exists():
         raise ZooError(f"There is no folder or file {path}.")
-    from halocline.zoo.foreign.archive import first_name  # here, because its package imports torch
+    from halocline.zoo.foreign.archive import first_name, texts  # here, because its package imports torch
     from halocline.zoo.foreign.model import show_name
+    from halocline.zoo.foreign.pnnl import CENTRES, CENTRES_OF_PYG
     from halocline.zoo.foreign.unpickle import PLAIN_NAMES
 
     if path.is_dir():
@@ -41,10 +44,10 @@ def format_of(path: Path) -> str:
     if name.startswith("mace."):
         return "mace"
     if name in PLAIN_NAMES or not name:
-        return "mattersim"
+        return "pnnl" if any(text.endswith((CENTRES, CENTRES_OF_PYG)) for text in texts(path)) else "mattersim"
     raise CheckpointError(
         f"{path} holds {show_name(name)}, which is not read. Models in files of torch.save are read of MACE, as "
-        "mace-torch saves them whole, and of MatterSim; those of MatGL are folders."
+        "mace-torch saves them whole, of MatterSim, and of PNNL's water-cluster work; those of MatGL are folders."
     )
 
 
@@ -53,14 +56,19 @@ def read(form: str, path: Path) -> ForeignModel:
 
     Args:
         form: its format.
-        path: a folder for ``matgl``, a file for ``mattersim`` and ``mace``.
+        path: a folder for ``matgl``, a file for ``mattersim``, ``mace`` and ``pnnl``.
 
     Raises:
         CheckpointError: it is no such model, is damaged or hostile, or is not known here.
     """
-    from halocline.zoo.foreign import read_mace, read_matgl, read_mattersim  # here, because they import torch
+    from halocline.zoo.foreign import (  # here, because they import torch
+        read_mace,
+        read_matgl,
+        read_mattersim,
+        read_pnnl,
+    )
 
-    return {"matgl": read_matgl, "mattersim": read_mattersim, "mace": read_mace}[form](path)
+    return {"matgl": read_matgl, "mattersim": read_mattersim, "mace": read_mace, "pnnl": read_pnnl}[form](path)
 
 
 def store(model: ForeignModel, card: dict[str, Any], path: Path, check: Callable[[Potential], None]) -> None:

@@ -4,5 +4,6 @@ from halocline.zoo.foreign.mace import read_mace
 from halocline.zoo.foreign.matgl import read_matgl
 from halocline.zoo.foreign.mattersim import read_mattersim
 from halocline.zoo.foreign.model import ForeignModel
+from halocline.zoo.foreign.pnnl import read_pnnl
 
-__all__ = ["ForeignModel", "read_mace", "read_matgl", "read_mattersim"]
+__all__ = ["ForeignModel", "read_mace", "read_matgl", "read_mattersim", "read_pnnl"]

@@ -122,6 +122,23 @@ def first_name(path: Path) -> str:
             return ""
 
 
+def texts(path: Path) -> set[str]:
+    """The texts in the pickle of a file of ``torch.save``, such as names of tensors; as far as it can be read.
+
+    Raises:
+        CheckpointError: it is no such file.
+    """
+    found: set[str] = set()
+    with Archive(path) as archive:
+        try:
+            for code, argument, _ in pickletools.genops(archive.pickle()):
+                if code.name == "BINUNICODE":
+                    found.add(argument)
+        except ValueError:  # as above
+            pass
+    return found
+
+
 def _words(error: Exception) -> str:
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
@@ -150,13 +167,17 @@ class Storage:
     dtype: torch.dtype
 
 
+#: A state dictionary has a layer that belongs to two modules twice, and its bytes once.
+_TIMES = 2
+
+
 @final
 class TensorReader:
     """Makes the tensors that a pickle describes."""
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
-        self._left = archive.size
+        self._left = _TIMES * archive.size
         self._flat: dict[Storage, Tensor] = {}
 
     def read(self, storage: Storage, offset: Any, size: Any, stride: Any) -> Tensor:

@@ -56,7 +56,7 @@ def read_mattersim(path: Path) -> ForeignModel:
     if not isinstance(content, dict) or not {"model_name", "model_args", "model"} <= set(content):
         raise CheckpointError(
             f"{path} is not a model of MatterSim, which has model_name, model_args and model, nor one of MACE, "
-            f"which is a module: it holds {_described(content)}."
+            f"which is a module, nor a state dictionary of PNNL's SchNet: it holds {_described(content)}."
         )
     if content["model_name"] != "m3gnet":
         name = show(content["model_name"])
