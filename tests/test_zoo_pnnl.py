@@ -1,4 +1,4 @@
-"""SchNets of PNNL's water-cluster work become ours with their energies and forces, and damaged ones are refused."""
+"""SchNets of PNNL's water-cluster work become ours with the same energies and forces; damaged ones are refused."""
 
 from __future__ import annotations
 

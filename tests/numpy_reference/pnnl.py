@@ -1,8 +1,8 @@
 """The SchNet of PNNL's water-cluster work, in the words of its own state dictionary: energies in kcal/mol.
 
 Forces are by complex steps, so that no derivative is written out: a function that is analytic in the positions has
--dE/dx = -Im E(x + ih) / h to the last bits for h that is small enough (J. N. Lyness and C. B. Moler, SIAM J. Numer.
-Anal. 4, 202 (1967)). Which atoms are neighbours follows from the real parts.
+-dE/dx = -Im E(x + ih) / h to the last bits for h that is small enough (J. N. Lyness and C. B. Moler,
+SIAM J. Numer. Anal. 4, 202 (1967)). Which atoms are neighbours follows from the real parts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """SchNets of the water-cluster work of PNNL: state dictionaries, as ``torch.save`` wrote them.
 
-The layout is that of https://github.com/pnnl/downstream_mol_gnn (J. A. Bilbrey et al., arXiv:2211.04598). Sizes are
-read off the tensors; that each atom has its 28 nearest neighbours, however far, is fixed in that code.
+The layout is that of https://github.com/pnnl/downstream_mol_gnn (J. A. Bilbrey et al., arXiv:2211.04598). Sizes
+are read off the tensors; that each atom has its 28 nearest neighbours, however far, is fixed in that code.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from halocline.zoo.cache import digest
 from halocline.zoo.foreign.model import ForeignModel, check_blocks, check_tensors, show
 from halocline.zoo.foreign.unpickle import read_torch_file
 
-#: By which a file is known: the buffer of the centres of its Gaussians, under its name there and under that of PyG's
-#: own SchNet.
+#: By which a file is known: the buffer of the centres of its Gaussians, under its name there and under that of
+#: PyG's own SchNet.
 CENTRES: Final = "basis_expansion.offset"
 CENTRES_OF_PYG: Final = "distance_expansion.offset"
 
@@ -41,8 +41,8 @@ def read_pnnl(path: Path) -> ForeignModel:
         path: the file of its state dictionary.
 
     Returns:
-        Sizes, read off the tensors, and the tensors under its names. The filters' networks, which the file has twice,
-        are there once, as ``mlp``. Weights are for energies in kcal/mol.
+        Sizes, read off the tensors, and the tensors under its names. The filters' networks, which the file has
+        twice, are there once, as ``mlp``. Weights are for energies in kcal/mol.
 
     Raises:
         CheckpointError: it is no such file, is damaged or hostile, or holds tensors that are not known here.
@@ -88,8 +88,8 @@ def _named(path: Path, content: Any) -> dict[str, Tensor]:
             raise CheckpointError(f"{path} is no state dictionary: {show(name)} in it is {show(value)}.")
     if any(name.endswith(CENTRES_OF_PYG) for name in content):
         raise CheckpointError(
-            f"{path} holds a SchNet in the layout of PyG, with {CENTRES_OF_PYG}. Its neighbours end at the cutoff, "
-            f"which those of the water-cluster work, with {CENTRES}, do not; only these are read."
+            f"{path} holds a SchNet in the layout of PyG, with {CENTRES_OF_PYG}. Its neighbours end at the "
+            f"cutoff, which those of the water-cluster work, with {CENTRES}, do not; only these are read."
         )
     wrapped = all(name.startswith(_WRAPPED) for name in content)
     return {name.removeprefix(_WRAPPED) if wrapped else name: tensor for name, tensor in content.items()}
@@ -106,8 +106,8 @@ def _sizes(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     features, gaussians = tensors["atom_embedding.weight"].shape[1], len(tensors[CENTRES])
     if features < 2 or features % 2 or gaussians < 2:
         raise CheckpointError(
-            f"{path} has {features} features and {gaussians} Gaussians; an even number of features and two or more "
-            "Gaussians are read."
+            f"{path} has {features} features and {gaussians} Gaussians; an even number of features and two or "
+            "more Gaussians are read."
         )
     return {"features": features, "gaussians": gaussians, "interactions": blocks}
 
