@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pickletools
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -129,13 +130,12 @@ def texts(path: Path) -> set[str]:
         CheckpointError: it is no such file.
     """
     found: set[str] = set()
-    with Archive(path) as archive:
-        try:
-            for code, argument, _ in pickletools.genops(archive.pickle()):
-                if code.name == "BINUNICODE":
-                    found.add(argument)
-        except ValueError:  # as above
-            pass
+    with Archive(path) as archive, suppress(ValueError):  # as above
+        found.update(
+            str(argument)
+            for code, argument, _ in pickletools.genops(archive.pickle())
+            if code.name == "BINUNICODE"
+        )
     return found
 
 
