@@ -1,0 +1,1 @@
+"""How the structures of a trajectory are distributed, and how far that is from structures of reference."""

@@ -1,0 +1,1 @@
+"""What a structure looks like: its bonds, molecules, angles and hydrogen bonds."""
