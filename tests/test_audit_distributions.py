@@ -63,7 +63,7 @@ def test_distances_of_a_coin_are_those_of_its_formulas():
 
 
 def test_distances_of_normal_distributions_are_those_of_theory():
-    """Shifted by s standard deviations: KL = s²/2, W1 = s, KS = 2Φ(s/2) - 1, up to the noise of a million values."""
+    """Shifted by s standard deviations: KL = s²/2, W1 = s, KS = 2Φ(s/2) - 1, but for the noise of samples."""
     rng = np.random.default_rng(2)
     shift, width = 0.8, 0.7
     one, other = rng.normal(5.0, width, 1_000_000), rng.normal(5.0 + shift * width, width, 1_000_000)

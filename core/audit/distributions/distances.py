@@ -44,10 +44,10 @@ def distances_between(
 ) -> Distances:
     """Compare two distributions by their counts in the same narrow bins.
 
-    Kolmogorov and Smirnov's statistic and the first Wasserstein distance are those of the bins, which are narrow: the
-    former does not see what differs within a bin, the latter is off by less than a bin. For the divergences the
-    bins between the least and the largest value of either are put together into `PARTS` of equal width, or as many
-    as there are bins.
+    Kolmogorov and Smirnov's statistic and the first Wasserstein distance are those of the bins, which are narrow:
+    the former does not see what differs within a bin, the latter is off by less than a bin. For the divergences
+    the bins between the least and the largest value of either are put together into `PARTS` of equal width, or as
+    many as there are bins.
 
     Args:
         counts: (B,) with at least one value, as in the reference.

@@ -67,7 +67,7 @@ class StructureStatistics:
             whole._open |= each._open
             for name, density in each._ideal.items():
                 whole._ideal[name] += density
-            for key, histogram in each.histograms.items():
+            for histogram in each.histograms.values():
                 whole._histogram(histogram.axis).counts += histogram.counts
         return whole
 

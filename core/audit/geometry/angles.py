@@ -9,7 +9,7 @@ from halocline.audit.geometry.bonds import Surroundings
 
 
 def angle_between(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(K,) degrees between vectors (K, 3), to full precision near 0° and 180°, where arccosines lose half of it."""
+    """(K,) degrees between vectors (K, 3), precise near 0° and 180°, too, where arccosines lose digits."""
     crossed = np.linalg.norm(np.cross(first, second), axis=1)
     return np.asarray(np.degrees(np.arctan2(crossed, np.einsum("ij,ij->i", first, second))))
 

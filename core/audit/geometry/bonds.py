@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: short of the 1.5 Å where hydrogen bonds begin.
 STRETCH: Final = 1.3
 
-#: Metals whose neighbours are ions or solvent, not bonded to them; else a salt would be one molecule with its solvent.
+#: Metals whose neighbours are not bonded to them; else a salt would be one molecule with its solvent.
 _IONIC: Final = ("Li", "Na", "K", "Rb", "Cs", "Fr", "Mg", "Ca", "Sr", "Ba", "Ra")
 
 _RADII: Final = np.array(covalent_radii)
