@@ -127,7 +127,7 @@ def _water_normals(surroundings: Surroundings) -> NDArray[np.float64]:
 def _occupancy(
     lengths: NDArray[np.float64], rays: NDArray[np.float64], normals: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Kumar, Schmidt and Skinner's N(R, ψ), with ψ from 0° to 90°, as normals point either way; NaN without one."""
+    """Kumar, Schmidt and Skinner's N(R, ψ), with ψ from 0° to 90°, as normals point either way; NaN without."""
     angle = angle_between(rays, normals)
     psi = np.minimum(angle, 180.0 - angle)
     return np.asarray(np.exp(-lengths / 0.343) * (7.1 - 0.05 * psi + 0.00021 * psi**2))
