@@ -21,8 +21,8 @@ _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or 
 def read_table(kind: type[TableT], values: Any, where: str) -> TableT:
     """Build the dataclass ``kind`` from what TOML or JSON holds.
 
-    Fields may be int, float, str, bool, Literal of texts, tuple of one of these, dict, another dataclass, or one
-    of these or None.
+    Fields may be int, float, str, bool, Literal of texts, tuple of one of these, dict, another dataclass, one of
+    several of these, or None. A field whose key is a word of Python ends in an underscore, which its key does not.
 
     Args:
         kind: a dataclass.
@@ -35,7 +35,7 @@ def read_table(kind: type[TableT], values: Any, where: str) -> TableT:
     assert dataclasses.is_dataclass(kind)
     if not isinstance(values, Mapping):
         raise UsageError(f"[{where}] must be a table, not {shown(values)}.")
-    fields = {field.name: field for field in dataclasses.fields(kind)}
+    fields = {_key_of(field): field for field in dataclasses.fields(kind)}
     for name in values:
         if not isinstance(name, str):
             raise UsageError(f"Keys are text; [{where}] has {shown(name)}.")
@@ -46,7 +46,17 @@ def read_table(kind: type[TableT], values: Any, where: str) -> TableT:
         if name not in values and not optional:
             raise UsageError(f"The configuration lacks {_key(where, name)}.")
     hints = get_type_hints(kind)
-    return kind(**{name: _convert(hints[name], value, _key(where, name)) for name, value in values.items()})
+    names = {key: field.name for key, field in fields.items()}
+    return kind(
+        **{names[key]: _convert(hints[names[key]], value, _key(where, key)) for key, value in values.items()}
+    )
+
+
+def as_table(instance: Any) -> Any:
+    """The dataclass as values that `read_table` takes: dicts of keys and values, nested as it is."""
+    if dataclasses.is_dataclass(instance):
+        return {_key_of(field): as_table(getattr(instance, field.name)) for field in dataclasses.fields(instance)}
+    return instance
 
 
 def settle_fields(instance: Any, table: str = "") -> None:
@@ -67,13 +77,18 @@ def settle_fields(instance: Any, table: str = "") -> None:
         value = plain_number(getattr(instance, field.name))
         hint = hints[field.name]
         if value is not None or type(None) not in get_args(hint):
-            value = _convert(hint, value, _key(table, field.name) if table else field.name.replace("_", " "))
+            key = _key_of(field)
+            value = _convert(hint, value, _key(table, key) if table else key.replace("_", " "))
         object.__setattr__(instance, field.name, value)
 
 
 def plain_number(value: Any) -> Any:
     """Python's number in the place of NumPy's or of a tensor without dimensions; all else as it is."""
     return value.item() if getattr(value, "shape", None) == () else value
+
+
+def _key_of(field: dataclasses.Field[Any]) -> str:
+    return field.name.removesuffix("_")
 
 
 def _key(where: str, name: str) -> str:
@@ -85,7 +100,10 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
     if get_origin(hint) is UnionType:
         if value is None:
             return None
-        (hint,) = (choice for choice in get_args(hint) if choice is not type(None))
+        choices = [choice for choice in get_args(hint) if choice is not type(None)]
+        hint = next((choice for choice in choices if type(value) is choice), choices[0])
+        if type(value) is not hint and len(choices) > 1:
+            raise UsageError(f"{key} must be {' or '.join(_WORDS[each] for each in choices)}, not {shown(value)}.")
     origin = get_origin(hint) or hint
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if type(value) is hint:  # settled when it was made

@@ -48,6 +48,14 @@ def _is_table_of_values(value: Any) -> bool:
     return _is_table(value) and all(isinstance(item, str | int | float) for item in value.values())
 
 
+def _is_lineage(value: Any) -> bool:
+    while _is_table(value) and all(isinstance(value[name], str | int) for name in set(value) - {"parent"}):
+        if "parent" not in value:
+            return True
+        value = value["parent"]
+    return False
+
+
 def _are_licences(value: Any) -> bool:
     return _is_table_of_texts(value) and set(value) == {"code", "weights"}
 
@@ -97,6 +105,11 @@ CARD_FIELDS = {
         "a table of elements and two counts, the lower first",
         _are_neighbours,
         "fewest and most neighbours within the cutoff of any atom in the training data",
+    ),
+    "parent": CardField(
+        "a table of texts and whole numbers, with another such table of its own parent",
+        _is_lineage,
+        "of a model that was fitted from another: its name, SHA-256, licence, level of theory, what was pruned",
     ),
     "compression": CardField(
         "a table of numbers or strings",

@@ -16,10 +16,13 @@ from halocline.errors import UsageError
 if TYPE_CHECKING:
     from halocline.place import Place
     from halocline.training.errors import Errors
+    from halocline.training.parent import Parent
     from halocline.training.problem import Problem
     from halocline.training.recipe import Recipe
     from halocline.training.run import EpochRecord, TrainingRun
     from halocline.training.team import Team
+
+_LOG = logging.getLogger(__name__)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -202,6 +205,20 @@ def _say_data(problem: Problem) -> None:
     say(f"reference energies, eV: {references}{note}")
     weights = sum(p.numel() for p in problem.backbone.parameters())
     say(f"model    {problem.backbone.name}, {weights} weights")
+    if problem.origin is not None:
+        _say_parent(problem.origin, problem.recipe)
+
+
+def _say_parent(parent: Parent, recipe: Recipe) -> None:
+    """Show what the fit starts from, and what its licence asks for."""
+    from halocline.training.parent import licence_remark
+
+    before, now = len(parent.potential.backbone.layers), len(parent.start.layers)
+    layers = f", {now} of its {before} layers" if now < before else ""
+    new = f", with {', '.join(recipe.model.new_elements)}" if recipe.model.new_elements else ""
+    say(f"from     {parent.name}{layers}{new}, SHA-256 {parent.digest}")
+    if remark := licence_remark(recipe.card, parent):
+        _LOG.warning("%s", remark)
 
 
 class _Reporter:

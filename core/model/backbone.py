@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, ClassVar, Self
 
@@ -73,12 +73,15 @@ class Backbone(nn.Module, ABC):
         readouts: number of layers done → the readout that sees the state then.
         outputs: what the readouts return, energies first.
         conditions: what it is told of a structure beside atoms and cell; nothing by default.
+        numbered_weights: names of those weights that have a row for each atomic number. Weights with a row for each
+            species, in their order, need not be named.
     """
 
     name: ClassVar[str]
 
     outputs: tuple[Output, ...] = (Output.ENERGIES,)
     conditions: tuple[Condition, ...] = ()
+    numbered_weights: tuple[str, ...] = ()
 
     config: dict[str, Any]
     species: tuple[str, ...]
@@ -115,6 +118,26 @@ class Backbone(nn.Module, ABC):
         """The weights, by name, that the pruned model takes over. The default drops the later layers."""
         dropped = tuple(f"layers.{i}." for i in range(layers, len(self.layers)))
         return {name: t for name, t in self.state_dict().items() if not name.startswith(dropped)}
+
+    def widened_config(self, elements: Sequence[str]) -> dict[str, Any]:
+        """The config of this model with more elements, after those that it has; see `halocline.model.widening`."""
+        return self.config | {"species": [*self.species, *elements]}
+
+    def one_head_config(self, head: str) -> dict[str, Any]:
+        """The config of this model with one of its heads, and none to choose from.
+
+        Raises:
+            BackboneError: the backbone does not say how its heads are separated.
+        """
+        raise BackboneError(
+            f"The backbone {self.name!r} does not say how {head!r} is separated from its other heads; "
+            "it needs one_head_config and one_head_weights."
+        )
+
+    def one_head_weights(self, head: str) -> dict[str, Tensor]:
+        """The weights, by name, that the model with one of its heads takes over. The default takes all."""
+        del head
+        return self.state_dict()
 
     @classmethod
     def renewed_weights(cls, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

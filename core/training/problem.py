@@ -10,6 +10,7 @@ from typing import final
 
 import numpy as np
 from ase.data import chemical_symbols
+from numpy.typing import NDArray
 
 from halocline.data.duplicates import duplicate_groups
 from halocline.data.frames import Frame, read_frames, say_unused
@@ -20,8 +21,10 @@ from halocline.model import Backbone
 from halocline.model.bounded import trainable
 from halocline.model.build import build_backbone
 from halocline.model.condition import taken_entries, under_conditions
+from halocline.potential.potential import Potential
+from halocline.training.parent import Parent, find_parent
 from halocline.training.recipe import DataSettings, Recipe, TrainingSettings, resolve
-from halocline.training.reference import fit_reference_energies
+from halocline.training.reference import composition, fit_reference_energies
 from halocline.training.split import Split, consecutive_split, draw_split, refuse_shared
 
 
@@ -43,6 +46,7 @@ class Problem:
             two sets anyway.
         references_determined: whether those frames determine each of them.
         digest: SHA-256 of structures and labels, in order.
+        origin: the model that the fit starts from.
     """
 
     recipe: Recipe
@@ -56,6 +60,17 @@ class Problem:
     references_determined: bool
     duplicates: list[tuple[int, ...]]
     digest: str
+    origin: Parent | None = None
+
+    @property
+    def parent(self) -> Potential | None:
+        """The model that the fit starts from, neither pruned nor with new elements; None if from new weights."""
+        return None if self.origin is None else self.origin.potential
+
+    @property
+    def parent_digest(self) -> str:
+        """SHA-256 of the model that the fit starts from; empty if from new weights."""
+        return "" if self.origin is None else self.origin.digest
 
     @property
     def contacts(self) -> Contacts:
@@ -77,9 +92,10 @@ def prepare(recipe: Recipe, folder: Path) -> Problem:
     Raises:
         TrainingError: the data cannot be used.
         StructureError: a structure in them cannot be evaluated.
-        UsageError: an unknown backbone.
+        UsageError: an unknown backbone, or what `find_parent` says.
         BackboneError: its config does not fit.
     """
+    origin = find_parent(recipe.model, folder)
     frames, given = _read_frames(recipe.data, folder)
     weights = {"energy": recipe.training.energy_weight, "forces": recipe.training.forces_weight}
     labels, counts = read_labels(
@@ -88,10 +104,10 @@ def prepare(recipe: Recipe, folder: Path) -> Problem:
         recipe.data.forces_key,
         needed={label for label, weight in weights.items() if weight > 0.0},
     )
-    groups = _groups(recipe, frames)
+    groups = _groups(recipe, origin, frames)
     split = given or _draw(recipe.data, len(frames), groups)
-    species = _species(recipe, frames, split)
-    backbone = _build(recipe, species)
+    species = _species(recipe, origin, frames, split)
+    backbone = _build(recipe, species) if origin is None else origin.start
     _require_trainable(backbone)
     say_unused(frames, taken_entries(backbone.conditions))
     graphs = _graphs(backbone, frames, sorted((*split.train, *split.validation, *split.test)))
@@ -99,8 +115,8 @@ def prepare(recipe: Recipe, folder: Path) -> Problem:
     refuse_shared(duplicate_groups(graphs), split, [str(frame) for frame in frames], remedy)
     _refuse_unlabelled(recipe.training, [labels[i] for i in split.train])
     energies = {i: e for i in split.train if (e := labels[i].energy) is not None}
-    references, determined = fit_reference_energies(
-        species, [frames[i].atoms.numbers for i in energies], list(energies.values())
+    references, determined = _references(
+        origin, species, [frames[i].atoms.numbers for i in energies], list(energies.values())
     )
     return Problem(
         recipe=recipe,
@@ -114,6 +130,7 @@ def prepare(recipe: Recipe, folder: Path) -> Problem:
         references_determined=determined,
         duplicates=groups,
         digest=_digest(frames, labels),
+        origin=origin,
     )
 
 
@@ -133,13 +150,34 @@ def _read_frames(data: DataSettings, folder: Path) -> tuple[list[Frame], Split |
     return [frame for part in parts for frame in part], consecutive_split(*map(len, parts))
 
 
-def _groups(recipe: Recipe, frames: Sequence[Frame]) -> list[tuple[int, ...]]:
+def _references(
+    origin: Parent | None,
+    species: Sequence[str],
+    structures: Sequence[NDArray[np.int64]],
+    energies: Sequence[float],
+) -> tuple[dict[str, float], bool]:
+    """See `fit_reference_energies`. A parent's own are kept, and those of new elements fitted to what is left."""
+    if origin is None:
+        return fit_reference_energies(species, structures, energies)
+    kept = origin.potential.reference_energies
+    new = [symbol for symbol in species if symbol not in kept]
+    if not new or not energies:
+        return kept | dict.fromkeys(new, 0.0), not new
+    left = energies - composition(list(kept), structures) @ np.array(list(kept.values()))
+    fitted, determined = fit_reference_energies(new, structures, left.tolist())
+    return kept | fitted, determined
+
+
+def _groups(recipe: Recipe, origin: Parent | None, frames: Sequence[Frame]) -> list[tuple[int, ...]]:
     """Duplicates that the split is to keep together: as the model sees structures, if it knew all elements."""
     split = recipe.data.split
     if split is None or split.duplicates != "group":
         return []
     every = range(len(frames))
-    backbone = _build(recipe, recipe.model.config.get("species") or _elements(frames, every))
+    if origin is None:
+        backbone = _build(recipe, recipe.model.config.get("species") or _elements(frames, every))
+    else:
+        backbone = origin.start
     return duplicate_groups(_graphs(backbone, frames, every))
 
 
@@ -151,6 +189,7 @@ def _draw(data: DataSettings, frames: int, groups: Sequence[Sequence[int]]) -> S
 
 def _build(recipe: Recipe, species: Sequence[str]) -> Backbone:
     name, config = recipe.model.backbone, {**recipe.model.config, "species": list(species)}
+    assert name is not None
     with within("model"):
         try:
             return build_backbone(name, config, seed=recipe.training.seed, within=trainable(config))
@@ -174,16 +213,17 @@ def _refuse_unlabelled(training: TrainingSettings, labels: Sequence[Labels]) -> 
             )
 
 
-def _species(recipe: Recipe, frames: Sequence[Frame], split: Split) -> list[str]:
-    """The model's elements: those of the recipe, else those of the training frames, by atomic number."""
-    given: list[str] | None = recipe.model.config.get("species")
+def _species(recipe: Recipe, origin: Parent | None, frames: Sequence[Frame], split: Split) -> list[str]:
+    """The model's elements: its parent's and new ones; else those of the recipe; else of the training frames."""
+    given: Sequence[str] | None = recipe.model.config.get("species") if origin is None else origin.start.species
     species = given or _elements(frames, split.train)
+    key = "model.config.species" if origin is None else "model.new_elements"
     for i in sorted((*split.train, *split.validation, *split.test)):
         strange = sorted(set(frames[i].atoms.get_chemical_symbols()) - set(species))
         if strange:
             raise TrainingError(
                 f"{frames[i]} contains {', '.join(strange)}, but the model is made for {', '.join(species)}: "
-                f"{'add to model.config.species' if given else 'no training frame contains it'}."
+                f"{f'add to {key}' if given else 'no training frame contains it'}."
             )
     return list(species)
 

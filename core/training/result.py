@@ -17,6 +17,7 @@ from halocline.evaluator.result import Result
 from halocline.model.build import build_backbone
 from halocline.potential.potential import Potential
 from halocline.training.errors import Errors, measure
+from halocline.training.parent import inherit, public_name
 from halocline.training.problem import Problem
 from halocline.training.run import TrainingRun
 
@@ -86,6 +87,8 @@ def test_errors(potential: Potential, problem: Problem, device: str) -> Errors:
 def make_card(problem: Problem, errors: Errors | None) -> dict[str, Any]:
     """The recipe's card, completed by what is known: errors, recipe, split, distances, what energies mean."""
     card = dict(problem.recipe.card)
+    if problem.origin is not None:
+        card = inherit(card, problem.origin, problem.recipe.model)
     card |= describe(problem.contacts, problem.backbone.neighbours)
     card["units"] = {"energy": "eV", "length": "Å", "forces": "eV/Å"}
     if errors is not None:
@@ -127,6 +130,8 @@ def _reproduction(problem: Problem) -> dict[str, Any]:
     table["data"] |= {
         key: [names[file] for file in table["data"][key]] for key in table["data"] if key.endswith("files")
     }
+    if problem.recipe.model.from_ is not None:
+        table["model"]["from"] = public_name(problem.recipe.model.from_)
     return table
 
 

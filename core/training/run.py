@@ -151,6 +151,11 @@ class TrainingRun:
                 f"The run in {self.folder} was started with other structures or labels; restore the data files, "
                 "or start a new run in another --output."
             )
+        if state.parent != self.problem.parent_digest:
+            raise TrainingError(
+                f"The run in {self.folder} was started from another model than {self.problem.recipe.model.from_} is "
+                "now; restore its file, or start a new run in another --output."
+            )
         before, now = (state.ranks, state.threads), (self._team.size, torch.get_num_threads())
         if before != now and self._team.is_first:
             logger.warning(
@@ -167,6 +172,7 @@ class TrainingRun:
             "versions": f"{halocline.__version__} {torch.__version__}",
             "recipe": repr(self.problem.recipe),
             "data": self.problem.digest,
+            "parent": self.problem.parent_digest,
             "weights": tensors_digest(self.trainer.tensors().items(), str(len(self.history))),
         }
 
@@ -181,6 +187,7 @@ class TrainingRun:
             threads=torch.get_num_threads(),
             history=records,
             ranks=self._team.size,
+            parent=self.problem.parent_digest,
         )
         save_state(self.state_file, state)
         text = io.StringIO()

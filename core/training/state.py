@@ -34,6 +34,7 @@ class TrainingState:
         threads: of torch, on which the last bits of sums depend.
         history: one record for each epoch done.
         ranks: among which the steps were shared; the last bits depend on them, too.
+        parent: SHA-256 of the model that the run started from; empty if from new weights.
     """
 
     epoch: int
@@ -43,6 +44,7 @@ class TrainingState:
     threads: int
     history: list[dict[str, Any]]
     ranks: int = 1
+    parent: str = ""
 
 
 def save_state(path: Path, state: TrainingState) -> None:
@@ -59,6 +61,7 @@ def save_state(path: Path, state: TrainingState) -> None:
         "threads": state.threads,
         "history": state.history,
         "ranks": state.ranks,
+        "parent": state.parent,
     }
     text = json.dumps(facts, sort_keys=True)
     metadata = {

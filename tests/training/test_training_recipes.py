@@ -21,7 +21,7 @@ from halocline.training.result import refuse_unwritable
 KEYS = {
     "data": ["files", "energy_key", "forces_key", "split", "train_files", "validation_files", "test_files"],
     "data.split": ["seed", "train", "validation", "test", "duplicates"],
-    "model": ["backbone", "config"],
+    "model": ["backbone", "from", "head", "prune", "new_elements", "config"],
     "model.config": ["features", "gaussians", "layers", "cutoff", "species", "neighbours", "nearest_count"],
     "training": list(TrainingSettings.__dataclass_fields__),
     "card": ["name", "summary", "citation", "licence", "errors", "recipe", "units", "neighbours", "notes"],

@@ -55,7 +55,7 @@ def _parse(data: bytes) -> dict[str, Any]:
 
 
 def resolve(file: str, folder: Path) -> Path:
-    """Where a data file of a recipe in ``folder`` is.
+    """Where a file that a recipe in ``folder`` names is.
 
     Raises:
         UsageError: it names an environment variable that is not set, or a home folder that is not known.
@@ -64,5 +64,5 @@ def resolve(file: str, folder: Path) -> Path:
     if "$" in path:
         found = re.search(r"\$\{?(\w+)", path)
         variable = f" {found[1]}" if found else ""
-        raise UsageError(f"The data file {file!r} names an environment variable{variable} that is not set.")
-    return folder / expanded(path, "The data file")
+        raise UsageError(f"The file {file!r} names an environment variable{variable} that is not set.")
+    return folder / expanded(path, "The file")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,10 +13,10 @@ from halocline.training.recipe.data import DataSettings
 from halocline.training.recipe.model import ModelSettings
 from halocline.training.recipe.rules import check_plain
 from halocline.training.recipe.training import TrainingSettings
-from halocline.typed_table import read_table, settle_fields
+from halocline.typed_table import as_table, read_table, settle_fields
 
 #: Fields of the card that training measures; what a recipe would say in their place could only be wrong.
-_MEASURED: Final = ("errors", "recipe", "units", "shortest_distances", "neighbours")
+_MEASURED: Final = ("errors", "recipe", "units", "shortest_distances", "neighbours", "parent")
 
 
 @final
@@ -40,7 +39,7 @@ class Recipe:
 
     def as_table(self) -> dict[str, Any]:
         """The recipe as plain JSON values."""
-        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        plain: dict[str, Any] = json.loads(json.dumps(as_table(self)))
         return plain
 
 

@@ -32,6 +32,7 @@ class M3GNet(Backbone):
     """
 
     name = "m3gnet"
+    numbered_weights = ("embed.table.weight", "embed.scale")
 
     def __init__(self, config: M3GNetConfig) -> None:
         super().__init__()

@@ -74,6 +74,20 @@ class MACE(Backbone):
             for number, head in enumerate(self.config["heads"])
         }
 
+    def one_head_config(self, head: str) -> dict[str, Any]:
+        """See `Backbone.one_head_config`."""
+        scale = self.config["head_scales"][self.config["heads"].index(head)]
+        none = {"heads": [], "default_head": None, "head_scales": [], "head_energies": []}
+        return self.config | none | {"scale": scale}
+
+    def one_head_weights(self, head: str) -> dict[str, Tensor]:
+        """See `Backbone.one_head_weights`. Readouts have rows for each head, which read hidden ones of their own."""
+        number, count = self.config["heads"].index(head), len(self.config["heads"])
+        return {
+            name: t.chunk(count)[number].clone() if name.startswith("heads.") else t
+            for name, t in self.state_dict().items()
+        }
+
     @property
     def readouts(self) -> dict[int, Stage]:
         """One after every layer."""

@@ -27,6 +27,7 @@ class SchNet(Backbone):
     """
 
     name = "schnet"
+    numbered_weights = ("embed.table.weight",)
 
     def __init__(self, config: SchNetConfig) -> None:
         super().__init__()

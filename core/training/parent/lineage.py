@@ -1,0 +1,87 @@
+"""What the card of a model says of the model that it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from halocline.training.parent.parent import Parent
+from halocline.training.recipe import ModelSettings
+
+
+def inherit(card: Mapping[str, Any], parent: Parent, settings: ModelSettings) -> dict[str, Any]:
+    """A card with what it owes to the parent's.
+
+    The licence is the parent's unless the card has one; where the two differ, the notes say so. The parent's
+    citations follow the card's own.
+
+    Args:
+        card: of the model.
+        parent: from which it was made.
+        settings: how.
+    """
+    theirs = parent.potential.card
+    inherited = dict(card)
+    inherited["parent"] = _lineage(parent, settings)
+    citations = [*card.get("citation", ()), *theirs.get("citation", ())]
+    if citations:
+        inherited["citation"] = list(dict.fromkeys(citations))
+    if "licence" in theirs:
+        inherited.setdefault("licence", theirs["licence"])
+    if remark := licence_remark(card, parent):
+        inherited["notes"] = " ".join([card.get("notes", ""), remark]).strip()
+    return inherited
+
+
+def licence_remark(card: Mapping[str, Any], parent: Parent) -> str:
+    """A sentence where weights would be under another licence than those that they were made from; else nothing.
+
+    Args:
+        card: of the model; without a licence it gets the parent's.
+        parent: its own ancestors count as it does.
+    """
+    ancestors = _licences(parent)
+    own = card.get("licence", {}).get("weights") or next(iter(ancestors.values()), None)
+    others = {name: licence for name, licence in ancestors.items() if licence != own}
+    if own is None or not others:
+        return ""
+    made_from = ", ".join(f"{name} ({licence})" for name, licence in others.items())
+    return (
+        f"These weights were made from those of {made_from}: whether they may be used and given away under {own} "
+        "is for those licences to say."
+    )
+
+
+def _licences(parent: Parent) -> dict[str, str]:
+    """Name of each ancestor whose card states one → licence of its weights, the parent first."""
+    card = parent.potential.card
+    found = {public_name(parent.name): card.get("licence", {}).get("weights")}
+    older = card.get("parent")
+    while older is not None:
+        found.setdefault(older.get("name", "a model before it"), older.get("licence_of_weights"))
+        older = older.get("parent")
+    return {name: licence for name, licence in found.items() if licence}
+
+
+def public_name(name: str) -> str:
+    """The parent as a card may call it: without folders of the machine that trained."""
+    return Path(name).name if name.startswith("~") or Path(name).is_absolute() else name
+
+
+def _lineage(parent: Parent, settings: ModelSettings) -> dict[str, Any]:
+    """The parent, as the card names it."""
+    card = parent.potential.card
+    licence = card.get("licence", {})
+    facts = {
+        "name": card.get("name") or public_name(parent.name),
+        "sha256": parent.digest,
+        "level_of_theory": card.get("level_of_theory"),
+        "licence_of_code": licence.get("code"),
+        "licence_of_weights": licence.get("weights"),
+        "head": settings.head,
+        "pruned": settings.prune,
+        "new_elements": ", ".join(settings.new_elements) or None,
+        "parent": card.get("parent"),
+    }
+    return {name: value for name, value in facts.items() if value is not None}
