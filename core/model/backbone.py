@@ -73,7 +73,7 @@ class Backbone(nn.Module, ABC):
         readouts: number of layers done → the readout that sees the state then.
         outputs: what the readouts return, energies first.
         conditions: what it is told of a structure beside atoms and cell; nothing by default.
-        numbered_weights: names of those weights that have a row for each atomic number. Weights with a row for each
+        numbered_weights: names of the weights that have a row for each atomic number. Those with a row for each
             species, in their order, need not be named.
     """
 

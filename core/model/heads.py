@@ -27,7 +27,7 @@ def with_one_head(backbone: Backbone, head: str) -> Backbone:
     weights = backbone.one_head_weights(head)
     if set(weights) != set(single.state_dict()) or head_names(single):
         raise BackboneError(
-            f"one_head_config and one_head_weights of {backbone.name!r} do not agree, or leave heads to choose from."
+            f"one_head_config and one_head_weights of {backbone.name!r} do not agree, or leave heads to choose."
         )
     single.load_state_dict(weights)
     return single.train(backbone.training)

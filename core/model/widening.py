@@ -40,8 +40,8 @@ def widened(backbone: Backbone, elements: Sequence[str]) -> Backbone:
     weights = {name: rows.widened(name, t, fresh[name], mean=name in trained) for name, t in before.items()}
     if not rows.found:
         raise BackboneError(
-            f"The backbone {backbone.name!r} does not say which of its weights belong to elements: none grows with "
-            "their number, and it names none in numbered_weights."
+            f"The backbone {backbone.name!r} does not say which of its weights belong to elements: none grows "
+            "with their number, and it names none in numbered_weights."
         )
     wide.load_state_dict(weights)
     return wide.train(backbone.training)
@@ -91,8 +91,8 @@ class _Rows:
             values = torch.cat([before, fresh[self._known :].to(before.dtype)])
         else:
             raise BackboneError(
-                f"{name} of {self._name!r} has the shape {tuple(before.shape)}, and {tuple(fresh.shape)} with more "
-                "elements: weights have a row for each species first, or stay as they are."
+                f"{name} of {self._name!r} has the shape {tuple(before.shape)}, and {tuple(fresh.shape)} with "
+                "more elements: weights have a row for each species first, or stay as they are."
             )
         self.found = True
         if mean:

@@ -153,8 +153,8 @@ class TrainingRun:
             )
         if state.parent != self.problem.parent_digest:
             raise TrainingError(
-                f"The run in {self.folder} was started from another model than {self.problem.recipe.model.from_} is "
-                "now; restore its file, or start a new run in another --output."
+                f"The run in {self.folder} was started from another model than {self.problem.recipe.model.from_} "
+                "is now; restore its file, or start a new run in another --output."
             )
         before, now = (state.ranks, state.threads), (self._team.size, torch.get_num_threads())
         if before != now and self._team.is_first:

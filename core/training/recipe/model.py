@@ -47,7 +47,8 @@ class ModelSettings:
     def _check_without_parent(self) -> None:
         if self.backbone is None:
             raise UsageError(
-                "The configuration lacks model.backbone, or model.from with the name or file of a model to start from."
+                "The configuration lacks model.backbone, or model.from with the name or file of a model to start "
+                "from."
             )
         for name in ("head", "prune", "new_elements"):
             if getattr(self, name) not in (None, ()):

@@ -77,11 +77,11 @@ class MACE(Backbone):
     def one_head_config(self, head: str) -> dict[str, Any]:
         """See `Backbone.one_head_config`."""
         scale = self.config["head_scales"][self.config["heads"].index(head)]
-        none = {"heads": [], "default_head": None, "head_scales": [], "head_energies": []}
+        none: dict[str, Any] = {"heads": [], "default_head": None, "head_scales": [], "head_energies": []}
         return self.config | none | {"scale": scale}
 
     def one_head_weights(self, head: str) -> dict[str, Tensor]:
-        """See `Backbone.one_head_weights`. Readouts have rows for each head, which read hidden ones of their own."""
+        """See `Backbone.one_head_weights`. Readouts have rows for each head, which read their own hidden ones."""
         number, count = self.config["heads"].index(head), len(self.config["heads"])
         return {
             name: t.chunk(count)[number].clone() if name.startswith("heads.") else t
