@@ -36,8 +36,15 @@ FEWEST, MOST = 64, 8192
 #: Bytes of a number in float32, and of the largest tables of one set of radial functions in it.
 BYTES, LARGEST = 4, 256 * 1024**2
 
-#: Distances in each interval at which a table is held against the function.
+#: Distances in each interval at which a table is held against the function: its beginning, and seven more.
 CHECKED: Final = 8
+_PLACES: Final = np.arange(CHECKED) / CHECKED
+#: The one of them near which splines have their worst slopes, which decide more often than values.
+_WORST: Final = np.array([0.25])
+
+#: A table that is so many times farther off than allowed at one distance in each interval is not measured at all.
+#: More than one, as the largest value, which errors are relative to, may lie elsewhere.
+_HOPELESS: Final = 1.2
 
 #: Distances that are evaluated together.
 _BATCH: Final = 4096
@@ -84,6 +91,11 @@ class Accuracy(NamedTuple):
     def enough(self) -> bool:
         """Whether neither is larger than allowed."""
         return self.value <= VALUE and self.slope <= SLOPE
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether one is so large that no more distances need to be looked at; not where it is not a number."""
+        return self.value > _HOPELESS * VALUE or self.slope > _HOPELESS * SLOPE
 
     def or_worse(self, other: Accuracy) -> Accuracy:
         """The larger one of each; what is not a number is the largest."""
@@ -194,16 +206,19 @@ def measure(
     spline: Callable[..., NDArray[np.float64]],
     intervals: int,
     number: int | None = None,
+    places: NDArray[np.float64] = _PLACES,
 ) -> Accuracy:
-    """Compare values and slopes at many distances in each interval, its ends among them.
+    """Compare values and slopes at many distances in each interval.
 
     Args:
         function: in float64.
         spline: of the functions of one pair of kinds, such as a `CubicSpline`.
         intervals: of the spline.
         number: of the pair; None where all pairs have the same.
+        places: in each interval, from 0 to 1.
     """
-    points = np.linspace(function.start, function.end, CHECKED * intervals + 1)[:-1]
+    length = (function.end - function.start) / intervals
+    points = function.start + (np.arange(intervals)[:, None] + places).ravel() * length
     worst, largest = np.zeros(2), np.zeros(2)
     for batch in _batches(points):
         found = (spline(batch), spline(batch, 1))
@@ -270,6 +285,9 @@ def _splines(
     splines, accuracy = [], Accuracy(0.0, 0.0)
     for number in numbers:
         splines.append(_spline(function, number, intervals))
+        accuracy = accuracy.or_worse(measure(function, splines[-1], intervals, number, _WORST))
+        if accuracy.hopeless:
+            break
         accuracy = accuracy.or_worse(measure(function, splines[-1], intervals, number))
         if not accuracy.enough:
             break
