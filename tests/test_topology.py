@@ -15,9 +15,11 @@ from structures import random_structure
 import halocline
 from halocline.aggregation import Form
 from halocline.errors import NotFiniteError, StructureError
-from halocline.evaluator import local
+from halocline.evaluator import device_search, local
+from halocline.evaluator.device_search import pairs_within
 from halocline.evaluator.topology import Topology
-from halocline.graph import NeighbourList, Radius, Structure
+from halocline.graph import Edges, NeighbourList, Radius, Structure
+from halocline.graph.radius import radius_edges
 from halocline.model.build import build_backbone
 from halocline.native.compiler import find_compiler
 from halocline.partition import whole
@@ -79,8 +81,8 @@ def test_inputs_are_those_of_the_reference_to_the_bit(precision, skin):
     neighbours, hops = NeighbourList(Radius(3.0), skin), 3
     for step in walk(random_structure(5, pbc=(True, True, False))):
         structure = Structure.from_atoms(step)
-        search = neighbours.search(structure)
-        geometry = Topology.of(search, structure, 3.0, hops, precision, "cpu").geometry(structure)
+        pairs = pairs_within(structure, 3.0 + skin, "cpu")
+        geometry = Topology.of(structure, pairs, 3.0, hops, precision).geometry(structure)
         graph = neighbours.graph(structure)
         expected = lay_out(graph, whole(len(structure), graph.edges, hops), Form.EDGES, precision)
         for name in type(expected).__dataclass_fields__:
@@ -88,6 +90,41 @@ def test_inputs_are_those_of_the_reference_to_the_bit(precision, skin):
             assert torch.equal(found, wanted) if isinstance(found, torch.Tensor) else found == wanted
         np.testing.assert_array_equal(geometry.vectors.numpy(), graph.vectors)
         np.testing.assert_array_equal(geometry.squares.numpy(), graph.squares)
+
+
+FOUND = {
+    "triclinic": lambda: random_structure(7, pbc=True),
+    "slab": lambda: random_structure(8, pbc=(True, False, True)),
+    "molecule": lambda: molecule("C6H6"),
+    "only images": lambda: Atoms("O", cell=[2.0] * 3, pbc=True),
+    "skewed": lambda: Atoms("OH", [(0, 0, 0), (1, 1, 1)], cell=[[3, 0, 0], [29, 3, 0], [-17, 31, 3]], pbc=True),
+    "long and thin": lambda: Atoms("HHH", [(0, 0, 0), (0, 0, 1), (0, 0, 5e5)], cell=[4, 4, 1e6], pbc=True),
+    "too many bins": lambda: Atoms("HHH", [(0, 0, 0), (0, 0, 1), (1e8, 1e8, 1e8)]),
+    "out of its cell": lambda: Atoms("HO", [(-31.7, 44.4, 0), (-31.0, 44.9, 90.3)], cell=[5, 6, 7], pbc=True),
+    "one atom": lambda: Atoms("H"),
+    "apart": lambda: Atoms("OH", [(0, 0, 0), (0, 0, 9)]),
+}
+
+
+@pytest.mark.parametrize("at_once", [1, 2**22])
+@pytest.mark.parametrize("kind", FOUND)
+def test_a_search_on_the_device_finds_what_a_tree_finds(kind, at_once, monkeypatch):
+    monkeypatch.setattr(device_search, "_AT_ONCE", at_once)
+    structure = Structure.from_atoms(FOUND[kind]())
+    found, expected = pairs_within(structure, 4.1, "cpu"), radius_edges(structure, 4.1)
+    shifts = np.zeros((len(found.shifts), 3), np.int64)
+    shifts[:, structure.pbc] = found.shifts.numpy()
+    for ours, theirs in zip((found.receivers, found.senders), (expected.receivers, expected.senders), strict=True):
+        np.testing.assert_array_equal(ours.numpy(), theirs)
+    np.testing.assert_array_equal(shifts, expected.shifts)
+    np.testing.assert_array_equal(found.partners.numpy(), Edges.partners(expected))
+
+
+def test_absurd_cells_are_refused_alike(stay):
+    tiny = Atoms("Ar", cell=[1e-3] * 3, pbc=True)
+    stay()
+    with pytest.raises(StructureError, match="far too small"):
+        halocline.load("lennard-jones-argon")(tiny, device="cpu")
 
 
 def test_a_topology_is_made_once_for_each_search(stay, monkeypatch):

@@ -121,7 +121,8 @@ def too_large(point: Point, rows: Sequence[Row]) -> dict[str, str]:
     if point.axis != "atoms" or not smaller:
         return {}
     before = max(smaller, key=lambda row: int(row["value"]))
-    needed = before["peak"] * point.value / before["value"]
+    loaded = before["resident_when_loaded"]
+    needed = loaded + (before["peak"] - loaded) * point.value / before["value"]
     if needed <= SHARE_OF_MEMORY * free_memory():
         return {}
     return {"left_out": f"It would need about {needed / 2**30:.0f} GiB."}

@@ -22,7 +22,7 @@ from halocline.evaluator.recompute import RecomputeRunner
 from halocline.evaluator.result import Result
 from halocline.evaluator.runner import Contribution, NoLinks
 from halocline.executor import Executor
-from halocline.graph import Graph, JointGraph, NeighbourList, Radius, Search, Structure, joint_graph
+from halocline.graph import Graph, JointGraph, NeighbourList, Radius, Structure, joint_graph
 from halocline.memory.memory_model import MemoryModel, expected_candidates
 from halocline.model.backbone import Backbone
 from halocline.partition import Division
@@ -88,12 +88,12 @@ class LocalEvaluator(Evaluator):
         if several and isinstance(self._runner, RecomputeRunner):
             self._batches = Batches(self._runner)
         self.together = self._batches is not None
-        self._on_device: Callable[[Search, Structure], Contribution] | None = None
+        self._on_device: Callable[[Structure], Contribution] | None = None
         rule = backbone.neighbours
         # Other rules search at every step, on the CPU.
         stays = _stays_on_device(executor) and (division is None or not division.divides)
         if stays and isinstance(self._runner, RecomputeRunner) and isinstance(rule, Radius):
-            self._on_device = partial(self._runner.run_on_device, rule.cutoff)
+            self._on_device = partial(self._runner.run_on_device, rule.cutoff, self._neighbours.skin)
         undivided = division is None or not division.divides
         self._whole = self._runner if isinstance(self._runner, RecomputeRunner) and undivided else None
         if division is not None and division.memory is not None:
@@ -108,7 +108,7 @@ class LocalEvaluator(Evaluator):
             UsageError: the bound on memory is too low for this structure.
         """
         if self._on_device is not None:
-            return _result(structure, self._on_device(self._neighbours.search(structure), structure))
+            return _result(structure, self._on_device(structure))
         if self._whole is not None and (again := self._whole.run_again(structure)) is not None:
             return _result(structure, again)
         graph = self._neighbours.graph(structure)

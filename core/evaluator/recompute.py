@@ -11,12 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from halocline.aggregation import Form
+from halocline.evaluator.device_search import pairs_within
 from halocline.evaluator.prepared_step import PreparedStep
 from halocline.evaluator.pull import Pull
 from halocline.evaluator.runner import Contribution, Links, Runner, Tally
 from halocline.evaluator.topology import Topology
 from halocline.executor import Executor
-from halocline.graph import Contacts, Graph, JointGraph, LatestCut, Search, Structure, Surroundings
+from halocline.graph import Contacts, Graph, JointGraph, LatestCut, Structure, Surroundings
+from halocline.graph.cover import covers
 from halocline.graph.structure import same_bits
 from halocline.model.backbone import Output
 from halocline.partition import Part, whole
@@ -108,23 +110,27 @@ class RecomputeRunner(Runner):
         return last.contribution(graph, outputs, self._form)
 
     @timed("layout")
-    def run_on_device(self, cutoff: float, search: Search, structure: Structure) -> Contribution:
+    def run_on_device(self, cutoff: float, skin: float, structure: Structure) -> Contribution:
         """Evaluate a whole structure on the device of the program, from positions and cell to forces and virial.
 
         The executor must be one of `Capabilities.steps_on_device`.
 
         Args:
             cutoff: Å, of the model.
-            search: that covers the structure, of all pairs within a radius.
+            skin: Å, see `NeighbourList`.
             structure: undivided.
 
         Raises:
-            StructureError: two atoms sit on one point.
+            StructureError: two atoms sit on one point, or the cell is absurdly small.
         """
         topology = self._topology
-        if topology is None or topology.search is not search or not topology.told.same_conditions(structure):
-            topology = Topology.of(search, structure, cutoff, self._hops, self._precision, self._device)
-            self._topology = topology
+        if topology is None or not covers(topology.searched, structure, cutoff, skin):
+            own = structure.copy()  # as whoever owns the arrays may move atoms in place
+            pairs = pairs_within(own, cutoff + skin, self._device)
+            topology = Topology.of(own, pairs, cutoff, self._hops, self._precision)
+        elif not topology.told.same_conditions(structure):
+            topology = topology.telling(structure)
+        self._topology = topology
         geometry = topology.geometry(structure)
         outputs = self._session(geometry.inputs)
         return topology.contribution(geometry, outputs, _others(self._outputs, outputs))

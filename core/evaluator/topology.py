@@ -8,7 +8,7 @@ device or back, nothing is sorted, and vectors are formed once. On the CPU the n
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, final
 
 import numpy as np
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from halocline.errors import StructureError
+from halocline.evaluator.device_search import DevicePairs
 from halocline.evaluator.runner import Contribution
-from halocline.graph import Contacts, Search, Structure
+from halocline.graph import Contacts, Structure
 from halocline.graph.contacts import NO_ATOM
 from halocline.graph.graph import COINCIDENT
 from halocline.program import EdgeInputs, Precision, ProgramOutputs
@@ -52,7 +53,7 @@ class Topology:
     """What of a whole structure stays between two searches for neighbours, on the device where its program runs.
 
     Attributes:
-        search: from which it was made: a structure of N atoms, and C candidates in both directions.
+        searched: the structure of N atoms as it was when its C candidates were found.
         told: the same atoms with what the model is told of them.
         cutoff: Å, at which candidates are cut.
         precision: of the program.
@@ -70,7 +71,7 @@ class Topology:
         codes: (C,) int64, K times the receiver's element and the sender's.
     """
 
-    search: Search
+    searched: Structure
     told: Structure
     cutoff: float
     precision: Precision
@@ -90,44 +91,43 @@ class Topology:
     @classmethod
     @timed("layout")
     def of(
-        cls, search: Search, told: Structure, cutoff: float, hops: int, precision: Precision, device: str
+        cls, searched: Structure, pairs: DevicePairs, cutoff: float, hops: int, precision: Precision
     ) -> Topology:
-        """Bring a search to a device, once.
+        """Lay out what a search has found, on the device where it was made.
 
         Args:
-            search: of all pairs within a radius.
-            told: a structure that it covers, with what the model is told of it.
+            searched: the structure, with what the model is told of it.
+            pairs: all within the cutoff and a skin.
             cutoff: Å.
             hops: of the program.
             precision: likewise.
-            device: likewise.
         """
-        structure, candidates = search.structure, search.candidates
-        assert search.partners is not None
-        elements, kinds = np.unique(structure.numbers, return_inverse=True)
-        receivers, senders = (
-            torch.from_numpy(each).to(device) for each in (candidates.receivers, candidates.senders)
-        )
-        shifts = candidates.shifts[:, structure.pbc].astype(np.float64)
+        device = pairs.receivers.device
+        elements, kinds = np.unique(searched.numbers, return_inverse=True)
         kind = torch.from_numpy(kinds).to(device)
         return cls(
-            search=search,
-            told=told,
+            searched=searched,
+            told=searched,
             cutoff=cutoff,
             precision=precision,
-            species=torch.from_numpy(structure.numbers).to(device),
-            conditions=condition_tensors(told, precision, device),
-            seeds=torch.ones(len(structure), dtype=precision.torch, device=device),
+            species=torch.from_numpy(searched.numbers).to(device),
+            conditions=condition_tensors(searched, precision, str(device)),
+            seeds=torch.ones(len(searched), dtype=precision.torch, device=device),
             hops=hops,
-            receivers=receivers,
-            senders=senders,
-            shifts=torch.from_numpy(shifts).to(device),
-            partners=torch.from_numpy(search.partners).to(device),
-            rows=torch.searchsorted(receivers, torch.arange(len(structure) + 1, device=device)),
+            receivers=pairs.receivers,
+            senders=pairs.senders,
+            shifts=pairs.shifts,
+            partners=pairs.partners,
+            rows=torch.searchsorted(pairs.receivers, torch.arange(len(searched) + 1, device=device)),
             elements=elements,
             kinds=kind,
-            codes=kind.index_select(0, receivers) * len(elements) + kind.index_select(0, senders),
+            codes=kind.index_select(0, pairs.receivers) * len(elements) + kind.index_select(0, pairs.senders),
         )
+
+    def telling(self, structure: Structure) -> Topology:
+        """The same between atoms of which the model is told something else."""
+        conditions = condition_tensors(structure, self.precision, str(self.species.device))
+        return replace(self, told=structure, conditions=conditions)
 
     @timed("cut")
     def geometry(self, structure: Structure) -> Geometry:
@@ -203,7 +203,7 @@ class Topology:
         Raises:
             StructureError: two atoms sit on one point.
         """
-        atoms, size = len(self.search.structure), len(self.elements)
+        atoms, size = len(self.searched), len(self.elements)
         sums, nearest = self._sums(geometry, outputs), self._nearest(geometry)
         # One transfer for everything that comes back; whole numbers up to 2^53 are exact.
         found = torch.cat([each.reshape(-1).double() for each in (*sums, *nearest)]).cpu().numpy()

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halocline.errors import UsageError
-from halocline.graph.compiled import address, plain, steps
+from halocline.graph.cover import covers
 from halocline.graph.cut import Kept, Selection, cut_at, cut_candidates, select
 from halocline.graph.graph import Edges, Graph
 from halocline.graph.radius import radius_edges
 from halocline.graph.rules import Nearest, NeighbourRule, Radius, reach, single_rules
-from halocline.graph.structure import Structure, same_bits
+from halocline.graph.structure import Structure
 from halocline.shares import timed
 
 #: Candidates are kept up to this far beyond the cutoff (Å). Water at 300 K then rebuilds about every 20 fs.
@@ -121,7 +121,7 @@ class NeighbourList:
             StructureError: an absurdly small cell.
         """
         latest = self._latest
-        if latest is not None and self._covers(latest, structure):
+        if latest is not None and covers(latest.structure, structure, reach(self.rule), self.skin):
             return latest
         found = self._search(structure)
         self._latest = found
@@ -157,41 +157,6 @@ class NeighbourList:
         # A copy, as whoever owns the arrays may move atoms in place.
         own = structure.copy()
         return Search(own, *search(self.rule, own, self.skin))
-
-    @timed("list")
-    def _covers(self, search: Search, structure: Structure) -> bool:
-        """Whether no pair outside the candidates can have come within the cutoff.
-
-        With F the map from the old cell to the new and u the displacements beyond F, an old vector v becomes
-        v F + u_j - u_i, at least σ_min(F) |v| - 2 max|u| long. Pairs left out had |v| ≥ cutoff + skin.
-        """
-        cutoff, old = reach(self.rule), search.structure
-        if cutoff == np.inf:
-            return False
-        if not (same_bits(old.numbers, structure.numbers) and same_bits(old.pbc, structure.pbc)):
-            return False
-        strain = _map_between(old, structure)
-        if strain is None and steps.functions is not None:
-            now, then = plain(structure.positions, np.float64), plain(old.positions, np.float64)
-            square = steps.functions.farthest(len(structure), address(now), address(then))
-            return 2.0 * math.sqrt(square) <= (cutoff + self.skin) - cutoff
-        moved = structure.positions - (old.positions if strain is None else old.positions @ strain)
-        shrunk = 1.0 if strain is None else float(np.linalg.svd(strain, compute_uv=False)[-1])
-        room = shrunk * (cutoff + self.skin) - cutoff
-        if 2.0 * math.sqrt(np.vdot(moved, moved)) <= room:  # no atom has moved farther than all together
-            return True
-        farthest = float(np.sqrt(np.max(np.einsum("ij,ij->i", moved, moved))))
-        return 2.0 * farthest <= room
-
-
-def _map_between(old: Structure, new: Structure) -> NDArray[np.float64] | None:
-    """The map F with old periodic vectors · F = new ones; open directions stay. None for the identity."""
-    if same_bits(old.cell, new.cell):
-        return None
-    before, after = old.cell[old.pbc], new.cell[new.pbc]
-    if np.array_equal(before, after):
-        return None
-    return np.asarray(np.eye(3) + np.linalg.pinv(before) @ (after - before))
 
 
 def search(rule: NeighbourRule, structure: Structure, skin: float = 0.0) -> tuple[Edges, NDArray[np.int64] | None]:

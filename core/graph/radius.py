@@ -42,7 +42,7 @@ AT_ONCE = 4096
 _SPREAD = np.array([0x1F3D5B79A2C4E687, 0x27D4EB2F165667C5, 0x165667B19E3779F9], dtype=np.int64)
 
 
-class _Images(NamedTuple):
+class Images(NamedTuple):
     """The atoms in one cell, and their images as far as they can be neighbours of these.
 
     Attributes:
@@ -50,12 +50,14 @@ class _Images(NamedTuple):
         atoms: (M,) int64, whose image each is.
         shifts: (M, 3) int64, lattice vectors of the structure that lead there from where the atom is given.
         home: (N,) int64, which of the points is the atom itself, brought into the cell.
+        reach: Å, how near two points have to be to be looked at: the cutoff, and all that rounding may do.
     """
 
     points: NDArray[np.float64]
     atoms: NDArray[np.int64]
     shifts: NDArray[np.int64]
     home: NDArray[np.int64]
+    reach: float
 
 
 def radius_edges(structure: Structure, cutoff: float, receivers: NDArray[np.int64] | None = None) -> Edges:
@@ -69,26 +71,40 @@ def radius_edges(structure: Structure, cutoff: float, receivers: NDArray[np.int6
     Raises:
         StructureError: so many neighbours that positions, cell or cutoff must be a mistake.
     """
+    wanted = np.arange(len(structure)) if receivers is None else receivers
+    images = images_within(structure, cutoff, wanted)
+    tree = KDTree(images.points)
+    parts = np.split(wanted, range(AT_ONCE, len(wanted), AT_ONCE))
+    return Edges.joined([_edges_of(some, structure, images, tree, cutoff) for some in parts])
+
+
+def images_within(structure: Structure, cutoff: float, receivers: NDArray[np.int64]) -> Images:
+    """Bring atoms into one cell, and surround them with images as far as the cutoff.
+
+    Args:
+        structure: N atoms.
+        cutoff: Å.
+        receivers: atoms whose neighbours are wanted.
+
+    Raises:
+        StructureError: as for `radius_edges`.
+    """
     lattice = reduced_lattice(structure.cell[structure.pbc])
     longest = max(float(np.abs(structure.positions).max()), float(np.abs(lattice.vectors).max(initial=0.0)))
     reach = cutoff * (1.0 + MARGIN) + ROUNDINGS * float(np.spacing(longest))
     _refuse_small_cells(lattice, reach)
     steps = -np.floor(structure.positions @ lattice.inverse).astype(np.int64)
     points = structure.positions + steps @ lattice.vectors
-    wanted = np.arange(len(points)) if receivers is None else receivers
-    _refuse_crowds(points, wanted, lattice, reach)
-    images = _images(points, steps, lattice, structure.pbc, reach)
-    tree = KDTree(images.points)
-    parts = np.split(wanted, range(AT_ONCE, len(wanted), AT_ONCE))
-    return Edges.joined([_edges_of(some, structure, images, tree, reach, cutoff) for some in parts])
+    _refuse_crowds(points, receivers, lattice, reach)
+    return _images(points, steps, lattice, structure.pbc, reach)
 
 
 def _edges_of(
-    receivers: NDArray[np.int64], structure: Structure, images: _Images, tree: KDTree, reach: float, cutoff: float
+    receivers: NDArray[np.int64], structure: Structure, images: Images, tree: KDTree, cutoff: float
 ) -> Edges:
     """All edges of some receivers, in canonical order."""
     home = images.home[receivers]
-    pairs = KDTree(images.points[home]).sparse_distance_matrix(tree, reach, output_type="ndarray")
+    pairs = KDTree(images.points[home]).sparse_distance_matrix(tree, images.reach, output_type="ndarray")
     local, there = pairs["i"].astype(np.int64), pairs["j"].astype(np.int64)
     del pairs
     others = home[local] != there
@@ -107,7 +123,7 @@ def _images(
     lattice: Lattice,
     pbc: NDArray[np.bool_],
     reach: float,
-) -> _Images:
+) -> Images:
     """Surround atoms in the cell with images up to the reach.
 
     Args:
@@ -130,7 +146,7 @@ def _images(
         steps[:, axis] += step
     shifts = np.zeros((len(points), 3), np.int64)
     shifts[:, pbc] = steps @ lattice.transform
-    return _Images(points, atoms, shifts, np.flatnonzero(home))
+    return Images(points, atoms, shifts, np.flatnonzero(home), reach)
 
 
 def _images_within(lattice: Lattice, reach: float) -> float:
