@@ -13,10 +13,13 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
 from halocline.errors import TrainingError
+from halocline.structures.units import EV_ANGSTROM, Units
 from halocline.structures.unused import is_of_structure
 
 if TYPE_CHECKING:
     from ase import Atoms
+
+    from halocline.data.frames import Frame
 
 _LOG = logging.getLogger(__name__)
 
@@ -108,8 +111,12 @@ class LabelReader:
         if len(self._keys) < len(self._candidates):
             self._note_names(frames, values)
 
-    def read(self, frame: LabelledFrame) -> Labels:
+    def read(self, frame: LabelledFrame, units: Units = EV_ANGSTROM) -> Labels:
         """The labels of a frame.
+
+        Args:
+            frame: that was looked at; positions and cell are in Å.
+            units: in which its labels are.
 
         Raises:
             TrainingError: one is not a number, has the wrong shape, is not finite, or is larger than `LARGEST`.
@@ -125,9 +132,11 @@ class LabelReader:
         energy, forces, stress = (found.get(label) for label in DEFAULT_KEYS)
         keys = self._keys
         return Labels(
-            energy=None if energy is None else float(_numbers(energy, (), frame, keys["energy"])),
-            forces=None if forces is None else _numbers(forces, (len(frame.atoms), 3), frame, keys["forces"]),
-            stress=None if stress is None else _stress(stress, frame, keys["stress"]),
+            energy=None if energy is None else float(_numbers(energy, (), frame, keys["energy"], units.of_energy)),
+            forces=None
+            if forces is None
+            else _numbers(forces, (len(frame.atoms), 3), frame, keys["forces"], units.of_forces),
+            stress=None if stress is None else _stress(stress, frame, keys["stress"], units),
         )
 
     def counts(self) -> list[LabelCount]:
@@ -180,7 +189,7 @@ class LabelReader:
 
 
 def read_labels(
-    frames: Sequence[LabelledFrame],
+    frames: Sequence[Frame],
     energy_key: str | None,
     forces_key: str | None,
     needed: Collection[str] = ("energy", "forces"),
@@ -198,7 +207,7 @@ def read_labels(
     """
     reader = LabelReader({"energy": energy_key, "forces": forces_key})
     reader.look(frames)
-    labels = [reader.read(frame) for frame in frames]
+    labels = [reader.read(frame, frame.units) for frame in frames]
     reader.warn_of_others()
     counts = reader.counts()
     for count in counts:
@@ -219,10 +228,11 @@ def _values(atoms: Atoms) -> dict[str, Any]:
     return {**columns, **atoms.info, **results}
 
 
-def _stress(value: Any, frame: LabelledFrame, key: str) -> NDArray[np.float64]:
+def _stress(value: Any, frame: LabelledFrame, key: str, units: Units) -> NDArray[np.float64]:
     """A stress of six components in Voigt order, or of nine, symmetrised; or that of a virial."""
     shape = np.shape(value)
-    numbers = _numbers(value, shape if shape in ((6,), (9,), (3, 3)) else (3, 3), frame, key)
+    factor = units.of_energy if _VIRIAL in key else units.of_stress
+    numbers = _numbers(value, shape if shape in ((6,), (9,), (3, 3)) else (3, 3), frame, key, factor)
     if shape == (6,):
         full: NDArray[np.float64] = voigt_6_to_full_3x3_stress(numbers)
     else:
@@ -237,12 +247,14 @@ def _stress(value: Any, frame: LabelledFrame, key: str) -> NDArray[np.float64]:
     return stress
 
 
-def _numbers(value: Any, shape: tuple[int, ...], frame: LabelledFrame, key: str) -> NDArray[np.float64]:
-    """The value as finite numbers of the expected shape."""
+def _numbers(
+    value: Any, shape: tuple[int, ...], frame: LabelledFrame, key: str, factor: float
+) -> NDArray[np.float64]:
+    """The value as finite numbers of the expected shape, times a factor from the units of the file to ours."""
     if np.asarray(value).dtype == np.bool_:
         raise TrainingError(f"{key} of {frame} is true or false, not a number; correct its label.")
     try:
-        numbers = np.asarray(value, dtype=np.float64)
+        numbers: NDArray[np.float64] = np.asarray(value, dtype=np.float64) * factor
     except (TypeError, ValueError, OverflowError):
         raise TrainingError(f"{key} of {frame} is not numeric: {str(value)[:40]!r}.") from None
     if numbers.shape != shape:

@@ -1,19 +1,19 @@
-"""Structures from files of any format that ASE reads, or from standard input."""
+"""Structures from files of any format that ASE reads, of some that it does not, or from standard input."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import ase.io
 from ase.io.formats import IOFormat, UnknownFileTypeError, filetype, get_ioformat, ioformats
 
 from halocline.errors import HaloclineError, StructureError, unknown_name
-from halocline.structures import isotopes, lammps
+from halocline.structures import isotopes, lammps, pnnl
 from halocline.structures.constraints import simplify
 from halocline.structures.database import rows_of
 from halocline.structures.extended_xyz import split_frames
@@ -27,6 +27,7 @@ from halocline.structures.source import (
     text_of,
 )
 from halocline.structures.symmetry import refuse_images
+from halocline.structures.units import Units
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -46,7 +47,7 @@ _BINARY_TEXT = ("cif",)  # ASE opens it as bytes
 _HINT = "If it is in another format, name that with --format, as in --format lammps-data."
 
 
-def read_frames(source: str, file_format: str | None = None) -> list[Atoms]:
+def read_frames(source: str, file_format: str | None = None, units: Units | None = None) -> list[Atoms]:
     """Read all frames of a file.
 
     What is read is bounded in memory and time by the size of the file. Constraints come in the form of
@@ -55,24 +56,27 @@ def read_frames(source: str, file_format: str | None = None) -> list[Atoms]:
     Args:
         source: path of a file, or `STANDARD_INPUT`.
         file_format: ASE's name of the format, if its name and content do not tell.
+        units: of a file whose format has its own (`has_units`), if it was written in others.
 
     Raises:
         StructureError: it is missing, empty, cut off, not understood, or larger than it can rightly be.
         UsageError: there is no such format, or standard input is closed.
     """
     frames = []
-    for frame in _frames(source, file_format, endless=False):
+    for frame in _frames(source, file_format, units, endless=False):
         if isinstance(frame, StructureError):
             raise frame
         frames.append(frame)
     return frames
 
 
-def stream_frames(source: str, file_format: str | None = None) -> Generator[Atoms | StructureError]:
+def stream_frames(
+    source: str, file_format: str | None = None, units: Units | None = None
+) -> Generator[Atoms | StructureError]:
     """Read the frames of a file as they are needed; see `read_frames`.
 
-    Extended XYZ and XYZ, compressed or from standard input too, ASE's trajectories and its databases in SQLite are
-    held a few frames at a time; files of all other formats are read whole.
+    Extended XYZ and XYZ, compressed or from standard input too, ASE's trajectories, its databases in SQLite, and HDF5
+    in the layout of PNNL's water clusters are held a few frames at a time; files of all other formats are read whole.
 
     Yields:
         A frame; or, if it alone cannot be read, what is wrong with it.
@@ -82,7 +86,12 @@ def stream_frames(source: str, file_format: str | None = None) -> Generator[Atom
         UsageError: as for `read_frames`, before anything is read.
     """
     check_format(file_format)
-    return _frames(source, file_format, endless=True)
+    return _frames(source, file_format, units, endless=True)
+
+
+def has_units(source: str) -> bool:
+    """Whether the format of a file, as its name tells, says in which units it is; results are then converted."""
+    return Path(source).suffix in _OWN
 
 
 def check_source(source: str, file_format: str | None = None) -> None:
@@ -111,10 +120,12 @@ def check_format(file_format: str | None) -> None:
         raise unknown_name("file format", file_format, ioformats)
 
 
-def _frames(source: str, file_format: str | None, *, endless: bool) -> Generator[Atoms | StructureError]:
+def _frames(
+    source: str, file_format: str | None, units: Units | None, *, endless: bool
+) -> Generator[Atoms | StructureError]:
     """All frames, read step by step under bounds; standard input may be endless or not."""
     check_format(file_format)
-    steps = _steps(source, file_format, endless=endless)
+    steps = _steps(source, file_format, units, endless=endless)
     try:
         size = size_of(source)
         while True:
@@ -131,9 +142,15 @@ def _frames(source: str, file_format: str | None, *, endless: bool) -> Generator
 
 
 def _steps(
-    source: str, file_format: str | None, *, endless: bool
+    source: str, file_format: str | None, units: Units | None, *, endless: bool
 ) -> Generator[Sequence[Atoms | StructureError] | int]:
     """The next frames, or for how many bytes the step that follows is bounded."""
+    own = _OWN.get(Path(source).suffix) if file_format is None else None
+    if own is not None:
+        with _explained(_name(source), own.name):
+            for number, atoms in enumerate(own.frames(source, units)):
+                yield [_simple(atoms, f"{_name(source)}, frame {number}")]
+        return
     blocks = blocks_of(source, endless=endless)
     if file_format is None and source == STANDARD_INPUT:
         file_format = EXTENDED_XYZ
@@ -194,7 +211,7 @@ def _xyz_frame(text: bytes | StructureError, source: str, chosen: IOFormat, wher
     try:
         if isinstance(text, StructureError):
             return text
-        with _explained(where, chosen):
+        with _explained(where, chosen.name):
             (atoms,) = _read(text, source, chosen, {})
         return _checked(atoms, chosen, where)
     except StructureError as error:
@@ -202,16 +219,26 @@ def _xyz_frame(text: bytes | StructureError, source: str, chosen: IOFormat, wher
 
 
 def _trajectory_groups(source: str, chosen: IOFormat) -> Generator[list[Atoms | StructureError]]:
-    with Path(source).open("rb") as stream, _explained(_name(source), chosen):
+    with Path(source).open("rb") as stream, _explained(_name(source), chosen.name):
         for number, atoms in enumerate(ase.io.iread(stream, index=":", format=chosen.name)):
             yield [_checked(atoms, chosen, f"{_name(source)}, frame {number}")]
 
 
 def _database_groups(source: str, chosen: IOFormat) -> Generator[list[Atoms | StructureError]]:
-    with _explained(_name(source), chosen):
+    with _explained(_name(source), chosen.name):
         for number, atoms in enumerate(rows_of(source)):
             yield [_checked(atoms, chosen, f"{_name(source)}, frame {number}")]
 
+
+class _OwnFormat(NamedTuple):
+    """A format that ASE does not know: its name for messages, and what reads the frames of a file one by one."""
+
+    name: str
+    frames: Callable[[str, Units | None], Iterator[Atoms]]
+
+
+#: By what names of files end in.
+_OWN = dict.fromkeys(pnnl.ENDINGS, _OwnFormat("HDF5 in the layout of PNNL's water clusters", pnnl.clusters_of))
 
 #: ASE's own formats, whose frames lie where their indices say.
 _BY_INDEX = {"traj": _trajectory_groups, "db": _database_groups}
@@ -227,7 +254,7 @@ def _parsed(data: bytes, source: str, chosen: IOFormat, *, explained: bool) -> l
     if not explained and not chosen.name.startswith("lammps") and lammps.is_data(data):
         raise StructureError(f"{name} seems to be a LAMMPS data file; read it with --format lammps-data.")
     options = _options(chosen, data, name)
-    with _explained(name, chosen, hint="" if explained else f" {_HINT}"):
+    with _explained(name, chosen.name, hint="" if explained else f" {_HINT}"):
         frames = _read(data, source, chosen, options)
     if not frames:
         raise StructureError(f"{name} holds no structure that can be read as {chosen.name}. {_HINT}")
@@ -239,6 +266,11 @@ def _checked(atoms: Atoms, chosen: IOFormat, where: str) -> Atoms:
     """A frame without what its reader made up, its constraints in one form."""
     if chosen.name == "lammps-dump-text" and atoms.calc is not None:
         del atoms.calc.results["energy"]  # 0, made up by the reader
+    return _simple(atoms, where)
+
+
+def _simple(atoms: Atoms, where: str) -> Atoms:
+    """A frame whose atoms stand once each, its constraints in one form."""
     refuse_images(atoms, where)
     simplify(atoms)
     return atoms
@@ -300,7 +332,7 @@ def _read(data: bytes, source: str, chosen: IOFormat, options: dict[str, Any]) -
 
 
 @contextmanager
-def _explained(where: str, chosen: IOFormat, *, hint: str = "") -> Iterator[None]:
+def _explained(where: str, form: str, *, hint: str = "") -> Iterator[None]:
     """Turn what a reader raises into a sentence.
 
     Raises:
@@ -311,7 +343,7 @@ def _explained(where: str, chosen: IOFormat, *, hint: str = "") -> Iterator[None
     except (HaloclineError, MemoryError):
         raise
     except Exception as error:  # every one of ASE's readers fails in its own way
-        raise StructureError(f"{where} cannot be read as {chosen.name}: {_reason(error)}.{hint}") from error
+        raise StructureError(f"{where} cannot be read as {form}: {_reason(error)}.{hint}") from error
 
 
 def _stream(data: bytes, source: str, chosen: IOFormat) -> str | IO[Any]:
