@@ -6,7 +6,7 @@ import dataclasses
 import reprlib
 from collections.abc import Mapping
 from types import UnionType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from halocline.errors import UsageError, unknown_name
 
@@ -97,7 +97,7 @@ def _key(where: str, name: str) -> str:
 
 def _convert(hint: Any, value: Any, key: str) -> Any:
     """Check one value against its annotation."""
-    if get_origin(hint) is UnionType:
+    if get_origin(hint) in (UnionType, Union):  # the latter where a Literal is among the choices
         if value is None:
             return None
         choices = [choice for choice in get_args(hint) if choice is not type(None)]

@@ -71,12 +71,14 @@ def write_indices(path: Path, sets: Mapping[str, Sequence[int]]) -> None:
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream:
+            file = np.load(stream, allow_pickle=False)
+            if isinstance(file, np.ndarray):
+                raise ValueError("a single array")
             return {name: file[name] for name in file.files}
     except FileNotFoundError as error:
         raise TrainingError(f"There is no split file {path}.") from error
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        # AttributeError: a single array of NumPy, which is no collection of them.
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise TrainingError(
             f"The split file {path} cannot be read as arrays of NumPy (.npz); it is damaged or something else."
         ) from error
@@ -91,8 +93,8 @@ def _numbers(path: Path, name: str, array: NDArray[Any] | None, frames: int) -> 
     if numbers[0] < 0 or numbers[-1] >= frames:
         wrong = numbers[0] if numbers[0] < 0 else numbers[-1]
         raise TrainingError(
-            f"{name} of the split file {path} names frame {wrong}, but there are {frames}, from 0; is it the split "
-            "of another file?"
+            f"{name} of the split file {path} names frame {wrong}, but there are {frames}, from 0; is it the "
+            "split of another file?"
         )
     if counts.max() > 1:
         raise TrainingError(f"{name} of the split file {path} names frame {numbers[counts.argmax()]} twice.")

@@ -75,8 +75,8 @@ def stream_frames(
 ) -> Generator[Atoms | StructureError]:
     """Read the frames of a file as they are needed; see `read_frames`.
 
-    Extended XYZ and XYZ, compressed or from standard input too, ASE's trajectories, its databases in SQLite, and HDF5
-    in the layout of PNNL's water clusters are held a few frames at a time; files of all other formats are read whole.
+    Extended XYZ and XYZ, compressed or from standard input too, ASE's trajectories, its databases in SQLite, and
+    HDF5 of water clusters are held a few frames at a time; files of all other formats are read whole.
 
     Yields:
         A frame; or, if it alone cannot be read, what is wrong with it.

@@ -13,7 +13,7 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from halocline.data.duplicates import duplicate_groups
-from halocline.data.frames import Frame, read_frames, say_unused
+from halocline.data.frames import Frame, say_unused
 from halocline.data.labels import LabelCount, Labels, read_labels
 from halocline.errors import BackboneError, HaloclineError, TrainingError, within
 from halocline.graph import Contacts, Graph, NeighbourList, Structure
@@ -22,10 +22,11 @@ from halocline.model.bounded import trainable
 from halocline.model.build import build_backbone
 from halocline.model.condition import taken_entries, under_conditions
 from halocline.potential.potential import Potential
+from halocline.training.files import frames_of
 from halocline.training.parent import Parent, find_parent
-from halocline.training.recipe import DataSettings, Recipe, TrainingSettings, resolve
+from halocline.training.recipe import DataSettings, Recipe, TrainingSettings
 from halocline.training.reference import composition, fit_reference_energies
-from halocline.training.split import Split, consecutive_split, draw_split, refuse_shared
+from halocline.training.split import Split, draw_split, refuse_shared
 
 
 @final
@@ -96,7 +97,7 @@ def prepare(recipe: Recipe, folder: Path) -> Problem:
         BackboneError: its config does not fit.
     """
     origin = find_parent(recipe.model, folder)
-    frames, given = _read_frames(recipe.data, folder)
+    frames, given = frames_of(recipe.data, folder)
     weights = {"energy": recipe.training.energy_weight, "forces": recipe.training.forces_weight}
     labels, counts = read_labels(
         frames,
@@ -129,25 +130,9 @@ def prepare(recipe: Recipe, folder: Path) -> Problem:
         reference_energies=references,
         references_determined=determined,
         duplicates=groups,
-        digest=_digest(frames, labels),
+        digest=_digest(frames, labels, split if recipe.data.split_files else None),
         origin=origin,
     )
-
-
-def _read_frames(data: DataSettings, folder: Path) -> tuple[list[Frame], Split | None]:
-    """Read the files, in the order of training, validation and test if they are given by purpose."""
-
-    def read(key: str) -> list[Frame]:
-        frames = []
-        for i, file in enumerate(getattr(data, key)):
-            with within(f"data.{key}[{i}]"):
-                frames += read_frames([(file, resolve(file, folder))])
-        return frames
-
-    if data.split is not None:
-        return read("files"), None
-    parts = [read(key) for key in ("train_files", "validation_files", "test_files")]
-    return [frame for part in parts for frame in part], consecutive_split(*map(len, parts))
 
 
 def _references(
@@ -258,12 +243,14 @@ def _require_trainable(backbone: Backbone) -> None:
         )
 
 
-def _digest(frames: Sequence[Frame], labels: Sequence[Labels]) -> str:
-    """SHA-256 of what the fit sees."""
+def _digest(frames: Sequence[Frame], labels: Sequence[Labels], listed: Split | None) -> str:
+    """SHA-256 of what the fit sees: structures, labels, and a split that does not follow from the recipe."""
     digest = hashlib.sha256()
     for frame, label in zip(frames, labels, strict=True):
         structure = (frame.atoms.numbers, frame.atoms.positions, frame.atoms.cell.array, frame.atoms.pbc)
         for array in (*structure, *((label.forces,) if label.forces is not None else ())):
             digest.update(np.ascontiguousarray(array).tobytes())
         digest.update(repr(label.energy).encode())
+    if listed is not None:
+        digest.update(repr(listed).encode())
     return digest.hexdigest()

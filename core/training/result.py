@@ -128,7 +128,9 @@ def _reproduction(problem: Problem) -> dict[str, Any]:
         "versions": {"halocline": halocline.__version__, "torch": str(torch.__version__)},
     }
     table["data"] |= {
-        key: [names[file] for file in table["data"][key]] for key in table["data"] if key.endswith("files")
+        key: [names.get(file, Path(file).name) for file in table["data"][key]]
+        for key in table["data"]
+        if key.endswith("files")
     }
     if problem.recipe.model.from_ is not None:
         table["model"]["from"] = public_name(problem.recipe.model.from_)

@@ -1,0 +1,57 @@
+"""The data files of a recipe: their frames, and which serve what where the recipe says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from halocline.data.frames import Frame, read_frames
+from halocline.data.indices import read_indices
+from halocline.errors import within
+from halocline.training.recipe import DataSettings, resolve
+from halocline.training.split import Split, consecutive_split
+
+
+def frames_of(data: DataSettings, folder: Path) -> tuple[list[Frame], Split | None]:
+    """Read the files, in the order of training, validation and test if they are given by purpose.
+
+    Args:
+        data: which files.
+        folder: to which their paths are relative.
+
+    Returns:
+        All frames, and how they are split; None if they are to be drawn.
+
+    Raises:
+        TrainingError: a file is missing, empty or damaged, or a split file does not fit.
+        UsageError: a file is named by an environment variable that is not set.
+    """
+    if data.files:
+        parts = _read(data, "files", folder)
+        split = _listed(data, folder, [len(part) for part in parts]) if data.split_files else None
+    else:
+        sets = [_read(data, key, folder) for key in ("train_files", "validation_files", "test_files")]
+        parts = [part for some in sets for part in some]
+        split = consecutive_split(*(sum(map(len, some)) for some in sets))
+    return [frame for part in parts for frame in part], split
+
+
+def _read(data: DataSettings, key: str, folder: Path) -> list[list[Frame]]:
+    """The frames of each file under a key."""
+    parts = []
+    for i, file in enumerate(getattr(data, key)):
+        with within(f"data.{key}[{i}]"):
+            parts.append(read_frames([(file, resolve(file, folder))], data.units))
+    return parts
+
+
+def _listed(data: DataSettings, folder: Path, frames: list[int]) -> Split:
+    """The split that files of indices state, each of one data file."""
+    sets: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
+    first = 0
+    for i, (file, count) in enumerate(zip(data.split_files, frames, strict=True)):
+        with within(f"data.split_files[{i}]"):
+            found = read_indices(resolve(file, folder), count)
+        for purpose, some in sets.items():
+            some += (first + found[purpose]).tolist()
+        first += count
+    return Split(*map(tuple, sets.values()))
