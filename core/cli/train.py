@@ -14,6 +14,9 @@ from halocline.cli.tables import table
 from halocline.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from halocline.evaluator.result import Result
     from halocline.place import Place
     from halocline.training.errors import Errors
     from halocline.training.parent import Parent
@@ -156,13 +159,15 @@ def _fit_in_folder(arguments: argparse.Namespace, recipe: Recipe, place: Place |
 
 def _train(run: TrainingRun, team: Team) -> None:
     """Run the epochs; say what is kept if they are interrupted."""
-    reporter = _Reporter(run)
     try:
         if team.size == 1:
-            run.train(reporter)
+            _run_epochs(run, lambda: False)
             return
         with held_back() as interruption:  # so that no rank waits for one that has stopped within a step
-            run.train(reporter, lambda: bool(interruption))
+            if team.is_first:
+                _run_epochs(run, lambda: bool(interruption))
+            else:
+                run.train(lambda record: None, lambda: bool(interruption))
         team.leave()
     except KeyboardInterrupt:
         if team.is_first:
@@ -173,15 +178,36 @@ def _train(run: TrainingRun, team: Team) -> None:
         raise
 
 
+def _run_epochs(run: TrainingRun, interrupted: Callable[[], bool]) -> None:
+    """As the rank that tells of them."""
+    from halocline.cli.train_report import watched
+
+    with watched(run, _Reporter(run)) as (report, advance):
+
+        def at_step() -> bool:
+            advance()
+            return interrupted()
+
+        run.train(report, at_step)
+
+
 def _finish(run: TrainingRun, device: str, as_json: bool) -> int:
-    """Measure and write the model."""
+    """Measure, write and draw the model."""
+    from halocline.cli.train_report import draw
+    from halocline.evaluation.accuracy import Accuracy
     from halocline.training.folder import MODEL_FILE
     from halocline.training.result import finish
 
-    potential, errors = finish(run, device)
+    problem, accuracy = run.problem, Accuracy(run.problem.backbone.species)
+
+    def take(frame: int, result: Result) -> None:
+        accuracy.add(problem.frames[frame], problem.labels[frame], result)
+
+    potential, errors = finish(run, device, take)
     path = run.folder / MODEL_FILE
     potential.save(path)
     say(f"Wrote {path}.")
+    draw(run, accuracy)
     if as_json:
         test = None if errors is None else errors.as_table()
         emit_json({"model": path, "epochs": len(run.history), "test": test})

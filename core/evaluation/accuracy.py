@@ -15,8 +15,7 @@ from halocline.training.errors import MILLI, Deviations
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from halocline.data.labels import Labels
-    from halocline.evaluation.frames import Frame
+    from halocline.data.labels import LabelledFrame, Labels
     from halocline.evaluator.result import Result
 
 #: What is compared, and in which unit errors are told.
@@ -105,7 +104,7 @@ class Accuracy:
         self.points = {name: Points() for name in ("energy per atom", "forces", "stress")}
         self.shifts = ElementShifts(species)
 
-    def add(self, frame: Frame, labels: Labels, result: Result) -> dict[str, float]:
+    def add(self, frame: LabelledFrame, labels: Labels, result: Result) -> dict[str, float]:
         """Take in a frame, and return its own errors, in the units of `UNITS`, by name."""
         self.frames += 1
         own: dict[str, float] = {}
@@ -119,7 +118,7 @@ class Accuracy:
             self.without_stress += 1
         return own
 
-    def _add_energy(self, frame: Frame, label: float, energy: float) -> dict[str, float]:
+    def _add_energy(self, frame: LabelledFrame, label: float, energy: float) -> dict[str, float]:
         size = len(frame.atoms)
         self.quantities["energy"].add(label * MILLI, energy * MILLI)
         self.quantities["energy per atom"].add(label / size * MILLI, energy / size * MILLI)
@@ -131,7 +130,7 @@ class Accuracy:
         return {"energy error": error, "energy error per atom": error / size}
 
     def _add_forces(
-        self, frame: Frame, labels: NDArray[np.float64], forces: NDArray[np.float64]
+        self, frame: LabelledFrame, labels: NDArray[np.float64], forces: NDArray[np.float64]
     ) -> dict[str, float]:
         in_milli = labels * MILLI, forces * MILLI
         errors = in_milli[1] - in_milli[0]
@@ -151,12 +150,12 @@ class Accuracy:
             "largest force error": float(lengths.max()),
         }
 
-    def _note_atom(self, frame: Frame, name: str, errors: NDArray[np.float64]) -> None:
+    def _note_atom(self, frame: LabelledFrame, name: str, errors: NDArray[np.float64]) -> None:
         atom = int(errors.argmax())
         self.worst[name].note(float(errors[atom]), f"{frame}, atom {atom} ({frame.atoms.symbols[atom]})")
 
     def _add_stress(
-        self, frame: Frame, label: NDArray[np.float64], stress: NDArray[np.float64]
+        self, frame: LabelledFrame, label: NDArray[np.float64], stress: NDArray[np.float64]
     ) -> dict[str, float]:
         pair = label[UPPER], stress[UPPER]
         in_milli = pair[0] * MILLI, pair[1] * MILLI

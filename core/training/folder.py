@@ -16,6 +16,8 @@ from halocline.training.state import STATE_FILE
 #: What a run writes into its folder beside its state.
 MODEL_FILE: Final = "model.safetensors"
 METRICS_FILE: Final = "metrics.csv"
+CURVES_FILE: Final = "learning_curves.png"
+PARITY_FILE: Final = "parity.png"
 
 #: Its lock says that a process trains there; the file stays, empty.
 _LOCK_FILE: Final = ".training.lock"
@@ -49,7 +51,7 @@ def claimed(folder: Path) -> Iterator[None]:
 
 
 def _refuse_foreign_files(folder: Path) -> None:
-    there = [name for name in (MODEL_FILE, METRICS_FILE) if (folder / name).exists()]
+    there = [name for name in (MODEL_FILE, METRICS_FILE, CURVES_FILE, PARITY_FILE) if (folder / name).exists()]
     if there and newest(folder / STATE_FILE) is None:
         raise UsageError(
             f"{folder / there[0]} exists and is of no run that could go on here, so training would replace it; "

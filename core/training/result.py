@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,12 +30,15 @@ _UNDETERMINED = (
 _NOT_VALIDATED = "Nothing was validated during the fit: all frames were for training{}."
 
 
-def finish(run: TrainingRun, device: str) -> tuple[Potential, Errors | None]:
+def finish(
+    run: TrainingRun, device: str, take: Callable[[int, Result], None] = lambda frame, result: None
+) -> tuple[Potential, Errors | None]:
     """Make the potential and measure it as its users will call it.
 
     Args:
         run: after its last epoch.
         device: where to evaluate the test frames.
+        take: is given the number and the result of each of them.
 
     Returns:
         The potential with its card, and its errors on the test frames, None if there are none.
@@ -44,7 +48,7 @@ def finish(run: TrainingRun, device: str) -> tuple[Potential, Errors | None]:
     backbone = build_backbone(problem.backbone.name, problem.backbone.config)
     backbone.load_state_dict(run.trainer.average.state_dict())
     potential = Potential(backbone.eval(), problem.reference_energies, {})
-    errors = test_errors(potential, problem, device) if problem.split.test else None
+    errors = test_errors(potential, problem, device, take) if problem.split.test else None
     return dataclasses.replace(potential, card=make_card(problem, errors)), errors
 
 
@@ -69,12 +73,16 @@ def refuse_unwritable(problem: Problem) -> None:
         raise TrainingError(f"The model could not be written once it is trained: {error}.") from error
 
 
-def test_errors(potential: Potential, problem: Problem, device: str) -> Errors:
-    """Errors on the test frames, in the precision of the training."""
+def test_errors(
+    potential: Potential, problem: Problem, device: str, take: Callable[[int, Result], None]
+) -> Errors:
+    """Errors on the test frames, in the precision of the training; ``take`` is given each number and result."""
     frames = problem.split.test
     precision = problem.recipe.training.precision
     structures = (problem.frames[i].atoms for i in frames)
     results = cast("list[Result]", list(potential.map(structures, dtype=precision, device=device)))
+    for frame, result in zip(frames, results, strict=True):
+        take(frame, result)
     return measure(
         [problem.labels[i] for i in frames],
         [problem.reference(i) for i in frames],
@@ -121,7 +129,7 @@ def _reproduction(problem: Problem) -> dict[str, Any]:
     """Everything needed to train the model again, as plain JSON values."""
     digests = {frame.source: frame.sha256 for frame in problem.frames}
     names = _public_names(list(digests))
-    table = {name: values for name, values in problem.recipe.as_table().items() if name != "card"} | {
+    table = problem.recipe.outcome() | {
         "frames": {name: list(frames) for name, frames in problem.split.purposes().items()},
         "files_sha256": {names[source]: sha256 for source, sha256 in digests.items()},
         **_grouped(problem),

@@ -95,23 +95,21 @@ class TrainingRun:
             refuse_disagreement(self._team, self._facts(), fabric.device)
         folder.mkdir(parents=True, exist_ok=True)
 
-    def train(
-        self, report: Callable[[EpochRecord], None], interrupted: Callable[[], bool] = lambda: False
-    ) -> None:
+    def train(self, report: Callable[[EpochRecord], None], at_step: Callable[[], bool] = lambda: False) -> None:
         """Run the epochs that are left. After each, the first rank keeps the state, then reports.
 
         Args:
             report: takes what is known of an epoch.
-            interrupted: asked by teams at every step; if it holds on one rank, all stop at that step.
+            at_step: called before every step; whether to stop there. If one rank says so, all do.
 
         Raises:
             TrainingError: the fit diverged, or the state cannot be written.
             LostRankError: another rank has ended, or does not answer.
-            KeyboardInterrupt: a rank was interrupted.
+            KeyboardInterrupt: a rank was to stop.
         """
         for epoch in range(len(self.history), self.problem.recipe.training.epochs):
             start = time.perf_counter()
-            loss = self.trainer.run_epoch(epoch, interrupted)
+            loss = self.trainer.run_epoch(epoch, at_step)
             errors = self._validation.measure(self.trainer.average)
             self.history.append(
                 EpochRecord(
@@ -138,9 +136,8 @@ class TrainingRun:
                 )
             return None
         state = load_state(self.state_file)
-        earlier = make_recipe(state.recipe | {"card": {}}).as_table()  # keys that are newer have their defaults
-        # The card only describes: it may be improved after the fit.
-        changed = _differences("", earlier, self.problem.recipe.as_table() | {"card": {}})
+        earlier = make_recipe(state.recipe | {"card": {}}).outcome()  # keys that are newer have their defaults
+        changed = _differences("", earlier, self.problem.recipe.outcome())
         if changed:
             raise UsageError(
                 f"The run in {self.folder} was started with another recipe: {'; '.join(changed)}. "

@@ -185,8 +185,10 @@ def test_a_killed_process_resumes_bit_by_bit(folder, edit_recipe, number, status
     assert_same_weights(straight.state_file, folder / "killed" / "state.safetensors")
     assert {entry.name for entry in os.scandir(folder / "killed")} == {
         ".training.lock",
+        "learning_curves.png",
         "metrics.csv",
         "model.safetensors",
+        "parity.png",
         "state.safetensors",
         "state_prev.safetensors",
     }

@@ -71,12 +71,16 @@ class Trainer:
         self._adam = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate)
         self._objective, self._optimizer = fabric.setup(objective, self._adam)
 
-    def run_epoch(self, epoch: int, interrupted: Callable[[], bool]) -> float:
+    def steps_before(self, epoch: int) -> int:
+        """How many steps have been taken when an epoch begins; of all epochs, how many there are."""
+        return self._plan.before(epoch)
+
+    def run_epoch(self, epoch: int, at_step: Callable[[], bool]) -> float:
         """See every training frame once.
 
         Args:
             epoch: its number, from 0.
-            interrupted: asked by teams at every step; if it holds on one rank, all stop at that step.
+            at_step: called before every step; whether to stop there. If one rank says so, all do.
 
         Returns:
             Mean loss over the steps, each before its step.
@@ -84,11 +88,11 @@ class Trainer:
         Raises:
             TrainingError: the fit has diverged.
             LostRankError: another rank has ended, or does not answer.
-            KeyboardInterrupt: on all ranks, if one of them was interrupted.
+            KeyboardInterrupt: on all ranks, if one of them was to stop.
         """
         first = self._plan.before(epoch)
         losses = [
-            self._step(first + number, [self.samples[i] for i in frames], interrupted)
+            self._step(first + number, [self.samples[i] for i in frames], at_step)
             for number, frames in enumerate(self._plan.steps(epoch))
         ]
         total = torch.tensor(losses, dtype=torch.float64, device=self._fabric.device)
@@ -116,15 +120,18 @@ class Trainer:
         used = {index: entry for index, entry in moments.items() if entry}
         self._adam.load_state_dict({**self._adam.state_dict(), "state": used})
 
-    def _step(self, step: int, samples: Sequence[Sample], interrupted: Callable[[], bool]) -> float:
+    def _step(self, step: int, samples: Sequence[Sample], at_step: Callable[[], bool]) -> float:
         """One step of Adam; returns what this rank adds to its loss."""
+        stop = at_step()
+        if stop and self._team.size == 1:
+            raise KeyboardInterrupt
         rate = learning_rate(step, self._plan.total, self.settings)
         for group in self._adam.param_groups:
             group["lr"] = rate
         self._optimizer.zero_grad()
         loss = self._backward(samples, f"step {step}")
         if self._team.size > 1:
-            self._add_up_gradients(interrupted())
+            self._add_up_gradients(stop)
         norm = self._fabric.clip_gradients(
             self._objective, self._optimizer, max_norm=self.settings.gradient_clip, error_if_nonfinite=False
         )
@@ -152,21 +159,21 @@ class Trainer:
             self._fabric.backward(loss)
         return float(loss.detach())
 
-    def _add_up_gradients(self, interrupted: bool) -> None:
+    def _add_up_gradients(self, stop: bool) -> None:
         """Give every rank the gradient of the whole step, in one message.
 
         DistributedDataParallel would average instead, expect a share for every rank, and add up in another order
         after its first step, so that a resumed run would differ.
 
         Raises:
-            KeyboardInterrupt: a rank was interrupted.
+            KeyboardInterrupt: a rank was to stop.
         """
         weights = list(self.model.parameters())
         gradients = [torch.zeros_like(w) if w.grad is None else w.grad for w in weights]
-        joined = torch.cat([*(each.flatten() for each in gradients), gradients[0].new_full((1,), interrupted)])
+        joined = torch.cat([*(each.flatten() for each in gradients), gradients[0].new_full((1,), stop)])
         self._team.sum(joined)
-        *parts, interruptions = torch.split(joined, [*(w.numel() for w in weights), 1])
-        if float(interruptions) > 0.0:
+        *parts, stops = torch.split(joined, [*(w.numel() for w in weights), 1])
+        if float(stops) > 0.0:
             raise KeyboardInterrupt
         for w, part in zip(weights, parts, strict=True):
             w.grad = part.view_as(w)

@@ -2,6 +2,7 @@
 
 from halocline.training.recipe.data import DataSettings, SplitSettings
 from halocline.training.recipe.file import read_recipe, resolve
+from halocline.training.recipe.log import LogSettings
 from halocline.training.recipe.model import ModelSettings
 from halocline.training.recipe.recipe import Recipe, make_recipe
 from halocline.training.recipe.training import ForcesLoss, TrainingSettings
@@ -9,6 +10,7 @@ from halocline.training.recipe.training import ForcesLoss, TrainingSettings
 __all__ = [
     "DataSettings",
     "ForcesLoss",
+    "LogSettings",
     "ModelSettings",
     "Recipe",
     "SplitSettings",

@@ -10,6 +10,7 @@ from typing import Any, Final, final
 from halocline.checkpoint.card import check_card
 from halocline.errors import UsageError
 from halocline.training.recipe.data import DataSettings
+from halocline.training.recipe.log import LogSettings
 from halocline.training.recipe.model import ModelSettings
 from halocline.training.recipe.rules import check_plain
 from halocline.training.recipe.training import TrainingSettings
@@ -22,12 +23,13 @@ _MEASURED: Final = ("errors", "recipe", "units", "shortest_distances", "neighbou
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Attributes: the tables of the file. ``card`` describes the model to its users."""
+    """Attributes: the tables of the file. ``card`` describes the model to its users, ``log`` what a run tells."""
 
     data: DataSettings
     model: ModelSettings
     training: TrainingSettings
     card: dict[str, Any] = field(default_factory=dict)
+    log: LogSettings = field(default_factory=LogSettings)
 
     def __post_init__(self) -> None:
         settle_fields(self, "recipe")
@@ -41,6 +43,10 @@ class Recipe:
         """The recipe as plain JSON values."""
         plain: dict[str, Any] = json.loads(json.dumps(as_table(self)))
         return plain
+
+    def outcome(self) -> dict[str, Any]:
+        """The tables that decide which weights come out, as plain JSON values; the others may change meanwhile."""
+        return {name: values for name, values in self.as_table().items() if name not in ("card", "log")}
 
 
 def make_recipe(values: Mapping[str, Any]) -> Recipe:
