@@ -79,7 +79,12 @@ def halocline_pruners() -> list[Component]:
             "keep the first k message-passing layers",
             default=True,
             number="layers",
-        )
+        ),
+        Component(
+            "channels",
+            "halocline.plugins.pruners.channels:ChannelPruner",
+            "keep the channels within layers on which forces depend most",
+        ),
     ]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from halocline.errors import UsageError
 from halocline.model.build import build_backbone
+from halocline.model.pruner import make_pruner
 from halocline.plugin import registry
 from halocline.spec import Spec
 from halocline.testing import BackboneTests, ExecutorTests, ExporterTests, PartitionerTests, PrunerTests
@@ -131,4 +132,4 @@ class TestPartitioners(PartitionerTests):
 class TestPruners(PrunerTests):
     @pytest.fixture(params=sorted(registry().names("pruner")))
     def pruner(self, request):
-        return registry().load("pruner", request.param)(layers=1)
+        return make_pruner(f"{request.param}:{registry().load('pruner', request.param).example}")

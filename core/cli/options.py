@@ -121,7 +121,7 @@ def add_prune(group: Any) -> None:
     group.add_argument(
         "--prune",
         metavar="K|SPEC",
-        help=f"keep the first K message-passing layers, or {spec_help('pruner')} [all]",
+        help=f"keep the first K message-passing layers, or {spec_help('pruner')}; several joined by + [all]",
     )
 
 

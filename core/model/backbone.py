@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from halocline.errors import BackboneError
 from halocline.graph.rules import NeighbourRule, single_rules, together
+from halocline.model.channels import Channels
 from halocline.model.condition import Condition
 from halocline.model.pooled import PooledHead
 from halocline.model.stage import Stage
@@ -138,6 +139,11 @@ class Backbone(nn.Module, ABC):
         """The weights, by name, that the model with one of its heads takes over. The default takes all."""
         del head
         return self.state_dict()
+
+    @property
+    def channels(self) -> tuple[Channels, ...]:
+        """The channels of each vector inside the network, by the weights that write and read them."""
+        return ()
 
     @classmethod
     def renewed_weights(cls, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

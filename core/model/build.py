@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from halocline.context import in_evaluation_context
 from halocline.errors import BackboneError
@@ -68,3 +69,26 @@ def build_with_seed(
             return kind.from_config(config)
         finally:
             generator.set_state(before)
+
+
+def build_with_weights(
+    original: Backbone, config: Mapping[str, Any], weights: Mapping[str, Tensor], difference: str
+) -> Backbone:
+    """Build a smaller model from what is left of another one's weights, in the same mode.
+
+    Args:
+        original: of the same class.
+        config: of the smaller model.
+        weights: all that it has, and no others.
+        difference: what is wrong where they do not fit the config, and what to do.
+
+    Raises:
+        BackboneError: the config is refused, or the weights do not fit it.
+    """
+    made = build_with_seed(type(original), config)
+    expected, given = ({n: tuple(t.shape) for n, t in each.items()} for each in (made.state_dict(), weights))
+    odd = sorted(name for name in expected | given if expected.get(name) != given.get(name))
+    if odd:
+        raise BackboneError(f"{original.name!r}: {difference}; see {', '.join(odd[:5])}.")
+    made.load_state_dict(dict(weights))
+    return made.train(original.training)

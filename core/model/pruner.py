@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -75,12 +77,36 @@ def _message_parameters(backbone: Backbone) -> int:
     return sum(p.numel() for _, stage in backbone.stages() if stage.spec.hops for p in stage.parameters())
 
 
+@final
+class InTurn(Pruner):
+    """Several pruners, one after the other.
+
+    Args:
+        pruners: each is given what the one before it has made.
+    """
+
+    def __init__(self, pruners: Sequence[Pruner]) -> None:
+        self.pruners = tuple(pruners)
+
+    def prune(self, backbone: Backbone) -> tuple[Backbone, PruningReport]:
+        """See `Pruner.prune`."""
+        smaller = backbone
+        for pruner in self.pruners:
+            smaller, _ = pruner.prune(smaller)
+        return smaller, PruningReport.compare(backbone, smaller)
+
+
+#: What joins pruners: a plus in front of a name. One in front of a digit belongs to a number.
+_JOINT = re.compile(r"\+(?=[A-Za-z][\w/-]*(?:[:+]|$))")
+
+
 def make_pruner(prune: int | str) -> Pruner:
     """Make the pruner that somebody asks for.
 
     Args:
         prune: ``name`` or ``name:key=value,...`` of a pruner; or a number, which is an option of the pruner that
-            is the default: the number of layers to keep.
+            is the default: the number of layers to keep. Several that act in turn are joined by ``+``, such as
+            ``2+channels:keep=0.5``.
 
     Raises:
         UsageError: it is neither, or no plugin brings this pruner, or it lacks an option or does not take it.
@@ -88,11 +114,15 @@ def make_pruner(prune: int | str) -> Pruner:
     """
     prune = plain_number(prune)
     if type(prune) is int:
-        text = _by_number(prune)
-    elif isinstance(prune, str):
-        text = _by_number(prune) if prune.lstrip("+-").isdecimal() else prune
-    else:
+        return _make(_by_number(prune))
+    if not isinstance(prune, str):
         raise UsageError(f"prune must be a number of layers or a text such as {_by_number(2)!r}, not {prune!r}.")
+    texts = [_by_number(text) if text.lstrip("+-").isdecimal() else text for text in _JOINT.split(prune)]
+    return _make(texts[0]) if len(texts) == 1 else InTurn([_make(text) for text in texts])
+
+
+def _make(text: str) -> Pruner:
+    """One pruner by its name and options."""
     spec = Spec.parse(text)
     kind = registry().load("pruner", spec.name)
     if not (isinstance(kind, type) and issubclass(kind, Pruner)):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from halocline.checkpoint import Checkpoint, load_checkpoint
 from halocline.context import in_evaluation_context
-from halocline.errors import CheckpointError, HaloclineError, unknown_name
+from halocline.errors import CheckpointError, HaloclineError, UsageError, unknown_name
 from halocline.model.backbone import Backbone
 from halocline.model.bounded import bounded_by
 from halocline.model.build import build_backbone
@@ -75,6 +75,11 @@ def build_potential(
     try:
         give_tables(backbone, tables)
     except CheckpointError as error:
+        if prune is not None:
+            raise UsageError(
+                f"The tables {where} are not those of the radial functions that pruning by {prune!r} leaves. "
+                "Prune the exact model, and compress what is left."
+            ) from error
         raise CheckpointError(f"The tables {where} do not fit its config: {error}") from error
     return Potential(backbone.eval(), dict(checkpoint.reference_energies), dict(checkpoint.card))
 

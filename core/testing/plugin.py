@@ -137,7 +137,10 @@ def _pruner(label: str, target: Any) -> list[CheckResult]:
     _require_subclass(label, target, Pruner)
     pruner = make_pruner(f"{label}:{target.example}" if target.example else label)
     reports = [_labelled(f"{label} on {b.name}", check_pruner(pruner, b)) for b in _examples()]
-    return [result for report in reports for result in report]
+    results = [result for report in reports for result in report]
+    if all(result.status == "skipped" for result in results):
+        return [*results, CheckResult("prunes", label, "failed", f"It prunes none of them: {results[0].message}")]
+    return results
 
 
 def _nothing(label: str, target: Any) -> list[CheckResult]:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import final
 
+from halocline.errors import UsageError
 from halocline.model import Backbone
 from halocline.model.pruner import Pruner, PruningReport
 from halocline.testing.checks.derivatives import check_forces
 from halocline.testing.checks.locality import check_parts
 from halocline.testing.checks.saving import check_config, check_saving
 from halocline.testing.comparison import require_identical
-from halocline.testing.report import Failure
+from halocline.testing.report import Failure, NotApplicable
 from halocline.testing.subject import Subject
 
 
@@ -24,10 +25,21 @@ class PrunerSubject:
     pruner: Pruner
     backbone: Backbone
 
+    def pruned(self) -> tuple[Backbone, PruningReport]:
+        """What the pruner makes of the backbone.
+
+        Raises:
+            NotApplicable: it says that this backbone cannot be pruned so.
+        """
+        try:
+            return self.pruner.prune(self.backbone)
+        except UsageError as error:
+            raise NotApplicable(str(error)) from error
+
 
 def check_real_model(subject: PrunerSubject) -> None:
     """The pruned backbone builds from its config, has right forces and parts, saves and reads back."""
-    pruned, _ = subject.pruner.prune(subject.backbone)
+    pruned, _ = subject.pruned()
     for check in (check_config, check_forces, check_parts, check_saving):
         check(Subject(pruned))
 
@@ -38,7 +50,7 @@ def check_report(subject: PrunerSubject) -> None:
     Raises:
         Failure: it does not, or something grew.
     """
-    pruned, report = subject.pruner.prune(subject.backbone)
+    pruned, report = subject.pruned()
     if report != PruningReport.compare(subject.backbone, pruned):
         raise Failure(f"The report is {report}; make it with PruningReport.compare.")
     for name in ("layers", "hops", "parameters"):
@@ -51,7 +63,7 @@ def check_original_unchanged(subject: PrunerSubject) -> None:
     """The backbone that was pruned gives what it gave before."""
     looked_at = Subject(subject.backbone)
     before = looked_at.evaluate(looked_at.samples.molecule)
-    subject.pruner.prune(subject.backbone)
+    subject.pruned()
     after = Subject(subject.backbone).evaluate(looked_at.samples.molecule)
     require_identical("of the original after pruning", after, before)
 

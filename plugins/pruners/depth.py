@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from typing import final
 
-from torch import Tensor
-
-from halocline.errors import BackboneError, UsageError
+from halocline.errors import UsageError
 from halocline.model.backbone import Backbone
-from halocline.model.build import build_with_seed
+from halocline.model.build import build_with_weights
 from halocline.model.pruner import Pruner, PruningReport
 
 
@@ -40,17 +38,10 @@ class DepthPruner(Pruner):
                 f"Cannot keep {self.layers} layers of a model that has {len(backbone.layers)}; "
                 f"choose between 1 and {len(backbone.layers)}."
             )
-        pruned = build_with_seed(type(backbone), backbone.pruned_config(self.layers))
-        _load(pruned, backbone.pruned_weights(self.layers))
-        return pruned.train(backbone.training), PruningReport.compare(backbone, pruned)
-
-
-def _load(pruned: Backbone, weights: dict[str, Tensor]) -> None:
-    """Give a model its weights; all of them, and no others."""
-    odd = sorted(set(weights) ^ set(pruned.state_dict()))
-    if odd:
-        raise BackboneError(
-            f"pruned_weights of {pruned.name!r} and its pruned_config differ in {', '.join(odd[:5])}; "
-            "override pruned_weights so that they agree."
+        pruned = build_with_weights(
+            backbone,
+            backbone.pruned_config(self.layers),
+            backbone.pruned_weights(self.layers),
+            "pruned_weights and pruned_config differ; override pruned_weights so that they agree",
         )
-    pruned.load_state_dict(weights)
+        return pruned, PruningReport.compare(backbone, pruned)

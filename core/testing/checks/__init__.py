@@ -17,7 +17,7 @@ from halocline.testing.checks.invariance import (
 )
 from halocline.testing.checks.locality import check_parts, check_receptive_field
 from halocline.testing.checks.lowering import check_lowering, check_operations
-from halocline.testing.checks.pruning import check_pruning
+from halocline.testing.checks.pruning import check_channels, check_pruning
 from halocline.testing.checks.purity import check_determinism, check_global_state, check_inputs_unchanged
 from halocline.testing.checks.saving import check_config, check_loading, check_saving
 from halocline.testing.checks.small_systems import check_no_neighbours, check_one_atom
@@ -49,6 +49,7 @@ BACKBONE_CHECKS = MappingProxyType(
         "saving": check_saving,
         "loading": check_loading,
         "pruning": check_pruning,
+        "channels": check_channels,
         "species": check_species,
         "determinism": check_determinism,
         "host-contexts": check_host_contexts,

@@ -1,14 +1,22 @@
-"""Pruned to any depth, a backbone is a real model."""
+"""Pruned to any depth, or without some of its channels, a backbone is a real model."""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
 from halocline.model import Backbone, Stage
 from halocline.model.build import build_with_seed
+from halocline.model.channels import Channels
+from halocline.model.thinning import Width, thinned, widths
 from halocline.testing.checks.derivatives import check_forces
 from halocline.testing.checks.locality import check_parts
 from halocline.testing.checks.saving import check_config, check_saving
-from halocline.testing.comparison import require_identical
-from halocline.testing.report import Check, Failure
+from halocline.testing.comparison import require_identical, require_same
+from halocline.testing.report import Check, Failure, NotApplicable
 from halocline.testing.subject import Subject
 
 #: What every pruned model must still do.
@@ -39,7 +47,7 @@ def check_pruning(subject: Subject) -> None:
         smaller = pruned(backbone, layers)
         _check_size(smaller, layers, most - min(1, _hops(backbone, layers)))
         most = smaller.hops
-        _check_still_real(Subject(smaller), layers)
+        _check_still_real(Subject(smaller), f"Pruned to {layers} layers")
 
 
 def _hops(backbone: Backbone, layer: int) -> int:
@@ -55,9 +63,46 @@ def _check_size(smaller: Backbone, layers: int, most: int) -> None:
         raise Failure(f"Pruned to {layers} layers it reaches {smaller.hops} hops, which is more than {most}.")
 
 
-def _check_still_real(subject: Subject, layers: int) -> None:
+def _check_still_real(subject: Subject, what: str) -> None:
     for check in STILL.values():
         try:
             check(subject)
         except Failure as failure:
-            raise Failure(f"Pruned to {layers} layers: {failure}") from failure
+            raise Failure(f"{what}: {failure}") from failure
+
+
+def check_channels(subject: Subject) -> None:
+    """Channels that nothing reads can be removed, and nothing changes; what is left is a real model.
+
+    Raises:
+        NotApplicable: the backbone declares none.
+        Failure: one of these does not hold.
+    """
+    backbone = subject.backbone
+    if not backbone.channels:
+        raise NotApplicable("No channels are declared, so no pruner narrows this backbone.")
+    kept = [_half(each, widths(backbone)[each.width]) for each in backbone.channels]
+    unread = _unread(backbone, kept)
+    smaller = Subject(thinned(unread, kept))
+    atoms = subject.samples.molecule
+    require_same("without channels that nothing reads", smaller.evaluate(atoms), Subject(unread).evaluate(atoms))
+    _check_still_real(smaller, "With half the channels")
+
+
+def _half(channels: Channels, width: Width) -> Tensor:
+    """The numbers of every other channel, as many as the width allows; the first ones are easy to hit."""
+    left = channels.size * width.step * max(1, width.value // width.step // 2) // width.value
+    return torch.arange(channels.size - 1, -1, -2)[:left].flip(0)
+
+
+def _unread(backbone: Backbone, kept: Sequence[Tensor]) -> Backbone:
+    """A copy in which nothing reads the channels that are not kept."""
+    copied = copy.deepcopy(backbone)
+    weights = copied.state_dict()
+    for each, numbers in zip(copied.channels, kept, strict=True):
+        gone = [number for number in range(each.size) if number not in numbers.tolist()]
+        for place in each.read:
+            along = weights[place.weight].movedim(place.dim, 0)
+            along[[place.first + number for number in gone]] = 0.0
+    copied.load_state_dict(weights)
+    return copied

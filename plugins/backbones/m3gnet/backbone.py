@@ -16,7 +16,9 @@ from torch.nn.functional import silu
 
 from halocline.aggregation import Block
 from halocline.model import Backbone, Stage, StageSpec, State, Work
+from halocline.model.channels import Channels
 from halocline.model.config import read_config, to_json
+from halocline.plugins.backbones.m3gnet.channels import channels_of
 from halocline.plugins.backbones.m3gnet.config import ROWS, M3GNetConfig
 from halocline.plugins.backbones.m3gnet.mlp import EdgeMLP, GatedMLP
 from halocline.plugins.backbones.m3gnet.radial import SmoothBessel, SphericalBessel
@@ -62,6 +64,11 @@ class M3GNet(Backbone):
     def pruned_config(self, layers: int) -> dict[str, Any]:
         """See `Backbone.pruned_config`."""
         return self.config | {"layers": layers}
+
+    @property
+    def channels(self) -> tuple[Channels, ...]:
+        """See `Backbone.channels`."""
+        return channels_of(read_config(M3GNetConfig, self.config, self.name))
 
 
 @final
@@ -114,7 +121,7 @@ class Layer(Stage):
             self.basis = SphericalBessel(config.max_l, config.max_n, config.cutoff)
             functions = config.max_l * config.max_n
         channels = config.features
-        hidden = [config.units, config.units, channels] if config.matgl else [config.units, channels]
+        hidden = [config.units] * config.hidden_layers + [channels]
         if first:
             self.encoder = nn.Linear(functions, channels, bias=config.matgl, dtype=torch.float64)
         self.first = first

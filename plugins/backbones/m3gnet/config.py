@@ -111,3 +111,8 @@ class M3GNetConfig:
     def matgl(self) -> bool:
         """Whether this is the dialect of MatGL."""
         return self.dialect == "matgl"
+
+    @property
+    def hidden_layers(self) -> int:
+        """Dense layers of the perceptrons on edges after their first one, which has a form of its own."""
+        return 2 if self.matgl else 1

@@ -8,8 +8,10 @@ from typing import Any, Self, final
 from torch import Tensor, nn
 
 from halocline.model import Backbone, Condition, Stage
+from halocline.model.channels import Channels
 from halocline.model.condition import HEAD
 from halocline.model.config import read_config, to_json
+from halocline.plugins.backbones.mace.channels import channels_of
 from halocline.plugins.backbones.mace.config import MACEConfig
 from halocline.plugins.backbones.mace.stages import Embedding, Layer, Readout
 
@@ -92,6 +94,13 @@ class MACE(Backbone):
     def readouts(self) -> dict[int, Stage]:
         """One after every layer."""
         return {number + 1: head for number, head in enumerate(self.heads) if isinstance(head, Stage)}
+
+    @property
+    def channels(self) -> tuple[Channels, ...]:
+        """See `Backbone.channels`."""
+        layers = [layer for layer in self.layers if isinstance(layer, Layer)]
+        heads = [head for head in self.heads if isinstance(head, Readout)]
+        return channels_of(self.config["channels"], layers, heads)
 
     def pruned_config(self, layers: int) -> dict[str, Any]:
         """See `Backbone.pruned_config`. The readout of a layer that was not the last one is linear."""

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from halocline.aggregation import Block
 from halocline.model import Backbone, Stage, StageSpec, State, Work
+from halocline.model.channels import Channels
 from halocline.model.config import read_config, to_json
+from halocline.plugins.backbones.schnet.channels import channels_of
 from halocline.plugins.backbones.schnet.config import EMBEDDING_ROWS, SchNetConfig
 from halocline.plugins.backbones.schnet.radial import Filters, ShiftedSoftplus, linear
 
@@ -61,6 +63,11 @@ class SchNet(Backbone):
     def pruned_config(self, layers: int) -> dict[str, Any]:
         """See `Backbone.pruned_config`."""
         return self.config | {"layers": layers}
+
+    @property
+    def channels(self) -> tuple[Channels, ...]:
+        """See `Backbone.channels`."""
+        return channels_of(self.config["features"], len(self.layers))
 
 
 def _replaced(name: str, parts: Mapping[str, str]) -> str:
