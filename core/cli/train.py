@@ -191,6 +191,16 @@ def _run_epochs(run: TrainingRun, interrupted: Callable[[], bool]) -> None:
         run.train(report, at_step)
 
 
+def _say_which(run: TrainingRun) -> None:
+    """Say if the model is not that of the last epoch of the recipe."""
+    settings, done = run.problem.recipe.training, len(run.history)
+    metric = settings.stopping.metric
+    if done < settings.epochs:
+        say(f"Stopped after epoch {done}: {metric} has not been lower since epoch {run.best_epoch}.")
+    if settings.stopping.keep == "best":
+        say(f"The model is that of epoch {run.best_epoch}, in which {metric} was lowest.")
+
+
 def _finish(run: TrainingRun, device: str, as_json: bool) -> int:
     """Measure, write and draw the model."""
     from halocline.cli.train_report import draw
@@ -198,6 +208,7 @@ def _finish(run: TrainingRun, device: str, as_json: bool) -> int:
     from halocline.training.folder import MODEL_FILE
     from halocline.training.result import finish
 
+    _say_which(run)
     problem, accuracy = run.problem, Accuracy(run.problem.backbone.species)
 
     def take(frame: int, result: Result) -> None:
@@ -258,22 +269,26 @@ class _Reporter:
     def __call__(self, record: EpochRecord) -> None:
         self._seconds += record.seconds
         left = self._seconds / (record.epoch - self._first) * (self._epochs - record.epoch)
-        validation = (
-            f"validation: energy {_number(record.energy_mae)} meV/atom, forces {_number(record.forces_mae)} meV/Å"
-            if self._validated
-            else "not validated"
-        )
+        validation = _validation(record) if self._validated else "not validated"
         say(
             f"epoch {record.epoch}/{self._epochs}  loss {record.loss:.5f}  {validation}  "
             f"{record.seconds:.1f} s, {_duration(left)} left"
         )
 
 
+def _validation(record: EpochRecord) -> str:
+    energy, forces = _number(record.energy_mae), _number(record.forces_mae)
+    stress = "" if record.stress_mae is None else f", stress {_number(record.stress_mae)} meV/Å³"
+    return f"validation: energy {energy} meV/atom, forces {forces} meV/Å{stress}"
+
+
 def _show(errors: Errors) -> None:
     columns = ["quantity", "unit", "MAE", "RMSE", "std of labels"]
     energy = ["energy", "meV/atom", errors.energy_mae, errors.energy_rmse, errors.energy_std]
     forces = ["forces", "meV/Å", errors.forces_mae, errors.forces_rmse, errors.forces_std]
-    rows = [[cell if isinstance(cell, str) else _number(cell) for cell in row] for row in (energy, forces)]
+    stress = ["stress", "meV/Å³", errors.stress_mae, errors.stress_rmse, errors.stress_std]
+    shown = [energy, forces] if errors.stress_mae is None else [energy, forces, stress]
+    rows = [[cell if isinstance(cell, str) else _number(cell) for cell in row] for row in shown]
     table(f"Errors on {errors.frames} test frames", columns, rows)
     say(f"mean magnitude of a reference force component: {_number(errors.forces_mean)} meV/Å")
 

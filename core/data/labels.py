@@ -189,23 +189,19 @@ class LabelReader:
 
 
 def read_labels(
-    frames: Sequence[Frame],
-    energy_key: str | None,
-    forces_key: str | None,
-    needed: Collection[str] = ("energy", "forces"),
+    frames: Sequence[Frame], keys: Mapping[str, str | None], needed: Collection[str] = ("energy", "forces")
 ) -> tuple[list[Labels], list[LabelCount]]:
-    """Read the energies and forces of all frames that a model is fitted to.
+    """Read the labels of all frames that a model is fitted to.
 
     Args:
         frames: at least one.
-        energy_key: by default the first of `DEFAULT_KEYS` that any frame has.
-        forces_key: likewise.
+        keys: label → its key, by default the first of `DEFAULT_KEYS` that any frame has.
         needed: labels that must be on one frame at least.
 
     Raises:
         TrainingError: a needed label is in no frame; or see `LabelReader.read`.
     """
-    reader = LabelReader({"energy": energy_key, "forces": forces_key})
+    reader = LabelReader(keys)
     reader.look(frames)
     labels = [reader.read(frame, frame.units) for frame in frames]
     reader.warn_of_others()

@@ -101,6 +101,9 @@ class Errors:
         forces_rmse: meV/Å, of single components.
         forces_std: meV/Å, standard deviation of the labels' components.
         forces_mean: meV/Å, mean magnitude of the labels' components.
+        stress_mae: meV/Å³, of the nine components.
+        stress_rmse: meV/Å³, of the nine components.
+        stress_std: meV/Å³, standard deviation of the labels' components.
     """
 
     frames: int
@@ -111,6 +114,9 @@ class Errors:
     forces_rmse: float | None = None
     forces_std: float | None = None
     forces_mean: float | None = None
+    stress_mae: float | None = None
+    stress_rmse: float | None = None
+    stress_std: float | None = None
 
     def as_table(self) -> dict[str, float | int | None]:
         """All errors by name, with the units above; None where nothing can be told."""
@@ -122,7 +128,8 @@ def measure(
     references: Sequence[float],
     sizes: Sequence[int],
     energies: Sequence[float],
-    forces: Sequence[NDArray[np.float64]],
+    forces: Sequence[NDArray[np.float64] | None],
+    stresses: Sequence[NDArray[np.float64] | None],
 ) -> Errors:
     """Compare S frames with their labels.
 
@@ -131,14 +138,18 @@ def measure(
         references: eV, sum of the elements' reference energies of each frame.
         sizes: atoms of each frame.
         energies: predicted, eV, reference energies included.
-        forces: predicted, (N, 3), eV/Å.
+        forces: predicted, (N, 3), eV/Å; None where there is none.
+        stresses: predicted, (3, 3), eV/Å³; None where there is none.
     """
-    energy, force = Deviations(), Deviations()
-    for label, reference, size, model_E, model_F in zip(labels, references, sizes, energies, forces, strict=True):
+    energy, force, stress = Deviations(), Deviations(), Deviations()
+    predicted = zip(energies, forces, stresses, strict=True)
+    for label, reference, size, (model, pulls, tension) in zip(labels, references, sizes, predicted, strict=True):
         if label.energy is not None:
-            energy.add((label.energy - reference) / size * MILLI, (model_E - reference) / size * MILLI)
-        if label.forces is not None:
-            force.add(label.forces * MILLI, model_F * MILLI)
+            energy.add((label.energy - reference) / size * MILLI, (model - reference) / size * MILLI)
+        if label.forces is not None and pulls is not None:
+            force.add(label.forces * MILLI, pulls * MILLI)
+        if label.stress is not None and tension is not None:
+            stress.add(label.stress * MILLI, tension * MILLI)
     return Errors(
         frames=len(labels),
         energy_mae=energy.mae,
@@ -148,4 +159,7 @@ def measure(
         forces_rmse=force.rmse,
         forces_std=force.label_std,
         forces_mean=force.label_magnitude,
+        stress_mae=stress.mae,
+        stress_rmse=stress.rmse,
+        stress_std=stress.label_std,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +26,11 @@ from halocline.potential.potential import Potential
 from halocline.training.files import frames_of
 from halocline.training.parent import Parent, find_parent
 from halocline.training.recipe import DataSettings, Recipe, TrainingSettings
+from halocline.training.recipe.metric import label_of
 from halocline.training.reference import composition, fit_reference_energies
 from halocline.training.split import Split, draw_split, refuse_shared
+
+logger = logging.getLogger(__name__)
 
 
 @final
@@ -98,13 +102,7 @@ def prepare(recipe: Recipe, folder: Path) -> Problem:
     """
     origin = find_parent(recipe.model, folder)
     frames, given = frames_of(recipe.data, folder)
-    weights = {"energy": recipe.training.energy_weight, "forces": recipe.training.forces_weight}
-    labels, counts = read_labels(
-        frames,
-        recipe.data.energy_key,
-        recipe.data.forces_key,
-        needed={label for label, weight in weights.items() if weight > 0.0},
-    )
+    labels, counts = _read_labels(recipe, frames)
     groups = _groups(recipe, origin, frames)
     split = given or _draw(recipe.data, len(frames), groups)
     species = _species(recipe, origin, frames, split)
@@ -114,7 +112,7 @@ def prepare(recipe: Recipe, folder: Path) -> Problem:
     graphs = _graphs(backbone, frames, sorted((*split.train, *split.validation, *split.test)))
     remedy = "" if given else 'Or set data.split.duplicates = "group", which draws all frames of one into one set.'
     refuse_shared(duplicate_groups(graphs), split, [str(frame) for frame in frames], remedy)
-    _refuse_unlabelled(recipe.training, [labels[i] for i in split.train])
+    _refuse_unlabelled(recipe.training, labels, split)
     energies = {i: e for i in split.train if (e := labels[i].energy) is not None}
     references, determined = _references(
         origin, species, [frames[i].atoms.numbers for i in energies], list(energies.values())
@@ -153,6 +151,31 @@ def _references(
     return kept | fitted, determined
 
 
+def _read_labels(recipe: Recipe, frames: Sequence[Frame]) -> tuple[list[Labels], list[LabelCount]]:
+    """Those that are fitted or watched."""
+    fitted = recipe.training.fitted._asdict()
+    keys = {"energy": recipe.data.energy_key, "forces": recipe.data.forces_key}
+    if recipe.reads_stress:
+        keys["stress"] = recipe.data.stress_key
+    labels, counts = read_labels(frames, keys, {label for label, weight in fitted.items() if weight > 0.0})
+    if recipe.reads_stress:
+        _tell_of_molecules(frames, labels)
+    return labels, counts
+
+
+def _tell_of_molecules(frames: Sequence[Frame], labels: Sequence[Labels]) -> None:
+    """Say which labels of a stress are not used; `Sample` leaves them out."""
+    pairs = zip(frames, labels, strict=True)
+    without = [frame for frame, each in pairs if each.stress is not None and not frame.atoms.pbc.all()]
+    if without:
+        logger.warning(
+            "%d frames, the first of them %s, are not periodic in all three directions: they have no volume, and "
+            "what they carry as a stress is not used.",
+            len(without),
+            without[0],
+        )
+
+
 def _groups(recipe: Recipe, origin: Parent | None, frames: Sequence[Frame]) -> list[tuple[int, ...]]:
     """Duplicates that the split is to keep together: as the model sees structures, if it knew all elements."""
     split = recipe.data.split
@@ -185,16 +208,22 @@ def _build(recipe: Recipe, species: Sequence[str]) -> Backbone:
             raise BackboneError(f"The backbone {name!r} cannot be built from model.config: {reason}.") from error
 
 
-def _refuse_unlabelled(training: TrainingSettings, labels: Sequence[Labels]) -> None:
-    """A label that weighs in the loss must be on at least one training frame."""
-    for name, weight, found in (
-        ("energy", training.energy_weight, any(each.energy is not None for each in labels)),
-        ("forces", training.forces_weight, any(each.forces is not None for each in labels)),
-    ):
-        if weight > 0.0 and not found:
+def _refuse_unlabelled(training: TrainingSettings, labels: Sequence[Labels], split: Split) -> None:
+    """What weighs in the loss must be on a training frame, and what steers the fit on a validation frame."""
+    for name, weight in training.fitted._asdict().items():
+        if weight > 0.0 and not any(getattr(labels[i], name) is not None for i in split.train):
             raise TrainingError(
-                f"None of the {len(labels)} training frames carries {name}; choose another split, or set "
+                f"None of the {len(split.train)} training frames carries {name}; choose another split, or set "
                 f"training.{name}_weight to 0."
+            )
+    for key, metric in training.metrics.items():
+        label = label_of(metric)
+        if metric != "loss" and not any(
+            not label or getattr(labels[i], label) is not None for i in split.validation
+        ):
+            raise TrainingError(
+                f"{key} is {metric!r}, but none of the {len(split.validation)} validation frames "
+                f"{'carries ' + label if label else 'is there'}; add some, or choose another metric."
             )
 
 
@@ -248,7 +277,7 @@ def _digest(frames: Sequence[Frame], labels: Sequence[Labels], listed: Split | N
     digest = hashlib.sha256()
     for frame, label in zip(frames, labels, strict=True):
         structure = (frame.atoms.numbers, frame.atoms.positions, frame.atoms.cell.array, frame.atoms.pbc)
-        for array in (*structure, *((label.forces,) if label.forces is not None else ())):
+        for array in (*structure, *(each for each in (label.forces, label.stress) if each is not None)):
             digest.update(np.ascontiguousarray(array).tobytes())
         digest.update(repr(label.energy).encode())
     if listed is not None:

@@ -46,7 +46,7 @@ def finish(
     problem = run.problem
     # Built anew: in the trained copy, what follows from the config was rounded to the training precision.
     backbone = build_backbone(problem.backbone.name, problem.backbone.config)
-    backbone.load_state_dict(run.trainer.average.state_dict())
+    backbone.load_state_dict(run.model_weights())
     potential = Potential(backbone.eval(), problem.reference_energies, {})
     errors = test_errors(potential, problem, device, take) if problem.split.test else None
     return dataclasses.replace(potential, card=make_card(problem, errors)), errors
@@ -89,6 +89,7 @@ def test_errors(
         [len(problem.frames[i].atoms) for i in frames],
         [result.energy for result in results],
         [result.forces for result in results],
+        [result.stress for result in results],
     )
 
 
@@ -122,6 +123,9 @@ def _named_errors(errors: Errors) -> dict[str, float | int | None]:
         "force_component_rmse_meV_per_A": errors.forces_rmse,
         "force_component_labels_std_meV_per_A": errors.forces_std,
         "force_component_labels_mean_magnitude_meV_per_A": errors.forces_mean,
+        "stress_component_mae_meV_per_A3": errors.stress_mae,
+        "stress_component_rmse_meV_per_A3": errors.stress_rmse,
+        "stress_component_labels_std_meV_per_A3": errors.stress_std,
     }
 
 

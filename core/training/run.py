@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import torch
+from torch import Tensor
 
 import halocline
 from halocline.digests import tensors_digest
@@ -19,12 +20,13 @@ from halocline.errors import TrainingError, UsageError
 from halocline.files import newest, write_atomically
 from halocline.program import Precision
 from halocline.training.agreement import refuse_disagreement
+from halocline.training.fit import progress
 from halocline.training.fit.trainer import Trainer
 from halocline.training.folder import METRICS_FILE
 from halocline.training.problem import Problem
-from halocline.training.recipe import make_recipe
+from halocline.training.recipe import Metric, make_recipe
 from halocline.training.samples import Batches, Sample
-from halocline.training.state import STATE_FILE, TrainingState, load_state, save_state
+from halocline.training.state import STATE_FILE, TrainingState, below, load_state, save_state
 from halocline.training.steps import StepSize
 from halocline.training.team import Team
 from halocline.training.validation import Validation
@@ -32,26 +34,41 @@ from halocline.training.validation import Validation
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+#: Before the names of the weights of the best epoch, in the state.
+BEST: Final = "best."
+
 logger = logging.getLogger(__name__)
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochRecord:
-    """One line of ``metrics.csv``; validation errors are those of the averaged weights.
+    """One line of ``metrics.csv``; validation errors are those of the weights that ``training.validate`` names.
 
     Attributes:
         epoch: its number, from 1.
         loss: mean over the training steps.
+        validation_loss: None without validation frames, or in records of older releases, as with all that follow.
         energy_mae: meV/atom, validation; None without validation frames that have energies.
+        energy_rmse: meV/atom.
         forces_mae: meV/Å, validation; None without validation frames that have forces.
+        forces_rmse: meV/Å.
+        stress_mae: meV/Å³, validation; None without validation frames that have a stress.
+        stress_rmse: meV/Å³.
+        learning_rate: of the last step.
         seconds: time of the epoch, validation included.
     """
 
     epoch: int
     loss: float
+    validation_loss: float | None = None
     energy_mae: float | None
+    energy_rmse: float | None = None
     forces_mae: float | None
+    forces_rmse: float | None = None
+    stress_mae: float | None = None
+    stress_rmse: float | None = None
+    learning_rate: float | None = None
     seconds: float
 
 
@@ -88,9 +105,11 @@ class TrainingRun:
         )
         samples = self._samples(problem.split.train)
         self.trainer = Trainer(problem.backbone, samples, batches, settings, fabric, self._team)
+        self._best: dict[str, Tensor] = {}
         if state is not None:
             self.trainer.load(state.tensors)
             self.history = [EpochRecord(**record) for record in state.history]
+            self._best = below(BEST, state.tensors)
         if self._team.size > 1:
             refuse_disagreement(self._team, self._facts(), fabric.device)
         folder.mkdir(parents=True, exist_ok=True)
@@ -107,22 +126,60 @@ class TrainingRun:
             LostRankError: another rank has ended, or does not answer.
             KeyboardInterrupt: a rank was to stop.
         """
-        for epoch in range(len(self.history), self.problem.recipe.training.epochs):
-            start = time.perf_counter()
-            loss = self.trainer.run_epoch(epoch, at_step)
-            errors = self._validation.measure(self.trainer.average)
-            self.history.append(
-                EpochRecord(
-                    epoch=epoch + 1,
-                    loss=loss,
-                    energy_mae=errors.energy_mae,
-                    forces_mae=errors.forces_mae,
-                    seconds=time.perf_counter() - start,
-                )
-            )
+        while not self.is_over:
+            self.history.append(self._run_epoch(at_step))
+            if self._keeps_best and self.best_epoch == len(self.history):
+                self._best = {name: each.clone() for name, each in self.trainer.average.state_dict().items()}
             if self._team.is_first:
                 self._keep()
                 report(self.history[-1])
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last epoch is done: that of the recipe, or an earlier one that stopped the fit."""
+        settings = self.problem.recipe.training
+        done = len(self.history) >= settings.epochs
+        return done or progress.is_over(self._metrics(settings.stopping.metric), settings)
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The number, from 1, of the best epoch by the metric for stopping; None if it was never a number."""
+        return progress.best_epoch(self._metrics(self.problem.recipe.training.stopping.metric))
+
+    def model_weights(self) -> dict[str, Tensor]:
+        """The weights that are the model, by name: the average, after the last or the best epoch."""
+        return self._best or self.trainer.average.state_dict()
+
+    @property
+    def _keeps_best(self) -> bool:
+        return self.problem.recipe.training.stopping.keep == "best"
+
+    def _run_epoch(self, at_step: Callable[[], bool]) -> EpochRecord:
+        start = time.perf_counter()
+        settings = self.problem.recipe.training
+        plateaus = settings.schedule.kind == "plateau"
+        reductions = progress.reductions(self._metrics(settings.schedule.metric), settings) if plateaus else 0
+        loss = self.trainer.run_epoch(len(self.history), at_step, reductions=reductions)
+        measured = self.trainer.average if settings.validate == "average" else self.trainer.model
+        errors, validation_loss = self._validation.measure(measured)
+        return EpochRecord(
+            epoch=len(self.history) + 1,
+            loss=loss,
+            validation_loss=validation_loss,
+            energy_mae=errors.energy_mae,
+            energy_rmse=errors.energy_rmse,
+            forces_mae=errors.forces_mae,
+            forces_rmse=errors.forces_rmse,
+            stress_mae=errors.stress_mae,
+            stress_rmse=errors.stress_rmse,
+            learning_rate=self.trainer.rate,
+            seconds=time.perf_counter() - start,
+        )
+
+    def _metrics(self, metric: Metric) -> list[float]:
+        """A metric of all epochs that are done; not a number where it is not known."""
+        values = [getattr(record, metric) for record in self.history]
+        return [float("nan") if value is None else value for value in values]
 
     def _samples(self, frames: Sequence[int]) -> list[Sample]:
         problem = self.problem
@@ -178,7 +235,7 @@ class TrainingRun:
         records = [asdict(record) for record in self.history]
         state = TrainingState(
             epoch=len(records),
-            tensors=self.trainer.tensors(),
+            tensors=self.trainer.tensors() | {BEST + name: each for name, each in self._best.items()},
             recipe=self.problem.recipe.as_table(),
             data=self.problem.digest,
             threads=torch.get_num_threads(),

@@ -9,6 +9,7 @@ from typing import NamedTuple, final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from halocline.aggregation import Form
 from halocline.data.labels import Labels
@@ -25,16 +26,18 @@ class LabelCounts(NamedTuple):
     Attributes:
         energies: frames with an energy.
         forces: atoms with forces.
+        stresses: frames with a stress.
     """
 
     energies: int
     forces: int
+    stresses: int = 0
 
     @classmethod
     def of(cls, samples: Iterable[Sample]) -> LabelCounts:
         """Count the labels of several frames."""
         counts = [sample.counts for sample in samples]
-        return cls(sum(each.energies for each in counts), sum(each.forces for each in counts))
+        return cls(*(sum(labels) for labels in zip(*counts, strict=True))) if counts else cls(0, 0)
 
 
 @final
@@ -65,7 +68,9 @@ class Sample:
     @property
     def counts(self) -> LabelCounts:
         """Of its labels."""
-        return LabelCounts(int(self.labels.energy is not None), self.atoms * int(self.labels.forces is not None))
+        labels = self.labels
+        forces = self.atoms * int(labels.forces is not None)
+        return LabelCounts(int(labels.energy is not None), forces, int(self.has_stress))
 
     @property
     def energy(self) -> float:
@@ -77,12 +82,61 @@ class Sample:
         """(N, 3), eV/Å; zeros where there is no label."""
         return np.zeros((self.atoms, 3)) if self.labels.forces is None else self.labels.forces
 
+    @property
+    def stress(self) -> NDArray[np.float64]:
+        """(3, 3), eV/Å³; zeros where there is no label."""
+        stress = self.labels.stress if self.has_stress else None
+        return np.zeros((3, 3)) if stress is None else stress
+
+    @property
+    def has_stress(self) -> bool:
+        """Whether there is a label of the stress, and a volume, without which none has a meaning."""
+        return self.labels.stress is not None and self.graph.structure.volume is not None
+
+
+class Targets(NamedTuple):
+    """What the predictions for S structures with N atoms in all are compared with; float64.
+
+    A label that is missing is zero and weighs nothing.
+
+    Attributes:
+        energies: (S,) eV, reference energies of the elements taken out.
+        has_energy: (S,) 1 or 0.
+        forces: (N, 3), eV/Å.
+        has_forces: (N, 1) 1 or 0.
+        stresses: (S, 3, 3), eV/Å³, tension positive.
+        has_stress: (S,) 1 or 0.
+    """
+
+    energies: Tensor
+    has_energy: Tensor
+    forces: Tensor
+    has_forces: Tensor
+    stresses: Tensor
+    has_stress: Tensor
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample], device: torch.device) -> Targets:
+        """The labels of some structures, at least one."""
+        counts = [sample.counts for sample in samples]
+
+        def made(values: Sequence[float]) -> Tensor:
+            return torch.tensor(values, dtype=torch.float64, device=device)
+
+        labelled = np.repeat([float(count.forces > 0) for count in counts], [sample.atoms for sample in samples])
+        return cls(
+            energies=made([sample.energy for sample in samples]),
+            has_energy=made([count.energies for count in counts]),
+            forces=torch.from_numpy(np.concatenate([sample.forces for sample in samples])).to(device),
+            has_forces=torch.from_numpy(labelled[:, None]).to(device),
+            stresses=torch.from_numpy(np.stack([sample.stress for sample in samples])).to(device),
+            has_stress=made([count.stresses for count in counts]),
+        )
+
 
 @final
 class Batch:
     """S structures with N atoms in all. No dataclass: Fabric would take one apart and cast its tensors.
-
-    A label that is missing is zero and weighs nothing.
 
     Args:
         samples: at least one.
@@ -94,10 +148,8 @@ class Batch:
         inputs: all structures side by side.
         structures: (N,) int64, the structure of each atom.
         sizes: (S,) float64, atoms of each structure.
-        energies: (S,) float64, eV, reference energies of the elements taken out.
-        energy_weights: (S,) float64, 1 or 0.
-        forces: (N, 3) float64, eV/Å.
-        force_weights: (N, 1) float64, 1 or 0.
+        volumes: (S,) float64, Å³; 1 where a structure is not periodic in all three directions.
+        targets: their labels.
     """
 
     def __init__(self, samples: Sequence[Sample], hops: int, precision: Precision, device: torch.device) -> None:
@@ -107,15 +159,10 @@ class Batch:
         assert isinstance(inputs, EdgeInputs)
         self.inputs = inputs
         self.structures = torch.from_numpy(joint.of_atoms).to(device)
-        sizes, counts = [sample.atoms for sample in samples], [sample.counts for sample in samples]
-        self.sizes = torch.tensor(sizes, dtype=torch.float64, device=device)
-        energies = [sample.energy for sample in samples]
-        self.energies = torch.tensor(energies, dtype=torch.float64, device=device)
-        weights = [count.energies for count in counts]
-        self.energy_weights = torch.tensor(weights, dtype=torch.float64, device=device)
-        self.forces = torch.from_numpy(np.concatenate([sample.forces for sample in samples])).to(device)
-        labelled = np.repeat([float(count.forces > 0) for count in counts], sizes)
-        self.force_weights = torch.from_numpy(labelled[:, None]).to(device)
+        self.sizes = torch.tensor([sample.atoms for sample in samples], dtype=torch.float64, device=device)
+        volumes = [sample.graph.structure.volume or 1.0 for sample in samples]
+        self.volumes = torch.tensor(volumes, dtype=torch.float64, device=device)
+        self.targets = Targets.of(samples, device)
 
 
 @final

@@ -28,7 +28,7 @@ class TrainingState:
 
     Attributes:
         epoch: epochs done.
-        tensors: weights, averaged weights and Adam's moments, by name.
+        tensors: weights, averaged weights, those of the best epoch if it is kept, and Adam's moments, by name.
         recipe: of the run, as JSON values.
         data: SHA-256 of structures and labels.
         threads: of torch, on which the last bits of sums depend.
@@ -45,6 +45,11 @@ class TrainingState:
     history: list[dict[str, Any]]
     ranks: int = 1
     parent: str = ""
+
+
+def below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose names begin with a prefix, under what follows it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def save_state(path: Path, state: TrainingState) -> None:

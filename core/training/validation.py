@@ -1,20 +1,34 @@
-"""Errors on the validation frames, each frame evaluated by one rank."""
+"""Errors and loss on the validation frames, each frame evaluated by one rank."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import final
+from typing import NamedTuple, final
 
 import torch
+from torch import Tensor
 
 from halocline.model import Backbone
 from halocline.training.deal import deal
 from halocline.training.errors import Errors, measure
+from halocline.training.fit.losses import Loss, Predictions
 from halocline.training.fit.objective import predict
 from halocline.training.memory import memory_advice
 from halocline.training.problem import Problem
-from halocline.training.samples import Batches, Sample
+from halocline.training.samples import Batch, Batches, LabelCounts, Sample
 from halocline.training.team import Team
+
+
+class Validated(NamedTuple):
+    """What validation found.
+
+    Attributes:
+        errors: over all frames.
+        loss: likewise, with the weights that the loss of the fit ends with; None without frames.
+    """
+
+    errors: Errors
+    loss: float | None
 
 
 @final
@@ -37,29 +51,52 @@ class Validation:
         self._labels = [problem.labels[i] for i in frames]
         self._references = [problem.reference(i) for i in frames]
         self._mine = deal([sample.cost for sample in samples], team.size)[team.rank]
+        settings = problem.recipe.training
+        self._loss, self._weights = Loss(settings), settings.weights(settings.epochs)
+        self._counts = LabelCounts.of(samples)
 
-    def measure(self, backbone: Backbone) -> Errors:
+    def measure(self, backbone: Backbone) -> Validated:
         """Errors over all frames, the same on every rank; of no frames, none."""
         if not self._samples:
-            return Errors(frames=0)
+            return Validated(Errors(frames=0), None)
         sizes = [sample.atoms for sample in self._samples]
-        results = [torch.zeros(1 + 3 * size, dtype=torch.float64, device=self._device) for size in sizes]
+        loss = torch.zeros(1, dtype=torch.float64, device=self._device)
+        # Of each frame: energy, stress, forces.
+        results = [torch.zeros(10 + 3 * size, dtype=torch.float64, device=self._device) for size in sizes]
         size = self._batches.size
         for cut in size.cut(size.measure([self._samples[i] for i in self._mine])):
             some = self._mine[cut]
             samples = [self._samples[i] for i in some]
             with memory_advice(samples, size, "the validation"):
-                energies, forces = predict(backbone, self._batches.of(samples))
-            of_each = torch.split(forces, [sizes[i] for i in some])
-            for i, energy, force in zip(some, energies, of_each, strict=True):
-                results[i] = torch.cat([energy[None], force.flatten()])
-        joined = torch.cat(results)
+                batch = self._batches.of(samples)
+                found = predict(backbone, batch, forces=self._counts.forces > 0, stress=self._counts.stresses > 0)
+            loss += self._loss(found, batch.targets, batch.sizes, self._counts, self._weights)
+            for i, flat in zip(some, _flat(found, batch), strict=True):
+                results[i] = flat
+        joined = torch.cat([loss, *results])
         self._team.sum(joined)  # of one rank's values and the zeros of the others
-        known = [each.numpy() for each in torch.split(joined.cpu(), [len(each) for each in results])]
-        return measure(
+        total, *parts = torch.split(joined.cpu(), [1, *(len(each) for each in results)])
+        known = [each.numpy() for each in parts]
+        errors = measure(
             self._labels,
             self._references,
             sizes,
             [float(each[0]) + reference for each, reference in zip(known, self._references, strict=True)],
-            [each[1:].reshape(-1, 3) for each in known],
+            [each[10:].reshape(-1, 3) for each in known],
+            [
+                each[1:10].reshape(3, 3) if sample.has_stress else None
+                for each, sample in zip(known, self._samples, strict=True)
+            ],
         )
+        return Validated(errors, float(total))
+
+
+def _flat(found: Predictions, batch: Batch) -> list[Tensor]:
+    """Of each structure one tensor: energy, stress, forces; zeros for what was not asked for."""
+    stresses = torch.zeros_like(batch.targets.stresses) if found.stresses is None else found.stresses
+    forces = torch.zeros_like(batch.targets.forces) if found.forces is None else found.forces
+    of_each = torch.split(forces, batch.sizes.long().tolist())
+    return [
+        torch.cat([energy[None], stress.flatten(), force.flatten()])
+        for energy, stress, force in zip(found.energies, stresses, of_each, strict=True)
+    ]

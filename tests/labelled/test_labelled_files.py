@@ -20,7 +20,7 @@ TEXT, BINARY = 2e-7, 1e-12
 
 def labelled(path, units_of_file=None, keys=(None, None)):
     frames = read_frames([(path.name, path)], units_of_file)
-    labels, _ = read_labels(frames, *keys)
+    labels, _ = read_labels(frames, dict(zip(("energy", "forces"), keys, strict=True)))
     return frames, labels
 
 

@@ -9,7 +9,9 @@ from halocline.data.labels import Labels
 from halocline.graph import NeighbourList, Structure
 from halocline.model.build import build_backbone
 from halocline.program import Precision
-from halocline.training.fit.objective import SMALL_FORCE, Objective, predict
+from halocline.training.fit.losses import SMALL_FORCE
+from halocline.training.fit.objective import Objective, predict
+from halocline.training.recipe import TrainingSettings, Weights
 from halocline.training.samples import Batch, Batches, LabelCounts, Sample
 from halocline.training.steps import StepSize
 
@@ -18,6 +20,10 @@ ROUNDING = 1e-12
 
 CPU = torch.device("cpu")
 HOPS = 2
+
+
+def objective(backbone, **settings):
+    return Objective(backbone, TrainingSettings(epochs=1, **settings))
 
 
 def batch_of(*samples):
@@ -50,10 +56,12 @@ def samples(make_sample, argon):
 
 
 def test_a_batch_gives_what_its_structures_give(backbone, samples):
-    energies, forces = predict(backbone, batch_of(*samples))
+    energies, forces, _ = predict(backbone, batch_of(*samples))
     alone = [predict(backbone, batch_of(sample)) for sample in samples]
-    torch.testing.assert_close(energies, torch.cat([e for e, _ in alone]), rtol=ROUNDING, atol=ROUNDING)
-    torch.testing.assert_close(forces, torch.cat([f for _, f in alone]), rtol=ROUNDING, atol=ROUNDING)
+    torch.testing.assert_close(
+        energies, torch.cat([each.energies for each in alone]), rtol=ROUNDING, atol=ROUNDING
+    )
+    torch.testing.assert_close(forces, torch.cat([each.forces for each in alone]), rtol=ROUNDING, atol=ROUNDING)
     assert forces.abs().max() > 1e-3  # not a comparison of nothing with nothing
 
 
@@ -69,20 +77,21 @@ def test_opposite_edges_stay_known_in_a_batch(samples):
 
 def test_the_loss_is_the_weighted_mean_of_squares(backbone, samples):
     batch = batch_of(*samples)
-    energies, forces = predict(backbone, batch)
-    energy_loss = (((energies - batch.energies) / batch.sizes) ** 2).mean()
-    forces_loss = ((forces - batch.forces) ** 2).mean()
-    loss = Objective(backbone, 3.0, 2.0)(batch, LabelCounts.of(samples))
+    energies, forces, _ = predict(backbone, batch)
+    energy_loss = (((energies - batch.targets.energies) / batch.sizes) ** 2).mean()
+    forces_loss = ((forces - batch.targets.forces) ** 2).mean()
+    loss = objective(backbone)(batch, LabelCounts.of(samples), Weights(3.0, 2.0))
     assert float(loss.detach()) == pytest.approx(float(3.0 * energy_loss + 2.0 * forces_loss), rel=ROUNDING)
 
 
 def test_the_lengths_of_errors_can_be_fitted_instead(backbone, samples):
     batch = batch_of(*samples)
-    _, forces = predict(backbone, batch)
-    errors = (forces - batch.forces).detach().numpy()
+    forces = predict(backbone, batch).forces
+    errors = (forces - batch.targets.forces).detach().numpy()
     expected = np.mean(np.sqrt((errors**2).sum(1) + SMALL_FORCE**2) - SMALL_FORCE)
-    objectives = [Objective(backbone, 0.0, 2.0, kind) for kind in ("norms", "squares")]
-    norms, squares = (float(each(batch, LabelCounts.of(samples)).detach()) for each in objectives)
+    objectives = [objective(backbone, forces_loss=kind) for kind in ("norms", "squares")]
+    counts = LabelCounts.of(samples)
+    norms, squares = (float(each(batch, counts, Weights(0.0, 2.0)).detach()) for each in objectives)
     assert norms == pytest.approx(2.0 * expected, rel=ROUNDING)
     assert norms != pytest.approx(squares, rel=0.01)
 
@@ -90,9 +99,9 @@ def test_the_lengths_of_errors_can_be_fitted_instead(backbone, samples):
 def test_the_length_of_no_error_has_a_gradient(backbone, make_sample, argon):
     """Where the error is zero, the bare norm has no derivative."""
     unlabelled = make_sample(argon[0], Labels(None, None))
-    labels = predict(backbone, batch_of(unlabelled))[1].numpy()
+    labels = predict(backbone, batch_of(unlabelled)).forces.numpy()
     sample = make_sample(argon[0], Labels(None, labels))
-    loss = Objective(backbone, 0.0, 1.0, "norms")(batch_of(sample), sample.counts)
+    loss = objective(backbone, forces_loss="norms")(batch_of(sample), sample.counts, Weights(0.0, 1.0))
     loss.backward()
     assert float(loss.detach()) == 0.0
     for name, weights in backbone.named_parameters():
@@ -103,10 +112,10 @@ def test_a_missing_label_weighs_nothing(backbone, make_sample, argon):
     both = make_sample(argon[0], Labels(1.0, np.ones((4, 3))))
     energy = make_sample(argon[1], Labels(-1.0, None))
     forces = make_sample(argon[2], Labels(None, np.ones((4, 3))))
-    energy_part, forces_part = Objective(backbone, 1.0, 0.0), Objective(backbone, 0.0, 1.0)
+    energy_part, forces_part = Weights(1.0, 0.0), Weights(0.0, 1.0)
 
-    def loss(objective, *samples):
-        return float(objective(batch_of(*samples), LabelCounts.of(samples)).detach())
+    def loss(weights, *samples):
+        return float(objective(backbone)(batch_of(*samples), LabelCounts.of(samples), weights).detach())
 
     assert loss(energy_part, both, energy, forces) == pytest.approx(loss(energy_part, both, energy))
     assert loss(forces_part, both, energy, forces) == pytest.approx(loss(forces_part, both, forces))

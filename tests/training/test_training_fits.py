@@ -12,7 +12,7 @@ import halocline
 from halocline.cli.main import main
 from halocline.errors import TrainingError, UsageError
 from halocline.training.device import make_fabric
-from halocline.training.fit.trainer import learning_rate
+from halocline.training.fit.schedule import learning_rate
 from halocline.training.problem import prepare
 from halocline.training.recipe import TrainingSettings, read_recipe
 from halocline.training.result import finish
@@ -94,7 +94,10 @@ def test_validation_errors_are_those_of_the_average(folder, argon):
 def test_metrics_have_one_line_for_each_epoch(folder):
     run = train(folder / "recipe.toml")
     lines = (folder / "run" / "metrics.csv").read_text().splitlines()
-    assert lines[0] == "epoch,loss,energy_mae,forces_mae,seconds,validation_frames"
+    assert lines[0] == (
+        "epoch,loss,validation_loss,energy_mae,energy_rmse,forces_mae,forces_rmse,stress_mae,stress_rmse,"
+        "learning_rate,seconds,validation_frames"
+    )
     assert [line.split(",")[0] for line in lines[1:]] == ["1", "2", "3", "4"]
     assert float(lines[-1].split(",")[1]) == run.history[-1].loss
 

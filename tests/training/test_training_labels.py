@@ -28,7 +28,7 @@ def written(folder, frames):
 
 
 def test_calculator_results_are_the_default(tmp_path, argon):
-    labels, counts = read_labels(read_frames([written(tmp_path, argon)]), None, None)
+    labels, counts = read_labels(read_frames([written(tmp_path, argon)]), {"energy": None, "forces": None})
     assert [(count.key, count.frames, count.total) for count in counts] == [("energy", 14, 14), ("forces", 14, 14)]
     for label, atoms in zip(labels, argon, strict=True):
         assert label.energy == pytest.approx(atoms.get_potential_energy(), abs=1e-8)  # the file's eight digits
@@ -39,9 +39,11 @@ def test_reference_keys_come_before_results_and_a_given_key_before_both(tmp_path
     for atoms in argon:
         atoms.info |= {"REF_energy": 1.0, "TotEnergy": 2.0}
     frames = read_frames([written(tmp_path, argon)])
-    assert read_labels(frames, None, None)[0][0].energy == 1.0
-    assert read_labels(frames, "TotEnergy", None)[0][0].energy == 2.0
-    assert read_labels(frames, "energy", None)[0][0].energy == pytest.approx(argon[0].get_potential_energy())
+    assert read_labels(frames, {"energy": None, "forces": None})[0][0].energy == 1.0
+    assert read_labels(frames, {"energy": "TotEnergy", "forces": None})[0][0].energy == 2.0
+    assert read_labels(frames, {"energy": "energy", "forces": None})[0][0].energy == pytest.approx(
+        argon[0].get_potential_energy()
+    )
 
 
 def test_constraints_do_not_zero_forces(tmp_path, argon):
@@ -50,13 +52,13 @@ def test_constraints_do_not_zero_forces(tmp_path, argon):
     assert (argon[0].get_forces()[:2] == 0.0).all()
     frames = read_frames([written(tmp_path, argon[0])])
     assert frames[0].atoms.constraints  # the file keeps them as a move mask
-    labels, _ = read_labels(frames, None, None)
+    labels, _ = read_labels(frames, {"energy": None, "forces": None})
     np.testing.assert_allclose(labels[0].forces, raw, atol=1e-8)
 
 
 def test_frames_without_a_label_are_counted_and_weigh_nothing(tmp_path, argon):
     del argon[3].calc.results["forces"]
-    labels, counts = read_labels(read_frames([written(tmp_path, argon)]), None, None)
+    labels, counts = read_labels(read_frames([written(tmp_path, argon)]), {"energy": None, "forces": None})
     assert counts[1].frames == 13
     assert labels[3].forces is None
 
@@ -66,7 +68,7 @@ def test_no_label_lists_the_keys_that_were_seen(tmp_path, argon):
         atoms.calc = None
         atoms.info["dft_total"] = 1.0
     with pytest.raises(TrainingError, match=r"None of the 14 frames carries energy.*dft_total \(14\)"):
-        read_labels(read_frames([written(tmp_path, argon)]), None, None)
+        read_labels(read_frames([written(tmp_path, argon)]), {"energy": None, "forces": None})
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -75,13 +77,13 @@ def test_labels_that_are_not_finite_are_refused_by_frame(tmp_path, argon, label,
     results = argon[5].calc.results
     results[label] = value if label == "energy" else np.full((4, 3), value)
     with pytest.raises(TrainingError, match=f"{label} of frame 5 of written.extxyz is not finite"):
-        read_labels(read_frames([written(tmp_path, argon)]), None, None)
+        read_labels(read_frames([written(tmp_path, argon)]), {"energy": None, "forces": None})
 
 
 def test_a_label_of_the_wrong_shape_is_refused(tmp_path, argon):
     argon[0].info["total"] = np.array([1.0, 2.0])
     with pytest.raises(TrainingError, match=r"total of frame 0.*shape \(2,\)"):
-        read_labels(read_frames([written(tmp_path, argon)]), "total", None)
+        read_labels(read_frames([written(tmp_path, argon)]), {"energy": "total", "forces": None})
 
 
 @pytest.mark.parametrize("cut", [1, 10, 60, 200, 400])
@@ -115,11 +117,11 @@ def test_no_key_is_proposed_that_says_how_a_structure_is(tmp_path, argon, name):
         atoms.info |= {"total_charge": 1.0, "dft_total": -3.0}
         atoms.set_array(name, np.ones((len(atoms), 3)))
     with pytest.raises(TrainingError) as raised:
-        read_labels(read_frames([written(tmp_path, argon)]), None, None)
+        read_labels(read_frames([written(tmp_path, argon)]), {"energy": None, "forces": None})
     assert 'choose it with energy_key = "dft_total"' in str(raised.value)
     assert "total_charge" not in str(raised.value).split("choose it with")[1]
     with pytest.raises(TrainingError, match="None of these can be the forces"):
-        read_labels(read_frames([written(tmp_path, argon)]), None, None, needed={"forces"})
+        read_labels(read_frames([written(tmp_path, argon)]), {"energy": None, "forces": None}, needed={"forces"})
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -172,7 +174,7 @@ def test_what_is_no_energy_is_refused_before_anything_is_fitted(tmp_path, argon,
         atoms.info["REF_energy"] = 1.0
     argon[2].info["REF_energy"] = value
     with pytest.raises(TrainingError, match=f"REF_energy of frame 2.*{words}"):
-        read_labels(read_frames([written(tmp_path, argon)]), None, None)
+        read_labels(read_frames([written(tmp_path, argon)]), {"energy": None, "forces": None})
 
 
 @pytest.mark.parametrize("label", ["energy", "forces"])

@@ -1,86 +1,92 @@
-"""What is minimised: weighted means of energy and force errors."""
+"""What is minimised: the loss of a model's predictions."""
 
 from __future__ import annotations
 
 from typing import final
 
-import torch
 from torch import Tensor, nn
 
+from halocline.context import in_evaluation_context
 from halocline.model import Backbone
-from halocline.program import energies_and_gradients
-from halocline.program.geometry import forces_from_gradients
-from halocline.training.recipe import ForcesLoss
+from halocline.program import ProgramInputs, energies_and_gradients
+from halocline.program.evaluate import atom_energies
+from halocline.program.geometry import forces_from_gradients, virials_from_gradients
+from halocline.training.fit.losses import Loss, Predictions
+from halocline.training.recipe import TrainingSettings, Weights
 from halocline.training.samples import Batch, LabelCounts
 
-#: eV/Å; force errors shorter than this count by their squares, so that the norm is smooth at zero.
-SMALL_FORCE = 0.01
 
+def predict(
+    backbone: Backbone, batch: Batch, *, differentiable: bool = False, forces: bool = True, stress: bool = False
+) -> Predictions:
+    """Energies of the structures of a batch, and their derivatives.
 
-def predict(backbone: Backbone, batch: Batch, *, differentiable: bool = False) -> tuple[Tensor, Tensor]:
-    """Energies (S,) in eV without reference energies, and forces (N, 3) in eV/Å, both float64.
+    The stress is the derivative of the energy by strain, divided by the volume: a strain ε makes ε v of what every
+    edge vector v gains, so it follows from the same gradients as the forces.
 
     Args:
         backbone: in the precision and on the device of the batch.
         batch: S structures.
-        differentiable: keep the graph, to train on the forces.
+        differentiable: keep the graph, to train.
+        forces: or leave them out, and with them the derivative by every edge.
+        stress: or leave it out.
     """
     inputs = batch.inputs
+    if not (forces or stress):
+        energies = _energies(backbone, inputs)
+        return Predictions(_of_structures(energies if differentiable else energies.detach(), batch))
     outputs = energies_and_gradients(backbone, inputs, differentiable=differentiable)
-    atoms = outputs.energies.double()
-    energies = atoms.new_zeros(len(batch.sizes)).index_add(0, batch.structures, atoms)
-    return energies, forces_from_gradients(outputs.gradients, inputs.receivers, inputs.senders, len(atoms))
+    found = Predictions(_of_structures(outputs.energies, batch))
+    if forces:
+        atoms = len(batch.structures)
+        pulls = forces_from_gradients(outputs.gradients, inputs.receivers, inputs.senders, atoms)
+        found = found._replace(forces=pulls)
+    if stress:
+        edges = batch.structures[inputs.receivers]
+        virials = virials_from_gradients(outputs.gradients, inputs.vectors, edges, len(batch.sizes))
+        found = found._replace(stresses=virials / batch.volumes[:, None, None])
+    return found
 
 
 @final
 class Objective(nn.Module):
-    """energy_weight · mean (ΔE / N)² + forces_weight · mean loss of ΔF, over the labels that a batch carries.
+    """The loss of a model on batches; a module, as Fabric wraps these.
 
     Args:
         backbone: to be trained.
-        energy_weight: per (eV/atom)².
-        forces_weight: per (eV/Å)² of single components, or per eV/Å of norms.
-        forces_loss: what the forces of an atom cost.
+        settings: what errors cost.
     """
 
-    def __init__(
-        self, backbone: Backbone, energy_weight: float, forces_weight: float, forces_loss: ForcesLoss = "squares"
-    ) -> None:
+    def __init__(self, backbone: Backbone, settings: TrainingSettings) -> None:
         super().__init__()
-        self.backbone, self.energy_weight, self.forces_weight = backbone, energy_weight, forces_weight
-        self._forces_loss = _FORCES_LOSSES[forces_loss]
+        self.backbone, self._loss = backbone, Loss(settings)
 
-    def forward(self, batch: Batch, counts: LabelCounts) -> Tensor:
+    def forward(self, batch: Batch, counts: LabelCounts, weights: Weights) -> Tensor:
         """What a batch adds to the loss of a step, ().
 
         Args:
             batch: all frames of the step, or those that one rank computes.
             counts: of the labels of all frames of the step.
+            weights: of the terms.
         """
-        energies, forces = predict(self.backbone, batch, differentiable=True)
-        energy_loss = _share(
-            ((energies - batch.energies) / batch.sizes) ** 2, batch.energy_weights, counts.energies
+        predictions = predict(
+            self.backbone,
+            batch,
+            differentiable=True,
+            forces=weights.forces > 0.0,
+            stress=weights.stress > 0.0,
         )
-        forces_loss = _share(self._forces_loss(forces - batch.forces), batch.force_weights, counts.forces)
-        return self.energy_weight * energy_loss + self.forces_weight * forces_loss
+        return self._loss(predictions, batch.targets, batch.sizes, counts, weights)
 
 
-def _share(values: Tensor, weights: Tensor, count: int) -> Tensor:
-    """What these values add to a mean over so many; zero if nothing has weight."""
-    return (values * weights).sum() / max(1, count)
+@in_evaluation_context
+def _energies(backbone: Backbone, inputs: ProgramInputs) -> Tensor:
+    """Energies of atoms, differentiable by the weights alone."""
+    inputs = inputs.usable()
+    return atom_energies(backbone, inputs, inputs.vectors)
 
 
-def _squares(errors: Tensor) -> Tensor:
-    """Mean square of the components of each atom's error, (N, 1)."""
-    return (errors**2).mean(1, keepdim=True)
-
-
-def _norms(errors: Tensor) -> Tensor:
-    """Length of each atom's error, (N, 1): a few large errors do not outweigh all others.
-
-    L. Chanussot et al., "Open Catalyst 2020 (OC20) dataset and community challenges", ACS Catal. 11, 6059 (2021).
-    """
-    return torch.sqrt((errors**2).sum(1, keepdim=True) + SMALL_FORCE**2) - SMALL_FORCE
-
-
-_FORCES_LOSSES = {"squares": _squares, "norms": _norms}
+def _of_structures(atoms: Tensor, batch: Batch) -> Tensor:
+    """Sums (S,) over the atoms of each structure, in float64."""
+    atoms = atoms.double()
+    return atoms.new_zeros(len(batch.sizes)).index_add(0, batch.structures, atoms)

@@ -1,9 +1,8 @@
-"""The fit itself: steps of Adam, shared among ranks, and the average of the weights that becomes the model."""
+"""The fit itself: steps of an optimizer, shared among ranks, and the average of the weights."""
 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, final
 
@@ -17,9 +16,12 @@ from halocline.model import Backbone
 from halocline.program import Capabilities, FrozenModel, Precision
 from halocline.training.deal import deal
 from halocline.training.fit.objective import Objective
+from halocline.training.fit.optimizer import FACTOR, make_optimizer
+from halocline.training.fit.schedule import ema_decay, learning_rate
 from halocline.training.memory import memory_advice
-from halocline.training.recipe import TrainingSettings
+from halocline.training.recipe import TrainingSettings, Weights
 from halocline.training.samples import Batches, LabelCounts, Sample
+from halocline.training.state import below
 from halocline.training.steps import Plan
 from halocline.training.team import Team
 
@@ -41,8 +43,14 @@ class Trainer:
         fabric: device, precision and backward pass.
         team: the ranks that share each step; all have the same weights at all times.
 
+    Attributes:
+        model: with the latest weights.
+        average: with the exponential moving average of the weights.
+        rate: learning rate of the last step.
+
     Raises:
-        UsageError: the backbone has no weights, or a step has fewer frames than there are ranks.
+        UsageError: the backbone has no weights, or none that may change, or a step has fewer frames than there are
+            ranks.
         TrainingError: a frame alone is more than a step may hold.
         BackboneError: it cannot be evaluated on flat edges.
     """
@@ -67,20 +75,21 @@ class Trainer:
             fabric.device
         )
         self.model = copy.deepcopy(backbone).to(precision.torch)
-        objective = Objective(self.model, settings.energy_weight, settings.forces_weight, settings.forces_loss)
-        self._adam = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate)
-        self._objective, self._optimizer = fabric.setup(objective, self._adam)
+        self.rate = 0.0
+        self._adam, self._names = make_optimizer(self.model, settings)
+        self._objective, self._optimizer = fabric.setup(Objective(self.model, settings), self._adam)
 
     def steps_before(self, epoch: int) -> int:
         """How many steps have been taken when an epoch begins; of all epochs, how many there are."""
         return self._plan.before(epoch)
 
-    def run_epoch(self, epoch: int, at_step: Callable[[], bool]) -> float:
+    def run_epoch(self, epoch: int, at_step: Callable[[], bool], *, reductions: int = 0) -> float:
         """See every training frame once.
 
         Args:
             epoch: its number, from 0.
             at_step: called before every step; whether to stop there. If one rank says so, all do.
+            reductions: of the learning rate, because of plateaus before this epoch.
 
         Returns:
             Mean loss over the steps, each before its step.
@@ -90,20 +99,19 @@ class Trainer:
             LostRankError: another rank has ended, or does not answer.
             KeyboardInterrupt: on all ranks, if one of them was to stop.
         """
-        first = self._plan.before(epoch)
-        losses = [
-            self._step(first + number, [self.samples[i] for i in frames], at_step)
-            for number, frames in enumerate(self._plan.steps(epoch))
-        ]
+        first, weights = self._plan.before(epoch), self.settings.weights(epoch + 1)
+        losses = []
+        for step, frames in enumerate(self._plan.steps(epoch), first):
+            self._set_rate(step, epoch, reductions)
+            losses.append(self._step(step, [self.samples[i] for i in frames], weights, at_step))
         total = torch.tensor(losses, dtype=torch.float64, device=self._fabric.device)
         self._team.sum(total)
         return float(np.mean(total.tolist()))
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights, averaged weights and Adam's moments, by name."""
-        names = [name for name, _ in self.model.named_parameters()]
         moments = {
-            f"adam.{names[index]}.{key}": tensor
+            f"adam.{self._names[index]}.{key}": tensor
             for index, entry in self._adam.state_dict()["state"].items()
             for key, tensor in entry.items()
         }
@@ -113,29 +121,27 @@ class Trainer:
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Go back to what `tensors` returned."""
-        self.model.load_state_dict(_below("model.", tensors))
-        self.average.load_state_dict(_below("average.", tensors))
-        names = [name for name, _ in self.model.named_parameters()]
-        moments = {index: _below(f"adam.{name}.", tensors) for index, name in enumerate(names)}
+        self.model.load_state_dict(below("model.", tensors))
+        self.average.load_state_dict(below("average.", tensors))
+        moments = {index: below(f"adam.{name}.", tensors) for index, name in enumerate(self._names)}
         used = {index: entry for index, entry in moments.items() if entry}
         self._adam.load_state_dict({**self._adam.state_dict(), "state": used})
 
-    def _step(self, step: int, samples: Sequence[Sample], at_step: Callable[[], bool]) -> float:
-        """One step of Adam; returns what this rank adds to its loss."""
+    def _set_rate(self, step: int, epoch: int, reductions: int) -> None:
+        self.rate = learning_rate(step, self._plan.total, self.settings, epoch=epoch + 1, reductions=reductions)
+        for group in self._adam.param_groups:
+            group["lr"] = self.rate * group[FACTOR]
+
+    def _step(self, step: int, samples: Sequence[Sample], weights: Weights, at_step: Callable[[], bool]) -> float:
+        """One step of the optimizer; returns what this rank adds to its loss."""
         stop = at_step()
         if stop and self._team.size == 1:
             raise KeyboardInterrupt
-        rate = learning_rate(step, self._plan.total, self.settings)
-        for group in self._adam.param_groups:
-            group["lr"] = rate
         self._optimizer.zero_grad()
-        loss = self._backward(samples, f"step {step}")
+        loss = self._backward(samples, weights, f"step {step}")
         if self._team.size > 1:
             self._add_up_gradients(stop)
-        norm = self._fabric.clip_gradients(
-            self._objective, self._optimizer, max_norm=self.settings.gradient_clip, error_if_nonfinite=False
-        )
-        if norm is None or not torch.isfinite(norm):
+        if not self._clip():
             raise TrainingError(
                 f"The fit diverged at step {step}: the gradient is not finite. Lower training.learning_rate "
                 f"({self.settings.learning_rate:g}) or training.gradient_clip ({self.settings.gradient_clip:g})."
@@ -144,7 +150,7 @@ class Trainer:
         self._update_average(step)
         return loss
 
-    def _backward(self, samples: Sequence[Sample], name: str) -> float:
+    def _backward(self, samples: Sequence[Sample], weights: Weights, name: str) -> float:
         """Gradient of this rank's share of a step, which may be empty; returns the share of the loss.
 
         Raises:
@@ -155,9 +161,22 @@ class Trainer:
             return 0.0
         mine = [samples[i] for i in share]
         with memory_advice(mine, self._batches.size, name):
-            loss = self._objective(self._batches.of(mine), LabelCounts.of(samples))
-            self._fabric.backward(loss)
+            loss = self._objective(self._batches.of(mine), LabelCounts.of(samples), weights)
+            if loss.requires_grad:  # isolated atoms reach no weight of a layer, and the others may be frozen
+                self._fabric.backward(loss)
         return float(loss.detach())
+
+    def _clip(self) -> bool:
+        """Limit the gradient; returns whether it was finite."""
+        largest = self.settings.gradient_clip
+        if self.settings.clip_by == "value":
+            norm = torch.nn.utils.get_total_norm([w.grad for w in self._moving if w.grad is not None])
+            self._fabric.clip_gradients(self._objective, self._optimizer, clip_val=largest)
+            return bool(torch.isfinite(norm))
+        clipped = self._fabric.clip_gradients(
+            self._objective, self._optimizer, max_norm=largest, error_if_nonfinite=False
+        )
+        return clipped is not None and bool(torch.isfinite(clipped))
 
     def _add_up_gradients(self, stop: bool) -> None:
         """Give every rank the gradient of the whole step, in one message.
@@ -168,7 +187,7 @@ class Trainer:
         Raises:
             KeyboardInterrupt: a rank was to stop.
         """
-        weights = list(self.model.parameters())
+        weights = self._moving
         gradients = [torch.zeros_like(w) if w.grad is None else w.grad for w in weights]
         joined = torch.cat([*(each.flatten() for each in gradients), gradients[0].new_full((1,), stop)])
         self._team.sum(joined)
@@ -178,9 +197,13 @@ class Trainer:
         for w, part in zip(weights, parts, strict=True):
             w.grad = part.view_as(w)
 
+    @property
+    def _moving(self) -> list[Tensor]:
+        """The weights that the optimizer changes."""
+        return [weights for group in self._adam.param_groups for weights in group["params"]]
+
     def _update_average(self, step: int) -> None:
-        """Exponential moving average, young at first, so that the initial weights are soon forgotten."""
-        decay = min(self.settings.ema_decay, (1 + step) / (10 + step))
+        decay = ema_decay(step, self.settings)
         with torch.no_grad():
             for mean, weights in zip(self.average.parameters(), self.model.parameters(), strict=True):
                 mean.lerp_(weights, 1.0 - decay)
@@ -199,18 +222,3 @@ def refuse_idle_ranks(settings: TrainingSettings, ranks: int) -> None:
             f"A step of training.batch_size = {settings.batch_size} frames cannot be shared by {ranks} ranks; "
             "use fewer ranks, or a larger batch."
         )
-
-
-def learning_rate(step: int, steps: int, settings: TrainingSettings) -> float:
-    """The rate of one step: a linear warm-up, then half a cosine down to the final fraction.
-
-    I. Loshchilov and F. Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017, eq. 5.
-    """
-    warmup = min(1.0, (step + 1) / max(1, settings.warmup_steps))
-    progress = max(0, step - settings.warmup_steps) / max(1, steps - settings.warmup_steps)
-    cosine = 0.5 * (1.0 + math.cos(math.pi * progress))
-    return settings.learning_rate * warmup * (settings.final_fraction + (1.0 - settings.final_fraction) * cosine)
-
-
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

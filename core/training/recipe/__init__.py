@@ -3,18 +3,22 @@
 from halocline.training.recipe.data import DataSettings, SplitSettings
 from halocline.training.recipe.file import read_recipe, resolve
 from halocline.training.recipe.log import LogSettings
+from halocline.training.recipe.metric import Metric
 from halocline.training.recipe.model import ModelSettings
 from halocline.training.recipe.recipe import Recipe, make_recipe
-from halocline.training.recipe.training import ForcesLoss, TrainingSettings
+from halocline.training.recipe.training import LossKind, TrainingSettings
+from halocline.training.recipe.weights import Weights
 
 __all__ = [
     "DataSettings",
-    "ForcesLoss",
     "LogSettings",
+    "LossKind",
+    "Metric",
     "ModelSettings",
     "Recipe",
     "SplitSettings",
     "TrainingSettings",
+    "Weights",
     "make_recipe",
     "read_recipe",
     "resolve",

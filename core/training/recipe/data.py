@@ -53,6 +53,8 @@ class DataSettings:
         test_files: files that are looked at once, at the end.
         energy_key: name of the energy; by default REF_energy, else what ASE takes for the calculator's.
         forces_key: name of the forces; by default REF_forces, else what ASE takes for the calculator's.
+        stress_key: name of the stress or virial; by default REF_stress, else what ASE takes, else a virial.
+            Without it a stress is read only if it has weight or is a metric.
         energy_unit: of the files, one of `halocline.structures.units.ENERGIES`; by default that of their formats.
         length_unit: of the files, one of `halocline.structures.units.LENGTHS`; likewise.
         forces_are: whether the files have forces, or gradients of the energy; likewise.
@@ -66,6 +68,7 @@ class DataSettings:
     test_files: tuple[str, ...] = ()
     energy_key: str | None = None
     forces_key: str | None = None
+    stress_key: str | None = None
     energy_unit: str | None = None
     length_unit: str | None = None
     forces_are: ForcesAre | None = None
@@ -75,7 +78,7 @@ class DataSettings:
         for name in ("files", "split_files", "train_files", "validation_files", "test_files"):
             for i, file in enumerate(getattr(self, name)):
                 require(is_name(file), f"data.{name}[{i}]", "the path of a file", file)
-        for name in ("energy_key", "forces_key"):
+        for name in ("energy_key", "forces_key", "stress_key"):
             key = getattr(self, name)
             require(key is None or is_name(key), f"data.{name}", "the name of a label", key)
         with within("data"):

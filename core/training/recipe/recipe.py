@@ -11,6 +11,7 @@ from halocline.checkpoint.card import check_card
 from halocline.errors import UsageError
 from halocline.training.recipe.data import DataSettings
 from halocline.training.recipe.log import LogSettings
+from halocline.training.recipe.metric import label_of
 from halocline.training.recipe.model import ModelSettings
 from halocline.training.recipe.rules import check_plain
 from halocline.training.recipe.training import TrainingSettings
@@ -38,6 +39,16 @@ class Recipe:
             if name in self.card:
                 raise UsageError(f"card.{name} is what training itself finds out; leave it out of the recipe.")
         check_plain(self.card, "card")
+
+    @property
+    def reads_stress(self) -> bool:
+        """Whether stress labels are looked for: they have weight, or a key, or steer the fit."""
+        metrics = self.training.metrics.values()
+        return (
+            self.training.fitted.stress > 0.0
+            or self.data.stress_key is not None
+            or any(label_of(metric) == "stress" for metric in metrics)
+        )
 
     def as_table(self) -> dict[str, Any]:
         """The recipe as plain JSON values."""
