@@ -85,6 +85,10 @@ class DynamicsError(HaloclineError):
     """A dynamics or relaxation run had to stop."""
 
 
+class UnstableDynamicsError(DynamicsError):
+    """A dynamics run came to a step from which it must not go on: what follows would be nonsense."""
+
+
 @contextmanager
 def within(place: str) -> Iterator[None]:
     """Begin the message of every error of the block with the file or the key that it is about."""

@@ -13,6 +13,7 @@ def halocline_commands() -> list[Component]:
     return [
         Component("run", "halocline.cli.run:configure", "energies, forces and stress of structures"),
         Component("eval", "halocline.cli.eval:configure", "errors of a model against labels"),
+        Component("audit", "halocline.cli.audit:configure", "errors, structures and stability, as one report"),
         Component("md", "halocline.cli.md:configure", "molecular dynamics"),
         Component("relax", "halocline.cli.relax:configure", "relax atoms, and the cell if asked to"),
         Component("train", "halocline.cli.train:configure", "fit a model to energies and forces"),

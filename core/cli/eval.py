@@ -18,8 +18,6 @@ from halocline.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from halocline.data.labels import LabelReader
     from halocline.evaluation.accuracy import Accuracy
     from halocline.evaluation.committee import CalibrationTable, CommitteeAccuracy
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
     from halocline.training.errors import Deviations
 
 _LABELS = ("energy", "forces", "stress")
-#: Frames whose labels are looked for together.
-_TOGETHER = 256
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     from halocline.evaluation.accuracy import Accuracy
     from halocline.evaluation.committee import CommitteeAccuracy
     from halocline.evaluation.error_table import ErrorTable
-    from halocline.evaluation.frames import evaluate_frames, read_all
+    from halocline.evaluation.frames import evaluate_frames, looked_at, read_all
     from halocline.evaluation.plot import plot_parity
     from halocline.model.condition import check_head
 
@@ -89,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     bar = progress(None, "evaluating", "structures")
     with closing(evaluator), errors_of_frames or nullcontext(), bar as advance:
         frames = read_all(arguments.structures, arguments.format)
-        for evaluated in _looked_at(reader, evaluate_frames(potential, evaluator, frames, arguments.head)):
+        for evaluated in looked_at(reader, evaluate_frames(potential, evaluator, frames, arguments.head)):
             _compare(evaluated, account, reader, accuracy, committee, errors_of_frames)
             advance()
     _refuse_unlabelled(reader, accuracy)
@@ -119,17 +115,6 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _as_option(label: str, name: str) -> str:
     return f"--{label}-key {name}"
-
-
-def _looked_at(reader: LabelReader, evaluated: Iterator[EvaluatedFrame]) -> Iterator[EvaluatedFrame]:
-    """The same frames; those that come together are looked at together for what they call their labels."""
-    from itertools import islice
-
-    from ase import Atoms
-
-    while some := list(islice(evaluated, _TOGETHER)):
-        reader.look([each.frame for each in some if isinstance(each.frame.content, Atoms)])
-        yield from some
 
 
 def _compare(

@@ -33,6 +33,11 @@ def add_model_options(parser: argparse.ArgumentParser, *, several: bool = False)
     group.add_argument(
         "--head", metavar="NAME", help="of a model with several heads or fidelities [what structures state]"
     )
+    add_evaluation_options(parser)
+
+
+def add_evaluation_options(parser: argparse.ArgumentParser) -> None:
+    """Add where and how to evaluate; see `evaluation_options`."""
     group = parser.add_argument_group("evaluation")
     backends = spec_help("executor", "evaluator")
     group.add_argument("--backend", default="torch", metavar="SPEC", help=f"{backends} [%(default)s]")

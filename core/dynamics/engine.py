@@ -26,7 +26,7 @@ from halocline.dynamics.settings import CHECKPOINT_INTERVAL, NEAREST, Settings
 from halocline.dynamics.snapshot import Snapshot, load_snapshot, save_snapshot
 from halocline.dynamics.step_record import StepRecord, measure
 from halocline.dynamics.watch import Watch
-from halocline.errors import DynamicsError, StructureError, UsageError
+from halocline.errors import DynamicsError, StructureError, UnstableDynamicsError, UsageError
 from halocline.potential.calculator import HaloclineCalculator
 from halocline.shares import timed
 
@@ -94,8 +94,9 @@ def run_dynamics(
         interrupted: asked after every step; when true, a checkpoint is written and the run returns.
 
     Raises:
-        DynamicsError: the run blew up, the calculator failed, a file cannot be written, or the checkpoint
-            belongs to other options. What was recorded before stays and is whole.
+        UnstableDynamicsError: the run blew up, or the calculator failed. What was recorded before stays and is
+            whole.
+        DynamicsError: a file cannot be written, or the checkpoint belongs to other options; likewise.
         StructureError: the structure does not suit the ensemble or the calculator.
         UsageError: the files of another run are in the way, the model does not suit the ensemble, or is no
             committee where disagreement is looked for.
@@ -278,10 +279,10 @@ class _Run:
         self._rng.bit_generator.state = snapshot.rng
         return snapshot
 
-    def _stopped(self, reason: str) -> DynamicsError:
+    def _stopped(self, reason: str) -> UnstableDynamicsError:
         step = self._integrator.nsteps
         frame = "none" if self._recorded is None else f"step {self._recorded}"
-        return DynamicsError(
+        return UnstableDynamicsError(
             f"The run stopped near step {step} ({step * self._settings.timestep:g} fs): {reason}. "
             f"All steps before it are kept. Last frame in {self._output.trajectory}: {frame}; "
             f"checkpoint: step {self._saved}."

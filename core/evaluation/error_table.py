@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from halocline.evaluator.result import Result
 
 #: Errors of a frame as `halocline.evaluation.accuracy.Accuracy.add` names them, and columns with their units.
-_COLUMNS: Final = {
+COLUMNS: Final = {
     "energy error": "energy_error_meV",
     "energy error per atom": "energy_error_meV_per_atom",
     "force MAE": "force_mae_meV_per_A",
@@ -50,15 +50,17 @@ class ErrorTable:
 
     Args:
         path: of the file, which is replaced.
+        columns: names of errors, as `add` is given them, and of their columns.
 
     Raises:
         OutputError: it cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, columns: Mapping[str, str] = COLUMNS) -> None:
         self._file = AppendedFile(path, EMPTY, error_class=OutputError)
         place = ("file", "frame", "formula", "atoms", "energy_label_eV", "energy_eV")
-        self._rows = [csv_line([*place, *_COLUMNS.values()])]
+        self._columns = columns
+        self._rows = [csv_line([*place, *columns.values()])]
 
     def __enter__(self) -> Self:
         return self
@@ -75,7 +77,9 @@ class ErrorTable:
         atoms = frame.atoms
         place: list[Any] = [frame.file, frame.number, atoms.get_chemical_formula(), len(atoms)]
         energy = "" if labels.energy is None else labels.energy
-        self._rows.append(csv_line([*place, energy, result.energy, *(errors.get(name, "") for name in _COLUMNS)]))
+        self._rows.append(
+            csv_line([*place, energy, result.energy, *(errors.get(name, "") for name in self._columns)])
+        )
         if len(self._rows) >= _ROWS:
             self._flush()
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
 from ase import Atoms
 
@@ -18,8 +19,12 @@ from halocline.structures.read import stream_frames
 from halocline.structures.source import STANDARD_INPUT
 
 if TYPE_CHECKING:
+    from halocline.data.labels import LabelReader
     from halocline.evaluator import Evaluator
     from halocline.potential.potential import Potential
+
+#: Frames whose labels are looked for together.
+_TOGETHER: Final = 256
 
 
 @final
@@ -101,6 +106,14 @@ def evaluate_frames(
     for frame in waiting:
         assert isinstance(frame.content, StructureError)
         yield EvaluatedFrame(frame, frame.content)
+
+
+def looked_at(reader: LabelReader, evaluated: Iterable[EvaluatedFrame]) -> Generator[EvaluatedFrame]:
+    """The same frames; those that come together are looked at together for what they call their labels."""
+    rest = iter(evaluated)
+    while some := list(itertools.islice(rest, _TOGETHER)):
+        reader.look([each.frame for each in some if isinstance(each.frame.content, Atoms)])
+        yield from some
 
 
 def file_digests(files: Sequence[str]) -> dict[str, str]:

@@ -12,9 +12,12 @@ from halocline.evaluation.accuracy import POINTS, UNITS
 from halocline.figures import save_figure
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
 
     from halocline.evaluation.accuracy import Accuracy
+    from halocline.training.errors import Deviations
 
 _AXES: Final = {
     "energy per atom": "energy (eV/atom)",
@@ -39,21 +42,30 @@ def plot_parity(accuracy: Accuracy, picture: Path, *, title: str = "") -> None:
     names = [name for name in _AXES if accuracy.quantities[name].count]
     figure = Figure(figsize=(_PANEL * max(1, len(names)), _PANEL + 0.6), layout="constrained")
     for place, name in enumerate(names):
-        _draw(figure.add_subplot(1, len(names), place + 1), accuracy, name)
+        axes = figure.add_subplot(1, len(names), place + 1)
+        draw_parity(axes, accuracy.points[name].pairs, accuracy.quantities[name], _AXES[name], UNITS[name])
     figure.suptitle(title)
     save_figure(figure, picture)
 
 
-def _draw(axes: Axes, accuracy: Accuracy, name: str) -> None:
-    labels, model = accuracy.points[name].pairs
-    deviations = accuracy.quantities[name]
+def draw_parity(axes: Axes, pairs: NDArray[np.float64], deviations: Deviations, title: str, unit: str) -> None:
+    """Draw numbers of a model against their labels.
+
+    Args:
+        axes: to draw on.
+        pairs: (2, P) labels and the model's, of which there is at least one.
+        deviations: of all numbers, of which pairs may be some.
+        title: what the numbers are, with their unit.
+        unit: of the deviations.
+    """
+    labels, model = pairs
     least, most = min(labels.min(), model.min()), max(labels.max(), model.max())
     margin = 0.05 * (most - least) or 1.0
     ends = least - margin, most + margin
     axes.plot(ends, ends, color=_GREY, linewidth=0.8, zorder=1)
     axes.plot(labels, model, ".", color=_BLUE, markersize=3.0, alpha=0.4, markeredgewidth=0.0, rasterized=True)
-    axes.set(xlim=ends, ylim=ends, aspect="equal", title=_AXES[name], xlabel="label", ylabel="model")
+    axes.set(xlim=ends, ylim=ends, aspect="equal", title=title, xlabel="label", ylabel="model")
     shown = f"{POINTS} of {deviations.count}" if deviations.count > POINTS else str(deviations.count)
     axes.xaxis.set_major_locator(MaxNLocator(4))  # energies have long numbers
-    text = f"MAE {deviations.mae:.4g} {UNITS[name]}\nRMSE {deviations.rmse:.4g} {UNITS[name]}\n{shown} points"
+    text = f"MAE {deviations.mae:.4g} {unit}\nRMSE {deviations.rmse:.4g} {unit}\n{shown} points"
     axes.text(0.04, 0.96, text, transform=axes.transAxes, va="top", fontsize="small")

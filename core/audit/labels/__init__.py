@@ -1,0 +1,1 @@
+"""Errors of a model beside labels: of energies by atom and by molecule, of forces in length and direction."""

@@ -1,0 +1,1 @@
+"""Whether molecular dynamics with a model holds, from a set of starts."""

@@ -1,0 +1,90 @@
+"""Which runs of molecular dynamics an audit makes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+
+from halocline.dynamics.settings import Settings
+from halocline.errors import StructureError, UsageError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from halocline.evaluation.frames import Frame
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Runs from several starts.
+
+    Attributes:
+        starts: how many. If there are fewer frames, they are taken again, with other velocities.
+        steps: of each run.
+        settings: of all runs; each has a seed of its own, the first this one.
+    """
+
+    starts: int
+    steps: int
+    settings: Settings = field(default_factory=Settings)
+
+    def __post_init__(self) -> None:
+        if self.starts < 1 or self.steps < 1:
+            raise UsageError(
+                f"Stability needs a start and a step, not {self.starts} starts and {self.steps} steps."
+            )
+
+    def of_start(self, number: int) -> Settings:
+        """The settings of a run, from 0."""
+        return replace(self.settings, seed=self.settings.seed + number)
+
+    def identity(self) -> dict[str, Any]:
+        """What its results follow from, as JSON values."""
+        return {"starts": self.starts, "steps": self.steps, **asdict(self.settings)}
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a run begins.
+
+    Attributes:
+        name: file and number of the frame.
+        atoms: without velocities, which are drawn for the run.
+    """
+
+    name: str
+    atoms: Atoms
+
+
+def draw_starts(frames: Iterable[Frame], plan: Plan) -> list[Start]:
+    """Draw frames evenly, in their order, and hold at most as many as there are starts.
+
+    Raises:
+        StructureError: there is no frame that can be read.
+    """
+    random = np.random.default_rng(plan.settings.seed)
+    drawn: list[tuple[int, Start]] = []
+    seen = 0
+    for frame in frames:
+        if isinstance(frame.content, StructureError):
+            continue
+        # Algorithm R (J. S. Vitter, ACM Trans. Math. Softw. 11, 37 (1985)): all frames have the same chance.
+        place = len(drawn) if len(drawn) < plan.starts else int(random.integers(seen + 1))
+        if place < plan.starts:
+            drawn[place : place + 1] = [(seen, Start(str(frame), _still(frame.atoms)))]
+        seen += 1
+    if not drawn:
+        raise StructureError("No frame can be read, so there is nothing to start dynamics from.")
+    ordered = [start for _, start in sorted(drawn, key=lambda each: each[0])]
+    return [ordered[number % len(ordered)] for number in range(plan.starts)]
+
+
+def _still(atoms: Atoms) -> Atoms:
+    still: Atoms = atoms.copy()
+    still.arrays.pop("momenta", None)
+    return still

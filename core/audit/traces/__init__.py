@@ -1,0 +1,1 @@
+"""A trajectory as two models see it."""

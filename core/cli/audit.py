@@ -1,0 +1,168 @@
+"""``halocline audit``: what a model is worth on a user's data, as one report."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from halocline.cli.options import add_evaluation_options, add_format, add_prune, evaluation_options
+from halocline.dynamics.settings import ENSEMBLES, Settings
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from halocline.audit.audit import Request
+    from halocline.audit.stability.plan import Plan
+    from halocline.audit.subject import Subject
+    from halocline.cli.output import Advance
+
+_SETTINGS = Settings()
+_STEPS = 2000
+_LABELS = ("energy", "forces", "stress")
+#: Options that say how dynamics are run, and so mean nothing without --starts.
+_OF_DYNAMICS = ("steps", "ensemble", "temperature", "timestep", "seed")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("model", metavar="MODEL", help="name in a zoo, or path of a checkpoint")
+    parser.add_argument(
+        "data", nargs="+", metavar="DATA", help="files with frames, with labels or without, of any format of ASE"
+    )
+    add_format(parser)
+    group = parser.add_argument_group("model")
+    add_prune(group)
+    group.add_argument("--head", metavar="NAME", help="of a model with several [what structures state]")
+    add_evaluation_options(parser)
+    group = parser.add_argument_group("labels")
+    for label in _LABELS:
+        group.add_argument(f"--{label}-key", metavar="NAME", help=f"what the file calls the {label} [usual names]")
+    _add_trajectory_options(parser.add_argument_group("trajectories"))
+    _add_dynamics_options(parser.add_argument_group("stability of molecular dynamics"))
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FOLDER", help="made if it is missing; must be empty"
+    )
+    group.add_argument("--resume", action="store_true", help="go on with the audit in FOLDER")
+    group.add_argument("--json", action="store_true", help="print everything that was found as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Audit a model, and print and write what was found.
+
+    Returns:
+        0, or 1 if frames could not be evaluated or have labels that are none. Runs that do not hold are findings.
+
+    Raises:
+        HaloclineError: an option, a model or a file is no good, or the folder cannot be written.
+    """
+    from halocline.audit.audit import REPORT, audit
+    from halocline.audit.folder import AuditFolder, check_folder
+    from halocline.cli.output import emit_json, say
+    from halocline.structures.read import check_source
+
+    check_folder(arguments.output, resume=arguments.resume)
+    for name in (*arguments.data, *arguments.trajectory):
+        check_source(name, arguments.format)
+    request = _request(arguments)
+    with AuditFolder(arguments.output, resume=arguments.resume) as folder:
+        found = audit(request, folder, say=lambda text: say(f"halocline: {text}"), progress=_progress)
+    if arguments.json:
+        emit_json(found)
+    else:
+        _show(found)
+    say(f"Wrote {arguments.output / REPORT}.")
+    return 1 if found["tally"]["left_out"] else 0
+
+
+def _add_trajectory_options(group: Any) -> None:
+    group.add_argument(
+        "--trajectory",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="compare its structures with those of DATA; may be said several times",
+    )
+    group.add_argument("--second", metavar="MODEL", help="evaluate trajectories with this model as well")
+    group.add_argument("--reach", type=float, metavar="Å", help="count distances between atoms up to this [6]")
+
+
+def _add_dynamics_options(group: Any) -> None:
+    group.add_argument(
+        "--starts", type=int, metavar="N", help="run dynamics from so many frames of DATA, drawn evenly [none]"
+    )
+    group.add_argument("--steps", type=int, metavar="N", help=f"of each run [{_STEPS}]")
+    group.add_argument("--ensemble", choices=ENSEMBLES, help=f"[{_SETTINGS.ensemble}]")
+    group.add_argument("--temperature", type=float, metavar="K", help=f"[{_SETTINGS.temperature:g}]")
+    group.add_argument("--timestep", type=float, metavar="FS", help=f"[{_SETTINGS.timestep:g}]")
+    group.add_argument(
+        "--seed", type=int, metavar="N", help=f"of frames that are drawn and of velocities [{_SETTINGS.seed}]"
+    )
+
+
+def _request(arguments: argparse.Namespace) -> Request:
+    from halocline.audit.audit import Request
+    from halocline.audit.distributions.statistics import DEFAULT_REACH
+
+    plan = _plan(arguments)
+    return Request(
+        subject=_subject(arguments.model, arguments, prune=arguments.prune),
+        data=arguments.data,
+        file_format=arguments.format,
+        keys={label: getattr(arguments, f"{label}_key") for label in _LABELS},
+        trajectories=arguments.trajectory,
+        second=None if arguments.second is None else _subject(arguments.second, arguments, prune=None),
+        plan=plan,
+        reach=DEFAULT_REACH if arguments.reach is None else arguments.reach,
+    )
+
+
+def _subject(name: str, arguments: argparse.Namespace, *, prune: str | None) -> Subject:
+    import halocline
+    from halocline.audit.subject import Subject
+    from halocline.model.condition import check_head
+
+    potential = halocline.load(name, prune=prune)
+    head = arguments.head if name == arguments.model else None
+    check_head(potential.backbone.conditions, head)
+    shown = name if prune is None else f"{name}, pruned to {prune}"
+    return Subject(shown, potential, head, evaluation_options(arguments))
+
+
+def _plan(arguments: argparse.Namespace) -> Plan | None:
+    from halocline.audit.stability.plan import Plan
+    from halocline.errors import UsageError
+
+    given = {name: value for name in _OF_DYNAMICS if (value := getattr(arguments, name)) is not None}
+    if arguments.starts is None:
+        if given:
+            option = f"--{next(iter(given))}"
+            raise UsageError(f"{option} is about dynamics; say from how many frames to start with --starts.")
+        return None
+    steps = given.pop("steps", _STEPS)
+    return Plan(arguments.starts, steps, Settings(**given))
+
+
+def _progress(what: str) -> AbstractContextManager[Advance]:
+    from halocline.cli.output import progress
+
+    return progress(None, what)
+
+
+def _show(found: dict[str, Any]) -> None:
+    """Print tables and sentences of the report."""
+    from halocline.audit.audit import facts_of
+    from halocline.audit.report.sections import sections
+    from halocline.cli.output import emit
+    from halocline.cli.tables import facts, table, wrapped
+
+    facts("", facts_of(found))
+    for section in sections(found):
+        emit(f"\n{section.title}")
+        for sentence in section.sentences:
+            emit(wrapped(sentence))
+        for each in section.tables:
+            if each.rows:
+                table(f"\n{each.title}", each.columns, each.rows)
