@@ -120,11 +120,8 @@ def audit(
     found["stability"] = _stability(request, folder, identity, progress)
     paths = [*request.trajectories, *_of_runs(request, folder)]
     of_frames = {**identity, "trajectories": list(file_digests(paths).values())}
-    found["distributions"] = folder.part(
-        "distributions",
-        {**of_frames, "reach": request.reach},
-        partial(_distributions, request, paths, folder, progress),
-    )
+    count = partial(_distributions, request, paths, folder, progress)
+    found["distributions"] = folder.part("distributions", {**of_frames, "reach": request.reach}, count)
     found["traces"] = None
     if request.second is not None:
         both = {**of_frames, "second": request.second.identity()}
@@ -217,7 +214,7 @@ def facts_of(found: Mapping[str, Any]) -> dict[str, str]:
         "level of theory": model["level_of_theory"] or "not stated",
         "evaluated with": options,
         "data": ", ".join(found["data"]["files"]),
-        "trajectories": ", ".join(found["trajectories"]) or "–",
+        "trajectories": ", ".join(found["trajectories"]) or "none was named",
         "frames evaluated": f"{tally['frames'] - tally['left_out']} of {tally['frames']}",
         "versions": ", ".join(f"{name} {number}" for name, number in found["versions"].items()),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _BLUE, _ORANGE = "#0072b2", "#d55e00"  # told apart by everyone (Okabe and Ito)
 _PANEL: Final = 4.2  # inches
+_COLUMNS: Final = 2
 _TITLES: Final = {
     "energy per molecule": "energy (eV/molecule)",
     "force magnitude": "force magnitude (eV/Å)",
@@ -34,7 +36,7 @@ def plot_errors(errors: LabelErrors, picture: Path) -> None:
     """Draw energies by molecule, magnitudes and angles of forces, and errors by element, as a PNG.
 
     Args:
-        errors: of a model, with labels of energy or forces.
+        errors: of a model, with energies of molecules or forces.
         picture: the file to write.
 
     Raises:
@@ -42,8 +44,10 @@ def plot_errors(errors: LabelErrors, picture: Path) -> None:
     """
     names = [name for name in MORE_UNITS if errors.quantities[name].count]
     panels = len(names) + bool(errors.elements)
-    figure = Figure(figsize=(_PANEL * max(1, panels), _PANEL + 0.6), layout="constrained")
-    every = [figure.add_subplot(1, panels, place + 1) for place in range(panels)]
+    columns = min(_COLUMNS, panels)
+    rows = math.ceil(panels / columns)
+    figure = Figure(figsize=(_PANEL * columns, _PANEL * rows), layout="constrained")
+    every = [figure.add_subplot(rows, columns, place + 1) for place in range(panels)]
     for axes, name in zip(every, names, strict=False):
         pairs = errors.points[name].pairs
         if name == "force angle":

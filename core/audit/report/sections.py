@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from halocline.audit.distributions.stage import FIGURES
+from halocline.audit.distributions.statistics import DISTANCE
 from halocline.audit.labels.force_errors import LEAST_FORCE
 from halocline.audit.labels.stage import ERRORS, PARITY
 from halocline.audit.report.section import Picture, Section, Table, number
@@ -21,6 +22,8 @@ _DISTANCES: Final = (
     ("kolmogorov_smirnov", "KS"),
     ("wasserstein", "W₁"),
 )
+#: Of means of distributions, by their units: to bins and no finer.
+_DIGITS: Final = {"Å": 3, "°": 1}
 _CAPTIONS: Final = {
     "radial.png": "Radial distribution functions, or densities of distances where structures have no volume.",
     "bonds.png": "Lengths of bonds, and angles between them.",
@@ -89,34 +92,33 @@ def _of_distributions(found: Document) -> Iterator[Section]:
             "Distances are those of the trajectory's distribution from that of reference. Of itself means: of "
             "every second frame of reference from the others. What is no larger than that is noise."
         )
-    names = [head for _, head in _DISTANCES]
-    columns = (
-        "kind",
-        "of",
-        "unit",
-        "mean",
-        "± std",
-        "trajectory",
-        "± std",
-        *names,
-        "JS of itself",
-        "W₁ of itself",
-    )
-    rows = [_distribution_row(each) for each in found["distributions"]]
-    pictures = [Picture(name, _CAPTIONS[name]) for name in FIGURES]
-    yield Section("Structures", sentences, [Table("Distributions", columns, rows)], pictures)
+    every = found["distributions"]
+    # Of distances between all atoms, a mean says where counting ended.
+    moments = [_moments(each) for each in every if each["kind"] != DISTANCE]
+    distances = [_distances(each) for each in every if each["distances"] is not None]
+    heads = [head for _, head in _DISTANCES]
+    tables = [
+        Table("Means and standard deviations", ("of", "unit", "mean", "std", "trajectory: mean", "std"), moments),
+        Table("Distances from the reference", ("of", *heads, "unit", "JS of itself", "W₁ of itself"), distances),
+    ]
+    yield Section("Structures", sentences, tables, [Picture(name, _CAPTIONS[name]) for name in FIGURES])
 
 
-def _distribution_row(found: Document) -> tuple[str, ...]:
-    moments = [
-        "" if found[of] is None else number(found[of][name])
+def _moments(found: Document) -> tuple[str, ...]:
+    digits = _DIGITS[found["unit"]]
+    cells = [
+        "" if found[of] is None else f"{found[of][name]:.{digits}f}"
         for of in ("reference", "trajectory")
         for name in ("mean", "std")
     ]
-    distances, itself = found["distances"] or {}, found["within_reference"] or {}
-    told = [number(distances[name]) if name in distances else "" for name, _ in _DISTANCES]
+    return (f"{found['kind']} {found['name']}", found["unit"], *cells)
+
+
+def _distances(found: Document) -> tuple[str, ...]:
+    itself = found["within_reference"] or {}
+    told = [number(found["distances"][name]) for name, _ in _DISTANCES]
     noise = [number(itself[name]) if name in itself else "" for name in ("jensen_shannon", "wasserstein")]
-    return (found["kind"], found["name"], found["unit"], *moments, *told, *noise)
+    return (f"{found['kind']} {found['name']}", *told, found["unit"], *noise)
 
 
 def _molecules(name: str, found: Document) -> str:

@@ -52,7 +52,8 @@ def plot_runs(runs: Sequence[Mapping[str, Any]], logs: Sequence[Path | None], pl
     if plan.settings.ensemble != "nve":
         above.axhline(plan.settings.temperature, color=_GREY, linewidth=0.9, linestyle=":")
     above.set_ylabel("temperature (K)")
-    below.set_yscale("symlog", linthresh=_LINEAR)
+    if max(map(abs, below.get_ylim())) > _LINEAR:
+        below.set_yscale("symlog", linthresh=_LINEAR)
     below.set_ylabel(f"change of {energy} energy\n(meV/atom)")
     below.set_xlabel("time (ps)")
     survived = sum(run["survived"] for run in runs)

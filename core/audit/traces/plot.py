@@ -43,7 +43,8 @@ def plot_traces(traces: Sequence[Trace], names: tuple[str, str], picture: Path) 
         times = np.array(trace.times) / (_PICOSECOND if trace.has_times else 1.0)
         for energies, name, colour in zip(trace.relative(), names, (_BLUE, _ORANGE), strict=True):
             axes.plot(times, energies, color=colour, linewidth=0.9, label=name)
-        axes.set_yscale("symlog", linthresh=_LINEAR)
+        if max(map(abs, axes.get_ylim())) > _LINEAR:
+            axes.set_yscale("symlog", linthresh=_LINEAR)
         axes.set_title(trace.name, fontsize="small")
         axes.set_ylabel("energy less\nmean (meV/atom)")
         axes.set_xlabel("time (ps)" if trace.has_times else "frame")
