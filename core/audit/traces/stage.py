@@ -110,7 +110,6 @@ def audit_traces(
     """
     traces = {name: Trace(name) for name in files}
     first, other = subject.evaluator(), second.evaluator()
-    (folder / TABLE).unlink(missing_ok=True)
     with ExitStack() as stack:
         for evaluator in (first, other):
             stack.enter_context(closing(evaluator))
