@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import final
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from halocline.errors import BackboneError, UsageError
+from halocline.errors import BackboneError, UsageError, unknown_name
 from halocline.model.backbone import Backbone
 
 
@@ -58,8 +58,10 @@ class Adapted(nn.Module):
         return linear(x, self.weight, self.bias)
 
 
-def adapted(backbone: Backbone, rank: int, *, alpha: float | None = None, seed: int = 0) -> Backbone:
-    """A copy whose dense layers have adapters, which alone can be trained.
+def adapted(
+    backbone: Backbone, rank: int, *, alpha: float | None = None, seed: int = 0, full: Collection[str] = ()
+) -> Backbone:
+    """A copy whose dense layers have adapters, which alone can be trained, but for what is named.
 
     It gives what the original gives until they are trained. Evaluated, saved and lowered is what `merged` makes.
 
@@ -68,9 +70,10 @@ def adapted(backbone: Backbone, rank: int, *, alpha: float | None = None, seed: 
         rank: of the adapters. Layers with as few inputs or outputs, or fewer, have none.
         alpha: the product counts alpha / rank times; once by default.
         seed: of the first values.
+        full: names of stages, modules or weights that have no adapters and can be trained themselves.
 
     Raises:
-        UsageError: the rank is not positive, or no layer is large enough for it.
+        UsageError: the rank is not positive, no layer is large enough for it, or a name is of nothing.
         BackboneError: there are adapters already.
     """
     if type(rank) is not int or rank < 1:
@@ -78,17 +81,49 @@ def adapted(backbone: Backbone, rank: int, *, alpha: float | None = None, seed: 
     if any(adapters(backbone)):
         raise BackboneError(f"{backbone.name!r} has adapters already; merge them first.")
     copied = copy.deepcopy(backbone).requires_grad_(False)
+    whole = [weights for name in full for weights in weights_below(name, copied).values()]
     generator, scale = torch.Generator().manual_seed(seed), 1.0 if alpha is None else alpha / rank
 
     def adapt(layer: nn.Module) -> nn.Module:
-        if isinstance(layer, nn.Linear) and min(layer.weight.shape) > rank:
+        apart = any(weights is each for each in whole for weights in layer.parameters(recurse=False))
+        if isinstance(layer, nn.Linear) and not apart and min(layer.weight.shape) > rank:
             return Adapted(layer, rank, scale, generator)
         return layer
 
     _replace(copied, adapt)
     if not any(adapters(copied)):
         raise UsageError(f"No dense layer of {backbone.name!r} has more than {rank} inputs and outputs.")
+    for weights in whole:
+        weights.requires_grad_(True)
     return copied
+
+
+def weights_below(name: str, backbone: nn.Module) -> dict[str, nn.Parameter]:
+    """The weights of that name, or of the stage or module of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    weights = dict(backbone.named_parameters())
+    found = {each: w for each, w in weights.items() if each == name or each.startswith(f"{name}.")}
+    if not found:
+        parts = [each.split(".") for each in weights]
+        known = {".".join(words[:count]) for words in parts for count in range(1, len(words) + 1)}
+        raise unknown_name("weight or stage", name, known)
+    return found
+
+
+def weights_in_use(backbone: Backbone) -> dict[str, Tensor]:
+    """The weights that layers work with, adapters included, by the names that they have in `merged`."""
+    found: dict[str, Tensor] = dict(backbone.named_parameters(remove_duplicate=False))
+    for path, module in backbone.named_modules(remove_duplicate=False):
+        if isinstance(module, Adapted):
+            for name in [each for each in found if each.startswith(f"{path}.")]:
+                del found[name]
+            found[f"{path}.weight"] = module.weight
+            if module.bias is not None:
+                found[f"{path}.bias"] = module.bias
+    return found
 
 
 def adapters(backbone: Backbone) -> Iterator[Adapted]:

@@ -104,7 +104,9 @@ class TrainingRun:
             problem, self._samples(problem.split.validation), batches, fabric.device, self._team
         )
         samples = self._samples(problem.split.train)
-        self.trainer = Trainer(problem.backbone, samples, batches, settings, fabric, self._team)
+        self.trainer = Trainer(
+            problem.backbone, samples, batches, settings, fabric, self._team, problem.recipe.model.adapters
+        )
         self._best: dict[str, Tensor] = {}
         if state is not None:
             self.trainer.load(state.tensors)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from torch import nn
 
-from halocline.errors import UsageError, unknown_name, within
+from halocline.errors import UsageError, within
+from halocline.model.adapters import weights_below
 
 if TYPE_CHECKING:
     from halocline.model import Backbone
@@ -61,7 +61,7 @@ def freeze(model: Backbone, names: Iterable[str]) -> None:
     """
     for i, name in enumerate(names):
         with within(f"training.freeze[{i}]"):
-            for weights in _below(name, model).values():
+            for weights in weights_below(name, model).values():
                 weights.requires_grad_(False)
 
 
@@ -70,20 +70,5 @@ def _factors(model: Backbone, settings: TrainingSettings) -> dict[str, float]:
     factors: dict[str, float] = {}
     for name in sorted(settings.rates, key=len):
         with within("training.rates"):
-            factors |= dict.fromkeys(_below(name, model), float(settings.rates[name]))
+            factors |= dict.fromkeys(weights_below(name, model), float(settings.rates[name]))
     return factors
-
-
-def _below(name: str, model: Backbone) -> dict[str, nn.Parameter]:
-    """The weights of that name, or of the stage or module of that name."""
-    weights = dict(model.named_parameters())
-    found = {each: w for each, w in weights.items() if each == name or each.startswith(f"{name}.")}
-    if not found:
-        raise unknown_name("weight or stage", name, _names(weights))
-    return found
-
-
-def _names(weights: Collection[str]) -> list[str]:
-    """All that weights may be called by: their names, and each of these up to one of its points."""
-    parts = [name.split(".") for name in weights]
-    return sorted({".".join(words[:count]) for words in parts for count in range(1, len(words) + 1)})

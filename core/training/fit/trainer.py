@@ -11,15 +11,16 @@ import torch
 from torch import Tensor
 
 from halocline.aggregation import Form
-from halocline.errors import TrainingError, UsageError
+from halocline.errors import TrainingError, UsageError, within
 from halocline.model import Backbone
+from halocline.model.adapters import adapted, weights_in_use
 from halocline.program import Capabilities, FrozenModel, Precision
 from halocline.training.deal import deal
 from halocline.training.fit.objective import Objective
 from halocline.training.fit.optimizer import FACTOR, make_optimizer
 from halocline.training.fit.schedule import ema_decay, learning_rate
 from halocline.training.memory import memory_advice
-from halocline.training.recipe import TrainingSettings, Weights
+from halocline.training.recipe import AdapterSettings, TrainingSettings, Weights
 from halocline.training.samples import Batches, LabelCounts, Sample
 from halocline.training.state import below
 from halocline.training.steps import Plan
@@ -42,10 +43,11 @@ class Trainer:
         settings: of the fit.
         fabric: device, precision and backward pass.
         team: the ranks that share each step; all have the same weights at all times.
+        adapters: that are fitted in the place of weights.
 
     Attributes:
-        model: with the latest weights.
-        average: with the exponential moving average of the weights.
+        model: with the latest weights, or adapters beside them.
+        average: with the exponential moving average of the weights that layers work with, adapters included.
         rate: learning rate of the last step.
 
     Raises:
@@ -63,6 +65,7 @@ class Trainer:
         settings: TrainingSettings,
         fabric: Fabric,
         team: Team,
+        adapters: AdapterSettings | None = None,
     ) -> None:
         refuse_idle_ranks(settings, team.size)
         if not any(True for _ in backbone.parameters()):
@@ -74,7 +77,7 @@ class Trainer:
         self.average = FrozenModel.freeze(backbone, precision, Capabilities.reference(Form.EDGES)).backbone.to(
             fabric.device
         )
-        self.model = copy.deepcopy(backbone).to(precision.torch)
+        self.model = _to_train(backbone, adapters, settings.seed).to(precision.torch)
         self.rate = 0.0
         self._adam, self._names = make_optimizer(self.model, settings)
         self._objective, self._optimizer = fabric.setup(Objective(self.model, settings), self._adam)
@@ -205,10 +208,19 @@ class Trainer:
     def _update_average(self, step: int) -> None:
         decay = ema_decay(step, self.settings)
         with torch.no_grad():
-            for mean, weights in zip(self.average.parameters(), self.model.parameters(), strict=True):
-                mean.lerp_(weights, 1.0 - decay)
+            latest = weights_in_use(self.model)
+            for name, mean in self.average.named_parameters():
+                mean.lerp_(latest[name], 1.0 - decay)
             for kept, buffer in zip(self.average.buffers(), self.model.buffers(), strict=True):
                 kept.copy_(buffer)
+
+
+def _to_train(backbone: Backbone, adapters: AdapterSettings | None, seed: int) -> Backbone:
+    """The copy that is trained."""
+    if adapters is None:
+        return copy.deepcopy(backbone)
+    with within("model.adapters"):
+        return adapted(backbone, adapters.rank, alpha=adapters.alpha, seed=seed, full=adapters.full)
 
 
 def refuse_idle_ranks(settings: TrainingSettings, ranks: int) -> None:

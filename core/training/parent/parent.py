@@ -58,7 +58,7 @@ def find_parent(settings: ModelSettings, folder: Path) -> Parent | None:
     if settings.from_ is None:
         return None
     with within("model.from"):
-        found = load(_place(settings.from_, folder))
+        found = load(model_place(settings.from_, folder))
     _refuse_another(settings, found.backbone)
     potential = _of_head(found, settings)
     return Parent(
@@ -77,7 +77,7 @@ def _start(settings: ModelSettings, potential: Potential) -> Backbone:
     return start.train()
 
 
-def _place(name: str, folder: Path) -> str | Path:
+def model_place(name: str, folder: Path) -> str | Path:
     """The file, relative to the recipe as all of its files are; else the name."""
     path = resolve(name, folder)
     is_path = path.suffix == ".safetensors" or path.is_file() or os.sep in name

@@ -1,5 +1,6 @@
 """The recipe of a training run: everything that decides its outcome, as one TOML file."""
 
+from halocline.training.recipe.adapters import AdapterSettings
 from halocline.training.recipe.data import DataSettings, SplitSettings
 from halocline.training.recipe.file import read_recipe, resolve
 from halocline.training.recipe.log import LogSettings
@@ -10,6 +11,7 @@ from halocline.training.recipe.training import LossKind, TrainingSettings
 from halocline.training.recipe.weights import Weights
 
 __all__ = [
+    "AdapterSettings",
     "DataSettings",
     "LogSettings",
     "LossKind",

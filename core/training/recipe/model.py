@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, final
 
 from halocline.errors import UsageError
+from halocline.training.recipe.adapters import AdapterSettings
 from halocline.training.recipe.rules import check_plain, is_name, is_symbol, require
 from halocline.typed_table import settle_fields
 
@@ -21,6 +22,7 @@ class ModelSettings:
         head: of a parent with several heads, the one to start from.
         prune: of the parent, as for `halocline.load`; it is pruned before the first step.
         new_elements: chemical symbols that the parent does not know and the model shall.
+        adapters: fitted in the place of weights; none by default.
         config: of the backbone. Species not given are taken from the training frames. With `from_`, what is given
             must be what the parent has.
     """
@@ -30,6 +32,7 @@ class ModelSettings:
     head: str | None = None
     prune: int | str | None = None
     new_elements: tuple[str, ...] = ()
+    adapters: AdapterSettings | None = None
     config: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
