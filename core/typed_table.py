@@ -124,6 +124,20 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
     return value
 
 
+def differences(before: Any, after: Any, key: str = "") -> list[str]:
+    """The keys whose values differ between two tables, with both values.
+
+    Args:
+        before: a table, or what is under `key`.
+        after: likewise.
+        key: the names of the tables around, for messages.
+    """
+    if isinstance(before, dict) and isinstance(after, dict):
+        names = sorted(before.keys() | after.keys())
+        return [line for name in names for line in differences(before.get(name), after.get(name), _key(key, name))]
+    return [] if before == after else [f"{key} was {before!r}, now it is {after!r}"]
+
+
 def shown(value: Any) -> str:
     """A value for a message: short, and without its digits where Python refuses to write so many."""
     try:

@@ -17,6 +17,7 @@ def halocline_commands() -> list[Component]:
         Component("md", "halocline.cli.md:configure", "molecular dynamics"),
         Component("relax", "halocline.cli.relax:configure", "relax atoms, and the cell if asked to"),
         Component("train", "halocline.cli.train:configure", "fit a model to energies and forces"),
+        Component("active", "halocline.cli.active:configure", "let a training set grow by what its model needs"),
         Component(
             "compress", "halocline.cli.compress:configure", "write a model with its radial functions as tables"
         ),

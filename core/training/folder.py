@@ -33,6 +33,18 @@ def claimed(folder: Path) -> Iterator[None]:
         TrainingError: another process trains there, or the folder cannot be written.
         UsageError: it holds files that the run would replace and that are not its own.
     """
+    with alone(folder):
+        _refuse_foreign_files(folder)
+        yield
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Make the folder, and keep all other trainings off it while the block lasts, whatever it holds.
+
+    Raises:
+        TrainingError: another process trains there, or the folder cannot be written.
+    """
     lock = FileLock(folder / _LOCK_FILE)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -44,7 +56,6 @@ def claimed(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise TrainingError(f"Cannot write into {folder}: {error.strerror or error}.") from error
     try:
-        _refuse_foreign_files(folder)
         yield
     finally:
         lock.release()

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Final, final
 
 import torch
 from torch import Tensor
@@ -30,6 +30,7 @@ from halocline.training.state import STATE_FILE, TrainingState, below, load_stat
 from halocline.training.steps import StepSize
 from halocline.training.team import Team
 from halocline.training.validation import Validation
+from halocline.typed_table import differences
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -196,7 +197,7 @@ class TrainingRun:
             return None
         state = load_state(self.state_file)
         earlier = make_recipe(state.recipe | {"card": {}}).outcome()  # keys that are newer have their defaults
-        changed = _differences("", earlier, self.problem.recipe.outcome())
+        changed = differences(earlier, self.problem.recipe.outcome())
         if changed:
             raise UsageError(
                 f"The run in {self.folder} was started with another recipe: {'; '.join(changed)}. "
@@ -253,15 +254,3 @@ class TrainingRun:
         validated = len(self.problem.split.validation)
         writer.writerows(record | {"validation_frames": validated} for record in records)
         write_atomically(self.folder / METRICS_FILE, text.getvalue().encode())
-
-
-def _differences(key: str, before: Any, after: Any) -> list[str]:
-    """The keys whose values differ, with both values."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        names = sorted(before.keys() | after.keys())
-        return [
-            line
-            for name in names
-            for line in _differences(f"{key}.{name}" if key else name, before.get(name), after.get(name))
-        ]
-    return [] if before == after else [f"{key} was {before!r}, now it is {after!r}"]

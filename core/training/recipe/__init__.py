@@ -2,7 +2,7 @@
 
 from halocline.training.recipe.adapters import AdapterSettings
 from halocline.training.recipe.data import DataSettings, SplitSettings
-from halocline.training.recipe.file import read_recipe, resolve
+from halocline.training.recipe.file import read_recipe, read_tables, resolve
 from halocline.training.recipe.log import LogSettings
 from halocline.training.recipe.metric import Metric
 from halocline.training.recipe.model import ModelSettings
@@ -23,5 +23,6 @@ __all__ = [
     "Weights",
     "make_recipe",
     "read_recipe",
+    "read_tables",
     "resolve",
 ]

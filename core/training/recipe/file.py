@@ -24,7 +24,16 @@ def read_recipe(path: Path) -> Recipe:
         CheckpointError: a field of the card is unknown or of the wrong kind.
     """
     with within(str(path)):
-        return make_recipe(_parse(_read_bytes(path)))
+        return make_recipe(read_tables(path))
+
+
+def read_tables(path: Path) -> dict[str, Any]:
+    """Read the tables of a recipe, whatever they are.
+
+    Raises:
+        UsageError: there is no such file, or it is not TOML.
+    """
+    return _parse(_read_bytes(path))
 
 
 def _read_bytes(path: Path) -> bytes:

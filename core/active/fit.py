@@ -1,0 +1,56 @@
+"""One fit of an iteration: a training run in a folder of its own, which goes on by itself after any end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from halocline.errors import within
+from halocline.files import newest
+from halocline.potential.load import load
+from halocline.training.device import make_fabric
+from halocline.training.folder import MODEL_FILE, claimed
+from halocline.training.problem import prepare
+from halocline.training.recipe import ModelSettings, Recipe
+from halocline.training.result import finish
+from halocline.training.run import EpochRecord, TrainingRun
+from halocline.training.state import STATE_FILE
+
+if TYPE_CHECKING:
+    from halocline.potential.potential import Potential
+
+
+def fitted(
+    recipe: Recipe, source: Path, folder: Path, device: str, report: Callable[[EpochRecord], None]
+) -> Potential:
+    """The model of a recipe, fitted as far as it is not.
+
+    It is read from its file, whether or not this process has written it, so that what follows has the same bits.
+
+    Args:
+        recipe: of training.
+        source: to which the paths of its data files are relative.
+        folder: of the run.
+        device: as for `make_fabric`.
+        report: takes what is known of an epoch.
+
+    Raises:
+        HaloclineError: as training does.
+    """
+    path = folder / MODEL_FILE
+    if not path.exists():
+        with within(str(folder)), claimed(folder):
+            problem = prepare(recipe, source)
+            fabric = make_fabric(device, recipe.training.precision)
+            run = TrainingRun(problem, folder, fabric, resume=newest(folder / STATE_FILE) is not None)
+            run.train(report)
+            potential, _ = finish(run, str(fabric.device))
+            potential.save(path)
+    return load(path)
+
+
+def continued(recipe: Recipe, parent: str) -> Recipe:
+    """The recipe that starts from a model that was fitted before, and is that model in all else."""
+    return replace(recipe, model=ModelSettings(from_=parent))

@@ -1,0 +1,61 @@
+"""The recipe of active learning: a recipe of training, with a table ``[active]``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from halocline.active.settings import ActiveSettings
+from halocline.errors import UsageError, within
+from halocline.training.recipe import Recipe, make_recipe, read_tables
+from halocline.typed_table import as_table, read_table
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveRecipe:
+    """Attributes: ``training``, all tables of a recipe of training, and ``active``, how its training set grows."""
+
+    training: Recipe
+    active: ActiveSettings
+
+    def outcome(self) -> dict[str, Any]:
+        """The tables that decide what comes out, as plain JSON values; the others may change meanwhile."""
+        active: dict[str, Any] = json.loads(json.dumps(as_table(self.active)))
+        return self.training.outcome() | {"active": active}
+
+    def epochs(self, iteration: int) -> int:
+        """Of an iteration; of the fit in the end, whose number is that of all iterations."""
+        first = self.training.training.epochs
+        if iteration == self.active.iterations:
+            return self.active.end_epochs or first
+        return first if iteration == 0 else self.active.later_epochs or first
+
+
+def read_active_recipe(path: Path) -> ActiveRecipe:
+    """Read a recipe of active learning.
+
+    Raises:
+        UsageError: there is no such file, it is not TOML, or a key is unknown, missing or impossible.
+        CheckpointError: a field of the card is unknown or of the wrong kind.
+    """
+    with within(str(path)):
+        return make_active_recipe(read_tables(path))
+
+
+def make_active_recipe(tables: Mapping[str, Any]) -> ActiveRecipe:
+    """Check the tables of a recipe, as TOML or JSON has them.
+
+    Raises:
+        UsageError: a key is unknown, missing or impossible.
+        CheckpointError: a field of the card is unknown or of the wrong kind.
+    """
+    others = dict(tables)
+    if "active" not in others:
+        raise UsageError("The recipe has no table [active]; without one, it is for halocline train.")
+    return ActiveRecipe(
+        active=read_table(ActiveSettings, others.pop("active"), "active"), training=make_recipe(others)
+    )

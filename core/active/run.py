@@ -1,0 +1,250 @@
+"""The loop: fit, score, choose, and again; its state is the files of its folder, one folder for each iteration."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, final
+
+from halocline.active.fit import continued, fitted
+from halocline.active.pool import Pool, gather
+from halocline.active.recipe import make_active_recipe
+from halocline.active.selection import Selection, kept_selection, select, write
+from halocline.active.splits import PoolSplit
+from halocline.active.wanted import LABELLED_FILE, answered, ask
+from halocline.errors import TrainingError, UsageError
+from halocline.files import write_atomically
+from halocline.potential.combined import committee_of
+from halocline.training.folder import MODEL_FILE, alone
+from halocline.typed_table import differences
+
+if TYPE_CHECKING:
+    from halocline.active.recipe import ActiveRecipe
+    from halocline.potential.potential import Potential
+    from halocline.training.recipe import Recipe
+    from halocline.training.run import EpochRecord
+
+#: In the folder of a loop.
+LOOP_FILE: Final = "active.json"
+TABLE_FILE: Final = "iterations.csv"
+END_FOLDER: Final = "end"
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a call ended.
+
+    Attributes:
+        selections: of the iterations that are done, and of the end where it is.
+        waiting: the file that labels are waited for in; None if the loop has ended.
+        best: which of the selections has the lowest errors on validation frames, the last without such frames.
+        models: files of that iteration's models, once the loop has ended.
+    """
+
+    selections: tuple[Selection, ...]
+    waiting: Path | None = None
+    best: int | None = None
+    models: tuple[Path, ...] = ()
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reports:
+    """Attributes: called with what is known of an epoch of a fit in a folder, and of an iteration that is done."""
+
+    epoch: Callable[[Path, EpochRecord], None] = field(default=lambda folder, record: None)
+    iteration: Callable[[int, Selection], None] = field(default=lambda number, selection: None)
+
+
+def learn(
+    recipe: ActiveRecipe, source: Path, folder: Path, *, device: str, resume: bool, reports: Reports | None = None
+) -> Outcome:
+    """Run the loop as far as it goes.
+
+    Args:
+        recipe: of the loop.
+        source: to which the paths of its files are relative.
+        folder: of the loop, made if it is missing.
+        device: as for `halocline.training.device.make_fabric`.
+        resume: go on with what the folder holds.
+        reports: of what is done.
+
+    Raises:
+        UsageError: the folder holds a loop already, or that of another recipe.
+        TrainingError: there is nothing to resume, the data differ, or a file cannot be written.
+        HaloclineError: whatever reading data, training or evaluating raises.
+    """
+    with alone(folder):
+        _refuse_another(recipe, folder, resume=resume)
+        pool = gather(recipe, source, folder)
+        _keep_identity(recipe, pool, folder, resume=resume)
+        return _Loop(recipe, source, folder, device, pool, reports or Reports()).run()
+
+
+class _Loop:
+    """One call of `learn`, with all frames in memory."""
+
+    def __init__(
+        self, recipe: ActiveRecipe, source: Path, folder: Path, device: str, pool: Pool, reports: Reports
+    ) -> None:
+        self._recipe, self._source, self._folder, self._device = recipe, source, folder, device
+        self._pool, self._reports = pool, reports
+        self._further: list[tuple[str, int]] = []  # files of labels that came later, and how many frames they have
+        self._selections: list[Selection] = []
+
+    def run(self) -> Outcome:
+        """Go through all iterations; those that are done only tell what came of them."""
+        split, last = self._pool.split, self._recipe.active.iterations
+        for number in range(last + 1):
+            split = split.drawn(
+                self._recipe.active.examine if number < last else 0, self._recipe.active.seed, number
+            )
+            selection = self._iterate(number, split)
+            self._selections.append(selection)
+            self._write_table()
+            self._reports.iteration(number, selection)
+            if number < last and (waiting := self._labels_missing(number, selection)):
+                return Outcome(selections=tuple(self._selections), waiting=waiting)
+            split = self._grown(split, number, selection)
+        return self._ended()
+
+    def folder(self, number: int) -> Path:
+        """Of an iteration, or of the end."""
+        name = END_FOLDER if number == self._recipe.active.iterations else f"iteration_{number:02d}"
+        return self._folder / name
+
+    def _iterate(self, number: int, split: PoolSplit) -> Selection:
+        """Fit and choose, unless that is decided."""
+        folder = self.folder(number)
+        kept = kept_selection(folder)
+        if kept is not None:
+            return kept
+        parts = self._pool.by_file(split, self._further)
+        data = parts.save(folder, self._recipe.training.data, self._source)
+        members = [
+            self._member(number, member, replace(self._recipe.training, data=data)) for member in self._members
+        ]
+        potential = members[0] if len(members) == 1 else committee_of(*members)
+        precision = self._recipe.training.training.precision
+        return select(
+            potential, self._pool, split, self._recipe.active, folder, dtype=precision, device=self._device
+        )
+
+    @property
+    def _members(self) -> range:
+        return range(self._recipe.active.members)
+
+    def _member(self, number: int, member: int, recipe: Recipe) -> Potential:
+        """One model of an iteration: from the weights that it had in the iteration before."""
+        training = recipe.training
+        training = replace(training, epochs=self._recipe.epochs(number), seed=training.seed + member)
+        recipe = replace(recipe, training=training)
+        if number:
+            recipe = continued(recipe, self._named(self._model(number - 1, member)))
+        elif recipe.model.from_ is None:  # elements of the pool, too: later iterations fit them
+            config = recipe.model.config | {"species": list(self._pool.species)}
+            recipe = replace(recipe, model=replace(recipe.model, config=config))
+        folder = self._model(number, member).parent
+        return fitted(
+            recipe, self._source, folder, self._device, lambda record: self._reports.epoch(folder, record)
+        )
+
+    def _model(self, number: int, member: int) -> Path:
+        return self.folder(number) / f"member_{member}" / MODEL_FILE
+
+    def _named(self, path: Path) -> str:
+        """A file of the loop as recipes name it, so that both can be moved together."""
+        return os.path.relpath(path, self._source)
+
+    def _labels_missing(self, number: int, selection: Selection) -> Path | None:
+        """Where labels are waited for; None where they are there or none are needed."""
+        if self._recipe.active.labelled or not selection.chosen:
+            return None
+        folder, path = self.folder(number), self.folder(number) / LABELLED_FILE
+        asked = [self._pool.atoms(frame) for frame in selection.chosen]
+        count = answered(folder, asked)
+        if count is None:
+            ask(folder, asked, self._pool.taken)
+            return path
+        self._further.append((self._named(path), count))
+        return None
+
+    def _grown(self, split: PoolSplit, number: int, selection: Selection) -> PoolSplit:
+        if self._recipe.active.labelled or not selection.chosen:
+            return split.grown(selection.chosen)
+        count = self._further[-1][1]
+        known = sum(self._pool.lengths) + sum(length for _, length in self._further)
+        return split.grown(selection.chosen, range(known - count, known))
+
+    def _ended(self) -> Outcome:
+        """Keep the best models where they are looked for."""
+        errors = [selection.errors for selection in self._selections]
+        judged = [(error, number) for number, error in enumerate(errors) if error is not None]
+        best = min(judged)[1] if judged else len(errors) - 1
+        names = (
+            [MODEL_FILE]
+            if len(self._members) == 1
+            else [f"model_{member}.safetensors" for member in self._members]
+        )
+        models = tuple(self._folder / name for name in names)
+        try:
+            for member, path in enumerate(models):
+                write_atomically(path, self._model(best, member).read_bytes())
+        except OSError as error:
+            raise TrainingError(f"Cannot write into {self._folder}: {error.strerror or error}.") from error
+        return Outcome(selections=tuple(self._selections), best=best, models=models)
+
+    def _write_table(self) -> None:
+        """One line for each iteration that is done."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        names = ("train", "examined", "errors", "mean", "std", "cutoff")
+        writer.writerow(["iteration", *names, "added"])
+        for number, selection in enumerate(self._selections):
+            values = [getattr(selection, name) for name in names]
+            cells = ["" if value is None else repr(value) for value in values]
+            writer.writerow([self.folder(number).name, *cells, len(selection.chosen)])
+        write(self._folder / TABLE_FILE, text.getvalue())
+
+
+def _refuse_another(recipe: ActiveRecipe, folder: Path, *, resume: bool) -> None:
+    """Before anything is read: the folder must hold this loop, or none."""
+    path = folder / LOOP_FILE
+    if resume != path.exists():
+        if resume:
+            raise TrainingError(f"There is no loop in {folder} to resume; leave out --resume to start one.")
+        raise UsageError(f"{folder} holds a loop: continue it with --resume, or choose another --output.")
+    if not resume:
+        return
+    earlier = make_active_recipe(_kept(path)["recipe"]).outcome()  # keys that are newer have their defaults
+    changed = differences(earlier, recipe.outcome())
+    if changed:
+        raise UsageError(
+            f"The loop in {folder} was started with another recipe: {'; '.join(changed)}. "
+            "Restore it, or start a new loop in another --output."
+        )
+
+
+def _keep_identity(recipe: ActiveRecipe, pool: Pool, folder: Path, *, resume: bool) -> None:
+    path = folder / LOOP_FILE
+    if not resume:
+        write(path, json.dumps({"recipe": recipe.outcome(), "data": pool.digest}, indent=1) + "\n")
+    elif _kept(path)["data"] != pool.digest:
+        raise TrainingError(
+            f"The loop in {folder} was started with other structures or labels; restore the data files, or start "
+            "a new loop in another --output."
+        )
+
+
+def _kept(path: Path) -> dict[str, Any]:
+    try:
+        table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{path} is damaged ({error}); start a new loop in another --output.") from error
+    return table
