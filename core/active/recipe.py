@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
 from halocline.active.settings import ActiveSettings
 from halocline.errors import UsageError, within
-from halocline.training.recipe import Recipe, make_recipe, read_tables
+from halocline.training.recipe import Recipe, TrainingSettings, make_recipe, read_tables
 from halocline.typed_table import as_table, read_table
 
 
@@ -27,12 +27,25 @@ class ActiveRecipe:
         active: dict[str, Any] = json.loads(json.dumps(as_table(self.active)))
         return self.training.outcome() | {"active": active}
 
-    def epochs(self, iteration: int) -> int:
-        """Of an iteration; of the fit in the end, whose number is that of all iterations."""
-        first = self.training.training.epochs
+    def __post_init__(self) -> None:
+        """Refuse what would be refused in a later iteration."""
+        if not self.active.labelled and self.training.data.units is not None:
+            raise UsageError(
+                "Frames that are to be labelled are written and read in eV and Å, and the recipe states units for "
+                "all files; with active.labelled = false, give all files in eV and Å, and leave the units out."
+            )
+        for key, iteration in (("later_epochs", 1), ("end_epochs", self.active.iterations)):
+            with within(f"with active.{key}"):
+                self.fit(iteration, 0)
+
+    def fit(self, iteration: int, member: int) -> TrainingSettings:
+        """How a member is fitted in an iteration; the number of the end is that of all iterations."""
+        settings, epochs = self.training.training, None
         if iteration == self.active.iterations:
-            return self.active.end_epochs or first
-        return first if iteration == 0 else self.active.later_epochs or first
+            epochs = self.active.end_epochs
+        elif iteration:
+            epochs = self.active.later_epochs
+        return replace(settings, epochs=epochs or settings.epochs, seed=settings.seed + member)
 
 
 def read_active_recipe(path: Path) -> ActiveRecipe:

@@ -142,9 +142,7 @@ class _Loop:
 
     def _member(self, number: int, member: int, recipe: Recipe) -> Potential:
         """One model of an iteration: from the weights that it had in the iteration before."""
-        training = recipe.training
-        training = replace(training, epochs=self._recipe.epochs(number), seed=training.seed + member)
-        recipe = replace(recipe, training=training)
+        recipe = replace(recipe, training=self._recipe.fit(number, member))
         if number:
             recipe = continued(recipe, self._named(self._model(number - 1, member)))
         elif recipe.model.from_ is None:  # elements of the pool, too: later iterations fit them

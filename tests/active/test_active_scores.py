@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from rattled_argon import RECIPE
 from scipy.special import erfinv
 
+from halocline.active.recipe import read_active_recipe
 from halocline.active.score import chosen, component_spread, cutoff_of, score
 from halocline.active.settings import ActiveSettings
 from halocline.active.splits import PoolSplit
@@ -120,3 +122,22 @@ GOOD = {"iterations": 3, "examine": 10}
 def test_settings_that_mean_nothing_are_refused(changes, sentence):
     with pytest.raises(UsageError, match=sentence.replace("[", r"\[")):
         read_table(ActiveSettings, GOOD | changes, "active")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ("", r"no table \[active\]"),
+        ("later_epochs = 2\n", r"with active\.later_epochs: training\.schedule\.epochs"),
+        ("end_epochs = 2\n", r"with active\.end_epochs: training\.schedule\.epochs"),
+        ('members = 2\ncriterion = "spread"\nlabelled = false\n', "leave the units out"),
+    ],
+)
+def test_recipes_that_a_later_iteration_would_refuse_are_refused(tmp_path, changes, sentence):
+    text = RECIPE[: RECIPE.index("[active]")].replace("[data.split]", 'length_unit = "Bohr"\n[data.split]')
+    text += '[training.schedule]\nkind = "steps"\nepochs = [3]\n'
+    if changes:
+        text += f"[active]\niterations = 2\nexamine = 3\n{changes}"
+    (tmp_path / "recipe.toml").write_text(text)
+    with pytest.raises(UsageError, match=sentence):
+        read_active_recipe(tmp_path / "recipe.toml")
