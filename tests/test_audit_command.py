@@ -5,13 +5,15 @@ import json
 
 import numpy as np
 import pytest
-from ase import Atoms
+from ase import Atoms, units
 from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
 import halocline
 from halocline.audit import audit as whole
+from halocline.audit.folder import AuditFolder
 from halocline.audit.labels.label_errors import LabelErrors
+from halocline.audit.stability import run as run_module
 from halocline.cli.main import main
 from halocline.data.labels import Labels
 from halocline.evaluation.frames import Frame
@@ -207,6 +209,67 @@ def test_frames_that_cannot_be_evaluated_are_named_and_left_out(audited, tmp_pat
     assert found["labels"]["errors"]["energy"]["count"] == 2
 
 
+def test_a_start_that_cannot_be_evaluated_is_told(audited, tmp_path):
+    frames = [crystal(0), bulk("Cu")]
+    found, _ = audited(write(tmp_path / "in.extxyz", frames), "--starts", "2", "--steps", "3", status=1)
+    good, bad = found["stability"]["runs"]
+    assert good["survived"]
+    assert good["steps"] == 3
+    assert not bad["survived"]
+    assert bad["steps"] is None
+    assert "does not know Cu" in bad["reason"]
+
+
+def test_frames_of_a_split_file_are_taken(audited, data, tmp_path):
+    np.savez(tmp_path / "split.npz", train_idx=[0, 1], val_idx=[2], test_idx=[3, 5])
+    audited(data, "--indices", str(tmp_path / "split.npz"))
+    rows = list(csv.DictReader((tmp_path / "out" / "structures.csv").read_text().splitlines()))
+    assert [row["frame"] for row in rows] == ["3", "5"]
+    found, _ = audited(data, "--indices", str(tmp_path / "split.npz"), "--set", "train", folder="train")
+    assert found["labels"]["frames"] == found["distributions"]["reference"]["frames"] == 2
+    np.savez(tmp_path / "long.npz", train_idx=[0], test_idx=[6])
+    _, said = audited(data, "--indices", str(tmp_path / "long.npz"), status=1, folder="long")
+    assert "has 6 frames, so there is no frame 6" in said
+    for words, message in (
+        (("--set", "test"), "name that with --indices"),
+        (("--indices", str(tmp_path / "split.npz"), "--set", "tests"), "did you mean 'test'"),
+        (("--indices", str(tmp_path / "split.npz"), "--set", "reserve"), "has no frames in its set reserve"),
+    ):
+        _, said = audited(data, *words, status=2, folder="none")
+        assert message in said
+
+
+def test_clusters_in_hdf5_have_the_labels_that_they_state(tmp_path, capsys):
+    """In kcal/mol, with gradients: labels of the model itself leave no more error than single precision."""
+    h5py = pytest.importorskip("h5py", reason="h5py is not installed, which reads HDF5")
+    water = molecule("H2O")
+    water.rattle(0.05, seed=1)
+    result = halocline.load("water-revpbe0d3-schnet")(water, dtype="float64")
+    kcal = units.kcal / units.mol
+    with h5py.File(tmp_path / "min.hdf5", "w") as file:
+        file["z"], file["pos"], file["size"] = water.numbers[None], water.positions[None], [[1]]
+        file["y"], file["f"] = [[result.energy / kcal]], -result.forces[None] / kcal
+    words = ["audit", "water-revpbe0d3-schnet", str(tmp_path / "min.hdf5"), "-o", str(tmp_path / "out")]
+    assert main([*words, "--dtype", "float64", "--json"]) == 0
+    errors = json.loads(capsys.readouterr().out)["labels"]["errors"]
+    assert errors["forces"]["max"] < AGREEMENT
+    assert errors["energy per molecule"]["max"] < AGREEMENT
+    assert errors["force angle"]["count"] == 3
+
+
+def test_numbers_too_large_for_json_are_none(tmp_path):
+    with AuditFolder(tmp_path / "out", resume=False) as folder:
+        found = folder.part("x", {}, lambda: {"a": [1.0, float("inf")], "b": (float("nan"), "nan", 2)})
+        assert found == {"a": [1.0, None], "b": [None, "nan", 2]}
+        assert folder.part("x", {}, dict) == found
+
+
+def test_two_processes_do_not_audit_in_one_folder(audited, data, tmp_path):
+    with AuditFolder(tmp_path / "out", resume=False):
+        _, said = audited(data, "--resume", status=1)
+    assert "Another process is auditing" in said
+
+
 def test_a_folder_that_is_not_empty_is_left_alone(audited, data, tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()
@@ -237,6 +300,31 @@ def test_an_interrupted_audit_goes_on_where_it_was(audited, data, tmp_path, monk
     assert found == expected
     for path in (tmp_path / "at-once").glob("*.csv"):
         assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_run_that_was_cut_off_goes_on_exactly(audited, data, tmp_path, monkeypatch):
+    words = (data, "--starts", "2", "--steps", "20")
+    expected, _ = audited(*words, folder="at-once")
+    made, calls = run_module.run_dynamics, []
+
+    def cut_off(*arguments, **options):
+        """Interrupts the second run at its tenth step."""
+
+        def interrupt(sample):
+            if calls and sample.step == 10:
+                raise KeyboardInterrupt
+
+        made(*arguments, **options, on_step=interrupt)
+        calls.append(1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "run_dynamics", cut_off)
+        audited(*words, status=130)
+    assert len(calls) == 1
+    found, _ = audited(*words, "--resume")
+    assert found == expected
+    for name in ("start-000.extxyz", "start-001.extxyz", "start-001.csv"):
+        assert (tmp_path / "out" / "md" / name).read_bytes() == (tmp_path / "at-once" / "md" / name).read_bytes()
 
 
 def test_an_audit_does_not_go_on_with_something_else(audited, data, tmp_path):

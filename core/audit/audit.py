@@ -15,11 +15,11 @@ from halocline.audit.distributions.statistics import DEFAULT_REACH
 from halocline.audit.labels.stage import audit_labels
 from halocline.audit.report.page import page
 from halocline.audit.report.sections import sections
+from halocline.audit.source import Source
 from halocline.audit.stability.stage import audit_stability, trajectories
 from halocline.audit.tally import Tally
 from halocline.audit.traces.stage import audit_traces
 from halocline.errors import HaloclineError, UsageError
-from halocline.evaluation.frames import file_digests
 from halocline.structures.source import STANDARD_INPUT
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 #: What is written, in the folder of an audit, of all parts.
 DOCUMENT: Final = "audit.json"
 REPORT: Final = "report.html"
+
+#: Å. Neighbours within it are thousands for each atom.
+_FARTHEST: Final = 15.0
 
 _LIBRARIES: Final = ("halocline", "torch", "ase", "numpy", "scipy")
 
@@ -44,18 +47,16 @@ class Request:
 
     Attributes:
         subject: the model.
-        data: files with frames of reference, with labels or without.
-        file_format: of all files, if they do not tell.
+        data: frames of reference, with labels or without.
         keys: label → what files call it, or None for the usual names.
-        trajectories: files whose structures are compared with those of reference.
+        trajectories: files whose structures are compared with those of reference; of the same format.
         second: a model that evaluates trajectories once more.
         plan: of runs of molecular dynamics, whose trajectories are compared as well.
         reach: Å, to which distances between atoms are counted.
     """
 
     subject: Subject
-    data: list[str]
-    file_format: str | None = None
+    data: Source
     keys: Mapping[str, str | None] = field(default_factory=lambda: dict.fromkeys(("energy", "forces", "stress")))
     trajectories: list[str] = field(default_factory=list)
     second: Subject | None = None
@@ -63,7 +64,7 @@ class Request:
     reach: float = DEFAULT_REACH
 
     def __post_init__(self) -> None:
-        if STANDARD_INPUT in (*self.data, *self.trajectories):
+        if STANDARD_INPUT in (*self.data.files, *self.trajectories):
             raise UsageError("An audit reads frames more than once; write them to a file, and name that.")
         if self.second is not None and not self.trajectories and self.plan is None:
             raise UsageError(
@@ -76,15 +77,7 @@ class Request:
 
     def identity(self) -> dict[str, Any]:
         """What all parts follow from, as JSON values."""
-        return {
-            **self.subject.identity(),
-            "data": list(file_digests(self.data).values()),
-            "format": self.file_format,
-        }
-
-
-#: Å. Neighbours within it are thousands for each atom.
-_FARTHEST: Final = 15.0
+        return {**self.subject.identity(), **self.data.identity()}
 
 
 def audit(
@@ -109,7 +102,7 @@ def audit(
     identity = request.identity()
     found: dict[str, Any] = {
         "model": request.subject.document(),
-        "data": {"files": request.data, "sha256": identity["data"]},
+        "data": {"files": list(request.data.files), "sha256": identity["data"]},
         "trajectories": request.trajectories,
         "versions": {name: version(name) for name in _LIBRARIES},
     }
@@ -118,14 +111,14 @@ def audit(
     )
     found["labels"], tallies = labels["found"], [labels["tally"]]
     found["stability"] = _stability(request, folder, identity, progress)
-    paths = [*request.trajectories, *_of_runs(request, folder)]
-    of_frames = {**identity, "trajectories": list(file_digests(paths).values())}
-    count = partial(_distributions, request, paths, folder, progress)
+    moving = Source([*request.trajectories, *_of_runs(request, folder)], request.data.file_format)
+    of_frames = {**identity, "trajectories": moving.identity()["data"]}
+    count = partial(_distributions, request, moving, folder, progress)
     found["distributions"] = folder.part("distributions", {**of_frames, "reach": request.reach}, count)
     found["traces"] = None
     if request.second is not None:
         both = {**of_frames, "second": request.second.identity()}
-        traces = folder.part("traces", both, partial(_traces, request, paths, folder, say, progress))
+        traces = folder.part("traces", both, partial(_traces, request, moving, folder, say, progress))
         found["traces"] = traces["found"]
         tallies.append(traces["tally"])
     found["tally"] = _together(tallies)
@@ -139,7 +132,7 @@ def _labels(
     tally = Tally(say)
     with progress("evaluating frames") as advance:
         found = audit_labels(
-            *(request.subject, request.data, request.file_format, request.keys, folder.path),
+            *(request.subject, request.data, request.keys, folder.path),
             tally=tally,
             advance=advance,
         )
@@ -153,7 +146,7 @@ def _stability(
         return None
     with progress("molecular dynamics") as advance:
         return audit_stability(
-            *(request.subject, request.data, request.file_format, request.plan, folder),
+            *(request.subject, request.data, request.plan, folder),
             {**identity, **request.plan.identity()},
             advance=advance,
         )
@@ -163,21 +156,19 @@ def _of_runs(request: Request, folder: AuditFolder) -> list[str]:
     return [] if request.plan is None else [str(path) for path in trajectories(folder.path, request.plan)]
 
 
-def _distributions(request: Request, paths: list[str], folder: AuditFolder, progress: Progress) -> dict[str, Any]:
+def _distributions(request: Request, moving: Source, folder: AuditFolder, progress: Progress) -> dict[str, Any]:
     with progress("structures") as advance:
-        return audit_distributions(
-            request.data, paths, request.file_format, request.reach, folder.path, advance=advance
-        )
+        return audit_distributions(request.data, moving, request.reach, folder.path, advance=advance)
 
 
 def _traces(
-    request: Request, paths: list[str], folder: AuditFolder, say: Callable[[str], None], progress: Progress
+    request: Request, moving: Source, folder: AuditFolder, say: Callable[[str], None], progress: Progress
 ) -> dict[str, Any]:
     assert request.second is not None
     tally = Tally(say)
     with progress("trajectories") as advance:
         found = audit_traces(
-            *(request.subject, request.second, paths, request.file_format, folder.path),
+            *(request.subject, request.second, moving, folder.path),
             tally=tally,
             advance=advance,
         )

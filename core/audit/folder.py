@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -64,7 +65,7 @@ class AuditFolder:
         Args:
             name: of the part.
             identity: what its result follows from, as JSON values.
-            work: finds it, as JSON values, all of them finite.
+            work: finds it, as JSON values. Numbers that are not finite, as of what has exploded, become None.
 
         Raises:
             OutputError: the part is there and follows from something else, or cannot be read or written.
@@ -73,7 +74,7 @@ class AuditFolder:
         plain = json.loads(json.dumps(identity))
         if path.exists():
             return _kept(path, plain)
-        result = work()
+        result: Mapping[str, Any] = _finite(work())
         text = json.dumps({"identity": plain, "result": result}, indent=1, allow_nan=False)
         self.write(path.relative_to(self.path), text.encode())
         return result
@@ -105,6 +106,15 @@ def check_folder(path: Path, *, resume: bool) -> None:
         raise UsageError(f"{path} is not empty: go on with --resume, or choose another --output.")
     if resume and there and not (path / _PARTS).is_dir():
         raise UsageError(f"{path} holds no audit that could go on; choose another --output.")
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no word for numbers that are not finite."""
+    if isinstance(value, Mapping):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _kept(path: Path, identity: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _SETTINGS = Settings()
 _STEPS = 2000
+_SET = "test"
 _LABELS = ("energy", "forces", "stress")
 #: Options that say how dynamics are run, and so mean nothing without --starts.
 _OF_DYNAMICS = ("steps", "ensemble", "temperature", "timestep", "seed")
@@ -31,6 +32,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "data", nargs="+", metavar="DATA", help="files with frames, with labels or without, of any format of ASE"
     )
     add_format(parser)
+    parser.add_argument(
+        "--indices", type=Path, metavar="FILE.npz", help="take those frames of DATA that a split file names"
+    )
+    parser.add_argument("--set", metavar="NAME", help=f"of the split file, such as train, validation [{_SET}]")
     group = parser.add_argument_group("model")
     add_prune(group)
     group.add_argument("--head", metavar="NAME", help="of a model with several [what structures state]")
@@ -105,18 +110,41 @@ def _add_dynamics_options(group: Any) -> None:
 def _request(arguments: argparse.Namespace) -> Request:
     from halocline.audit.audit import Request
     from halocline.audit.distributions.statistics import DEFAULT_REACH
+    from halocline.audit.source import Source
 
     plan = _plan(arguments)
     return Request(
         subject=_subject(arguments.model, arguments, prune=arguments.prune),
-        data=arguments.data,
-        file_format=arguments.format,
+        data=Source(arguments.data, arguments.format, _chosen(arguments)),
         keys={label: getattr(arguments, f"{label}_key") for label in _LABELS},
         trajectories=arguments.trajectory,
         second=None if arguments.second is None else _subject(arguments.second, arguments, prune=None),
         plan=plan,
         reach=DEFAULT_REACH if arguments.reach is None else arguments.reach,
     )
+
+
+def _chosen(arguments: argparse.Namespace) -> frozenset[int] | None:
+    """Numbers of the frames of a set of a split file; None without such a file."""
+    import sys
+
+    from halocline.data.indices import NAMES, read_indices
+    from halocline.errors import UsageError, unknown_name
+
+    if arguments.indices is None:
+        if arguments.set is not None:
+            raise UsageError("--set is one of a split file; name that with --indices.")
+        return None
+    if len(arguments.data) > 1:
+        raise UsageError("A split file is of one file of frames; audit each with its own.")
+    chosen = arguments.set or _SET
+    if chosen not in NAMES:
+        raise unknown_name("set of a split file", chosen, NAMES)
+    # How many frames there are shows when they are read, and too few are refused then.
+    numbers = read_indices(arguments.indices, sys.maxsize)[chosen]
+    if not len(numbers):
+        raise UsageError(f"{arguments.indices} has no frames in its set {chosen}; choose another with --set.")
+    return frozenset(numbers.tolist())
 
 
 def _subject(name: str, arguments: argparse.Namespace, *, prune: str | None) -> Subject:

@@ -15,11 +15,12 @@ from halocline.audit.distributions.histogram import Histogram
 from halocline.audit.distributions.statistics import DISTANCE, StructureStatistics, shells
 from halocline.errors import OutputError, StructureError
 from halocline.evaluation.forms import csv_line
-from halocline.evaluation.frames import read_all
 from halocline.files import write_atomically
 
 if TYPE_CHECKING:
     from ase import Atoms
+
+    from halocline.audit.source import Source
 
 #: What is written, in the folder of an audit.
 CURVES: Final = "distributions.csv"
@@ -99,9 +100,8 @@ class Compared:
 
 
 def audit_distributions(
-    reference: Sequence[str],
-    trajectories: Sequence[str],
-    file_format: str | None,
+    reference: Source,
+    trajectories: Source,
     reach: float,
     folder: Path,
     *,
@@ -110,9 +110,8 @@ def audit_distributions(
     """Count what structures look like, compare, and write tables and figures.
 
     Args:
-        reference: files with the structures of reference.
-        trajectories: files with those that are compared with them; none if there are no such.
-        file_format: of the files, if they do not tell.
+        reference: of the structures of reference.
+        trajectories: of those that are compared with them; without files if there are no such.
         reach: Å, to which distances are counted.
         folder: to write into.
         advance: called after each frame.
@@ -122,11 +121,11 @@ def audit_distributions(
     """
     halves = StructureStatistics(reach), StructureStatistics(reach)
     skipped = 0
-    for number, atoms in enumerate(_structures(reference, file_format)):
+    for number, atoms in enumerate(_structures(reference)):
         skipped += not _added(halves[number % 2], atoms)
         advance()
     moving = StructureStatistics(reach)
-    for atoms in _structures(trajectories, file_format):
+    for atoms in _structures(trajectories):
         skipped += not _added(moving, atoms)
         advance()
     whole = StructureStatistics.merged(halves)
@@ -136,7 +135,7 @@ def audit_distributions(
         "reach": reach,
         "skipped": skipped,
         "reference": _summary(whole),
-        "trajectory": _summary(moving) if trajectories else None,
+        "trajectory": _summary(moving) if trajectories.files else None,
         "distributions": [each.record() for each in compared],
     }
 
@@ -160,8 +159,8 @@ def compare(
     return found
 
 
-def _structures(files: Sequence[str], file_format: str | None) -> Iterator[Atoms | StructureError]:
-    return (frame.content for frame in read_all(list(files), file_format))
+def _structures(source: Source) -> Iterator[Atoms | StructureError]:
+    return (frame.content for frame in source.frames())
 
 
 def _added(statistics: StructureStatistics, content: Atoms | StructureError) -> bool:

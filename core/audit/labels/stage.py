@@ -12,9 +12,10 @@ from halocline.audit.labels.label_errors import LabelErrors
 from halocline.data.labels import LabelReader
 from halocline.errors import TrainingError
 from halocline.evaluation.error_table import COLUMNS, ErrorTable
-from halocline.evaluation.frames import evaluate_frames, looked_at, read_all
+from halocline.evaluation.frames import evaluate_frames, looked_at
 
 if TYPE_CHECKING:
+    from halocline.audit.source import Source
     from halocline.audit.subject import Subject
     from halocline.audit.tally import Tally
     from halocline.evaluation.frames import EvaluatedFrame
@@ -34,8 +35,7 @@ _MORE_COLUMNS: Final = {
 
 def audit_labels(
     subject: Subject,
-    files: list[str],
-    file_format: str | None,
+    source: Source,
     keys: Mapping[str, str | None],
     folder: Path,
     *,
@@ -46,8 +46,7 @@ def audit_labels(
 
     Args:
         subject: the model.
-        files: with the frames.
-        file_format: of the files, if they do not tell.
+        source: of the frames.
         keys: label → what files call it, or None.
         folder: to write into.
         tally: is told of frames and why some are left out.
@@ -63,8 +62,8 @@ def audit_labels(
     errors = LabelErrors(subject.potential.species)
     evaluator = subject.evaluator()
     with closing(evaluator), ErrorTable(folder / TABLE, COLUMNS | _MORE_COLUMNS) as table:
-        frames = read_all(files, file_format)
-        for evaluated in looked_at(reader, evaluate_frames(subject.potential, evaluator, frames, subject.head)):
+        frames = evaluate_frames(subject.potential, evaluator, source.frames(), subject.head)
+        for evaluated in looked_at(reader, frames):
             _compare(evaluated, reader, errors, table, tally)
             advance()
     reader.warn_of_others()

@@ -12,11 +12,11 @@ import numpy as np
 from halocline.audit.stability.plan import Plan, draw_starts
 from halocline.audit.stability.run import MEASURED, files_of, run_start
 from halocline.evaluation.forms import csv_line
-from halocline.evaluation.frames import read_all
 from halocline.program.replacement import identity_of
 
 if TYPE_CHECKING:
     from halocline.audit.folder import AuditFolder
+    from halocline.audit.source import Source
     from halocline.audit.subject import Subject
 
 #: What is written, in the folder of an audit.
@@ -28,8 +28,7 @@ _PLACE: Final = ("start", "source", "formula", "atoms", "seed", "steps_asked", "
 
 def audit_stability(
     subject: Subject,
-    files: Sequence[str],
-    file_format: str | None,
+    source: Source,
     plan: Plan,
     folder: AuditFolder,
     identity: Mapping[str, Any],
@@ -40,8 +39,7 @@ def audit_stability(
 
     Args:
         subject: the model.
-        files: frames to start from.
-        file_format: of the files, if they do not tell.
+        source: of frames to start from.
         plan: of the runs.
         folder: of the audit; runs are in its folder ``md``.
         identity: what runs follow from besides model and plan.
@@ -51,7 +49,7 @@ def audit_stability(
         HaloclineError: there is nothing to start from, the ensemble does not suit the model, or a file cannot be
             written.
     """
-    starts = draw_starts(read_all(list(files), file_format), plan)
+    starts = draw_starts(source.frames(), plan)
     runs: list[Mapping[str, Any]] = []
     calculator = subject.calculator()
     with closing(calculator):
@@ -78,7 +76,7 @@ def trajectories(folder: Path, plan: Plan) -> list[Path]:
 def summarise(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What is to be said of several runs, of which there is at least one."""
     times = [run["time_fs"] or 0.0 for run in runs]
-    temperatures = [run["temperature_K"] for run in runs if run["survived"]]
+    temperatures = [run["temperature_K"] for run in runs if run["survived"] and run["temperature_K"] is not None]
     drifts = [abs(run["total_drift_meV_per_atom_per_ps"]) for run in runs if _has_drift(run)]
     kept = [run["molecules_kept"] for run in runs if run["molecules_kept"] is not None]
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from halocline.appended import EMPTY, AppendedFile
 from halocline.errors import OutputError
 from halocline.evaluation.forms import csv_line
-from halocline.evaluation.frames import EvaluatedFrame, evaluate_frames, read_all
+from halocline.evaluation.frames import EvaluatedFrame, evaluate_frames
 from halocline.evaluator.result import Result
 from halocline.training.errors import MILLI, Deviations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from halocline.audit.source import Source
     from halocline.audit.subject import Subject
     from halocline.audit.tally import Tally
 
@@ -81,8 +82,7 @@ class Trace:
 def audit_traces(
     subject: Subject,
     second: Subject,
-    files: Sequence[str],
-    file_format: str | None,
+    source: Source,
     folder: Path,
     *,
     tally: Tally,
@@ -93,8 +93,7 @@ def audit_traces(
     Args:
         subject: the model under audit.
         second: the other.
-        files: trajectories, each with its own trace.
-        file_format: of the files, if they do not tell.
+        source: of trajectories; each file has its own trace.
         folder: to write into.
         tally: is told of frames that either model cannot evaluate.
         advance: called after each frame.
@@ -108,14 +107,14 @@ def audit_traces(
     Raises:
         HaloclineError: an option does not fit a model, or a file cannot be written.
     """
-    traces = {name: Trace(name) for name in files}
+    traces = {name: Trace(name) for name in source.files}
     first, other = subject.evaluator(), second.evaluator()
     with ExitStack() as stack:
         for evaluator in (first, other):
             stack.enter_context(closing(evaluator))
         table = stack.enter_context(AppendedFile(folder / TABLE, EMPTY, error_class=OutputError))
         table.append(csv_line(["file", "frame", "time_fs", "energy_eV_per_atom", "second_energy_eV_per_atom"]))
-        one, two = itertools.tee(read_all(list(files), file_format))
+        one, two = itertools.tee(source.frames())
         pairs = zip(
             evaluate_frames(subject.potential, first, one, subject.head),
             evaluate_frames(second.potential, other, two, second.head),
