@@ -21,6 +21,11 @@ def halocline_commands() -> list[Component]:
         Component(
             "compress", "halocline.cli.compress:configure", "write a model with its radial functions as tables"
         ),
+        Component(
+            "prune",
+            "halocline.cli.prune:configure",
+            "write a smaller model, or find the cheapest good one",
+        ),
         Component("export", "halocline.cli.export:configure", "write a model to a file that needs no Halocline"),
         Component("doctor", "halocline.cli.doctor:configure", "which backends work here, and are they right"),
         Component("profile", "halocline.cli.profile:configure", "where the time of a model, or of dynamics, goes"),

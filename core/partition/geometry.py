@@ -46,11 +46,16 @@ def expected_levels(graph: Graph, hops: int, parts: int) -> tuple[list[float], l
     atoms, edges = len(graph.structure), len(graph.edges)
     if not edges:
         return [0.0] * hops, [atoms / parts] * (hops + 1)
-    cutoff = _mean_cutoff(graph)
-    density = edges / atoms / (4.0 / 3.0 * pi * cutoff**3)
+    density, cutoff = density_and_cutoff(graph)
     edge = (atoms / density) ** (1 / 3)
     ratios = _growth([edge / parts ** (1 / 3)] * 3, edge, hop_length(density, cutoff), hops)
     return [edges / parts * ratio for ratio in ratios[:-1]], [atoms / parts * ratio for ratio in ratios]
+
+
+def density_and_cutoff(graph: Graph) -> tuple[float, float]:
+    """Of neighbourhoods in a structure that has some: atoms/Å³, vacuum not counted, and the radius in Å."""
+    cutoff = _mean_cutoff(graph)
+    return len(graph.edges) / len(graph.structure) / (4.0 / 3.0 * pi * cutoff**3), cutoff
 
 
 def hop_length(density: float, cutoff: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -48,7 +48,8 @@ def finish(
     backbone = build_backbone(problem.backbone.name, problem.backbone.config)
     backbone.load_state_dict(run.model_weights())
     potential = Potential(backbone.eval(), problem.reference_energies, {})
-    errors = test_errors(potential, problem, device, take) if problem.split.test else None
+    test = problem.split.test
+    errors = frame_errors(potential, problem, test, device, take) if test else None
     return dataclasses.replace(potential, card=make_card(problem, errors)), errors
 
 
@@ -73,11 +74,14 @@ def refuse_unwritable(problem: Problem) -> None:
         raise TrainingError(f"The model could not be written once it is trained: {error}.") from error
 
 
-def test_errors(
-    potential: Potential, problem: Problem, device: str, take: Callable[[int, Result], None]
+def frame_errors(
+    potential: Potential,
+    problem: Problem,
+    frames: Sequence[int],
+    device: str,
+    take: Callable[[int, Result], None] = lambda frame, result: None,
 ) -> Errors:
-    """Errors on the test frames, in the precision of the training; ``take`` is given each number and result."""
-    frames = problem.split.test
+    """Errors on some frames, in the precision of the training; ``take`` is given each number and result."""
     precision = problem.recipe.training.precision
     structures = (problem.frames[i].atoms for i in frames)
     results = cast("list[Result]", list(potential.map(structures, dtype=precision, device=device)))

@@ -1,0 +1,40 @@
+"""A pruned model as a file, without any fine-tuning."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from halocline.errors import UsageError
+from halocline.model.pruner import pruned
+from halocline.potential.load import load
+from halocline.potential.potential import Potential
+from halocline.training.parent import Parent, inherit
+from halocline.training.recipe import ModelSettings
+
+#: What a card says of the whole model alone.
+_OF_THE_WHOLE: Final = ("name", "summary", "errors", "recipe", "notes")
+
+_REMARK: Final = "Pruned by {prune} and not fine-tuned since: a start for training, and not accurate."
+
+
+def pruned_model(name: str, prune: int | str) -> Potential:
+    """A smaller model with a card that says what it was made from.
+
+    Args:
+        name: of the model in a zoo, or its file.
+        prune: as for `halocline.load`.
+
+    Raises:
+        UsageError: there is no such model or pruner, it cannot be pruned so, or it carries tables.
+        CheckpointError: its file cannot be read.
+    """
+    whole = load(name)
+    if whole.compressed:
+        raise UsageError(f"{name} is compressed. Prune the exact model, and compress what is left.")
+    smaller = pruned(whole.backbone, prune).eval()
+    parent = Parent(name=name, digest=whole.digest(), potential=whole, start=smaller)
+    kept = {key: value for key, value in whole.card.items() if key not in _OF_THE_WHOLE}
+    card = inherit(kept, parent, ModelSettings(from_=name, prune=prune))
+    remarks = [_REMARK.format(prune=prune), card.get("notes", "")]
+    return replace(whole, backbone=smaller, card=card | {"notes": " ".join(remarks).strip()})
