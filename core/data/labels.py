@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
 import numpy as np
@@ -71,9 +72,9 @@ class LabelCount:
     total: int
 
 
-def in_recipe(label: str, name: str) -> str:
+def in_recipe(label: str, name: str, table: str = "data") -> str:
     """The words by which a recipe chooses the key of a label, for messages."""
-    return f'{label}_key = "{name}" in [data]'
+    return f'{label}_key = "{name}" in [{table}]'
 
 
 @final
@@ -189,7 +190,10 @@ class LabelReader:
 
 
 def read_labels(
-    frames: Sequence[Frame], keys: Mapping[str, str | None], needed: Collection[str] = ("energy", "forces")
+    frames: Sequence[Frame],
+    keys: Mapping[str, str | None],
+    needed: Collection[str] = ("energy", "forces"),
+    table: str = "data",
 ) -> tuple[list[Labels], list[LabelCount]]:
     """Read the labels of all frames that a model is fitted to.
 
@@ -197,11 +201,12 @@ def read_labels(
         frames: at least one.
         keys: label → its key, by default the first of `DEFAULT_KEYS` that any frame has.
         needed: labels that must be on one frame at least.
+        table: of the recipe, that names the keys.
 
     Raises:
         TrainingError: a needed label is in no frame; or see `LabelReader.read`.
     """
-    reader = LabelReader(keys)
+    reader = LabelReader(keys, partial(in_recipe, table=table))
     reader.look(frames)
     labels = [reader.read(frame, frame.units) for frame in frames]
     reader.warn_of_others()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from halocline.data.frames import Frame, read_frames
 from halocline.data.indices import read_indices
-from halocline.errors import within
-from halocline.training.recipe import DataSettings, resolve
+from halocline.errors import TrainingError, within
+from halocline.training.recipe import DataSettings, ReplaySettings, resolve
 from halocline.training.split import Split, consecutive_split
 
 
@@ -33,6 +34,37 @@ def frames_of(data: DataSettings, folder: Path) -> tuple[list[Frame], Split | No
         parts = [part for some in sets for part in some]
         split = consecutive_split(*(sum(map(len, some)) for some in sets))
     return [frame for part in parts for frame in part], split
+
+
+def replayed_frames(replay: ReplaySettings, folder: Path, elements: Collection[str]) -> list[Frame]:
+    """Read the frames to replay.
+
+    Args:
+        replay: which files.
+        folder: to which their paths are relative.
+        elements: that the parent knows.
+
+    Raises:
+        TrainingError: a file is missing, empty or damaged, there are fewer frames than an epoch is to see, or one
+            has other elements.
+        UsageError: a file is named by an environment variable that is not set.
+    """
+    frames = []
+    for i, file in enumerate(replay.files):
+        with within(f"data.replay.files[{i}]"):
+            frames += read_frames([(file, resolve(file, folder))])
+    if len(frames) < replay.frames:
+        raise TrainingError(
+            f"data.replay.frames is {replay.frames}, but data.replay.files hold {len(frames)}; lower it, or add "
+            "files."
+        )
+    for frame in frames:
+        if strange := sorted(set(frame.atoms.get_chemical_symbols()) - set(elements)):
+            raise TrainingError(
+                f"data.replay: {frame} contains {', '.join(strange)}, which the parent does not know: it is none "
+                "of its data."
+            )
+    return frames
 
 
 def _read(data: DataSettings, key: str, folder: Path) -> list[list[Frame]]:

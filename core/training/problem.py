@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -23,9 +23,9 @@ from halocline.model.bounded import trainable
 from halocline.model.build import build_backbone
 from halocline.model.condition import taken_entries, under_conditions
 from halocline.potential.potential import Potential
-from halocline.training.files import frames_of
-from halocline.training.parent import Parent, find_parent
-from halocline.training.recipe import DataSettings, Recipe, TrainingSettings
+from halocline.training.files import frames_of, replayed_frames
+from halocline.training.parent import Parent, Replay, find_parent
+from halocline.training.recipe import DataSettings, Recipe, ReplaySettings, TrainingSettings
 from halocline.training.recipe.metric import label_of
 from halocline.training.reference import composition, fit_reference_energies
 from halocline.training.split import Split, draw_split, refuse_shared
@@ -79,12 +79,21 @@ class Problem:
 
     @property
     def contacts(self) -> Contacts:
-        """How near atoms come in the training frames, and how many neighbours they have."""
-        return Contacts.merge([Contacts.of(self.graphs[i]) for i in self.split.train])
+        """How near atoms come in the frames that weights are fitted to, and how many neighbours they have."""
+        return Contacts.merge([Contacts.of(self.graphs[i]) for i in self.split.seen])
+
+    @property
+    def replay(self) -> Replay:
+        """Which frames are replayed when."""
+        settings = self.recipe.data.replay
+        return Replay() if settings is None else Replay(settings.frames, len(self.split.replay))
 
     def reference(self, frame: int) -> float:
-        """Sum of the reference energies of a frame's atoms, eV."""
-        return sum(self.reference_energies[symbol] for symbol in self.frames[frame].atoms.get_chemical_symbols())
+        """Sum of the reference energies of a frame's atoms, eV; of a replayed frame, those of the parent."""
+        energies = self.reference_energies
+        if self.parent is not None and self.split.replays(frame):
+            energies = self.parent.reference_energies  # the level of theory may be another
+        return sum(energies[symbol] for symbol in self.frames[frame].atoms.get_chemical_symbols())
 
 
 def prepare(recipe: Recipe, folder: Path) -> Problem:
@@ -102,14 +111,20 @@ def prepare(recipe: Recipe, folder: Path) -> Problem:
     """
     origin = find_parent(recipe.model, folder)
     frames, given = frames_of(recipe.data, folder)
-    labels, counts = _read_labels(recipe, frames)
+    labels, counts = _read_labels(recipe, recipe.data, frames)
     groups = _groups(recipe, origin, frames)
     split = given or _draw(recipe.data, len(frames), groups)
+    if origin is not None and (replay := recipe.data.replay) is not None:
+        replayed = replayed_frames(replay, folder, origin.potential.species)
+        more, of_more = _read_labels(recipe, replay, replayed)
+        split = replace(split, replay=tuple(range(len(frames), len(frames) + len(replayed))))
+        frames, labels = frames + replayed, labels + more
+        counts += [replace(count, label=f"{count.label} to replay") for count in of_more]
     species = _species(recipe, origin, frames, split)
     backbone = _build(recipe, species) if origin is None else origin.start
     _require_trainable(backbone)
     say_unused(frames, taken_entries(backbone.conditions))
-    graphs = _graphs(backbone, frames, sorted((*split.train, *split.validation, *split.test)))
+    graphs = _graphs(backbone, frames, sorted((*split.seen, *split.validation, *split.test)))
     remedy = "" if given else 'Or set data.split.duplicates = "group", which draws all frames of one into one set.'
     refuse_shared(duplicate_groups(graphs), split, [str(frame) for frame in frames], remedy)
     _refuse_unlabelled(recipe.training, labels, split)
@@ -151,13 +166,16 @@ def _references(
     return kept | fitted, determined
 
 
-def _read_labels(recipe: Recipe, frames: Sequence[Frame]) -> tuple[list[Labels], list[LabelCount]]:
-    """Those that are fitted or watched."""
+def _read_labels(
+    recipe: Recipe, data: DataSettings | ReplaySettings, frames: Sequence[Frame]
+) -> tuple[list[Labels], list[LabelCount]]:
+    """Those that are fitted or watched, under the keys that their table names."""
     fitted = recipe.training.fitted._asdict()
-    keys = {"energy": recipe.data.energy_key, "forces": recipe.data.forces_key}
+    keys = {"energy": data.energy_key, "forces": data.forces_key}
     if recipe.reads_stress:
-        keys["stress"] = recipe.data.stress_key
-    labels, counts = read_labels(frames, keys, {label for label, weight in fitted.items() if weight > 0.0})
+        keys["stress"] = data.stress_key
+    needed = {label for label, weight in fitted.items() if weight > 0.0}
+    labels, counts = read_labels(frames, keys, needed, "data" if data is recipe.data else "data.replay")
     if recipe.reads_stress:
         _tell_of_molecules(frames, labels)
     return labels, counts
@@ -232,7 +250,7 @@ def _species(recipe: Recipe, origin: Parent | None, frames: Sequence[Frame], spl
     given: Sequence[str] | None = recipe.model.config.get("species") if origin is None else origin.start.species
     species = given or _elements(frames, split.train)
     key = "model.config.species" if origin is None else "model.new_elements"
-    for i in sorted((*split.train, *split.validation, *split.test)):
+    for i in sorted((*split.seen, *split.validation, *split.test)):
         strange = sorted(set(frames[i].atoms.get_chemical_symbols()) - set(species))
         if strange:
             raise TrainingError(

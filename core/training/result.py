@@ -143,11 +143,10 @@ def _reproduction(problem: Problem) -> dict[str, Any]:
         **_grouped(problem),
         "versions": {"halocline": halocline.__version__, "torch": str(torch.__version__)},
     }
-    table["data"] |= {
-        key: [names.get(file, Path(file).name) for file in table["data"][key]]
-        for key in table["data"]
-        if key.endswith("files")
-    }
+    for data in filter(None, (table["data"], table["data"]["replay"])):
+        data |= {
+            key: [names.get(file, Path(file).name) for file in data[key]] for key in data if key.endswith("files")
+        }
     if problem.recipe.model.from_ is not None:
         table["model"]["from"] = public_name(problem.recipe.model.from_)
     return table

@@ -104,9 +104,9 @@ class TrainingRun:
         self._validation = Validation(
             problem, self._samples(problem.split.validation), batches, fabric.device, self._team
         )
-        samples = self._samples(problem.split.train)
+        samples, adapters = self._samples(problem.split.seen), problem.recipe.model.adapters
         self.trainer = Trainer(
-            problem.backbone, samples, batches, settings, fabric, self._team, problem.recipe.model.adapters
+            problem.backbone, samples, batches, settings, fabric, self._team, adapters, problem.replay
         )
         self._best: dict[str, Tensor] = {}
         if state is not None:

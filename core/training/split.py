@@ -21,10 +21,21 @@ class Split:
     train: tuple[int, ...]
     validation: tuple[int, ...]
     test: tuple[int, ...]
+    replay: tuple[int, ...] = ()
+
+    @property
+    def seen(self) -> tuple[int, ...]:
+        """Frames that weights are fitted to."""
+        return self.train + self.replay
+
+    def replays(self, frame: int) -> bool:
+        """Whether a frame is replayed. Such frames have numbers one after the other."""
+        return bool(self.replay) and self.replay[0] <= frame <= self.replay[-1]
 
     def purposes(self) -> dict[str, tuple[int, ...]]:
-        """Name of each of the three sets → the numbers of its frames."""
-        return {"train": self.train, "validation": self.validation, "test": self.test}
+        """Name of each set → the numbers of its frames. Replayed frames are a set where there are some."""
+        sets = {"train": self.train, "validation": self.validation, "test": self.test}
+        return sets | ({"replay": self.replay} if self.replay else {})
 
 
 def draw_split(frames: int, settings: SplitSettings, groups: Sequence[Sequence[int]] = ()) -> Split:
@@ -79,7 +90,7 @@ def consecutive_split(train: int, validation: int, test: int) -> Split:
 
 
 def refuse_shared(groups: Sequence[Sequence[int]], split: Split, names: Sequence[str], remedy: str) -> None:
-    """Make sure that no structure is in two sets.
+    """Make sure that no structure is in two sets; those that are fitted and replayed are one.
 
     Args:
         groups: of duplicates among the frames.
@@ -91,10 +102,11 @@ def refuse_shared(groups: Sequence[Sequence[int]], split: Split, names: Sequence
         TrainingError: a structure is in two sets.
     """
     purpose = {i: name for name, frames in split.purposes().items() for i in frames}
+    fitted = set(split.seen)
     for group in groups:
         used = [i for i in group if i in purpose]
         for i in used[1:]:
-            if purpose[i] != purpose[used[0]]:
+            if purpose[i] != purpose[used[0]] and {i, used[0]} - fitted:
                 text = (
                     f"The same structure serves two purposes: {names[used[0]]} ({purpose[used[0]]}) and "
                     f"{names[i]} ({purpose[i]}). Remove one of them, so that the errors are those of unseen "

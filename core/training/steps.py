@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halocline.errors import TrainingError
+from halocline.training.parent import Replay
 
 if TYPE_CHECKING:
     from halocline.training.recipe import TrainingSettings
@@ -63,6 +64,9 @@ class StepSize:
         return cuts
 
 
+#: No frame is replayed.
+NONE: Final = Replay()
+
 #: A step of a single frame.
 ONE_FRAME: Final = StepSize(1, "frames")
 
@@ -72,8 +76,9 @@ class Plan:
     """Which frames each step of each epoch has. All of it follows from the seed, the epoch and the frames.
 
     Args:
-        samples: the frames to fit.
+        samples: the frames to fit, and after them those to replay.
         settings: of the fit.
+        replay: how many of the latter each epoch sees; by default there are none.
 
     Attributes:
         total: steps of all epochs.
@@ -82,12 +87,13 @@ class Plan:
         TrainingError: a frame alone is more than a step may hold.
     """
 
-    def __init__(self, samples: Sequence[Sample], settings: TrainingSettings) -> None:
-        self._size, self._seed = StepSize.of(settings), settings.seed
+    def __init__(self, samples: Sequence[Sample], settings: TrainingSettings, replay: Replay = NONE) -> None:
+        self._size, self._seed, self._replay = StepSize.of(settings), settings.seed, replay
+        self._fitted = len(samples) - replay.available
         self._sizes = self._size.measure(samples)
         self._refuse_too_large()
         if self._size.unit == "frames":
-            steps = [len(self._size.cut(self._sizes))] * settings.epochs
+            steps = [len(self._size.cut(self._sizes[: self._fitted + replay.frames]))] * settings.epochs
         else:
             steps = [len(self._cuts(self._order(epoch))) for epoch in range(settings.epochs)]
         self._before = np.cumsum([0, *steps])
@@ -98,12 +104,14 @@ class Plan:
         return int(self._before[epoch])
 
     def steps(self, epoch: int) -> list[NDArray[np.int64]]:
-        """The numbers of the frames of each step of an epoch, which sees every frame once."""
+        """The numbers of the frames of each step of an epoch, which sees every frame to fit once."""
         order = self._order(epoch)
         return [order[cut] for cut in self._cuts(order)]
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
-        return np.random.default_rng((self._seed, epoch)).permutation(len(self._sizes))
+        replayed = self._fitted + self._replay.of_epoch(self._seed, epoch)
+        seen = np.concatenate([np.arange(self._fitted), replayed])
+        return np.random.default_rng((self._seed, epoch)).permutation(seen)
 
     def _cuts(self, order: NDArray[np.int64]) -> list[slice]:
         return self._size.cut(self._sizes[order])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import halocline
 from halocline.cli.main import main
 from halocline.errors import TrainingError, UsageError
 from halocline.place import Place
@@ -120,6 +121,20 @@ def test_the_result_does_not_depend_on_the_number_of_ranks(uneven, edit_recipe, 
     assert_equal_to_rounding(one, two)
     assert_equal_to_rounding(one, three)
     assert (one.ranks, three.ranks) == (1, 3)
+
+
+def test_replayed_frames_are_shared_as_others(uneven, edit_recipe):
+    problem = prepare(read_recipe(uneven / "recipe.toml"), uneven)
+    halocline.Potential(problem.backbone.eval(), {"Ar": 0.1}, {}).save(uneven / "parent.safetensors")
+    frames = ase.io.read(uneven / "argon.extxyz", "4:9")
+    for seed, atoms in enumerate(frames):
+        atoms.rattle(0.1, seed=seed)
+    ase.io.write(uneven / "before.extxyz", frames)
+    config = edit_recipe("features = 8\ngaussians = 8\nlayers = 1\ncutoff = 5.0\n", "")
+    text = config.read_text().replace('backbone = "schnet"\n[model.config]\n', 'from = "parent.safetensors"\n')
+    config.write_text(text.replace("[model]", '[data.replay]\nfiles = ["before.extxyz"]\nframes = 3\n[model]'))
+    one, two = (train(uneven, f"ranks{n}", n) for n in (1, 2))
+    assert_equal_to_rounding(one, two)
 
 
 def test_another_number_of_ranks_may_go_on(uneven, caplog):

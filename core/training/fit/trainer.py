@@ -20,10 +20,11 @@ from halocline.training.fit.objective import Objective
 from halocline.training.fit.optimizer import FACTOR, make_optimizer
 from halocline.training.fit.schedule import ema_decay, learning_rate
 from halocline.training.memory import memory_advice
+from halocline.training.parent import Replay
 from halocline.training.recipe import AdapterSettings, TrainingSettings, Weights
 from halocline.training.samples import Batches, LabelCounts, Sample
 from halocline.training.state import below
-from halocline.training.steps import Plan
+from halocline.training.steps import NONE, Plan
 from halocline.training.team import Team
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Trainer:
         fabric: device, precision and backward pass.
         team: the ranks that share each step; all have the same weights at all times.
         adapters: that are fitted in the place of weights.
+        replay: which of the last samples each epoch sees; by default there are none.
 
     Attributes:
         model: with the latest weights, or adapters beside them.
@@ -66,13 +68,14 @@ class Trainer:
         fabric: Fabric,
         team: Team,
         adapters: AdapterSettings | None = None,
+        replay: Replay = NONE,
     ) -> None:
         refuse_idle_ranks(settings, team.size)
         if not any(True for _ in backbone.parameters()):
             raise UsageError(f"The backbone {backbone.name!r} has no weights; there is nothing to train.")
         precision = Precision(settings.precision)
         self.samples, self.settings, self._fabric, self._team = samples, settings, fabric, team
-        self._plan = Plan(samples, settings)
+        self._plan = Plan(samples, settings, replay)
         self._batches = batches
         self.average = FrozenModel.freeze(backbone, precision, Capabilities.reference(Form.EDGES)).backbone.to(
             fabric.device

@@ -7,6 +7,7 @@ from typing import Any, Literal, final
 
 from halocline.errors import UsageError, within
 from halocline.structures.units import ForcesAre, Units
+from halocline.training.recipe.replay import ReplaySettings
 from halocline.training.recipe.rules import is_name, require
 from halocline.typed_table import settle_fields
 
@@ -58,6 +59,7 @@ class DataSettings:
         energy_unit: of the files, one of `halocline.structures.units.ENERGIES`; by default that of their formats.
         length_unit: of the files, one of `halocline.structures.units.LENGTHS`; likewise.
         forces_are: whether the files have forces, or gradients of the energy; likewise.
+        replay: frames of the parent's data that are seen beside those of the files.
     """
 
     files: tuple[str, ...] = ()
@@ -72,6 +74,7 @@ class DataSettings:
     energy_unit: str | None = None
     length_unit: str | None = None
     forces_are: ForcesAre | None = None
+    replay: ReplaySettings | None = None
 
     def __post_init__(self) -> None:
         settle_fields(self, "data")

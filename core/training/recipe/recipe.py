@@ -39,6 +39,8 @@ class Recipe:
             if name in self.card:
                 raise UsageError(f"card.{name} is what training itself finds out; leave it out of the recipe.")
         check_plain(self.card, "card")
+        if self.data.replay is not None and self.model.from_ is None:
+            raise UsageError("data.replay is of the data of a model to start from; name it in model.from.")
 
     @property
     def reads_stress(self) -> bool:
