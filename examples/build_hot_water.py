@@ -2,8 +2,8 @@
 
     python examples/build_hot_water.py examples/hot_water.extxyz
 
-The shipped SchNet samples 8 molecules at 700 K. The shipped MACE, fitted to the same level of theory, labels them: the
-labels are no more than those of a better model.
+The shipped SchNet samples 8 molecules at 700 K. The shipped MACE, fitted to the same level of theory, labels them:
+these are labels of a better model, no more.
 """
 
 from __future__ import annotations

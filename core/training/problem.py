@@ -121,6 +121,7 @@ def prepare(recipe: Recipe, folder: Path) -> Problem:
         frames, labels = frames + replayed, labels + more
         counts += [replace(count, label=f"{count.label} to replay") for count in of_more]
     species = _species(recipe, origin, frames, split)
+    _refuse_absent(recipe.model.new_elements, _elements(frames, split.train))
     backbone = _build(recipe, species) if origin is None else origin.start
     _require_trainable(backbone)
     say_unused(frames, taken_entries(backbone.conditions))
@@ -258,6 +259,15 @@ def _species(recipe: Recipe, origin: Parent | None, frames: Sequence[Frame], spl
                 f"{f'add to {key}' if given else 'no training frame contains it'}."
             )
     return list(species)
+
+
+def _refuse_absent(new: Sequence[str], fitted: Sequence[str]) -> None:
+    """What a new element weighs and gives would follow from nothing."""
+    if absent := [symbol for symbol in new if symbol not in fitted]:
+        raise TrainingError(
+            f"model.new_elements names {', '.join(absent)}, but no training frame contains "
+            f"{'it' if len(absent) == 1 else 'them'}; leave out what cannot be fitted."
+        )
 
 
 def _elements(frames: Sequence[Frame], numbers: Iterable[int]) -> list[str]:

@@ -141,6 +141,12 @@ def test_elements_that_the_parent_does_not_know_are_refused_by_name(start_from):
         prepare(read_recipe(path), path.parent)
 
 
+def test_a_new_element_that_no_training_frame_contains_is_refused(start_from):
+    path = start_from(parent_of("schnet"), 'new_elements = ["Ne"]')
+    with pytest.raises(TrainingError, match=r"model\.new_elements names Ne, but no training frame contains it"):
+        prepare(read_recipe(path), path.parent)
+
+
 def test_new_elements_have_the_reference_energies_that_the_others_leave(start_from, folder, argon):
     for atoms in argon:
         atoms.numbers[0] = 10
