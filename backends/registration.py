@@ -1,4 +1,4 @@
-"""The executors, evaluators and exporters that come in the box."""
+"""The executors, evaluators, fitters and exporters that come in the box."""
 
 from __future__ import annotations
 
@@ -24,6 +24,16 @@ def halocline_evaluators() -> list[Component]:
     """Describe the evaluators."""
     return [
         Component("ddp", "halocline.backends.ddp.evaluator:DdpEvaluator", "many processes, each with any executor")
+    ]
+
+
+@hookimpl
+def halocline_fitters() -> list[Component]:
+    """Describe what trains elsewhere than in torch."""
+    return [
+        Component(
+            "ipu", "halocline.backends.ipu.training.fitter:IpuFitter", "packs of structures on Graphcore IPUs"
+        )
     ]
 
 

@@ -53,9 +53,11 @@ def read_table(kind: type[TableT], values: Any, where: str) -> TableT:
 
 
 def as_table(instance: Any) -> Any:
-    """The dataclass as values that `read_table` takes: dicts of keys and values, nested as it is."""
+    """The dataclass as values that `read_table` takes: dicts of keys and values, and lists, nested as it is."""
     if dataclasses.is_dataclass(instance):
         return {_key_of(field): as_table(getattr(instance, field.name)) for field in dataclasses.fields(instance)}
+    if isinstance(instance, list | tuple):
+        return [as_table(each) for each in instance]
     return instance
 
 

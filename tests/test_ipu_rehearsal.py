@@ -202,9 +202,9 @@ def test_what_is_dispatched_is_judged(rule, function):
 def test_training_objective_is_made_of_operations_that_poptorch_has():
     found = subject(lowered(NAME))
     atoms, structures = 24, 2
-    labels = (torch.ones(structures, atoms), torch.ones(structures), torch.ones(structures), torch.ones(atoms, 3))
-    tensors = (*found.tensors(found.lay_out(found.graph)), *labels)
-    assert list(check_dispatched(PackedLoss(found.replay, 1.0, 1.0), tensors)) == []
+    energies = (torch.ones(structures, atoms), torch.ones(structures), torch.ones(structures))
+    tensors = (*found.tensors(found.lay_out(found.graph)), *energies, torch.ones(atoms, 3), torch.ones(atoms))
+    assert list(check_dispatched(PackedLoss(found.replay), tensors)) == []
 
 
 def test_shapes_that_depend_on_values_are_found():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -15,9 +16,12 @@ from structures import random_structure
 from halocline.aggregation import Form
 from halocline.backends.ipu.check import require_conformance
 from halocline.backends.ipu.interpreter import Interpreter
+from halocline.backends.ipu.packing import pack
 from halocline.backends.ipu.process import RunnerProcess
-from halocline.backends.ipu.training import Labelled, step_arrays
-from halocline.backends.ipu.translate import from_lowered
+from halocline.backends.ipu.training.arrays import StepArrays
+from halocline.backends.ipu.training.room import Room
+from halocline.backends.ipu.translate import energies_only, from_lowered
+from halocline.data.labels import Labels
 from halocline.errors import UsageError
 from halocline.graph import NeighbourList, Structure
 from halocline.lowering import lower
@@ -25,9 +29,15 @@ from halocline.partition import whole
 from halocline.program import Capabilities, FrozenModel, Precision, energies_and_gradients
 from halocline.program.geometry import forces_from_gradients
 from halocline.program.layout import gather_edges, lay_out
+from halocline.training.samples import LabelCounts, Sample
 
 STEPS = 3
-ENERGY, FORCE = 0.3, 2.0
+
+#: Of the program, in its order.
+INPUTS = ("species", "vectors", "mask", "neighbours", "transposed", "seeds")
+
+#: Weights of the two parts of the loss.
+ENERGY, FORCES = 30.0, 2.0
 
 #: Float32 against float64 after a few steps: part of the largest change of any parameter.
 CLOSE = 1e-3
@@ -48,98 +58,201 @@ def model():
     return shaken
 
 
-def sample(seed, atoms):
-    """A structure with random labels: its graph, and what the program needs."""
+def sample(seed, atoms, *, energy=True, forces=True):
+    """A structure with random labels."""
     rule, species = model().neighbours, model().species
     structure = random_structure(seed, symbols=species, atoms=atoms, pbc=False, edge=(4.0, 6.0))
     graph = NeighbourList(rule).graph(Structure.from_atoms(structure))
     random = np.random.default_rng(seed)
-    return graph, Labelled(graph, float(random.normal()), random.normal(size=(len(structure), 3)))
+    labels = float(random.normal()), random.normal(size=(len(structure), 3))
+    return Sample(
+        graph,
+        Labels(*(each if there else None for each, there in zip(labels, (energy, forces), strict=True))),
+        0.5,
+    )
 
 
-def expected_parameters(samples, optimiser, rate):
+def expected_parameters(samples, rate, decay, clip):
     """Train the backbone itself, in float64 and one structure at a time."""
     trained = FrozenModel.freeze(
         model(), Precision.FLOAT64, Capabilities.reference(Form.EDGES)
     ).backbone.requires_grad_(True)
-    steps = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[optimiser](trained.parameters(), lr=rate)
-    atoms = sum(len(labelled.forces) for _, labelled in samples)
-    losses = []
+    adam = torch.optim.Adam(trained.parameters(), lr=rate)
+    averages = {name: value.detach().clone() for name, value in trained.named_parameters()}
+    counts, losses = LabelCounts.of(samples), []
     for _ in range(STEPS):
-        steps.zero_grad()
+        adam.zero_grad()
         loss = torch.zeros((), dtype=torch.float64)
-        for graph, labelled in samples:
-            size = len(labelled.forces)
-            part = whole(size, graph.edges, trained.hops)
-            inputs = lay_out(graph, part, Form.EDGES, Precision.FLOAT64)
+        for each in samples:
+            part = whole(each.atoms, each.graph.edges, trained.hops)
+            inputs = lay_out(each.graph, part, Form.EDGES, Precision.FLOAT64)
             energies, gradients = energies_and_gradients(trained, inputs, differentiable=True)
-            receivers, senders = map(torch.from_numpy, (graph.edges.receivers, graph.edges.senders))
-            forces = forces_from_gradients(gather_edges(gradients, part, Form.EDGES), receivers, senders, size)
-            loss = loss + ENERGY * (energies.sum() - labelled.energy) ** 2 / len(samples)
-            loss = loss + FORCE * ((forces - torch.from_numpy(labelled.forces)) ** 2).sum() / (3 * atoms)
+            receivers, senders = map(torch.from_numpy, (each.graph.edges.receivers, each.graph.edges.senders))
+            gathered = gather_edges(gradients, part, Form.EDGES)
+            forces = forces_from_gradients(gathered, receivers, senders, each.atoms)
+            if each.labels.energy is not None:
+                error = (energies.sum() - (each.labels.energy - each.reference)) / each.atoms
+                loss = loss + ENERGY * error**2 / counts.energies
+            if each.labels.forces is not None:
+                errors = forces - torch.from_numpy(each.labels.forces)
+                loss = loss + FORCES * (errors**2).sum() / (3 * counts.forces)
         loss.backward()
-        steps.step()
+        torch.nn.utils.clip_grad_norm_(trained.parameters(), clip)
+        adam.step()
+        for name, value in trained.named_parameters():
+            averages[name].lerp_(value.detach(), 1.0 - decay)
         losses.append(loss.item())
-    return losses, {name: value.detach().numpy() for name, value in trained.named_parameters()}
+    return losses, dict(trained.named_parameters()), averages
 
 
 @pytest.fixture(scope="module")
 def samples():
-    return [sample(1, 5), sample(2, 7), sample(3, 1)]
+    """Five structures of several sizes, some of which lack a label."""
+    return [
+        sample(1, 5),
+        sample(2, 7),
+        sample(3, 1),
+        sample(4, 6, forces=False),
+        sample(5, 4, energy=False),
+    ]
 
 
 @pytest.fixture(scope="module")
-def compiled():
+def room(samples):
+    """Packs of 12 atoms: two hold all five structures, and a third is empty."""
+    return Room(atoms=12, structures=4, packs=3, capacity=capacity(3, atoms=12, width=12))
+
+
+@pytest.fixture(scope="module")
+def compiled(room):
     frozen = FrozenModel.freeze(model(), Precision.FLOAT32, Capabilities.reference(Form.TABLE))
-    named = dict(frozen.backbone.named_parameters())
-    program = from_lowered(lower(frozen, capacity=capacity(3)), named)
+    program = from_lowered(lower(frozen, capacity=room.capacity), dict(frozen.backbone.named_parameters()))
     require_conformance(program, training=True)
+    assert tuple(each.name for each in program.inputs) == INPUTS
     return program
 
 
-@pytest.mark.parametrize(("optimiser", "rate"), [("sgd", 1e-3), ("adam", 1e-2)])
-def test_steps_are_those_of_the_model_itself(samples, compiled, optimiser, rate, tmp_path):
+def start(program, tmp_path, target="cpu", python=sys.executable, clip=10.0, packs=3):
     path = tmp_path / "program.ipu.zip"
-    compiled.write(path)
-    settings = {"optimiser": optimiser, "rate": rate, "energy": ENERGY, "force": FORCE}
-    runner = RunnerProcess(path, "cpu", sys.executable, training=settings)
-    arrays = step_arrays([labelled for _, labelled in samples], capacity(3), structures=5)
-    losses = [float(runner.call(arrays)[0]) for _ in range(STEPS)]
-    found = {compiled.parameters[name]: value for name, value in runner.parameters().items()}
+    program.write(path)
+    return RunnerProcess(path, target, python, training={"packs": packs, "clip": clip})
+
+
+def arrays_of(samples, room, inputs=INPUTS, energy=ENERGY, forces=FORCES):
+    return StepArrays(room, INPUTS, inputs, "transposed" in inputs).of(samples, energy, forces)
+
+
+@pytest.mark.parametrize("clip", [10.0, 0.05], ids=["", "clipped"])
+def test_steps_are_those_of_the_model_itself(samples, room, compiled, clip, tmp_path):
+    rate, decay = 1e-2, 0.7
+    runner = start(compiled, tmp_path, clip=clip)
+    arrays = arrays_of(samples, room)
+    losses = [float(runner.step(arrays, rate, decay)[0]) for _ in range(STEPS)]
+    state = runner.state()
     runner.close()
-    expected_losses, expected = expected_parameters(samples, optimiser, rate)
+    expected_losses, *expected = expected_parameters(samples, rate, decay, clip)
     assert losses == pytest.approx(expected_losses, rel=1e-4)
-    assert sorted(found) == sorted(expected)
     before = dict(model().named_parameters())
-    changes = {name: expected[name] - before[name].detach().numpy() for name in expected}
-    largest = max(float(np.abs(change).max()) for change in changes.values())
-    assert largest > 0.0
-    for name, change in changes.items():
-        moved = found[name] - before[name].detach().numpy()
-        assert np.abs(moved - change).max() <= CLOSE * largest, name
+    for kind, values in zip(("model", "average"), expected, strict=True):
+        found = {home: state[f"{kind}.{name}"] for name, home in compiled.parameters.items()}
+        assert found.keys() == values.keys()
+        largest = max(float((value - before[name]).detach().abs().max()) for name, value in values.items())
+        assert largest > rate / 2
+        for name, value in values.items():
+            assert np.abs(found[name] - value.detach().numpy()).max() <= CLOSE * largest, name
+
+
+def test_energies_alone_need_less(samples, room, compiled, tmp_path):
+    """A program that is trained on energies has neither the derivative nor what only that reads."""
+    program = energies_only(compiled)
+    require_conformance(program, training=True)
+    assert len(program.operations) < 0.6 * len(compiled.operations)
+    inputs = tuple(each.name for each in program.inputs)
+    assert "transposed" not in inputs
+    assert set(program.parameters) == set(compiled.parameters)
+    alike = []
+    for each, names in ((program, inputs), (compiled, INPUTS)):
+        runner = start(each, tmp_path)
+        arrays = arrays_of(samples, room, names, forces=0.0)
+        alike.append([float(runner.step(arrays, 1e-3, 0.0)[0]) for _ in range(STEPS)])
+    assert alike[0] == pytest.approx(alike[1], rel=1e-6)
+
+
+def test_a_state_goes_on_in_every_bit(samples, room, compiled, tmp_path):
+    arrays = arrays_of(samples, room)
+    straight, broken, resumed = (start(compiled, tmp_path) for _ in range(3))
+    for _ in range(STEPS):
+        straight.step(arrays, 1e-2, 0.9)
+    broken.step(arrays, 1e-2, 0.9)
+    resumed.load(broken.state())
+    for _ in range(STEPS - 1):
+        resumed.step(arrays, 1e-2, 0.9)
+    left, right = straight.state(), resumed.state()
+    assert left.keys() == right.keys()
+    for name, value in left.items():
+        assert np.array_equal(value, right[name]), name
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing(samples, room, compiled, tmp_path):
+    runner = start(compiled, tmp_path)
+    before = runner.state()
+    arrays = arrays_of(samples, room)
+    arrays[len(INPUTS) + 1][0] = np.nan  # an energy
+    assert not np.isfinite(runner.step(arrays, 1e-2, 0.9)[1])
+    after = runner.state()
+    assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
 @pytest.mark.ipu
 @pytest.mark.parametrize("target", ["ipu-model", "ipu"])
-def test_steps_on_the_target_are_those_on_the_cpu(samples, compiled, target, tmp_path):
+def test_steps_on_the_target_are_those_on_the_cpu(samples, room, compiled, target, tmp_path):
     interpreter = Interpreter.find()
     if problem := interpreter.problem(target):
         pytest.skip(problem)
-    path = tmp_path / "program.ipu.zip"
-    compiled.write(path)
-    settings = {"optimiser": "sgd", "rate": 1e-3, "energy": ENERGY, "force": FORCE}
-    arrays = step_arrays([labelled for _, labelled in samples], capacity(3), structures=5)
-    trained = []
+    arrays, trained = arrays_of(samples, room), []
     for each in (target, "cpu"):
-        runner = RunnerProcess(path, each, interpreter.path, training=settings)
-        losses = [float(np.mean(runner.call(arrays)[0])) for _ in range(STEPS)]
-        trained.append((losses, runner.parameters()))
+        runner = start(compiled, tmp_path, each, interpreter.path)
+        losses = [float(runner.step(arrays, 1e-3, 0.0)[0]) for _ in range(STEPS)]
+        trained.append((losses, runner.state()))
     (losses, found), (expected_losses, expected) = trained
     assert losses == pytest.approx(expected_losses, rel=1e-3)
-    for name, value in expected.items():
-        np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-5)
+    for name in compiled.parameters:
+        np.testing.assert_allclose(found[f"model.{name}"], expected[f"model.{name}"], rtol=1e-4, atol=1e-5)
 
 
-def test_too_many_structures_are_refused(samples):
-    with pytest.raises(UsageError, match="places for 2"):
-        step_arrays([labelled for _, labelled in samples], capacity(3), structures=2)
+def test_too_many_structures_are_refused(samples, room, compiled):
+    with pytest.raises(UsageError, match="takes 2 packs, and has 1"):
+        arrays_of(samples, replace(room, packs=1))
+
+
+class TestRoom:
+    """Sizes are found from the frames and the steps of the fit."""
+
+    @staticmethod
+    def samples(sizes):
+        return [sample(seed, size) for seed, size in enumerate(sizes)]
+
+    def test_every_step_has_room(self):
+        samples = self.samples([3, 9, 6, 3, 9, 6, 12, 3])
+        order = np.random.default_rng(0).permutation(8)
+        epochs = [[order[:4], order[4:]], [order[::2], order[1::2]]]
+        room = Room.find(samples, epochs, 3, 0, 0)
+        sizes = np.array([each.atoms for each in samples])
+        for steps in epochs:
+            for step in steps:
+                assert len(pack(sizes[step], room.atoms, room.structures)) <= room.packs
+                arrays_of([samples[i] for i in step], room)
+        assert room.places <= 4 * 12
+
+    def test_a_step_of_one_frame_is_a_pack_of_the_largest(self):
+        room = Room.find(self.samples([3, 7, 5]), [[np.array([i]) for i in range(3)]], 3, 0, 0)
+        assert (room.atoms, room.structures, room.packs) == (7, 1, 1)
+
+    def test_equal_places_make_large_packs(self):
+        room = Room.find(self.samples([6] * 4), [[np.arange(4)]], 3, 0, 0)
+        assert (room.atoms, room.structures, room.packs) == (24, 4, 1)
+
+    def test_what_is_given_is_taken(self):
+        room = Room.find(self.samples([6] * 4), [[np.arange(4)]], 3, 13, 11)
+        assert (room.atoms, room.structures, room.packs) == (13, 2, 2)
+        assert (room.capacity.width, room.capacity.transposed) == (12, 11)

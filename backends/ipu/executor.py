@@ -17,14 +17,11 @@ from halocline.backends.ipu.process import RunnerProcess
 from halocline.backends.ipu.program_file import IpuProgram
 from halocline.backends.ipu.translate import from_lowered
 from halocline.durations import announced
-from halocline.errors import UsageError, unknown_name
+from halocline.errors import UsageError
 from halocline.executor import Capabilities, Diagnosis, Executor, Session
 from halocline.lowering import flatten, lower
 from halocline.program import FrozenModel, Precision, ProgramInputs, ProgramOutputs, TableInputs
 from halocline.program.capacity import Capacity, crop, pad
-
-#: What programs can run on: PyTorch on the CPU, an IPU, or the SDK's model of one.
-TARGETS: Final = ("cpu", "ipu", "ipu-model")
 
 #: Capacities whose runners are kept; the one unused for longest makes room for another.
 KEPT: Final = 4
@@ -61,17 +58,9 @@ class IpuExecutor(Executor):
             raise UsageError(
                 f"The ipu backend takes its inputs from the CPU, not from {device!r}; use ipu:target=ipu."
             )
-        if target not in TARGETS:
-            raise unknown_name("target of the ipu backend", target, TARGETS)
-        if atoms < 0 or neighbours < 0 or (atoms > 0) != (neighbours > 0):
-            raise UsageError(
-                f"A fixed capacity is ipu:atoms=N,neighbours=K with both above zero, not {atoms} and {neighbours}."
-            )
+        require_size(atoms, neighbours)
         self.device = "cpu"
-        interpreter = Interpreter.find(python)
-        if problem := interpreter.problem(target):
-            raise UsageError(problem)
-        self._target, self._python = target, interpreter.path
+        self._target, self._python = target, Interpreter.for_target(target, python).path
         self._size = (atoms, neighbours) if atoms else None
         if self._size is not None:  # which is that of one structure
             self.capabilities = replace(IpuExecutor.capabilities, many_structures=False)
@@ -96,6 +85,18 @@ class IpuExecutor(Executor):
         """Compile now for a fixed capacity, or else when sizes are known."""
         capacity = None if self._size is None else fixed_capacity(frozen, *self._size)
         return _IpuSession(frozen, capacity, self._target, self._python)
+
+
+def require_size(atoms: int, neighbours: int) -> None:
+    """Refuse a fixed size that is none.
+
+    Raises:
+        UsageError: one of the numbers is given alone, or is negative.
+    """
+    if atoms < 0 or neighbours < 0 or (atoms > 0) != (neighbours > 0):
+        raise UsageError(
+            f"A fixed capacity is ipu:atoms=N,neighbours=K with both above zero, not {atoms} and {neighbours}."
+        )
 
 
 def fixed_capacity(frozen: FrozenModel, atoms: int, neighbours: int) -> Capacity:

@@ -9,10 +9,13 @@ import sys
 from dataclasses import dataclass
 from typing import Final, Self, final
 
-from halocline.errors import UsageError
+from halocline.errors import UsageError, unknown_name
 
 #: Names the interpreter where no option does.
 VARIABLE: Final = "HALOCLINE_IPU_PYTHON"
+
+#: What programs can run on: PyTorch on the CPU, an IPU, or the SDK's model of one.
+TARGETS: Final = ("cpu", "ipu", "ipu-model")
 
 #: Seconds that an interpreter may take to start and look around.
 PATIENCE: Final = 20.0
@@ -71,6 +74,20 @@ class Interpreter:
                 f"The interpreter {path!r} does not tell its packages ({error}); name that of the Poplar SDK with "
                 f"{VARIABLE} or ipu:python=PATH."
             ) from error
+
+    @classmethod
+    def for_target(cls, target: str, path: str = "") -> Self:
+        """Find an interpreter that can run programs there.
+
+        Raises:
+            UsageError: there is no such target, or the interpreter lacks what it needs.
+        """
+        if target not in TARGETS:
+            raise unknown_name("target of the ipu backend", target, TARGETS)
+        found = cls.find(path)
+        if problem := found.problem(target):
+            raise UsageError(problem)
+        return found
 
     def problem(self, target: str) -> str:
         """Why programs cannot run here, and what to do, in one sentence; empty if they can.

@@ -47,7 +47,7 @@ class RunnerProcess:
         program: its file, which is not needed any more once this returns.
         target: ``cpu``, ``ipu`` or ``ipu-model``.
         python: the interpreter.
-        training: settings, see `runner.ProgramWorker`; by default the program is evaluated.
+        training: settings, see `runner.CpuTrainer`; by default the program is evaluated.
         seconds: for one call.
 
     Attributes:
@@ -99,21 +99,45 @@ class RunnerProcess:
         return self._process.pid
 
     def call(self, arrays: Iterable[NDArray[Any]]) -> list[NDArray[Any]]:
-        """Run the program, or one step of training.
+        """Run the program.
 
         Raises:
             RunnerError: it refuses the arrays, fails, died or does not answer.
         """
         return self._request({"do": "call"}, arrays)[1]
 
-    def parameters(self) -> dict[str, NDArray[Any]]:
-        """The trained parameters, by the names of the constants of the program.
+    def step(self, arrays: Iterable[NDArray[Any]], rate: float, decay: float) -> list[NDArray[Any]]:
+        """One step of training.
+
+        Args:
+            arrays: those of `runner.PackedLoss`, each with all packs of the step behind one another.
+            rate: of learning.
+            decay: of the average of the weights.
+
+        Returns:
+            The loss before the step, and on the CPU the norm of its gradient.
 
         Raises:
             RunnerError: as for `call`.
         """
-        reply, arrays = self._request({"do": "parameters"}, ())
+        return self._request({"do": "step", "rate": rate, "decay": decay}, arrays)[1]
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """All that training changes: see `runner.CpuTrainer.state`, and `runner.IpuTrainer.state`.
+
+        Raises:
+            RunnerError: as for `call`.
+        """
+        reply, arrays = self._request({"do": "state"}, ())
         return dict(zip(reply["names"], arrays, strict=True))
+
+    def load(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go back to a state, before the first step.
+
+        Raises:
+            RunnerError: as for `call`.
+        """
+        self._request({"do": "load", "names": list(state)}, state.values())
 
     def _request(
         self, header: dict[str, Any], arrays: Iterable[NDArray[Any]]
@@ -122,7 +146,7 @@ class RunnerProcess:
             raise RunnerError("The IPU runner has ended; prepare the program again.")
         deadline = time.monotonic() + self._seconds
         message = io.BytesIO()
-        runner.write_message(message, header, map(np.ascontiguousarray, arrays))
+        runner.write_message(message, header, (np.asarray(array, order="C") for array in arrays))
         self._send(memoryview(message.getbuffer()), deadline)
         reply, results = self._receive(deadline)
         if reply["reply"] == "failed":

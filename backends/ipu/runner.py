@@ -124,91 +124,215 @@ def _decode(value: Any, values: dict[str, Tensor]) -> Any:
 
 
 class PackedLoss(torch.nn.Module):
-    """Weighted mean squares of the errors in energies and forces of whole structures in one pack.
+    """What a pack of whole structures adds to the loss of a step: weighted squares of energy and force errors.
 
-    The pack has N atoms, each with a row in every table, and room for G structures.
+    The pack has N atoms, each with a row in every table, and room for G structures. Weights hold everything that
+    turns a sum into the mean that is wanted, and are zero where there is no label, no structure or no atom.
 
     Args:
-        replay: the program.
-        energy: weight, of errors in eV.
-        force: weight, of errors in eV/Å.
+        replay: the program. One that returns nothing but energies is trained on nothing else.
     """
 
     mark: Any = staticmethod(lambda loss: loss)  # tells PopTorch which tensor is the loss
 
-    def __init__(self, replay: Replay, energy: float, force: float) -> None:
+    def __init__(self, replay: Replay) -> None:
         super().__init__()
-        self.replay, self.energy, self.force = replay, energy, force
+        self.replay, self.with_forces = replay, len(replay.outputs) > 1
         names = [each["name"] for each in replay.inputs]
-        self.transposed, self.seeds = names.index("transposed"), names.index("seeds")
+        self.count, self.transposed = len(names), names.index("transposed") if self.with_forces else -1
 
     def forward(self, *tensors: Tensor) -> Tensor:
-        """The loss.
+        """The loss, ().
 
         Args:
-            tensors: inputs of the program; members (G, N), 1 where an atom belongs to a structure; energies (G,);
-                present (G,), 1 for structures that are there; forces (N, 3).
+            tensors: inputs of the program; members (G, N), 1 where an atom belongs to a structure; energies (G,),
+                eV, and their weights (G,); with forces these (N, 3), eV/Å, and their weights (N,).
         """
-        inputs, (members, energies, present, forces) = tensors[:-4], tensors[-4:]
-        transposed, seeds = inputs[self.transposed], inputs[self.seeds]
-        found, gradients = self.replay(*inputs)[:2]
+        inputs, labels = tensors[: self.count], tensors[self.count :]
+        members, energies, energy_weights = labels[:3]
+        outputs = self.replay(*inputs)
+        errors = torch.mv(members, outputs[0]) - energies
+        loss: Tensor = (energy_weights * errors * errors).sum()
+        if self.with_forces:
+            forces, force_weights = labels[3:]
+            errors = self._forces(outputs[1], inputs[self.transposed]) - forces
+            loss = loss + (force_weights.unsqueeze(1) * errors * errors).sum()
+        marked: Tensor = self.mark(loss)
+        return marked
+
+    @staticmethod
+    def _forces(gradients: Tensor, transposed: Tensor) -> Tensor:
         slots = gradients.reshape(-1, 3).index_select(0, transposed.reshape(-1))
-        pulls = gradients.sum(1) - slots.reshape(transposed.shape[0], transposed.shape[1], 3).sum(1)
-        energy_errors = (torch.mv(members, found * seeds) - energies) * present
-        force_errors = (pulls - forces) * seeds.unsqueeze(1)
-        energy = (energy_errors * energy_errors).sum() / present.sum()
-        force = (force_errors * force_errors).sum() / (3.0 * seeds.sum())
-        loss: Tensor = self.mark(self.energy * energy + self.force * force)
-        return loss
+        return gradients.sum(1) - slots.reshape(transposed.shape[0], transposed.shape[1], 3).sum(1)
 
 
 class ProgramWorker:
-    """Evaluates a program, or trains its parameters by one optimiser step a call.
+    """Evaluates a program.
 
     Args:
         table: content of ``program.json``.
         arrays: the constants.
         target: ``cpu``, ``ipu`` or ``ipu-model``.
-        settings: None to evaluate; to train: ``optimiser`` (``sgd`` or ``adam``), ``rate``, and the weights
-            ``energy`` and ``force``.
+    """
+
+    def __init__(self, table: dict[str, Any], arrays: dict[str, NDArray[Any]], target: str) -> None:
+        self._model: Any = Replay(table, arrays)
+        if target != "cpu":
+            poptorch = importlib.import_module("poptorch")
+            options = ipu_options(poptorch, target, table["options"])
+            self._model = poptorch.inferenceModel(self._model.eval(), options)
+
+    def answer(self, header: dict[str, Any], tensors: list[Tensor]) -> tuple[dict[str, Any], list[Tensor]]:
+        """Outputs in order."""
+        if header["do"] != "call":
+            raise ValueError("a program that is evaluated answers calls only, not {do}".format(**header))
+        results = self._model(*tensors)
+        return {}, [results] if isinstance(results, Tensor) else list(results)
+
+
+class CpuTrainer:
+    """Trains the parameters of a program by PyTorch's Adam, and averages them.
+
+    Args:
+        replay: the program, whose parameters are to be trained.
+        settings: ``packs`` of each step; ``clip``, the largest norm of a gradient.
+    """
+
+    def __init__(self, replay: Replay, settings: dict[str, Any]) -> None:
+        self._packs, self._clip = settings["packs"], settings["clip"]
+        self._loss = PackedLoss(replay)
+        self._weights = dict(replay.named_parameters())
+        self._averages = {name: weight.detach().clone() for name, weight in self._weights.items()}
+        self._adam = torch.optim.Adam(self._weights.values())
+
+    def step(self, tensors: list[Tensor], rate: float, decay: float) -> list[Tensor]:
+        """The loss before the step, and the norm of its gradient. If that is not finite, nothing is changed."""
+        for group in self._adam.param_groups:
+            group["lr"] = rate
+        self._adam.zero_grad()
+        total = torch.zeros(())
+        for pack in zip(*(tensor.chunk(self._packs) for tensor in tensors)):  # noqa: B905
+            loss = self._loss(*pack)
+            loss.backward()
+            total = total + loss.detach()
+        norm = torch.nn.utils.clip_grad_norm_(list(self._weights.values()), self._clip)
+        if torch.isfinite(norm):
+            self._adam.step()
+            with torch.no_grad():
+                for name, weight in self._weights.items():
+                    self._averages[name].lerp_(weight, 1.0 - decay)
+        return [total, norm.detach()]
+
+    def state(self) -> dict[str, Tensor]:
+        """All that changes from step to step: ``model.NAME``, ``average.NAME``, ``adam.NAME.KEY``."""
+        state = {"model." + name: weight.detach() for name, weight in self._weights.items()}
+        state.update({"average." + name: average for name, average in self._averages.items()})
+        for name, weight in self._weights.items():
+            state.update({f"adam.{name}.{key}": value for key, value in self._adam.state.get(weight, {}).items()})
+        return state
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Go back to a state. A parameter without moments has had no gradient yet."""
+        with torch.no_grad():
+            for name, weight in self._weights.items():
+                weight.copy_(state["model." + name])
+                self._averages[name].copy_(state["average." + name])
+                prefix = f"adam.{name}."
+                moments = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+                if moments:
+                    self._adam.state[weight] = {key: value.clone() for key, value in moments.items()}
+
+
+class IpuTrainer:
+    """Trains the parameters of a program by PopTorch's Adam, on an IPU. It keeps no average of them.
+
+    Args:
+        replay: the program, whose parameters are to be trained.
+        settings: as for `CpuTrainer`.
+        poptorch: the package.
+        options: of PopTorch.
+    """
+
+    def __init__(self, replay: Replay, settings: dict[str, Any], poptorch: Any, options: Any) -> None:
+        # The packs of a step are added up on the device, as their losses are; weights have made means of both.
+        options.Training.gradientAccumulation(settings["packs"])
+        options.Training.accumulationAndReplicationReductionType(poptorch.ReductionType.Sum)
+        options.outputMode(poptorch.OutputMode.Sum)
+        loss = PackedLoss(replay)
+        loss.mark = lambda value: poptorch.identity_loss(value, reduction="none")
+        self._weights = dict(replay.named_parameters())
+        # A rate that is named here may change later.
+        self._adam = poptorch.optim.Adam(replay.parameters(), lr=1e-3, max_grad_norm=settings["clip"])
+        self._model = poptorch.trainingModel(loss.train(), options, optimizer=self._adam)
+
+    def step(self, tensors: list[Tensor], rate: float, decay: float) -> list[Tensor]:
+        """The loss before the step."""
+        if decay:
+            raise ValueError("weights stay on the IPU between steps, so nothing averages them")
+        for group in self._adam.param_groups:
+            group["lr"] = rate
+        self._model.setOptimizer(self._adam)
+        loss: Tensor = self._model(*tensors)
+        return [loss.sum()]
+
+    def state(self) -> dict[str, Tensor]:
+        """All that changes from step to step: ``model.NAME``, and ``poptorch.PART.NAME`` of its optimiser."""
+        state: dict[str, Tensor] = {}
+        if self._model.isCompiled():
+            self._model.copyWeightsToHost()
+            kept = self._adam.state_dict()
+            for part in ("ipu_state", "ipu_param"):
+                state.update({f"poptorch.{part}.{name}": value for name, value in kept[part].items()})
+        state.update({"model." + name: weight.detach().cpu().clone() for name, weight in self._weights.items()})
+        return state
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Go back to a state, before the first step."""
+        with torch.no_grad():
+            for name, weight in self._weights.items():
+                weight.copy_(state["model." + name])
+        parts: dict[str, dict[str, Tensor]] = {"ipu_state": {}, "ipu_param": {}}
+        for name, value in state.items():
+            if name.startswith("poptorch."):
+                _, part, rest = name.split(".", 2)
+                parts[part][rest] = value
+        if parts["ipu_state"]:
+            self._adam.load_state_dict({**self._adam.state_dict(), **parts})
+
+
+class TrainingWorker:
+    """Trains the parameters of a program, one step of Adam a message.
+
+    Args:
+        table: content of ``program.json``.
+        arrays: the constants.
+        target: ``cpu``, ``ipu`` or ``ipu-model``.
+        settings: see `CpuTrainer`.
     """
 
     def __init__(
-        self, table: dict[str, Any], arrays: dict[str, NDArray[Any]], target: str, settings: dict[str, Any] | None
+        self, table: dict[str, Any], arrays: dict[str, NDArray[Any]], target: str, settings: dict[str, Any]
     ) -> None:
-        self._replay = Replay(table, arrays, trained=settings is not None)
-        self._model: Any = self._replay
-        self._optimiser: Any = None
-        if settings is not None:
-            optimisers: dict[str, Any] = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
-            self._optimiser = optimisers[settings["optimiser"]](self._replay.parameters(), lr=settings["rate"])
-            self._model = PackedLoss(self._replay, settings["energy"], settings["force"])
-        self._compiled = target != "cpu"
-        if self._compiled:
+        replay = Replay(table, arrays, trained=True)
+        self._trainer: Any
+        if target == "cpu":
+            self._trainer = CpuTrainer(replay, settings)
+        else:
             poptorch = importlib.import_module("poptorch")
             options = ipu_options(poptorch, target, table["options"])
-            if settings is None:
-                self._model = poptorch.inferenceModel(self._model.eval(), options)
-            else:
-                self._model.mark = lambda loss: poptorch.identity_loss(loss, reduction="none")
-                self._model = poptorch.trainingModel(self._model.train(), options, optimizer=self._optimiser)
+            self._trainer = IpuTrainer(replay, settings, poptorch, options)
 
-    def call(self, tensors: list[Tensor]) -> list[Tensor]:
-        """Outputs in order; in training, the loss before the step."""
-        if self._optimiser is None or self._compiled:
-            results = self._model(*tensors)
-            return [results] if isinstance(results, Tensor) else list(results)
-        self._optimiser.zero_grad()
-        loss = self._model(*tensors)
-        loss.backward()
-        self._optimiser.step()
-        return [loss.detach()]
-
-    def parameters(self) -> dict[str, Tensor]:
-        """The trained parameters, by the names of the constants of the program."""
-        if self._compiled:
-            self._model.copyWeightsToHost()
-        return {name: tensor.detach().cpu() for name, tensor in self._replay.named_parameters()}
+    def answer(self, header: dict[str, Any], tensors: list[Tensor]) -> tuple[dict[str, Any], list[Tensor]]:
+        """Take a step, give the state, or go back to one."""
+        if header["do"] == "step":
+            return {}, self._trainer.step(tensors, header["rate"], header["decay"])
+        if header["do"] == "state":
+            state = self._trainer.state()
+            return {"names": list(state)}, list(state.values())
+        if header["do"] == "load":
+            self._trainer.load(dict(zip(header["names"], tensors)))  # noqa: B905
+            return {}, []
+        raise ValueError("a program that is trained does not answer {do}".format(**header))
 
 
 def ipu_options(poptorch: Any, target: str, options: dict[str, Any]) -> Any:
@@ -251,19 +375,25 @@ def read_message(read: Callable[[int], bytes]) -> tuple[dict[str, Any], list[NDA
     return header, [np.lib.format.read_array(part, allow_pickle=False) for part in parts]
 
 
-def require_inputs(arrays: list[NDArray[Any]], inputs: list[dict[str, Any]]) -> None:
+def require_inputs(arrays: list[NDArray[Any]], inputs: list[dict[str, Any]], packs: int = 1) -> None:
     """Refuse arrays that are not what the program declares; there may be more of them.
+
+    Args:
+        arrays: to be given to the program.
+        inputs: as it declares them.
+        packs: how many of each lie behind one another.
 
     Raises:
         ValueError: one is missing, or of another dtype or shape.
     """
     for number, each in enumerate(inputs):
         given = [(str(array.dtype), list(array.shape)) for array in arrays[number : number + 1]]
-        if given != [(each["dtype"], each["shape"])]:
-            raise ValueError("{name} must be {dtype} of shape {shape}".format(**each) + f", not {given}")
+        shape = [packs * each["shape"][0], *each["shape"][1:]] if packs > 1 else each["shape"]
+        if given != [(each["dtype"], shape)]:
+            raise ValueError(f"{each['name']} must be {each['dtype']} of shape {shape}, not {given}")
 
 
-def serve(worker: ProgramWorker, inputs: list[dict[str, Any]], requests: BinaryIO, replies: BinaryIO) -> None:
+def serve(worker: Any, inputs: list[dict[str, Any]], packs: int, requests: BinaryIO, replies: BinaryIO) -> None:
     """Answer requests until there are no more."""
     while True:
         try:
@@ -271,12 +401,9 @@ def serve(worker: ProgramWorker, inputs: list[dict[str, Any]], requests: BinaryI
         except EOFError:
             return
         try:
-            if header["do"] == "parameters":
-                named = worker.parameters()
-                reply, results = {"names": list(named)}, list(named.values())
-            else:
-                require_inputs(arrays, inputs)
-                reply, results = {}, worker.call([torch.from_numpy(array) for array in arrays])
+            if header["do"] in ("call", "step"):
+                require_inputs(arrays, inputs, packs)
+            reply, results = worker.answer(header, [torch.from_numpy(array) for array in arrays])
             write_message(replies, {"reply": "done", **reply}, [result.numpy() for result in results])
         except Exception as error:  # the host decides what to do about it
             write_message(replies, {"reply": "failed", "error": f"{type(error).__name__}: {error}"})
@@ -287,16 +414,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("program", type=Path)
     parser.add_argument("--target", choices=("cpu", "ipu", "ipu-model"), required=True)
-    parser.add_argument("--train", type=json.loads, metavar="JSON", help="settings; see the class ProgramWorker")
+    parser.add_argument("--train", type=json.loads, metavar="JSON", help="settings; see the class CpuTrainer")
     arguments = parser.parse_args()
     try:
         table, arrays = read_program(arguments.program)
-        worker = ProgramWorker(table, arrays, arguments.target, arguments.train)
+        worker: Any
+        if arguments.train is None:
+            worker = ProgramWorker(table, arrays, arguments.target)
+        else:
+            worker = TrainingWorker(table, arrays, arguments.target, arguments.train)
     except (ProgramError, OSError) as error:
         sys.exit(str(error))
     versions = {"python": sys.version.split()[0], "torch": torch.__version__, "numpy": np.__version__}
     write_message(REPLIES, {"reply": "ready", "versions": versions, "inputs": table["inputs"]})
-    serve(worker, table["inputs"], REQUESTS, REPLIES)
+    serve(worker, table["inputs"], (arguments.train or {}).get("packs", 1), REQUESTS, REPLIES)
 
 
 if __name__ == "__main__":

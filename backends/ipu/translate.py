@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final, final
 
 import torch
@@ -55,6 +56,27 @@ def from_lowered(program: Program, parameters: Mapping[str, Tensor] | None = Non
         outputs=tuple(translator.outputs),
         manifest=program.manifest.to_json(),
         parameters={name: home for name, home in translator.parameters.items() if name in read},
+    )
+
+
+def energies_only(program: IpuProgram) -> IpuProgram:
+    """A program that computes energies and no gradients, with the inputs that it then needs."""
+    outputs = program.outputs[:1]
+    operations, read = _live(list(program.operations), list(outputs))
+    inputs = tuple(each for each in program.inputs if each.name in read)
+    names = {each.name for each in inputs}
+    manifest = program.manifest | {
+        "inputs": [each for each in program.manifest["inputs"] if each["name"] in names],
+        "outputs": program.manifest["outputs"][:1],
+    }
+    return replace(
+        program,
+        inputs=inputs,
+        constants={name: array for name, array in program.constants.items() if name in read},
+        operations=tuple(operations),
+        outputs=outputs,
+        manifest=manifest,
+        parameters={name: home for name, home in program.parameters.items() if name in read},
     )
 
 

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from halocline.cli.options import spec_help
 from halocline.cli.output import emit_json, say
 from halocline.cli.signals import held_back
 from halocline.cli.tables import table
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from halocline.evaluator.result import Result
     from halocline.place import Place
     from halocline.training.errors import Errors
+    from halocline.training.fit.fitter import MakeFitter
     from halocline.training.parent import Parent
     from halocline.training.problem import Problem
     from halocline.training.recipe import Recipe
@@ -34,6 +36,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="folder of the run [name of the recipe]")
     parser.add_argument("--resume", action="store_true", help="continue the run in that folder")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... [%(default)s]")
+    fitters = spec_help("fitter")
+    parser.add_argument("--backend", default="torch", metavar="SPEC", help=f"torch, or {fitters} [%(default)s]")
     parser.add_argument("--ranks", type=int, metavar="N", help="processes that share each step [1, or torchrun's]")
     parser.add_argument("--oversubscribe", action="store_true", help="allow more ranks than the cores can serve")
     parser.add_argument(
@@ -54,19 +58,23 @@ def train(arguments: argparse.Namespace) -> int:
     """
     from halocline.cli.ranks import LOST, STARTED, run_ranks
     from halocline.place import Place
+    from halocline.training.fit.fitter import find_fitter
     from halocline.training.fit.trainer import refuse_idle_ranks
     from halocline.training.recipe import read_recipe
     from halocline.training.team import LostRankError
 
     place = Place.find(os.environ)
     _check(arguments, place)
+    make_fitter = find_fitter(arguments.backend)
+    if make_fitter is not None:
+        _refuse_options_of_torch(arguments, place)
     recipe = read_recipe(arguments.recipe)
     refuse_idle_ranks(recipe.training, place.size if place else arguments.ranks or 1)
     if place is None and (arguments.ranks or 1) > 1:
         _refuse_crowd(arguments)
         return run_ranks(_words_of_rank(arguments), arguments.ranks, arguments.timeout)
     try:
-        return _fit(arguments, recipe, place)
+        return _fit(arguments, recipe, place, make_fitter)
     except LostRankError:
         if STARTED not in os.environ:
             raise
@@ -83,6 +91,18 @@ def _check(arguments: argparse.Namespace, place: Place | None) -> None:
         raise UsageError(f"--timeout must be a positive number of seconds, not {arguments.timeout:g}.")
     if place is not None and arguments.ranks is not None:
         raise UsageError(f"Leave out --ranks: torchrun has started {place.size} already.")
+
+
+def _refuse_options_of_torch(arguments: argparse.Namespace, place: Place | None) -> None:
+    """Backends with fitters of their own say by their own options where they run; torch validates on the CPU."""
+    if arguments.device not in ("auto", "cpu"):
+        raise UsageError(
+            f"--device {arguments.device} is for torch; --backend {arguments.backend} says by its own options "
+            "where it runs."
+        )
+    if place is not None or (arguments.ranks or 1) > 1:
+        raise UsageError(f"Ranks share the steps of torch; --backend {arguments.backend} fits in one process.")
+    arguments.device = "cpu"
 
 
 def _refuse_crowd(arguments: argparse.Namespace) -> None:
@@ -116,7 +136,9 @@ def _folder(arguments: argparse.Namespace) -> Path:
     return arguments.output or Path(arguments.recipe.stem)
 
 
-def _fit(arguments: argparse.Namespace, recipe: Recipe, place: Place | None) -> int:
+def _fit(
+    arguments: argparse.Namespace, recipe: Recipe, place: Place | None, make_fitter: MakeFitter | None
+) -> int:
     """Train as the only rank, or as one of several, of which the first writes and keeps others off the folder."""
     from contextlib import nullcontext
 
@@ -124,10 +146,12 @@ def _fit(arguments: argparse.Namespace, recipe: Recipe, place: Place | None) -> 
 
     writes = place is None or place.rank == 0
     with claimed(_folder(arguments)) if writes else nullcontext():
-        return _fit_in_folder(arguments, recipe, place)
+        return _fit_in_folder(arguments, recipe, place, make_fitter)
 
 
-def _fit_in_folder(arguments: argparse.Namespace, recipe: Recipe, place: Place | None) -> int:
+def _fit_in_folder(
+    arguments: argparse.Namespace, recipe: Recipe, place: Place | None, make_fitter: MakeFitter | None
+) -> int:
     import torch
 
     from halocline.errors import within
@@ -150,8 +174,9 @@ def _fit_in_folder(arguments: argparse.Namespace, recipe: Recipe, place: Place |
     if team.is_first:
         _say_data(problem)
         refuse_unwritable(problem)
-    run = TrainingRun(problem, folder, fabric, resume=arguments.resume or restarted, team=team)
-    if team.is_first and (arguments.resume or restarted):
+    resume = arguments.resume or restarted
+    run = TrainingRun(problem, folder, fabric, resume=resume, team=team, make_fitter=make_fitter)
+    if team.is_first and resume:
         say(f"Resuming after epoch {len(run.history)}.")
     _train(run, team)
     return _finish(run, str(fabric.device), arguments.json) if team.is_first else 0

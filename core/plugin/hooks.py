@@ -16,6 +16,7 @@ Kind = Literal[
     "partitioner",
     "executor",
     "evaluator",
+    "fitter",
     "exporter",
     "converter",
     "kernel",
@@ -113,6 +114,14 @@ class Hooks:
         """
 
     @hookspec
+    def halocline_fitters(self) -> list[Component]:  # type: ignore[empty-body]
+        """Describe what trains elsewhere than in torch; targets are subclasses of `halocline.training.fit.Fitter`.
+
+        They are selected by ``halocline train --backend``, and given ``problem``, ``samples`` and their options by
+        keyword.
+        """
+
+    @hookspec
     def halocline_exporters(self) -> list[Component]:  # type: ignore[empty-body]
         """Describe exporters; targets are subclasses of `halocline.exporter.Exporter`."""
 
@@ -146,6 +155,7 @@ KIND_OF_HOOK: dict[str, Kind] = {
     "halocline_partitioners": "partitioner",
     "halocline_executors": "executor",
     "halocline_evaluators": "evaluator",
+    "halocline_fitters": "fitter",
     "halocline_exporters": "exporter",
     "halocline_converters": "converter",
     "halocline_kernels": "kernel",

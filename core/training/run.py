@@ -21,6 +21,7 @@ from halocline.files import newest, write_atomically
 from halocline.program import Precision
 from halocline.training.agreement import refuse_disagreement
 from halocline.training.fit import progress
+from halocline.training.fit.fitter import Fitter, MakeFitter
 from halocline.training.fit.trainer import Trainer
 from halocline.training.folder import METRICS_FILE
 from halocline.training.problem import Problem
@@ -83,6 +84,7 @@ class TrainingRun:
         fabric: device, precision and backward pass.
         resume: go on from the state in the folder.
         team: the ranks that share the work, by default this process alone. Only the first writes.
+        make_fitter: of what fits in the place of torch; it has no ranks.
 
     Raises:
         UsageError: there is a run in the folder already, or the recipe differs from that of the run to resume.
@@ -90,7 +92,14 @@ class TrainingRun:
     """
 
     def __init__(
-        self, problem: Problem, folder: Path, fabric: Fabric, *, resume: bool, team: Team | None = None
+        self,
+        problem: Problem,
+        folder: Path,
+        fabric: Fabric,
+        *,
+        resume: bool,
+        team: Team | None = None,
+        make_fitter: MakeFitter | None = None,
     ) -> None:
         self.problem, self.folder = problem, folder
         self.state_file = folder / STATE_FILE
@@ -105,12 +114,16 @@ class TrainingRun:
             problem, self._samples(problem.split.validation), batches, fabric.device, self._team
         )
         samples, adapters = self._samples(problem.split.seen), problem.recipe.model.adapters
-        self.trainer = Trainer(
-            problem.backbone, samples, batches, settings, fabric, self._team, adapters, problem.replay
+        self.trainer: Fitter = (
+            make_fitter(problem, samples)
+            if make_fitter is not None
+            else Trainer(
+                problem.backbone, samples, batches, settings, fabric, self._team, adapters, problem.replay
+            )
         )
         self._best: dict[str, Tensor] = {}
         if state is not None:
-            self.trainer.load(state.tensors)
+            self.trainer.load({k: tensor for k, tensor in state.tensors.items() if not k.startswith(BEST)})
             self.history = [EpochRecord(**record) for record in state.history]
             self._best = below(BEST, state.tensors)
         if self._team.size > 1:

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from halocline.aggregation import Form
-from halocline.errors import TrainingError, UsageError, within
+from halocline.errors import UsageError, within
 from halocline.model import Backbone
 from halocline.model.adapters import adapted, weights_in_use
 from halocline.program import Capabilities, FrozenModel, Precision
 from halocline.training.deal import deal
+from halocline.training.fit.fitter import Fitter, divergence, refuse_foreign
 from halocline.training.fit.objective import Objective
 from halocline.training.fit.optimizer import FACTOR, make_optimizer
 from halocline.training.fit.schedule import ema_decay, learning_rate
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
 
 @final
-class Trainer:
-    """Trains a copy of a backbone.
+class Trainer(Fitter):
+    """Trains a copy of a backbone, by torch in this process.
 
     Everything that changes from step to step is in `tensors`; the rest follows from the number of the epoch.
 
@@ -86,7 +87,7 @@ class Trainer:
         self._objective, self._optimizer = fabric.setup(Objective(self.model, settings), self._adam)
 
     def steps_before(self, epoch: int) -> int:
-        """How many steps have been taken when an epoch begins; of all epochs, how many there are."""
+        """See `Fitter.steps_before`."""
         return self._plan.before(epoch)
 
     def run_epoch(self, epoch: int, at_step: Callable[[], bool], *, reductions: int = 0) -> float:
@@ -126,7 +127,8 @@ class Trainer:
         return model | average | moments
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Go back to what `tensors` returned."""
+        """See `Fitter.load`."""
+        refuse_foreign(tensors, ("model", "average", "adam"))
         self.model.load_state_dict(below("model.", tensors))
         self.average.load_state_dict(below("average.", tensors))
         moments = {index: below(f"adam.{name}.", tensors) for index, name in enumerate(self._names)}
@@ -148,10 +150,7 @@ class Trainer:
         if self._team.size > 1:
             self._add_up_gradients(stop)
         if not self._clip():
-            raise TrainingError(
-                f"The fit diverged at step {step}: the gradient is not finite. Lower training.learning_rate "
-                f"({self.settings.learning_rate:g}) or training.gradient_clip ({self.settings.gradient_clip:g})."
-            )
+            raise divergence(step, self.settings)
         self._optimizer.step()
         self._update_average(step)
         return loss
