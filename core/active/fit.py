@@ -13,7 +13,7 @@ from halocline.potential.load import load
 from halocline.training.device import make_fabric
 from halocline.training.folder import MODEL_FILE, claimed
 from halocline.training.problem import prepare
-from halocline.training.recipe import ModelSettings, Recipe
+from halocline.training.recipe import Recipe
 from halocline.training.result import finish
 from halocline.training.run import EpochRecord, TrainingRun
 from halocline.training.state import STATE_FILE
@@ -22,8 +22,20 @@ if TYPE_CHECKING:
     from halocline.potential.potential import Potential
 
 
+def complete(run: TrainingRun, device: str, report: Callable[[EpochRecord], None] = lambda record: None) -> None:
+    """Run the epochs that are left, and write the model, without a word.
+
+    Args:
+        run: a fit.
+        device: where to evaluate test frames.
+        report: takes what is known of an epoch.
+    """
+    run.train(report)
+    finish(run, device)[0].save(run.folder / MODEL_FILE)
+
+
 def fitted(
-    recipe: Recipe, source: Path, folder: Path, device: str, report: Callable[[EpochRecord], None]
+    recipe: Recipe, source: Path, folder: Path, device: str, completed: Callable[[TrainingRun, str], None]
 ) -> Potential:
     """The model of a recipe, fitted as far as it is not.
 
@@ -34,7 +46,7 @@ def fitted(
         source: to which the paths of its data files are relative.
         folder: of the run.
         device: as for `make_fabric`.
-        report: takes what is known of an epoch.
+        completed: brings a run to its end, as `complete` does.
 
     Raises:
         HaloclineError: as training does.
@@ -45,12 +57,11 @@ def fitted(
             problem = prepare(recipe, source)
             fabric = make_fabric(device, recipe.training.precision)
             run = TrainingRun(problem, folder, fabric, resume=newest(folder / STATE_FILE) is not None)
-            run.train(report)
-            potential, _ = finish(run, str(fabric.device))
-            potential.save(path)
+            completed(run, str(fabric.device))
     return load(path)
 
 
 def continued(recipe: Recipe, parent: str) -> Recipe:
     """The recipe that starts from a model that was fitted before, and is that model in all else."""
-    return replace(recipe, model=ModelSettings(from_=parent))
+    model = replace(recipe.model, from_=parent, backbone=None, config={}, head=None, prune=None, new_elements=())
+    return replace(recipe, model=model)

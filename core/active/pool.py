@@ -125,8 +125,12 @@ def gather(recipe: ActiveRecipe, source: Path, folder: Path) -> Pool:
         HaloclineError: as for `prepare`.
     """
     first = prepare(recipe.training, source)
-    files, sizes = _files(recipe.training.data), _lengths(first.frames)
-    known, split = len(first.frames), first.split
+    files = _files(recipe.training.data)
+    sizes, split = (
+        _lengths(first.frames)[: len(files)],
+        first.split,
+    )  # after these may come frames of other purposes
+    known = sum(sizes)
     used = {*split.train, *split.validation, *split.test}
     reserve = [frame for frame in range(known) if frame not in used]
     if recipe.active.pool_files:

@@ -7,11 +7,11 @@ import io
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
-from halocline.active.fit import continued, fitted
+from halocline.active.fit import complete, continued, fitted
 from halocline.active.pool import Pool, gather
 from halocline.active.recipe import make_active_recipe
 from halocline.active.selection import Selection, kept_selection, select, write
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from halocline.active.recipe import ActiveRecipe
     from halocline.potential.potential import Potential
     from halocline.training.recipe import Recipe
-    from halocline.training.run import EpochRecord
+    from halocline.training.run import TrainingRun
 
 #: In the folder of a loop.
 LOOP_FILE: Final = "active.json"
@@ -55,15 +55,20 @@ class Outcome:
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reports:
-    """Attributes: called with what is known of an epoch of a fit in a folder, and of an iteration that is done."""
+class Hooks:
+    """What a caller does beside the loop.
 
-    epoch: Callable[[Path, EpochRecord], None] = field(default=lambda folder, record: None)
-    iteration: Callable[[int, Selection], None] = field(default=lambda number, selection: None)
+    Attributes:
+        completed: brings a training run to its end on a device, as `halocline.active.fit.complete` does.
+        decided: called with the number of an iteration that is done, and what was decided.
+    """
+
+    completed: Callable[[TrainingRun, str], None] = complete
+    decided: Callable[[int, Selection], None] = lambda number, selection: None
 
 
 def learn(
-    recipe: ActiveRecipe, source: Path, folder: Path, *, device: str, resume: bool, reports: Reports | None = None
+    recipe: ActiveRecipe, source: Path, folder: Path, *, device: str, resume: bool, hooks: Hooks | None = None
 ) -> Outcome:
     """Run the loop as far as it goes.
 
@@ -73,7 +78,7 @@ def learn(
         folder: of the loop, made if it is missing.
         device: as for `halocline.training.device.make_fabric`.
         resume: go on with what the folder holds.
-        reports: of what is done.
+        hooks: for the caller.
 
     Raises:
         UsageError: the folder holds a loop already, or that of another recipe.
@@ -84,17 +89,17 @@ def learn(
         _refuse_another(recipe, folder, resume=resume)
         pool = gather(recipe, source, folder)
         _keep_identity(recipe, pool, folder, resume=resume)
-        return _Loop(recipe, source, folder, device, pool, reports or Reports()).run()
+        return _Loop(recipe, source, folder, device, pool, hooks or Hooks()).run()
 
 
 class _Loop:
     """One call of `learn`, with all frames in memory."""
 
     def __init__(
-        self, recipe: ActiveRecipe, source: Path, folder: Path, device: str, pool: Pool, reports: Reports
+        self, recipe: ActiveRecipe, source: Path, folder: Path, device: str, pool: Pool, hooks: Hooks
     ) -> None:
         self._recipe, self._source, self._folder, self._device = recipe, source, folder, device
-        self._pool, self._reports = pool, reports
+        self._pool, self._hooks = pool, hooks
         self._further: list[tuple[str, int]] = []  # files of labels that came later, and how many frames they have
         self._selections: list[Selection] = []
 
@@ -108,7 +113,7 @@ class _Loop:
             selection = self._iterate(number, split)
             self._selections.append(selection)
             self._write_table()
-            self._reports.iteration(number, selection)
+            self._hooks.decided(number, selection)
             if number < last and (waiting := self._labels_missing(number, selection)):
                 return Outcome(selections=tuple(self._selections), waiting=waiting)
             split = self._grown(split, number, selection)
@@ -149,9 +154,7 @@ class _Loop:
             config = recipe.model.config | {"species": list(self._pool.species)}
             recipe = replace(recipe, model=replace(recipe.model, config=config))
         folder = self._model(number, member).parent
-        return fitted(
-            recipe, self._source, folder, self._device, lambda record: self._reports.epoch(folder, record)
-        )
+        return fitted(recipe, self._source, folder, self._device, self._hooks.completed)
 
     def _model(self, number: int, member: int) -> Path:
         return self.folder(number) / f"member_{member}" / MODEL_FILE

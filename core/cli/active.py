@@ -13,7 +13,8 @@ from halocline.errors import UsageError
 if TYPE_CHECKING:
     from halocline.active.run import Outcome
     from halocline.active.selection import Selection
-    from halocline.training.run import EpochRecord
+    from halocline.evaluator.result import Result
+    from halocline.training.run import TrainingRun
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
 
     from halocline.active.recipe import read_active_recipe
-    from halocline.active.run import Reports, learn
+    from halocline.active.run import Hooks, learn
 
     recipe = read_active_recipe(arguments.recipe)
     folder = arguments.output or Path(arguments.recipe.stem)
@@ -51,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
             folder,
             device=arguments.device,
             resume=arguments.resume,
-            reports=Reports(epoch=_say_epoch, iteration=_say_iteration),
+            hooks=Hooks(completed=_complete, decided=_say_iteration),
         )
     except KeyboardInterrupt:
         say(f"Stopped; what was done is kept in {folder}. Continue with --resume.")
@@ -60,10 +61,30 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _say_epoch(folder: Path, record: EpochRecord) -> None:
-    say(
-        f"{folder.parent.name}/{folder.name}  epoch {record.epoch}  loss {record.loss:.5f}  {record.seconds:.1f} s"
-    )
+def _complete(training: TrainingRun, device: str) -> None:
+    """Bring a fit to its end as ``halocline train`` does, with its logs and figures."""
+    from halocline.cli.train import Reporter
+    from halocline.cli.train_report import draw, watched
+    from halocline.evaluation.accuracy import Accuracy
+    from halocline.training.folder import MODEL_FILE
+    from halocline.training.result import finish
+
+    problem, accuracy = training.problem, Accuracy(training.problem.backbone.species)
+    say(f"{training.folder}: {len(problem.split.train)} frames, {len(training.history)} epochs done")
+    with watched(training, Reporter(training)) as (report, advance):
+
+        def at_step() -> bool:
+            advance()
+            return False
+
+        training.train(report, at_step)
+
+    def take(frame: int, result: Result) -> None:
+        accuracy.add(problem.frames[frame], problem.labels[frame], result)
+
+    potential, _ = finish(training, device, take)
+    draw(training, accuracy)
+    potential.save(training.folder / MODEL_FILE)  # the last: whoever finds it takes the fit for done
 
 
 def _say_iteration(number: int, selection: Selection) -> None:

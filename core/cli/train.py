@@ -207,7 +207,7 @@ def _run_epochs(run: TrainingRun, interrupted: Callable[[], bool]) -> None:
     """As the rank that tells of them."""
     from halocline.cli.train_report import watched
 
-    with watched(run, _Reporter(run)) as (report, advance):
+    with watched(run, Reporter(run)) as (report, advance):
 
         def at_step() -> bool:
             advance()
@@ -283,7 +283,7 @@ def _say_parent(parent: Parent, recipe: Recipe) -> None:
         _LOG.warning("%s", remark)
 
 
-class _Reporter:
+class Reporter:
     """Prints one line for each epoch, with the time that is left."""
 
     def __init__(self, run: TrainingRun) -> None:
@@ -292,6 +292,7 @@ class _Reporter:
         self._seconds = 0.0
 
     def __call__(self, record: EpochRecord) -> None:
+        """Say what is known of an epoch."""
         self._seconds += record.seconds
         left = self._seconds / (record.epoch - self._first) * (self._epochs - record.epoch)
         validation = _validation(record) if self._validated else "not validated"

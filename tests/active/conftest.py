@@ -1,12 +1,15 @@
 """Folders in which a loop can run."""
 
+from functools import partial
+
 import ase.io
 import pytest
 import torch
 from rattled_argon import RECIPE, frames, label
 
+from halocline.active.fit import complete
 from halocline.active.recipe import read_active_recipe
-from halocline.active.run import Reports, learn
+from halocline.active.run import Hooks, learn
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +53,7 @@ def run(folder):
 
     def run(output="loop", *, resume=False, epoch=None):
         recipe = read_active_recipe(folder / "recipe.toml")
-        reports = Reports() if epoch is None else Reports(epoch=epoch)
-        return learn(recipe, folder, folder / output, device="cpu", resume=resume, reports=reports)
+        hooks = Hooks(completed=partial(complete, report=epoch)) if epoch else Hooks()
+        return learn(recipe, folder, folder / output, device="cpu", resume=resume, hooks=hooks)
 
     return run

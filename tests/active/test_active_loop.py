@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -110,7 +109,7 @@ def test_interrupted_at_any_epoch_equals_straight(run, folder):
         shutil.rmtree(folder / "loop")
         left = last
 
-        def stop(where, record):
+        def stop(record):
             nonlocal left
             left -= 1
             if not left:
@@ -148,39 +147,37 @@ def test_a_kill_between_any_two_files_equals_straight(run, folder):
         assert contents(loop) == straight, written[place]
 
 
+#: Runs the loop and kills itself: after so many epochs, or once so many iterations are decided.
+SUICIDE = """
+import functools, os, pathlib, signal, sys, torch
+from halocline.active.fit import complete
+from halocline.active.recipe import read_active_recipe
+from halocline.active.run import Hooks, learn
+
+left = {"epoch": int(sys.argv[1]), "decision": int(sys.argv[2])}
+
+def count(what):
+    left[what] -= 1
+    if not left[what]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+torch.set_num_threads(1)
+completed = functools.partial(complete, report=lambda record: count("epoch"))
+hooks = Hooks(completed=completed, decided=lambda *_: count("decision"))
+here, loop = pathlib.Path(), pathlib.Path("loop")
+resume = (loop / "active.json").exists()
+learn(read_active_recipe(here / "recipe.toml"), here, loop, device="cpu", resume=resume, hooks=hooks)
+"""
+
+
 @pytest.mark.slow
 def test_sigkilled_processes_resume_exactly(run, folder):
     run()
     straight = contents(folder / "loop")
     shutil.rmtree(folder / "loop")
-    words = [
-        sys.executable,
-        "-m",
-        "halocline",
-        "active",
-        "recipe.toml",
-        "-o",
-        "loop",
-        "--device",
-        "cpu",
-        "--threads",
-        "1",
-    ]
-    for number in (2, 5):  # epochs, counted from each start
-        with subprocess.Popen(
-            words + ["--resume"] * (number > 2),
-            cwd=folder,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=dict(os.environ),
-        ) as process:
-            seen = 0
-            for line in process.stderr:
-                seen += "  epoch " in line
-                if seen == number - (number > 2):
-                    break
-            process.send_signal(signal.SIGKILL)
-        assert process.returncode == -signal.SIGKILL
+    for moment in (("2", "9"), ("9", "1"), ("3", "9")):
+        died = subprocess.run([sys.executable, "-c", SUICIDE, *moment], cwd=folder, check=False)
+        assert died.returncode == -signal.SIGKILL
     run(resume=True)
     assert contents(folder / "loop") == straight
 
@@ -303,6 +300,8 @@ def test_the_command_tells_and_waits(unlabelled, monkeypatch, capsys):
     told = json.loads(capsys.readouterr().out)
     assert told["waiting"] == "loop/iteration_00/labelled.extxyz"
     assert told["iterations"][0]["added"] > 0
+    drawn = {path.name for path in (unlabelled / "loop" / "iteration_00" / "member_0").glob("*.png")}
+    assert drawn == {"learning_curves.png"}  # there are no test frames
     assert main([*words[:-1], "--resume"]) == 0
     captured = capsys.readouterr()
     assert "validation score" in captured.out
