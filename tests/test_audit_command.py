@@ -14,6 +14,7 @@ from halocline.audit import audit as whole
 from halocline.audit.folder import AuditFolder
 from halocline.audit.labels.label_errors import LabelErrors
 from halocline.audit.stability import run as run_module
+from halocline.audit.stability.plan import Plan
 from halocline.cli.main import main
 from halocline.data.labels import Labels
 from halocline.evaluation.frames import Frame
@@ -207,6 +208,11 @@ def test_frames_that_cannot_be_evaluated_are_named_and_left_out(audited, tmp_pat
     assert found["tally"]["left_out"] == 1
     assert "frame 1: The model does not know Cu" in said
     assert found["labels"]["errors"]["energy"]["count"] == 2
+
+
+@pytest.mark.parametrize(("steps", "interval"), [(30, 10), (2000, 10), (2001, 11), (20_000, 100)])
+def test_long_runs_do_not_leave_more_frames(steps, interval):
+    assert Plan(1, steps).of_start(0).frame_interval == interval
 
 
 def test_a_start_that_cannot_be_evaluated_is_told(audited, tmp_path):

@@ -9,7 +9,7 @@ from ase.build import bulk, molecule
 from ase.data import covalent_radii
 
 from halocline.audit.geometry.angles import angle_between, bond_angles
-from halocline.audit.geometry.bonds import STRETCH, Surroundings
+from halocline.audit.geometry.bonds import SLACK, Surroundings
 from halocline.audit.geometry.hydrogen_bonds import hydrogen_bonds
 from halocline.audit.geometry.molecules import molecules_of
 from halocline.errors import StructureError
@@ -87,7 +87,7 @@ def test_bonds_are_those_of_covalent_radii_and_their_angles_those_of_ase():
     found = Surroundings.of(atoms)
     distances = atoms.get_all_distances()
     radii = covalent_radii[atoms.numbers]
-    expected = (distances < STRETCH * (radii[:, None] + radii)) & (distances > 0)
+    expected = (distances < radii[:, None] + radii + SLACK) & (distances > 0)
     bonded = np.zeros_like(expected)
     bonded[found.edges.receivers[found.bonded], found.edges.senders[found.bonded]] = True
     np.testing.assert_array_equal(bonded, expected)

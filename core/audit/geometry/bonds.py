@@ -16,10 +16,10 @@ from halocline.graph.structure import Structure
 if TYPE_CHECKING:
     from ase import Atoms
 
-#: Two atoms are bonded up to this many times the sum of their covalent radii (B. Cordero et al., Dalton Trans.
-#: 2832 (2008), as ASE has them). O–H then reaches to 1.26 Å: beyond what it stretches to in water at 300 K, and
-#: short of the 1.5 Å where hydrogen bonds begin.
-STRETCH: Final = 1.3
+#: Å. Two atoms are bonded up to this beyond the sum of their covalent radii (B. Cordero et al., Dalton Trans. 2832
+#: (2008), as ASE has them). O–H then reaches to 1.27 Å: beyond what it stretches to in water at 300 K, and short of
+#: the 1.5 Å where hydrogen bonds begin.
+SLACK: Final = 0.3
 
 #: Metals whose neighbours are not bonded to them; else a salt would be one molecule with its solvent.
 _IONIC: Final = ("Li", "Na", "K", "Rb", "Cs", "Fr", "Mg", "Ca", "Sr", "Ba", "Ra")
@@ -38,7 +38,7 @@ class Surroundings:
         edges: E of them.
         vectors: (E, 3) Å, from receiver to sender.
         lengths: (E,) Å.
-        bonded: (E,) bool, whether the two are bonded, by `STRETCH`.
+        bonded: (E,) bool, whether the two are bonded, by `SLACK`.
     """
 
     structure: Structure
@@ -55,13 +55,13 @@ class Surroundings:
             StructureError: it has no atoms, coordinates that are not finite, or two atoms on one point.
         """
         structure = Structure.from_atoms(atoms)
-        farthest = 2.0 * STRETCH * float(_RADII[structure.numbers].max())
-        graph = Graph.build(structure, radius_edges(structure, max(reach, farthest) or STRETCH))
+        farthest = 2.0 * float(_RADII[structure.numbers].max()) + SLACK
+        graph = Graph.build(structure, radius_edges(structure, max(reach, farthest)))
         lengths = np.sqrt(graph.squares)
         radii = _RADII[structure.numbers]
         first, second = radii[graph.edges.receivers], radii[graph.edges.senders]
         # A radius of 0 stands for a metal that binds to none.
-        bonded = (lengths < STRETCH * (first + second)) & (first > 0.0) & (second > 0.0)
+        bonded = (lengths < first + second + SLACK) & (first > 0.0) & (second > 0.0)
         return cls(structure, graph.edges, graph.vectors, lengths, bonded)
 
     def numbers(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> NDArray[np.int64]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from halocline.evaluation.frames import Frame
+
+#: Frames of a run beside its start, at most: those that follow each other closely tell distributions nothing new.
+MOST_FRAMES: Final = 200
 
 
 @final
@@ -40,7 +44,8 @@ class Plan:
 
     def of_start(self, number: int) -> Settings:
         """The settings of a run, from 0."""
-        return replace(self.settings, seed=self.settings.seed + number)
+        interval = max(self.settings.frame_interval, math.ceil(self.steps / MOST_FRAMES))
+        return replace(self.settings, seed=self.settings.seed + number, frame_interval=interval)
 
     def identity(self) -> dict[str, Any]:
         """What its results follow from, as JSON values."""
