@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 #: Å. Two atoms are bonded up to this beyond the sum of their covalent radii (B. Cordero et al., Dalton Trans. 2832
-#: (2008), as ASE has them). O–H then reaches to 1.27 Å: beyond what it stretches to in water at 300 K, and short of
-#: the 1.5 Å where hydrogen bonds begin.
+#: (2008), as ASE has them). O–H then reaches to 1.27 Å: beyond what it stretches to in water at 300 K, and short
+#: of the 1.5 Å where hydrogen bonds begin.
 SLACK: Final = 0.3
 
 #: Metals whose neighbours are not bonded to them; else a salt would be one molecule with its solvent.
