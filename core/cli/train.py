@@ -262,6 +262,11 @@ def _say_data(problem: Problem) -> None:
         say(f"frames   {sum(map(len, problem.duplicates))} are duplicates, in {len(problem.duplicates)} groups")
     if not problem.split.validation:
         say("frames   nothing is validated: the losses shown are those of the frames that are fitted")
+    if problem.teacher is not None:
+        say(
+            f"teacher  {problem.teacher.name}, asked of {len(problem.taught)} frames, "
+            f"SHA-256 {problem.teacher.digest}"
+        )
     references = ", ".join(f"{symbol} {energy:.4f}" for symbol, energy in problem.reference_energies.items())
     note = "" if problem.references_determined else " (not determined by these compositions)"
     say(f"reference energies, eV: {references}{note}")

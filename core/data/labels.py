@@ -61,6 +61,10 @@ class Labels:
     stress: NDArray[np.float64] | None = None
 
 
+#: What a frame without labels has.
+UNLABELLED: Final = Labels(None, None)
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class LabelCount:

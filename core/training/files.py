@@ -36,6 +36,11 @@ def frames_of(data: DataSettings, folder: Path) -> tuple[list[Frame], Split | No
     return [frame for part in parts for frame in part], split
 
 
+def unlabelled_frames(data: DataSettings, folder: Path) -> list[Frame]:
+    """Read the structures on which a teacher is asked; arguments and errors as for `frames_of`."""
+    return [frame for part in _read(data, "unlabelled_files", folder) for frame in part]
+
+
 def replayed_frames(replay: ReplaySettings, folder: Path, elements: Collection[str]) -> list[Frame]:
     """Read the frames to replay.
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from halocline.data.duplicates import duplicate_groups
 from halocline.data.frames import Frame, say_unused
-from halocline.data.labels import LabelCount, Labels, read_labels
+from halocline.data.labels import UNLABELLED, LabelCount, Labels, read_labels
 from halocline.errors import BackboneError, HaloclineError, TrainingError, within
 from halocline.graph import Contacts, Graph, NeighbourList, Structure
 from halocline.model import Backbone
@@ -23,7 +23,8 @@ from halocline.model.bounded import trainable
 from halocline.model.build import build_backbone
 from halocline.model.condition import taken_entries, under_conditions
 from halocline.potential.potential import Potential
-from halocline.training.files import frames_of, replayed_frames
+from halocline.training.distillation import Teacher, find_teacher
+from halocline.training.files import frames_of, replayed_frames, unlabelled_frames
 from halocline.training.parent import Parent, Replay, find_parent
 from halocline.training.recipe import DataSettings, Recipe, ReplaySettings, TrainingSettings
 from halocline.training.recipe.metric import label_of
@@ -52,6 +53,7 @@ class Problem:
         references_determined: whether those frames determine each of them.
         digest: SHA-256 of structures and labels, in order.
         origin: the model that the fit starts from.
+        teacher: the model whose energies and forces are fitted, too.
     """
 
     recipe: Recipe
@@ -66,6 +68,7 @@ class Problem:
     duplicates: list[tuple[int, ...]]
     digest: str
     origin: Parent | None = None
+    teacher: Teacher | None = None
 
     @property
     def parent(self) -> Potential | None:
@@ -81,6 +84,14 @@ class Problem:
     def contacts(self) -> Contacts:
         """How near atoms come in the frames that weights are fitted to, and how many neighbours they have."""
         return Contacts.merge([Contacts.of(self.graphs[i]) for i in self.split.seen])
+
+    @property
+    def taught(self) -> tuple[int, ...]:
+        """The frames that the teacher knows, of those that weights are fitted to; none without a teacher."""
+        if self.teacher is None:
+            return ()
+        some = (*self.split.train, *self.split.unlabelled)
+        return tuple(i for i in some if self.teacher.knows(self.frames[i].atoms.numbers))
 
     @property
     def replay(self) -> Replay:
@@ -114,6 +125,11 @@ def prepare(recipe: Recipe, folder: Path) -> Problem:
     labels, counts = _read_labels(recipe, recipe.data, frames)
     groups = _groups(recipe, origin, frames)
     split = given or _draw(recipe.data, len(frames), groups)
+    teacher = None if recipe.distillation is None else find_teacher(recipe.distillation, origin, folder)
+    if teacher is not None and (added := unlabelled_frames(recipe.data, folder)):
+        _refuse_unknown(teacher, added)
+        split = replace(split, unlabelled=tuple(range(len(frames), len(frames) + len(added))))
+        frames, labels = frames + added, [*labels, *(UNLABELLED for _ in added)]
     if origin is not None and (replay := recipe.data.replay) is not None:
         replayed = replayed_frames(replay, folder, origin.potential.species)
         more, of_more = _read_labels(recipe, replay, replayed)
@@ -133,6 +149,8 @@ def prepare(recipe: Recipe, folder: Path) -> Problem:
     references, determined = _references(
         origin, species, [frames[i].atoms.numbers for i in energies], list(energies.values())
     )
+    if teacher is not None and origin is None and not energies:
+        references, determined = {symbol: teacher.reference_energies.get(symbol, 0.0) for symbol in species}, True
     return Problem(
         recipe=recipe,
         frames=frames,
@@ -146,6 +164,7 @@ def prepare(recipe: Recipe, folder: Path) -> Problem:
         duplicates=groups,
         digest=_digest(frames, labels, split if recipe.data.split_files else None),
         origin=origin,
+        teacher=teacher,
     )
 
 
@@ -227,6 +246,17 @@ def _build(recipe: Recipe, species: Sequence[str]) -> Backbone:
             raise BackboneError(f"The backbone {name!r} cannot be built from model.config: {reason}.") from error
 
 
+def _refuse_unknown(teacher: Teacher, frames: Sequence[Frame]) -> None:
+    """Nobody could say anything of a structure without labels that the teacher does not know."""
+    for frame in frames:
+        if not teacher.knows(frame.atoms.numbers):
+            strange = sorted(set(frame.atoms.get_chemical_symbols()) - set(teacher.potential.species))
+            raise TrainingError(
+                f"{frame} of data.unlabelled_files contains {', '.join(strange)}, which the teacher "
+                f"{teacher.name} does not know; leave it out."
+            )
+
+
 def _refuse_unlabelled(training: TrainingSettings, labels: Sequence[Labels], split: Split) -> None:
     """What weighs in the loss must be on a training frame, and what steers the fit on a validation frame."""
     for name, weight in training.fitted._asdict().items():
@@ -249,7 +279,7 @@ def _refuse_unlabelled(training: TrainingSettings, labels: Sequence[Labels], spl
 def _species(recipe: Recipe, origin: Parent | None, frames: Sequence[Frame], split: Split) -> list[str]:
     """The model's elements: its parent's and new ones; else those of the recipe; else of the training frames."""
     given: Sequence[str] | None = recipe.model.config.get("species") if origin is None else origin.start.species
-    species = given or _elements(frames, split.train)
+    species = given or _elements(frames, split.seen)
     key = "model.config.species" if origin is None else "model.new_elements"
     for i in sorted((*split.seen, *split.validation, *split.test)):
         strange = sorted(set(frames[i].atoms.get_chemical_symbols()) - set(species))

@@ -147,6 +147,9 @@ def _reproduction(problem: Problem) -> dict[str, Any]:
         data |= {
             key: [names.get(file, Path(file).name) for file in data[key]] for key in data if key.endswith("files")
         }
+    if problem.teacher is not None:
+        table["distillation"]["teacher"] = public_name(problem.teacher.name)
+        table["teacher"] = problem.teacher.as_card()
     if problem.recipe.model.from_ is not None:
         table["model"]["from"] = public_name(problem.recipe.model.from_)
     return table

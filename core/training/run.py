@@ -6,7 +6,7 @@ import csv
 import io
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
@@ -15,13 +15,16 @@ import torch
 from torch import Tensor
 
 import halocline
+from halocline.data.labels import Labels
 from halocline.digests import tensors_digest
 from halocline.errors import TrainingError, UsageError
 from halocline.files import newest, write_atomically
 from halocline.program import Precision
 from halocline.training.agreement import refuse_disagreement
+from halocline.training.distillation import taught_labels
 from halocline.training.fit import progress
 from halocline.training.fit.fitter import Fitter, MakeFitter
+from halocline.training.fit.objective import UNTAUGHT
 from halocline.training.fit.trainer import Trainer
 from halocline.training.folder import METRICS_FILE
 from halocline.training.problem import Problem
@@ -106,6 +109,7 @@ class TrainingRun:
         self.history: list[EpochRecord] = []
         self._fabric, self._team = fabric, team or Team()
         state = self._find_state(resume)
+        folder.mkdir(parents=True, exist_ok=True)
         settings = problem.recipe.training
         batches = Batches(
             StepSize.of(settings), problem.backbone.hops, Precision(settings.precision), fabric.device
@@ -113,12 +117,21 @@ class TrainingRun:
         self._validation = Validation(
             problem, self._samples(problem.split.validation), batches, fabric.device, self._team
         )
-        samples, adapters = self._samples(problem.split.seen), problem.recipe.model.adapters
+        samples = self._samples(problem.split.seen, taught_labels(problem, folder, fabric.device, self._team))
+        distillation = problem.recipe.distillation
         self.trainer: Fitter = (
             make_fitter(problem, samples)
             if make_fitter is not None
             else Trainer(
-                problem.backbone, samples, batches, settings, fabric, self._team, adapters, problem.replay
+                problem.backbone,
+                samples,
+                batches,
+                settings,
+                fabric,
+                self._team,
+                adapters=problem.recipe.model.adapters,
+                replay=problem.replay,
+                teaching=UNTAUGHT if distillation is None else distillation.weights,
             )
         )
         self._best: dict[str, Tensor] = {}
@@ -128,7 +141,6 @@ class TrainingRun:
             self._best = below(BEST, state.tensors)
         if self._team.size > 1:
             refuse_disagreement(self._team, self._facts(), fabric.device)
-        folder.mkdir(parents=True, exist_ok=True)
 
     def train(self, report: Callable[[EpochRecord], None], at_step: Callable[[], bool] = lambda: False) -> None:
         """Run the epochs that are left. After each, the first rank keeps the state, then reports.
@@ -197,9 +209,9 @@ class TrainingRun:
         values = [getattr(record, metric) for record in self.history]
         return [float("nan") if value is None else value for value in values]
 
-    def _samples(self, frames: Sequence[int]) -> list[Sample]:
-        problem = self.problem
-        return [Sample(problem.graphs[i], problem.labels[i], problem.reference(i)) for i in frames]
+    def _samples(self, frames: Sequence[int], taught: Mapping[int, Labels] | None = None) -> list[Sample]:
+        problem, said = self.problem, taught or {}
+        return [Sample(problem.graphs[i], problem.labels[i], problem.reference(i), said.get(i)) for i in frames]
 
     def _find_state(self, resume: bool) -> TrainingState | None:
         if not resume:
@@ -226,6 +238,11 @@ class TrainingRun:
                 f"The run in {self.folder} was started from another model than {self.problem.recipe.model.from_} "
                 "is now; restore its file, or start a new run in another --output."
             )
+        if state.teacher != self._teacher_digest:
+            raise TrainingError(
+                f"The run in {self.folder} was started with another teacher than it has now; restore its file, or "
+                "start a new run in another --output."
+            )
         before, now = (state.ranks, state.threads), (self._team.size, torch.get_num_threads())
         if before != now and self._team.is_first:
             logger.warning(
@@ -236,6 +253,10 @@ class TrainingRun:
             )
         return state
 
+    @property
+    def _teacher_digest(self) -> str:
+        return "" if self.problem.teacher is None else self.problem.teacher.digest
+
     def _facts(self) -> dict[str, str]:
         """What must be the same on all ranks."""
         return {
@@ -243,6 +264,7 @@ class TrainingRun:
             "recipe": repr(self.problem.recipe),
             "data": self.problem.digest,
             "parent": self.problem.parent_digest,
+            "teacher": self._teacher_digest,
             "weights": tensors_digest(self.trainer.tensors().items(), str(len(self.history))),
         }
 
@@ -258,6 +280,7 @@ class TrainingRun:
             history=records,
             ranks=self._team.size,
             parent=self.problem.parent_digest,
+            teacher=self._teacher_digest,
         )
         save_state(self.state_file, state)
         text = io.StringIO()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from halocline.aggregation import Form
-from halocline.data.labels import Labels
+from halocline.data.labels import UNLABELLED, Labels
 from halocline.graph import Graph, JointGraph
 from halocline.partition import whole
 from halocline.program import EdgeInputs, Precision
@@ -49,11 +49,18 @@ class Sample:
         graph: with the model's own edges.
         labels: of the structure.
         reference: eV, sum of its elements' reference energies.
+        taught: what a teacher says of it; None if there is none, or it says nothing.
     """
 
     graph: Graph
     labels: Labels
     reference: float
+    taught: Labels | None = None
+
+    @property
+    def lesson(self) -> Sample:
+        """The same structure, with what the teacher says in the place of labels."""
+        return Sample(self.graph, self.taught or UNLABELLED, self.reference)
 
     @property
     def atoms(self) -> int:
@@ -150,6 +157,7 @@ class Batch:
         sizes: (S,) float64, atoms of each structure.
         volumes: (S,) float64, Å³; 1 where a structure is not periodic in all three directions.
         targets: their labels.
+        lessons: what a teacher says of them; None if it says nothing of any.
     """
 
     def __init__(self, samples: Sequence[Sample], hops: int, precision: Precision, device: torch.device) -> None:
@@ -163,6 +171,8 @@ class Batch:
         volumes = [sample.graph.structure.volume or 1.0 for sample in samples]
         self.volumes = torch.tensor(volumes, dtype=torch.float64, device=device)
         self.targets = Targets.of(samples, device)
+        taught = any(sample.taught is not None for sample in samples)
+        self.lessons = Targets.of([sample.lesson for sample in samples], device) if taught else None
 
 
 @final

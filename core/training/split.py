@@ -21,21 +21,23 @@ class Split:
     train: tuple[int, ...]
     validation: tuple[int, ...]
     test: tuple[int, ...]
+    unlabelled: tuple[int, ...] = ()
     replay: tuple[int, ...] = ()
 
     @property
     def seen(self) -> tuple[int, ...]:
         """Frames that weights are fitted to."""
-        return self.train + self.replay
+        return self.train + self.unlabelled + self.replay
 
     def replays(self, frame: int) -> bool:
         """Whether a frame is replayed. Such frames have numbers one after the other."""
         return bool(self.replay) and self.replay[0] <= frame <= self.replay[-1]
 
     def purposes(self) -> dict[str, tuple[int, ...]]:
-        """Name of each set → the numbers of its frames. Replayed frames are a set where there are some."""
+        """Name of each set → the numbers of its frames; unlabelled and replayed ones where there are some."""
         sets = {"train": self.train, "validation": self.validation, "test": self.test}
-        return sets | ({"replay": self.replay} if self.replay else {})
+        more = {"unlabelled": self.unlabelled, "replay": self.replay}
+        return sets | {name: frames for name, frames in more.items() if frames}
 
 
 def draw_split(frames: int, settings: SplitSettings, groups: Sequence[Sequence[int]] = ()) -> Split:
@@ -90,7 +92,7 @@ def consecutive_split(train: int, validation: int, test: int) -> Split:
 
 
 def refuse_shared(groups: Sequence[Sequence[int]], split: Split, names: Sequence[str], remedy: str) -> None:
-    """Make sure that no structure is in two sets; those that are fitted and replayed are one.
+    """Make sure that no structure is in two sets; all that weights are fitted to are one.
 
     Args:
         groups: of duplicates among the frames.

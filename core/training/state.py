@@ -35,6 +35,7 @@ class TrainingState:
         history: one record for each epoch done.
         ranks: among which the steps were shared; the last bits depend on them, too.
         parent: SHA-256 of the model that the run started from; empty if from new weights.
+        teacher: SHA-256 of the model that it learns from; empty without one.
     """
 
     epoch: int
@@ -45,6 +46,7 @@ class TrainingState:
     history: list[dict[str, Any]]
     ranks: int = 1
     parent: str = ""
+    teacher: str = ""
 
 
 def below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -67,6 +69,7 @@ def save_state(path: Path, state: TrainingState) -> None:
         "history": state.history,
         "ranks": state.ranks,
         "parent": state.parent,
+        "teacher": state.teacher,
     }
     text = json.dumps(facts, sort_keys=True)
     metadata = {

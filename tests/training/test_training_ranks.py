@@ -1,12 +1,10 @@
 """Several ranks take the steps of one: shown with ranks that are threads, which meet where processes would."""
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
-
 import ase.io
 import numpy as np
 import pytest
 import torch
+from thread_ranks import run_together
 
 import halocline
 from halocline.cli.main import main
@@ -18,56 +16,12 @@ from halocline.training.problem import prepare
 from halocline.training.recipe import read_recipe
 from halocline.training.run import TrainingRun
 from halocline.training.state import load_state
-from halocline.training.team import Team
 
 # Gradients summed in another order, in float64, over a dozen steps.
 ROUNDING = 1e-10
 
 # Fabric hands the value of the loss over in float32, whatever it was computed in.
 SINGLE = 1e-6
-
-
-class ThreadTeam(Team):
-    """Ranks that are threads of one process, of which one runs at a time: they share torch's default dtype."""
-
-    def __init__(self, rank, desks, turn, barrier):
-        super().__init__(rank, len(desks))
-        self._desks, self._turn, self._barrier = desks, turn, barrier
-
-    def sum(self, values):
-        self._desks[self.rank] = values.clone()
-        self._meet()
-        total = sum(self._desks[1:], start=self._desks[0])
-        self._meet()
-        values.copy_(total)
-
-    def _meet(self):
-        self._turn.release()
-        try:
-            self._barrier.wait()
-        finally:
-            self._turn.acquire()
-
-
-def run_together(work, ranks):
-    """Call a function with each of so many teams at the same time; the first error is raised."""
-    desks, turn, barrier = [None] * ranks, threading.Lock(), threading.Barrier(ranks, timeout=60.0)
-
-    def guarded(rank):
-        try:
-            with turn:
-                return work(ThreadTeam(rank, desks, turn, barrier))
-        except BaseException:
-            barrier.abort()
-            raise
-
-    with ThreadPoolExecutor(ranks) as pool:
-        futures = [pool.submit(guarded, rank) for rank in range(ranks)]
-    errors = [future.exception() for future in futures]
-    for error in errors:
-        if error is not None and not isinstance(error, threading.BrokenBarrierError):
-            raise error
-    return [future.result() for future in futures]
 
 
 def train(folder, output, ranks, *, resume=False, until=None):

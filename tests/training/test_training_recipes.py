@@ -28,6 +28,7 @@ KEYS = {
         "train_files",
         "validation_files",
         "test_files",
+        "unlabelled_files",
     ],
     "data.split": ["seed", "train", "validation", "test", "duplicates"],
     "model": ["backbone", "from", "head", "prune", "new_elements", "config"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
 from torch import Tensor, nn
 
@@ -14,6 +14,10 @@ from halocline.program.geometry import forces_from_gradients, virials_from_gradi
 from halocline.training.fit.losses import Loss, Predictions
 from halocline.training.recipe import TrainingSettings, Weights
 from halocline.training.samples import Batch, LabelCounts
+
+#: Without a teacher.
+UNTAUGHT: Final = Weights(0.0, 0.0)
+NOTHING: Final = LabelCounts(0, 0)
 
 
 def predict(
@@ -55,28 +59,35 @@ class Objective(nn.Module):
     Args:
         backbone: to be trained.
         settings: what errors cost.
+        teaching: weights of the terms that compare with what a teacher says.
     """
 
-    def __init__(self, backbone: Backbone, settings: TrainingSettings) -> None:
+    def __init__(self, backbone: Backbone, settings: TrainingSettings, teaching: Weights = UNTAUGHT) -> None:
         super().__init__()
-        self.backbone, self._loss = backbone, Loss(settings)
+        self.backbone, self._loss, self._teaching = backbone, Loss(settings), teaching
 
-    def forward(self, batch: Batch, counts: LabelCounts, weights: Weights) -> Tensor:
+    def forward(
+        self, batch: Batch, counts: LabelCounts, weights: Weights, lessons: LabelCounts = NOTHING
+    ) -> Tensor:
         """What a batch adds to the loss of a step, ().
 
         Args:
             batch: all frames of the step, or those that one rank computes.
             counts: of the labels of all frames of the step.
-            weights: of the terms.
+            weights: of the terms that compare with labels.
+            lessons: of what a teacher says of all frames of the step.
         """
         predictions = predict(
             self.backbone,
             batch,
             differentiable=True,
-            forces=weights.forces > 0.0,
+            forces=weights.forces > 0.0 or self._teaching.forces > 0.0,
             stress=weights.stress > 0.0,
         )
-        return self._loss(predictions, batch.targets, batch.sizes, counts, weights)
+        loss = self._loss(predictions, batch.targets, batch.sizes, counts, weights)
+        if batch.lessons is None:
+            return loss
+        return loss + self._loss(predictions, batch.lessons, batch.sizes, lessons, self._teaching)
 
 
 @in_evaluation_context

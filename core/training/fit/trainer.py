@@ -17,7 +17,7 @@ from halocline.model.adapters import adapted, weights_in_use
 from halocline.program import Capabilities, FrozenModel, Precision
 from halocline.training.deal import deal
 from halocline.training.fit.fitter import Fitter, divergence, refuse_foreign
-from halocline.training.fit.objective import Objective
+from halocline.training.fit.objective import UNTAUGHT, Objective
 from halocline.training.fit.optimizer import FACTOR, make_optimizer
 from halocline.training.fit.schedule import ema_decay, learning_rate
 from halocline.training.memory import memory_advice
@@ -47,6 +47,7 @@ class Trainer(Fitter):
         team: the ranks that share each step; all have the same weights at all times.
         adapters: that are fitted in the place of weights.
         replay: which of the last samples each epoch sees; by default there are none.
+        teaching: weights of the terms that compare with what a teacher says of the samples.
 
     Attributes:
         model: with the latest weights, or adapters beside them.
@@ -70,6 +71,7 @@ class Trainer(Fitter):
         team: Team,
         adapters: AdapterSettings | None = None,
         replay: Replay = NONE,
+        teaching: Weights = UNTAUGHT,
     ) -> None:
         refuse_idle_ranks(settings, team.size)
         if not any(True for _ in backbone.parameters()):
@@ -84,7 +86,7 @@ class Trainer(Fitter):
         self.model = _to_train(backbone, adapters, settings.seed).to(precision.torch)
         self.rate = 0.0
         self._adam, self._names = make_optimizer(self.model, settings)
-        self._objective, self._optimizer = fabric.setup(Objective(self.model, settings), self._adam)
+        self._objective, self._optimizer = fabric.setup(Objective(self.model, settings, teaching), self._adam)
 
     def steps_before(self, epoch: int) -> int:
         """See `Fitter.steps_before`."""
@@ -166,7 +168,8 @@ class Trainer(Fitter):
             return 0.0
         mine = [samples[i] for i in share]
         with memory_advice(mine, self._batches.size, name):
-            loss = self._objective(self._batches.of(mine), LabelCounts.of(samples), weights)
+            lessons = LabelCounts.of(sample.lesson for sample in samples)
+            loss = self._objective(self._batches.of(mine), LabelCounts.of(samples), weights, lessons)
             if loss.requires_grad:  # isolated atoms reach no weight of a layer, and the others may be frozen
                 self._fabric.backward(loss)
         return float(loss.detach())

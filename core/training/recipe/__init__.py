@@ -2,6 +2,7 @@
 
 from halocline.training.recipe.adapters import AdapterSettings
 from halocline.training.recipe.data import DataSettings, SplitSettings
+from halocline.training.recipe.distillation import DistillationSettings
 from halocline.training.recipe.file import read_recipe, read_tables, resolve
 from halocline.training.recipe.log import LogSettings
 from halocline.training.recipe.metric import Metric
@@ -14,6 +15,7 @@ from halocline.training.recipe.weights import Weights
 __all__ = [
     "AdapterSettings",
     "DataSettings",
+    "DistillationSettings",
     "LogSettings",
     "LossKind",
     "Metric",

@@ -52,6 +52,7 @@ class DataSettings:
         train_files: files to fit.
         validation_files: files whose errors are shown after every epoch; by default none.
         test_files: files that are looked at once, at the end.
+        unlabelled_files: files of structures that are fitted to what a teacher says; labels in them are not read.
         energy_key: name of the energy; by default REF_energy, else what ASE takes for the calculator's.
         forces_key: name of the forces; by default REF_forces, else what ASE takes for the calculator's.
         stress_key: name of the stress or virial; by default REF_stress, else what ASE takes, else a virial.
@@ -68,6 +69,7 @@ class DataSettings:
     train_files: tuple[str, ...] = ()
     validation_files: tuple[str, ...] = ()
     test_files: tuple[str, ...] = ()
+    unlabelled_files: tuple[str, ...] = ()
     energy_key: str | None = None
     forces_key: str | None = None
     stress_key: str | None = None
@@ -78,7 +80,7 @@ class DataSettings:
 
     def __post_init__(self) -> None:
         settle_fields(self, "data")
-        for name in ("files", "split_files", "train_files", "validation_files", "test_files"):
+        for name in ("files", "split_files", "train_files", "validation_files", "test_files", "unlabelled_files"):
             for i, file in enumerate(getattr(self, name)):
                 require(is_name(file), f"data.{name}[{i}]", "the path of a file", file)
         for name in ("energy_key", "forces_key", "stress_key"):

@@ -10,6 +10,7 @@ from typing import Any, Final, final
 from halocline.checkpoint.card import check_card
 from halocline.errors import UsageError
 from halocline.training.recipe.data import DataSettings
+from halocline.training.recipe.distillation import DistillationSettings
 from halocline.training.recipe.log import LogSettings
 from halocline.training.recipe.metric import label_of
 from halocline.training.recipe.model import ModelSettings
@@ -29,6 +30,7 @@ class Recipe:
     data: DataSettings
     model: ModelSettings
     training: TrainingSettings
+    distillation: DistillationSettings | None = None
     card: dict[str, Any] = field(default_factory=dict)
     log: LogSettings = field(default_factory=LogSettings)
 
@@ -41,6 +43,7 @@ class Recipe:
         check_plain(self.card, "card")
         if self.data.replay is not None and self.model.from_ is None:
             raise UsageError("data.replay is of the data of a model to start from; name it in model.from.")
+        self._check_lessons()
 
     @property
     def reads_stress(self) -> bool:
@@ -51,6 +54,16 @@ class Recipe:
             or self.data.stress_key is not None
             or any(label_of(metric) == "stress" for metric in metrics)
         )
+
+    def _check_lessons(self) -> None:
+        """Something is fitted to, and whoever is to teach has something to teach on."""
+        unlabelled = bool(self.data.unlabelled_files)
+        if self.distillation is None:
+            self.training.require_weight()
+            if unlabelled:
+                raise UsageError("data.unlabelled_files serve a teacher only; add a table [distillation].")
+        elif self.distillation.on == "unlabelled" and not unlabelled:
+            raise UsageError("distillation.on is 'unlabelled', but there are no data.unlabelled_files.")
 
     def as_table(self) -> dict[str, Any]:
         """The recipe as plain JSON values."""

@@ -164,7 +164,14 @@ class TrainingSettings:
         )
         late = [epoch for epoch in starts if epoch > self.epochs]
         require(not late, "training.reweighting", f"of epochs up to training.epochs = {self.epochs}", late)
-        ends = [1, *(change.epoch + change.over - 1 for change in changes)]
+
+    def require_weight(self) -> None:
+        """Refuse a loss that is nothing but zero, as it may be where there is a teacher.
+
+        Raises:
+            UsageError: no weight is positive.
+        """
+        ends = [1, *(change.epoch + change.over - 1 for change in self.reweighting)]
         rule = "positive, if no other weight of the loss is"
         self._check(rule, all(sum(self.weights(end)) > 0.0 for end in ends), "energy_weight")
 
