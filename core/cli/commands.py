@@ -16,6 +16,7 @@ def halocline_commands() -> list[Component]:
         Component("audit", "halocline.cli.audit:configure", "errors, structures and stability, as one report"),
         Component("md", "halocline.cli.md:configure", "molecular dynamics"),
         Component("relax", "halocline.cli.relax:configure", "relax atoms, and the cell if asked to"),
+        Component("data", "halocline.cli.data:configure", "files of labelled structures: look at them, pack them"),
         Component("train", "halocline.cli.train:configure", "fit a model to energies and forces"),
         Component("active", "halocline.cli.active:configure", "let a training set grow by what its model needs"),
         Component(

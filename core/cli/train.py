@@ -257,7 +257,7 @@ def _say_data(problem: Problem) -> None:
     for count in problem.counts:
         say(f"{count.label:<8} from key {count.key!r}: {count.frames} of {count.total} frames")
     sets = ", ".join(f"{len(frames)} {name}" for name, frames in problem.split.purposes().items())
-    say(f"frames   {sets}; {sum(len(graph.edges) for graph in problem.graphs.values())} edges")
+    say(f"frames   {sets}; {problem.graphs.edges} edges")
     if problem.duplicates:
         say(f"frames   {sum(map(len, problem.duplicates))} are duplicates, in {len(problem.duplicates)} groups")
     if not problem.split.validation:

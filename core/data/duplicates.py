@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,18 +19,12 @@ SAME = 1e-4
 
 #: Frames are compared in full only if this many of their distances agree, evenly spread from shortest to longest.
 _PROBES = 8
-
-#: The kind of a frame, and its neighbour distances, ascending, (E,) in Å.
-_Shape = tuple[bytes, NDArray[np.float64]]
+#: Bytes that tell elements, or all distances, of frames apart.
+_DIGEST_BYTES = 12
 
 
 def duplicate_groups(graphs: Mapping[int, Graph]) -> list[tuple[int, ...]]:
-    """Find the frames that show the same structure.
-
-    Two frames do if they have the same elements and their sorted neighbour distances agree within `SAME`. These do
-    not change under rotation, translation or renumbering, and are what the model sees. Frames that are joined by
-    others, each like the next, are of one group. Frames without neighbours are never duplicates: they have no
-    geometry that could be learnt by heart.
+    """Find the frames that show the same structure; see `Shapes`.
 
     Args:
         graphs: of the frames, by number.
@@ -36,33 +32,80 @@ def duplicate_groups(graphs: Mapping[int, Graph]) -> list[tuple[int, ...]]:
     Returns:
         Groups of two frames or more, each ascending, in the order of their first frames.
     """
-    kinds: dict[tuple[bytes, int], list[int]] = {}
-    shapes = {i: _shape(graph) for i, graph in graphs.items() if len(graph.edges)}
-    for i, (elements, distances) in shapes.items():
-        kinds.setdefault((elements, len(distances)), []).append(i)
-    return sorted(group for frames in kinds.values() for group in _groups(sorted(frames), shapes))
+    shapes = Shapes()
+    for number, graph in graphs.items():
+        shapes.add(number, graph)
+    return shapes.groups(graphs)
 
 
-def _shape(graph: Graph) -> _Shape:
-    return np.sort(graph.structure.numbers).tobytes(), np.sort(np.linalg.norm(graph.vectors, axis=1))
+@final
+class Shapes:
+    """What is kept of each frame to find those that show the same structure: some 300 bytes, whatever its size.
+
+    Two frames do if they have the same elements and their sorted neighbour distances agree within `SAME`. These do
+    not change under rotation, translation or renumbering, and are what the model sees. Frames that are joined by
+    others, each like the next, are of one group. Frames without neighbours are never duplicates: they have no
+    geometry that could be learnt by heart.
+    """
+
+    def __init__(self) -> None:
+        #: By elements and number of edges: for each shape its digest → the frames that have it to the bit.
+        self._kinds: dict[bytes, dict[bytes, list[int]]] = {}
+
+    def add(self, number: int, graph: Graph) -> None:
+        """Take note of a frame."""
+        if not len(graph.edges):
+            return
+        distances = _distances(graph)
+        elements = np.sort(graph.structure.numbers).tobytes()
+        kind = _digest(elements + len(distances).to_bytes(8, "little"))
+        shapes = self._kinds.setdefault(kind, {})
+        probes = distances[np.linspace(0, len(distances) - 1, _PROBES).astype(np.int64)]
+        shapes.setdefault(probes.tobytes() + _digest(distances.tobytes()), []).append(number)
+
+    def groups(self, graphs: Mapping[int, Graph]) -> list[tuple[int, ...]]:
+        """Groups of two frames or more, each ascending, in the order of their first frames.
+
+        Args:
+            graphs: of the frames that were added; those of the few that are nearly alike are asked for.
+        """
+        found = (group for shapes in self._kinds.values() for group in _groups(shapes, graphs))
+        return sorted(group for group in found if len(group) > 1)
 
 
-def _groups(frames: Sequence[int], shapes: Mapping[int, _Shape]) -> list[tuple[int, ...]]:
+def _groups(shapes: Mapping[bytes, Sequence[int]], graphs: Mapping[int, Graph]) -> list[tuple[int, ...]]:
     """Groups among frames of one kind: near in a few distances first, as a tree finds them, then in all."""
-    count = len(shapes[frames[0]][1])
-    probes = np.linspace(0, count - 1, _PROBES).astype(np.int64)
-    tree = KDTree(np.array([shapes[i][1][probes] for i in frames]))
+    alike = list(shapes.values())
+    if len(alike) == 1:
+        return [tuple(sorted(alike[0]))]
+    probes = np.array([np.frombuffer(shape, np.float64, _PROBES) for shape in shapes])
+    near = KDTree(probes).query_pairs(SAME, p=np.inf, output_type="ndarray")
     pairs = [
         (a, b)
-        for a, b in tree.query_pairs(SAME, p=np.inf)
-        if np.abs(shapes[frames[a]][1] - shapes[frames[b]][1]).max() < SAME
+        for a, b in near.tolist()
+        if np.abs(_distances(graphs[alike[a][0]]) - _distances(graphs[alike[b][0]])).max() < SAME
     ]
-    if not pairs:
-        return []
-    rows, columns = np.array(pairs).T
-    links = coo_array((np.ones(len(pairs)), (rows, columns)), shape=(len(frames), len(frames)))
-    labels = connected_components(links, directed=False)[1]
     members: dict[int, list[int]] = {}
-    for frame, label in zip(frames, labels.tolist(), strict=True):
-        members.setdefault(label, []).append(frame)
-    return [tuple(group) for group in members.values() if len(group) > 1]
+    for frames, label in zip(alike, _joined(pairs, len(alike)), strict=True):
+        members.setdefault(label, []).extend(frames)
+    return [tuple(sorted(group)) for group in members.values()]
+
+
+def _joined(pairs: Sequence[tuple[int, int]], count: int) -> list[int]:
+    """A label for each of so many, equal where pairs join them."""
+    if not pairs:
+        return list(range(count))
+    rows, columns = np.array(pairs).T
+    links = coo_array((np.ones(len(pairs)), (rows, columns)), shape=(count, count))
+    labels: list[int] = connected_components(links, directed=False)[1].tolist()
+    return labels
+
+
+def _distances(graph: Graph) -> NDArray[np.float64]:
+    """Neighbour distances, ascending, (E,) in Å."""
+    distances: NDArray[np.float64] = np.sort(np.linalg.norm(graph.vectors, axis=1))
+    return distances
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest()

@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol, final
+from typing import TYPE_CHECKING, Any, Final, Protocol, final, overload
 
 import numpy as np
 from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
+from halocline.data.chained import Chained
+from halocline.data.frames import Frame, Frames, PackedFrames
 from halocline.errors import TrainingError
 from halocline.structures.units import EV_ANGSTROM, Units
 from halocline.structures.unused import is_of_structure
@@ -20,7 +22,7 @@ from halocline.structures.unused import is_of_structure
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from halocline.data.frames import Frame
+    from halocline.structures.packed import PackedFile
 
 _LOG = logging.getLogger(__name__)
 
@@ -106,6 +108,11 @@ class LabelReader:
         self._seen: Counter[str] = Counter()
         self._fitting: dict[str, set[str]] = {label: set() for label in keys}
         self.total = 0
+
+    @property
+    def keys(self) -> Mapping[str, str]:
+        """Label → the key under which it was found so far."""
+        return self._keys
 
     def look(self, frames: Sequence[LabelledFrame]) -> None:
         """Take note of what some frames carry, before the labels of any of them are read."""
@@ -193,16 +200,42 @@ class LabelReader:
         return f"If one of them is the {label}, choose it with {choices}."
 
 
+@final
+class PackedLabels(Sequence[Labels]):
+    """The labels of a packed file, read when they are asked for.
+
+    Args:
+        file: the file.
+        labels: which of them; the others are as if they were not there.
+    """
+
+    def __init__(self, file: PackedFile, labels: Collection[str]) -> None:
+        self._file, self._labels = file, labels
+
+    def __len__(self) -> int:
+        return len(self._file)
+
+    @overload
+    def __getitem__(self, index: int) -> Labels: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Labels]: ...
+    def __getitem__(self, index: int | slice) -> Labels | list[Labels]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        results = self._file.results(range(len(self))[index])
+        return Labels(*(results.get(label) if label in self._labels else None for label in DEFAULT_KEYS))
+
+
 def read_labels(
     frames: Sequence[Frame],
     keys: Mapping[str, str | None],
     needed: Collection[str] = ("energy", "forces"),
     table: str = "data",
-) -> tuple[list[Labels], list[LabelCount]]:
+) -> tuple[Sequence[Labels], list[LabelCount]]:
     """Read the labels of all frames that a model is fitted to.
 
     Args:
-        frames: at least one.
+        frames: at least one. Labels of packed files are read when they are asked for; they have one name each.
         keys: label → its key, by default the first of `DEFAULT_KEYS` that any frame has.
         needed: labels that must be on one frame at least.
         table: of the recipe, that names the keys.
@@ -210,15 +243,55 @@ def read_labels(
     Raises:
         TrainingError: a needed label is in no frame; or see `LabelReader.read`.
     """
+    parts = frames.parts if isinstance(frames, Frames) else [frames]
+    packed = [part.file for part in parts if isinstance(part, PackedFrames)]
     reader = LabelReader(keys, partial(in_recipe, table=table))
-    reader.look(frames)
-    labels = [reader.read(frame, frame.units) for frame in frames]
+    reader.look([frame for part in parts if not isinstance(part, PackedFrames) for frame in part])
+    if not reader.total:
+        _refuse_missing(packed, keys, needed)
+    labels: list[Sequence[Labels]] = [
+        PackedLabels(part.file, keys)
+        if isinstance(part, PackedFrames)
+        else [reader.read(frame, frame.units) for frame in part]
+        for part in parts
+    ]
     reader.warn_of_others()
-    counts = reader.counts()
+    counts = [_with_packed(count, packed) for count in reader.counts()]
     for count in counts:
         if count.label in needed and not count.frames:
             raise reader.missing(count.label)
-    return labels, counts
+    return (labels[0] if len(labels) == 1 else Chained(labels)), counts
+
+
+def _refuse_missing(files: Sequence[PackedFile], keys: Mapping[str, str | None], needed: Collection[str]) -> None:
+    """Refuse packed files that lack a label, and names of labels that such files do not have.
+
+    Raises:
+        TrainingError: a label is in none of them, or is to be read under another name.
+    """
+    for label, key in keys.items():
+        if key not in (None, label):
+            raise TrainingError(
+                f"Packed files have each label under its own name, so {label}_key = {key!r} finds nothing there; "
+                "leave it out, it counts when such a file is made."
+            )
+        if label in needed and not any(file.counts[label] for file in files):
+            raise TrainingError(
+                f"None of the {sum(map(len, files))} frames carries {label}: the packed file was made of frames "
+                "without; make it anew, and choose the key then."
+            )
+
+
+def _with_packed(count: LabelCount, files: Sequence[PackedFile]) -> LabelCount:
+    """A count of labels to which those of packed files are added."""
+    if not files:
+        return count
+    return LabelCount(
+        label=count.label,
+        key=count.key if count.frames else count.label,
+        frames=count.frames + sum(file.counts[count.label] for file in files),
+        total=count.total + sum(map(len, files)),
+    )
 
 
 def _could_be(value: Any, shapes: Collection[tuple[int, ...]]) -> bool:

@@ -13,7 +13,7 @@ import ase.io
 from ase.io.formats import IOFormat, UnknownFileTypeError, filetype, get_ioformat, ioformats
 
 from halocline.errors import HaloclineError, StructureError, unknown_name
-from halocline.structures import isotopes, lammps, pnnl
+from halocline.structures import isotopes, lammps, packed, pnnl
 from halocline.structures.constraints import simplify
 from halocline.structures.database import rows_of
 from halocline.structures.extended_xyz import split_frames
@@ -75,8 +75,8 @@ def stream_frames(
 ) -> Generator[Atoms | StructureError]:
     """Read the frames of a file as they are needed; see `read_frames`.
 
-    Extended XYZ and XYZ, compressed or from standard input too, ASE's trajectories, its databases in SQLite, and
-    HDF5 of water clusters are held a few frames at a time; files of all other formats are read whole.
+    Extended XYZ and XYZ, compressed or from standard input too, ASE's trajectories, its databases in SQLite, HDF5
+    of water clusters and packed structures are held a few frames at a time; files of other formats are read whole.
 
     Yields:
         A frame; or, if it alone cannot be read, what is wrong with it.
@@ -238,7 +238,10 @@ class _OwnFormat(NamedTuple):
 
 
 #: By what names of files end in.
-_OWN = dict.fromkeys(pnnl.ENDINGS, _OwnFormat("HDF5 in the layout of PNNL's water clusters", pnnl.clusters_of))
+_OWN = {
+    **dict.fromkeys(pnnl.ENDINGS, _OwnFormat("HDF5 in the layout of PNNL's water clusters", pnnl.clusters_of)),
+    packed.ENDING: _OwnFormat("structures in Arrow", packed.structures_of),
+}
 
 #: ASE's own formats, whose frames lie where their indices say.
 _BY_INDEX = {"traj": _trajectory_groups, "db": _database_groups}

@@ -71,5 +71,16 @@ class Units:
         return self.of_energy / self.of_length**3
 
 
+def stated_units(energy: str | None, length: str | None, forces_are: ForcesAre | None) -> Units | None:
+    """The units that somebody has stated, the rest being ours; None if nothing was said.
+
+    Raises:
+        UsageError: there is no such unit.
+    """
+    if energy is None and length is None and forces_are is None:
+        return None
+    return Units(energy or "eV", length or "Å", forces_are or "forces")
+
+
 #: Those of ASE, and of every file that says nothing else.
 EV_ANGSTROM: Final = Units()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from halocline.data.frames import Frame, read_frames
+from ase.data import atomic_numbers, chemical_symbols
+
+from halocline.data.frames import Frame, Frames, open_frames
 from halocline.data.indices import read_indices
 from halocline.errors import TrainingError, within
 from halocline.training.recipe import DataSettings, ReplaySettings, resolve
 from halocline.training.split import Split, consecutive_split
 
 
-def frames_of(data: DataSettings, folder: Path) -> tuple[list[Frame], Split | None]:
+def frames_of(data: DataSettings, folder: Path) -> tuple[Frames, Split | None]:
     """Read the files, in the order of training, validation and test if they are given by purpose.
 
     Args:
@@ -33,15 +35,15 @@ def frames_of(data: DataSettings, folder: Path) -> tuple[list[Frame], Split | No
         sets = [_read(data, key, folder) for key in ("train_files", "validation_files", "test_files")]
         parts = [part for some in sets for part in some]
         split = consecutive_split(*(sum(map(len, some)) for some in sets))
-    return [frame for part in parts for frame in part], split
+    return Frames(parts), split
 
 
-def unlabelled_frames(data: DataSettings, folder: Path) -> list[Frame]:
+def unlabelled_frames(data: DataSettings, folder: Path) -> Frames:
     """Read the structures on which a teacher is asked; arguments and errors as for `frames_of`."""
-    return [frame for part in _read(data, "unlabelled_files", folder) for frame in part]
+    return Frames(_read(data, "unlabelled_files", folder))
 
 
-def replayed_frames(replay: ReplaySettings, folder: Path, elements: Collection[str]) -> list[Frame]:
+def replayed_frames(replay: ReplaySettings, folder: Path, elements: Collection[str]) -> Frames:
     """Read the frames to replay.
 
     Args:
@@ -54,30 +56,32 @@ def replayed_frames(replay: ReplaySettings, folder: Path, elements: Collection[s
             has other elements.
         UsageError: a file is named by an environment variable that is not set.
     """
-    frames = []
+    parts = []
     for i, file in enumerate(replay.files):
         with within(f"data.replay.files[{i}]"):
-            frames += read_frames([(file, resolve(file, folder))])
+            parts.append(open_frames(file, resolve(file, folder)))
+    frames = Frames(parts)
     if len(frames) < replay.frames:
         raise TrainingError(
             f"data.replay.frames is {replay.frames}, but data.replay.files hold {len(frames)}; lower it, or add "
             "files."
         )
-    for frame in frames:
-        if strange := sorted(set(frame.atoms.get_chemical_symbols()) - set(elements)):
+    known = {atomic_numbers[symbol] for symbol in elements}
+    for i in range(len(frames)):
+        if strange := [chemical_symbols[z] for z in sorted(set(frames.numbers(i).tolist()) - known)]:
             raise TrainingError(
-                f"data.replay: {frame} contains {', '.join(strange)}, which the parent does not know: it is none "
-                "of its data."
+                f"data.replay: {frames[i]} contains {', '.join(strange)}, which the parent does not know: it is "
+                "none of its data."
             )
     return frames
 
 
-def _read(data: DataSettings, key: str, folder: Path) -> list[list[Frame]]:
+def _read(data: DataSettings, key: str, folder: Path) -> list[Sequence[Frame]]:
     """The frames of each file under a key."""
-    parts = []
+    parts: list[Sequence[Frame]] = []
     for i, file in enumerate(getattr(data, key)):
         with within(f"data.{key}[{i}]"):
-            parts.append(read_frames([(file, resolve(file, folder))], data.units))
+            parts.append(open_frames(file, resolve(file, folder), data.units))
     return parts
 
 

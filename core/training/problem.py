@@ -7,29 +7,33 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from halocline.data.duplicates import duplicate_groups
-from halocline.data.frames import Frame, say_unused
+from halocline.data.chained import Chained
+from halocline.data.frames import Frames, PackedFrames, say_unused
 from halocline.data.labels import UNLABELLED, LabelCount, Labels, read_labels
 from halocline.errors import BackboneError, HaloclineError, TrainingError, within
-from halocline.graph import Contacts, Graph, NeighbourList, Structure
+from halocline.graph import Contacts
 from halocline.model import Backbone
 from halocline.model.bounded import trainable
 from halocline.model.build import build_backbone
-from halocline.model.condition import taken_entries, under_conditions
+from halocline.model.condition import taken_entries
 from halocline.potential.potential import Potential
 from halocline.training.distillation import Teacher, find_teacher
 from halocline.training.files import frames_of, replayed_frames, unlabelled_frames
+from halocline.training.graphs import Graphs
 from halocline.training.parent import Parent, Replay, find_parent
 from halocline.training.recipe import DataSettings, Recipe, ReplaySettings, TrainingSettings
 from halocline.training.recipe.metric import label_of
 from halocline.training.reference import composition, fit_reference_energies
 from halocline.training.split import Split, draw_split, refuse_shared
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +45,7 @@ class Problem:
 
     Attributes:
         recipe: what was asked for.
-        frames: of all files, F.
+        frames: of all files, F. Those of packed files, their labels and their graphs are made when asked for.
         labels: of the frames.
         counts: which labels were found under which keys.
         split: which frame serves which purpose.
@@ -57,12 +61,12 @@ class Problem:
     """
 
     recipe: Recipe
-    frames: list[Frame]
-    labels: list[Labels]
+    frames: Frames
+    labels: Sequence[Labels]
     counts: list[LabelCount]
     split: Split
     backbone: Backbone
-    graphs: dict[int, Graph]
+    graphs: Graphs
     reference_energies: dict[str, float]
     references_determined: bool
     duplicates: list[tuple[int, ...]]
@@ -83,7 +87,8 @@ class Problem:
     @property
     def contacts(self) -> Contacts:
         """How near atoms come in the frames that weights are fitted to, and how many neighbours they have."""
-        return Contacts.merge([Contacts.of(self.graphs[i]) for i in self.split.seen])
+        assert self.graphs.contacts is not None  # there are training frames
+        return self.graphs.contacts
 
     @property
     def taught(self) -> tuple[int, ...]:
@@ -91,7 +96,7 @@ class Problem:
         if self.teacher is None:
             return ()
         some = (*self.split.train, *self.split.unlabelled)
-        return tuple(i for i in some if self.teacher.knows(self.frames[i].atoms.numbers))
+        return tuple(i for i in some if self.teacher.knows(self.frames.numbers(i)))
 
     @property
     def replay(self) -> Replay:
@@ -104,7 +109,7 @@ class Problem:
         energies = self.reference_energies
         if self.parent is not None and self.split.replays(frame):
             energies = self.parent.reference_energies  # the level of theory may be another
-        return sum(energies[symbol] for symbol in self.frames[frame].atoms.get_chemical_symbols())
+        return sum(energies[chemical_symbols[z]] for z in self.frames.numbers(frame))
 
 
 def prepare(recipe: Recipe, folder: Path) -> Problem:
@@ -129,25 +134,25 @@ def prepare(recipe: Recipe, folder: Path) -> Problem:
     if teacher is not None and (added := unlabelled_frames(recipe.data, folder)):
         _refuse_unknown(teacher, added)
         split = replace(split, unlabelled=tuple(range(len(frames), len(frames) + len(added))))
-        frames, labels = frames + added, [*labels, *(UNLABELLED for _ in added)]
+        frames, labels = Frames([*frames.parts, *added.parts]), Chained([labels, [UNLABELLED] * len(added)])
     if origin is not None and (replay := recipe.data.replay) is not None:
         replayed = replayed_frames(replay, folder, origin.potential.species)
         more, of_more = _read_labels(recipe, replay, replayed)
         split = replace(split, replay=tuple(range(len(frames), len(frames) + len(replayed))))
-        frames, labels = frames + replayed, labels + more
+        frames, labels = Frames([*frames.parts, *replayed.parts]), Chained([labels, more])
         counts += [replace(count, label=f"{count.label} to replay") for count in of_more]
     species = _species(recipe, origin, frames, split)
     _refuse_absent(recipe.model.new_elements, _elements(frames, split.train))
     backbone = _build(recipe, species) if origin is None else origin.start
     _require_trainable(backbone)
     say_unused(frames, taken_entries(backbone.conditions))
-    graphs = _graphs(backbone, frames, sorted((*split.seen, *split.validation, *split.test)))
+    graphs = Graphs(backbone, frames, sorted((*split.seen, *split.validation, *split.test)), split.seen)
     remedy = "" if given else 'Or set data.split.duplicates = "group", which draws all frames of one into one set.'
-    refuse_shared(duplicate_groups(graphs), split, [str(frame) for frame in frames], remedy)
+    refuse_shared(graphs.duplicates, split, frames, remedy)
     _refuse_unlabelled(recipe.training, labels, split)
     energies = {i: e for i in split.train if (e := labels[i].energy) is not None}
     references, determined = _references(
-        origin, species, [frames[i].atoms.numbers for i in energies], list(energies.values())
+        origin, species, [frames.numbers(i) for i in energies], list(energies.values())
     )
     if teacher is not None and origin is None and not energies:
         references, determined = {symbol: teacher.reference_energies.get(symbol, 0.0) for symbol in species}, True
@@ -187,8 +192,8 @@ def _references(
 
 
 def _read_labels(
-    recipe: Recipe, data: DataSettings | ReplaySettings, frames: Sequence[Frame]
-) -> tuple[list[Labels], list[LabelCount]]:
+    recipe: Recipe, data: DataSettings | ReplaySettings, frames: Frames
+) -> tuple[Sequence[Labels], list[LabelCount]]:
     """Those that are fitted or watched, under the keys that their table names."""
     fitted = recipe.training.fitted._asdict()
     keys = {"energy": data.energy_key, "forces": data.forces_key}
@@ -201,20 +206,20 @@ def _read_labels(
     return labels, counts
 
 
-def _tell_of_molecules(frames: Sequence[Frame], labels: Sequence[Labels]) -> None:
+def _tell_of_molecules(frames: Frames, labels: Sequence[Labels]) -> None:
     """Say which labels of a stress are not used; `Sample` leaves them out."""
-    pairs = zip(frames, labels, strict=True)
-    without = [frame for frame, each in pairs if each.stress is not None and not frame.atoms.pbc.all()]
+    stressed = (i for i, each in enumerate(labels) if each.stress is not None)
+    without = [i for i in stressed if not frames[i].atoms.pbc.all()]
     if without:
         logger.warning(
             "%d frames, the first of them %s, are not periodic in all three directions: they have no volume, and "
             "what they carry as a stress is not used.",
             len(without),
-            without[0],
+            frames[without[0]],
         )
 
 
-def _groups(recipe: Recipe, origin: Parent | None, frames: Sequence[Frame]) -> list[tuple[int, ...]]:
+def _groups(recipe: Recipe, origin: Parent | None, frames: Frames) -> list[tuple[int, ...]]:
     """Duplicates that the split is to keep together: as the model sees structures, if it knew all elements."""
     split = recipe.data.split
     if split is None or split.duplicates != "group":
@@ -224,7 +229,7 @@ def _groups(recipe: Recipe, origin: Parent | None, frames: Sequence[Frame]) -> l
         backbone = _build(recipe, recipe.model.config.get("species") or _elements(frames, every))
     else:
         backbone = origin.start
-    return duplicate_groups(_graphs(backbone, frames, every))
+    return Graphs(backbone, frames, every).duplicates
 
 
 def _draw(data: DataSettings, frames: int, groups: Sequence[Sequence[int]]) -> Split:
@@ -246,7 +251,7 @@ def _build(recipe: Recipe, species: Sequence[str]) -> Backbone:
             raise BackboneError(f"The backbone {name!r} cannot be built from model.config: {reason}.") from error
 
 
-def _refuse_unknown(teacher: Teacher, frames: Sequence[Frame]) -> None:
+def _refuse_unknown(teacher: Teacher, frames: Frames) -> None:
     """Nobody could say anything of a structure without labels that the teacher does not know."""
     for frame in frames:
         if not teacher.knows(frame.atoms.numbers):
@@ -276,13 +281,13 @@ def _refuse_unlabelled(training: TrainingSettings, labels: Sequence[Labels], spl
             )
 
 
-def _species(recipe: Recipe, origin: Parent | None, frames: Sequence[Frame], split: Split) -> list[str]:
+def _species(recipe: Recipe, origin: Parent | None, frames: Frames, split: Split) -> list[str]:
     """The model's elements: its parent's and new ones; else those of the recipe; else of the training frames."""
     given: Sequence[str] | None = recipe.model.config.get("species") if origin is None else origin.start.species
     species = given or _elements(frames, split.seen)
     key = "model.config.species" if origin is None else "model.new_elements"
     for i in sorted((*split.seen, *split.validation, *split.test)):
-        strange = sorted(set(frames[i].atoms.get_chemical_symbols()) - set(species))
+        strange = sorted({chemical_symbols[z] for z in set(frames.numbers(i).tolist())} - set(species))
         if strange:
             raise TrainingError(
                 f"{frames[i]} contains {', '.join(strange)}, but the model is made for {', '.join(species)}: "
@@ -300,20 +305,8 @@ def _refuse_absent(new: Sequence[str], fitted: Sequence[str]) -> None:
         )
 
 
-def _elements(frames: Sequence[Frame], numbers: Iterable[int]) -> list[str]:
-    return [chemical_symbols[z] for z in sorted({int(z) for i in numbers for z in frames[i].atoms.numbers})]
-
-
-def _graphs(backbone: Backbone, frames: Sequence[Frame], numbers: Iterable[int]) -> dict[int, Graph]:
-    """Exact graphs; each structure is searched once, so no skin is needed."""
-    neighbours = NeighbourList(backbone.neighbours, skin=0.0)
-    graphs = {}
-    for i in numbers:
-        with within(f"{frames[i]}, neighbours by {backbone.neighbours}"):
-            atoms = frames[i].atoms
-            structure = under_conditions(Structure.from_atoms(atoms), backbone.conditions, atoms.info)
-            graphs[i] = neighbours.graph(structure)
-    return graphs
+def _elements(frames: Frames, numbers: Iterable[int]) -> list[str]:
+    return [chemical_symbols[z] for z in sorted({z for i in numbers for z in frames.numbers(i).tolist()})]
 
 
 def _require_trainable(backbone: Backbone) -> None:
@@ -330,14 +323,25 @@ def _require_trainable(backbone: Backbone) -> None:
         )
 
 
-def _digest(frames: Sequence[Frame], labels: Sequence[Labels], listed: Split | None) -> str:
+def _digest(frames: Frames, labels: Sequence[Labels], listed: Split | None) -> str:
     """SHA-256 of what the fit sees: structures, labels, and a split that does not follow from the recipe."""
     digest = hashlib.sha256()
-    for frame, label in zip(frames, labels, strict=True):
-        structure = (frame.atoms.numbers, frame.atoms.positions, frame.atoms.cell.array, frame.atoms.pbc)
-        for array in (*structure, *(each for each in (label.forces, label.stress) if each is not None)):
-            digest.update(np.ascontiguousarray(array).tobytes())
-        digest.update(repr(label.energy).encode())
+    first = 0
+    for part in frames.parts:
+        if isinstance(part, PackedFrames):  # all of it is structures and labels
+            digest.update(part.sha256.encode())
+        else:
+            for place, frame in enumerate(part):
+                _take_in(digest, frame.atoms, labels[first + place])
+        first += len(part)
     if listed is not None:
         digest.update(repr(listed).encode())
     return digest.hexdigest()
+
+
+def _take_in(digest: Any, atoms: Atoms, label: Labels) -> None:
+    """Let a digest depend on a structure and its labels."""
+    structure = (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
+    for array in (*structure, *(each for each in (label.forces, label.stress) if each is not None)):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    digest.update(repr(label.energy).encode())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
+import numpy as np
 import torch
 
 import halocline
@@ -26,6 +28,9 @@ _UNDETERMINED = (
     "The compositions of the training frames do not determine a reference energy for each element: only energy "
     "differences at the stoichiometry of those frames have a meaning."
 )
+
+#: Numbers of frames that a card lists for each set.
+_MOST_LISTED: Final = 10_000
 
 _NOT_VALIDATED = "Nothing was validated during the fit: all frames were for training{}."
 
@@ -135,10 +140,10 @@ def _named_errors(errors: Errors) -> dict[str, float | int | None]:
 
 def _reproduction(problem: Problem) -> dict[str, Any]:
     """Everything needed to train the model again, as plain JSON values."""
-    digests = {frame.source: frame.sha256 for frame in problem.frames}
+    digests = problem.frames.files
     names = _public_names(list(digests))
     table = problem.recipe.outcome() | {
-        "frames": {name: list(frames) for name, frames in problem.split.purposes().items()},
+        "frames": {name: _listed(frames) for name, frames in problem.split.purposes().items()},
         "files_sha256": {names[source]: sha256 for source, sha256 in digests.items()},
         **_grouped(problem),
         "versions": {"halocline": halocline.__version__, "torch": str(torch.__version__)},
@@ -153,6 +158,14 @@ def _reproduction(problem: Problem) -> dict[str, Any]:
     if problem.recipe.model.from_ is not None:
         table["model"]["from"] = public_name(problem.recipe.model.from_)
     return table
+
+
+def _listed(frames: tuple[int, ...]) -> list[int] | dict[str, Any]:
+    """The numbers of frames, or what tells whether others are the same where a card has no room for them."""
+    if len(frames) <= _MOST_LISTED:
+        return list(frames)
+    sha256 = hashlib.sha256(np.asarray(frames, "<i8").tobytes()).hexdigest()
+    return {"number": len(frames), "sha256_of_int64": sha256}
 
 
 def _grouped(problem: Problem) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from halocline.training.recipe import Metric, make_recipe
 from halocline.training.samples import Batches, Sample
 from halocline.training.state import STATE_FILE, TrainingState, below, load_state, save_state
 from halocline.training.steps import StepSize
+from halocline.training.supply import MadeWhenAsked
 from halocline.training.team import Team
 from halocline.training.validation import Validation
 from halocline.typed_table import differences
@@ -112,7 +113,11 @@ class TrainingRun:
         folder.mkdir(parents=True, exist_ok=True)
         settings = problem.recipe.training
         batches = Batches(
-            StepSize.of(settings), problem.backbone.hops, Precision(settings.precision), fabric.device
+            StepSize.of(settings),
+            problem.backbone.hops,
+            Precision(settings.precision),
+            fabric.device,
+            keep=not problem.frames.packed,
         )
         self._validation = Validation(
             problem, self._samples(problem.split.validation), batches, fabric.device, self._team
@@ -209,9 +214,9 @@ class TrainingRun:
         values = [getattr(record, metric) for record in self.history]
         return [float("nan") if value is None else value for value in values]
 
-    def _samples(self, frames: Sequence[int], taught: Mapping[int, Labels] | None = None) -> list[Sample]:
-        problem, said = self.problem, taught or {}
-        return [Sample(problem.graphs[i], problem.labels[i], problem.reference(i), said.get(i)) for i in frames]
+    def _samples(self, frames: Sequence[int], taught: Mapping[int, Labels] | None = None) -> Sequence[Sample]:
+        made = MadeWhenAsked(self.problem, frames, taught or {})
+        return made if self.problem.frames.packed else list(made)
 
     def _find_state(self, resume: bool) -> TrainingState | None:
         if not resume:

@@ -36,7 +36,11 @@ class LabelCounts(NamedTuple):
     @classmethod
     def of(cls, samples: Iterable[Sample]) -> LabelCounts:
         """Count the labels of several frames."""
-        counts = [sample.counts for sample in samples]
+        return cls.total([sample.counts for sample in samples])
+
+    @classmethod
+    def total(cls, counts: Sequence[LabelCounts]) -> LabelCounts:
+        """Add up the counts of several frames."""
         return cls(*(sum(labels) for labels in zip(*counts, strict=True))) if counts else cls(0, 0)
 
 
@@ -184,16 +188,20 @@ class Batches:
         hops: receptive field of the model.
         precision: of the vectors.
         device: of the tensors.
+        keep: whether there is room for that.
     """
 
-    def __init__(self, size: StepSize, hops: int, precision: Precision, device: torch.device) -> None:
+    def __init__(
+        self, size: StepSize, hops: int, precision: Precision, device: torch.device, *, keep: bool = True
+    ) -> None:
         self.size = size
         self._hops, self._precision, self._device = hops, precision, device
+        self._keeps = keep and size == ONE_FRAME
         self._kept: dict[Sample, Batch] = {}
 
     def of(self, samples: Sequence[Sample]) -> Batch:
         """The batch of some frames, at least one."""
-        if self.size != ONE_FRAME:
+        if not self._keeps:
             return self._made(samples)
         (sample,) = samples
         if sample not in self._kept:

@@ -91,18 +91,20 @@ def consecutive_split(train: int, validation: int, test: int) -> Split:
     return Split(*(tuple(range(start, stop)) for start, stop in pairwise(bounds)))
 
 
-def refuse_shared(groups: Sequence[Sequence[int]], split: Split, names: Sequence[str], remedy: str) -> None:
+def refuse_shared(groups: Sequence[Sequence[int]], split: Split, names: Sequence[object], remedy: str) -> None:
     """Make sure that no structure is in two sets; all that weights are fitted to are one.
 
     Args:
         groups: of duplicates among the frames.
         split: the sets.
-        names: of the frames, for the message.
+        names: what the frames are called in the message, as text.
         remedy: what else than removing a frame would help, a sentence; or nothing.
 
     Raises:
         TrainingError: a structure is in two sets.
     """
+    if not groups:
+        return
     purpose = {i: name for name, frames in split.purposes().items() for i in frames}
     fitted = set(split.seen)
     for group in groups:

@@ -16,6 +16,7 @@ from halocline.training.fit.objective import predict
 from halocline.training.memory import memory_advice
 from halocline.training.problem import Problem
 from halocline.training.samples import Batch, Batches, LabelCounts, Sample
+from halocline.training.supply import in_steps
 from halocline.training.team import Team
 
 
@@ -50,23 +51,24 @@ class Validation:
         frames = problem.split.validation
         self._labels = [problem.labels[i] for i in frames]
         self._references = [problem.reference(i) for i in frames]
-        self._mine = deal([sample.cost for sample in samples], team.size)[team.rank]
+        facts = [(sample.atoms, sample.cost, sample.counts) for sample in samples]  # once: they may be made anew
+        self._sizes = [atoms for atoms, _, _ in facts]
+        self._mine = deal([cost for _, cost, _ in facts], team.size)[team.rank]
+        self._cuts = batches.size.cut(batches.size.measure(samples)[self._mine])
         settings = problem.recipe.training
         self._loss, self._weights = Loss(settings), settings.weights(settings.epochs)
-        self._counts = LabelCounts.of(samples)
+        self._counts = LabelCounts.total([counts for _, _, counts in facts])
 
     def measure(self, backbone: Backbone) -> Validated:
         """Errors over all frames, the same on every rank; of no frames, none."""
         if not self._samples:
             return Validated(Errors(frames=0), None)
-        sizes = [sample.atoms for sample in self._samples]
+        sizes, size = self._sizes, self._batches.size
         loss = torch.zeros(1, dtype=torch.float64, device=self._device)
         # Of each frame: energy, stress, forces.
         results = [torch.zeros(10 + 3 * size, dtype=torch.float64, device=self._device) for size in sizes]
-        size = self._batches.size
-        for cut in size.cut(size.measure([self._samples[i] for i in self._mine])):
-            some = self._mine[cut]
-            samples = [self._samples[i] for i in some]
+        steps = [self._mine[cut] for cut in self._cuts]
+        for some, samples in zip(steps, in_steps(self._samples, steps), strict=True):
             with memory_advice(samples, size, "the validation"):
                 batch = self._batches.of(samples)
                 found = predict(backbone, batch, forces=self._counts.forces > 0, stress=self._counts.stresses > 0)

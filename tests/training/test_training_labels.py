@@ -218,14 +218,13 @@ def test_no_folder_of_this_machine_enters_a_card(folder, argon, edit_recipe):
 
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, argon, monkeypatch):
     path = written(tmp_path, argon)
-    read = frames_of_files.structures.read_frames
+    read = frames_of_files.structures.stream_frames
 
-    def slowly(name, form):
-        frames = read(name, form)
+    def slowly(*arguments):
+        yield from read(*arguments)
         ase.io.write(path, argon[:3])
-        return frames
 
-    monkeypatch.setattr(frames_of_files.structures, "read_frames", slowly)
+    monkeypatch.setattr(frames_of_files.structures, "stream_frames", slowly)
     with pytest.raises(TrainingError, match="changed while it was read"):
         read_frames([path])
 

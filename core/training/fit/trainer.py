@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, final
 
 import numpy as np
@@ -26,6 +27,7 @@ from halocline.training.recipe import AdapterSettings, TrainingSettings, Weights
 from halocline.training.samples import Batches, LabelCounts, Sample
 from halocline.training.state import below
 from halocline.training.steps import NONE, Plan
+from halocline.training.supply import in_steps
 from halocline.training.team import Team
 
 if TYPE_CHECKING:
@@ -110,9 +112,10 @@ class Trainer(Fitter):
         """
         first, weights = self._plan.before(epoch), self.settings.weights(epoch + 1)
         losses = []
-        for step, frames in enumerate(self._plan.steps(epoch), first):
-            self._set_rate(step, epoch, reductions)
-            losses.append(self._step(step, [self.samples[i] for i in frames], weights, at_step))
+        with closing(in_steps(self.samples, self._plan.steps(epoch))) as steps:
+            for step, samples in enumerate(steps, first):
+                self._set_rate(step, epoch, reductions)
+                losses.append(self._step(step, samples, weights, at_step))
         total = torch.tensor(losses, dtype=torch.float64, device=self._fabric.device)
         self._team.sum(total)
         return float(np.mean(total.tolist()))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, final
+from typing import Literal, final
 
 from halocline.errors import UsageError, within
-from halocline.structures.units import ForcesAre, Units
+from halocline.structures.units import ForcesAre, Units, stated_units
 from halocline.training.recipe.replay import ReplaySettings
 from halocline.training.recipe.rules import is_name, require
 from halocline.typed_table import settle_fields
@@ -93,13 +93,7 @@ class DataSettings:
     @property
     def units(self) -> Units | None:
         """Of the files; None if nothing was said, so that each is in the units of its format."""
-        given = {
-            "energy": self.energy_unit,
-            "length": self.length_unit,
-            "forces_are": self.forces_are,
-        }
-        said: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        return Units(**said) if said else None
+        return stated_units(self.energy_unit, self.length_unit, self.forces_are)
 
     def _check_purposes(self) -> None:
         drawn, listed, apart = self.split is not None, bool(self.split_files), bool(self.train_files)
