@@ -210,6 +210,13 @@ def test_frames_that_cannot_be_evaluated_are_named_and_left_out(audited, tmp_pat
     assert found["labels"]["errors"]["energy"]["count"] == 2
 
 
+def test_a_format_that_is_named_is_not_that_of_runs(audited, tmp_path):
+    (tmp_path / "start").write_bytes(b"")
+    crystal(0, label=False).write(tmp_path / "start", format="vasp")
+    found, _ = audited(str(tmp_path / "start"), "--format", "vasp", "--starts", "1", "--steps", "10")
+    assert found["distributions"]["trajectory"]["frames"] == 2
+
+
 @pytest.mark.parametrize(("steps", "interval"), [(30, 10), (2000, 10), (2001, 11), (20_000, 100)])
 def test_long_runs_do_not_leave_more_frames(steps, interval):
     assert Plan(1, steps).of_start(0).frame_interval == interval
@@ -235,7 +242,7 @@ def test_frames_of_a_split_file_are_taken(audited, data, tmp_path):
     assert found["labels"]["frames"] == found["distributions"]["reference"]["frames"] == 2
     np.savez(tmp_path / "long.npz", train_idx=[0], test_idx=[6])
     _, said = audited(data, "--indices", str(tmp_path / "long.npz"), status=1, folder="long")
-    assert "has 6 frames, so there is no frame 6" in said
+    assert "has 6 frames, so there is no frame 6, counted from 0" in said
     for words, message in (
         (("--set", "test"), "name that with --indices"),
         (("--indices", str(tmp_path / "split.npz"), "--set", "tests"), "did you mean 'test'"),

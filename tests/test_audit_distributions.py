@@ -10,6 +10,7 @@ from ase.data import chemical_symbols
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import ks_2samp, norm, wasserstein_distance
 
+from halocline.audit.distributions.compared import compare
 from halocline.audit.distributions.distances import PARTS, distances_between
 from halocline.audit.distributions.histogram import Axis, Histogram
 from halocline.audit.distributions.statistics import DISTANCE, StructureStatistics, shells
@@ -171,3 +172,18 @@ def test_means_are_those_of_the_values():
 def test_values_at_the_end_of_an_axis_are_counted():
     axis = Axis("x", "angle", "°", 0.0, 0.1, 1800, shown=20)
     assert counts([0.0, 180.0, np.nextafter(180.0, 181.0)], axis).sum() == 3
+
+
+def test_curves_are_densities_and_radial_distribution_functions():
+    """Their integral is 1; or the number of neighbours, where 4πr²ρ is integrated along."""
+    crystal = bulk("Cu", cubic=True) * 2
+    whole = statistics(crystal)
+    by_key = {(each.present.axis.kind): each for each in compare(whole, (whole, statistics()), statistics())}
+    x, density = by_key["bond angle"].curve(0)
+    assert density.sum() * (x[1] - x[0]) == pytest.approx(1.0)
+    x, g = by_key[DISTANCE].curve(0)
+    edges = np.append(x - 0.5 * (x[1] - x[0]), x[-1] + 0.5 * (x[1] - x[0]))
+    neighbours = g * 4 / 3 * np.pi * np.diff(edges**3) * len(crystal) / crystal.cell.volume
+    assert neighbours[x < 3.0].sum() == pytest.approx(12.0)
+    assert by_key[DISTANCE].curve(1) is None
+    assert by_key[DISTANCE].record()["distances"] is None

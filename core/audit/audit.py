@@ -111,7 +111,7 @@ def audit(
     )
     found["labels"], tallies = labels["found"], [labels["tally"]]
     found["stability"] = _stability(request, folder, identity, progress)
-    moving = Source([*request.trajectories, *_of_runs(request, folder)], request.data.file_format)
+    moving = Source(request.trajectories, request.data.file_format, runs=_of_runs(request, folder))
     of_frames = {**identity, "trajectories": moving.identity()["data"]}
     count = partial(_distributions, request, moving, folder, progress)
     found["distributions"] = folder.part("distributions", {**of_frames, "reach": request.reach}, count)

@@ -16,7 +16,7 @@ from halocline.figures import save_figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from halocline.audit.distributions.stage import Compared
+    from halocline.audit.distributions.compared import Compared
 
 _BLUE, _GREY = "#0072b2", "#999999"
 _PANEL: Final = 3.3, 2.7  # inches

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from halocline.audit.distributions.distances import distances_between
-from halocline.audit.distributions.histogram import Histogram
-from halocline.audit.distributions.statistics import DISTANCE, StructureStatistics, shells
+from halocline.audit.distributions.compared import Compared, compare
+from halocline.audit.distributions.statistics import DISTANCE, StructureStatistics
 from halocline.errors import OutputError, StructureError
 from halocline.evaluation.forms import csv_line
 from halocline.files import write_atomically
@@ -36,67 +33,6 @@ FIGURES: Final = {
         "angle at the acceptor",
     ),
 }
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """A distribution of a trajectory beside that of reference.
-
-    Attributes:
-        reference: counts.
-        halves: of every second frame of reference, and of the others.
-        trajectory: counts; None if there is no trajectory, or nothing of the kind in it.
-        radial: g(r) of reference and of the trajectory, for distances where all structures have a density.
-    """
-
-    reference: Histogram | None
-    halves: tuple[Histogram | None, Histogram | None]
-    trajectory: Histogram | None
-    radial: tuple[NDArray[np.float64] | None, NDArray[np.float64] | None] | None
-
-    @property
-    def present(self) -> Histogram:
-        """One of the histograms, for their axis."""
-        found = self.reference or self.trajectory
-        assert found is not None
-        return found
-
-    def record(self) -> dict[str, Any]:
-        """All that is told of it."""
-        axis = self.present.axis
-        return {
-            "kind": axis.kind,
-            "name": axis.name,
-            "unit": axis.unit,
-            "reference": _moments(self.reference),
-            "trajectory": _moments(self.trajectory),
-            "distances": self._distances(self.trajectory, self.reference),
-            "within_reference": self._distances(*self.halves),
-        }
-
-    def curve(self, which: int) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-        """Middles of shown bins, and g(r) or the density in them: 0 of reference, 1 of the trajectory."""
-        histogram = (self.reference, self.trajectory)[which]
-        if histogram is None:
-            return None
-        axis = histogram.axis
-        groups = axis.bins // axis.shown
-        x = axis.centres[: groups * axis.shown].reshape(groups, axis.shown).mean(axis=1)
-        if self.radial is not None and (g := self.radial[which]) is not None:
-            weights = shells(axis)[: groups * axis.shown].reshape(groups, axis.shown)
-            y = (g[: groups * axis.shown].reshape(groups, axis.shown) * weights).sum(axis=1) / weights.sum(axis=1)
-        else:
-            counts = histogram.counts[: groups * axis.shown].reshape(groups, axis.shown).sum(axis=1)
-            y = counts / (histogram.total * axis.width * axis.shown)
-        return x, np.asarray(y)
-
-    def _distances(self, one: Histogram | None, other: Histogram | None) -> dict[str, float] | None:
-        if one is None or other is None:
-            return None
-        # With densities, shells are compared by them: the number of pairs grows with the area of a sphere.
-        measure = None if self.radial is None else shells(one.axis)
-        return asdict(distances_between(one.counts, other.counts, one.axis.centres, measure))
 
 
 def audit_distributions(
@@ -129,34 +65,15 @@ def audit_distributions(
         skipped += not _added(moving, atoms)
         advance()
     whole = StructureStatistics.merged(halves)
-    compared = compare(whole, halves, moving)
+    compared = sorted(compare(whole, halves, moving), key=_order)
     _write(compared, folder)
     return {
         "reach": reach,
         "skipped": skipped,
         "reference": _summary(whole),
-        "trajectory": _summary(moving) if trajectories.files else None,
+        "trajectory": _summary(moving) if trajectories.names else None,
         "distributions": [each.record() for each in compared],
     }
-
-
-def compare(
-    reference: StructureStatistics, halves: Sequence[StructureStatistics], trajectory: StructureStatistics
-) -> list[Compared]:
-    """Set distributions side by side, in the order in which they were found."""
-    keys = dict.fromkeys([*reference.histograms, *trajectory.histograms])
-    dense = reference.is_periodic and trajectory.is_periodic
-    found = []
-    for kind, name in sorted(keys, key=lambda key: _order(key[0])):
-        of_kind = [each.histograms.get((kind, name)) for each in (reference, *halves, trajectory)]
-        radial = None
-        if kind == DISTANCE and dense:
-            one, other = (
-                each.radial(name) if (kind, name) in each.histograms else None for each in (reference, trajectory)
-            )
-            radial = one, other
-        found.append(Compared(of_kind[0], (of_kind[1], of_kind[2]), of_kind[3], radial))
-    return found
 
 
 def _structures(source: Source) -> Iterator[Atoms | StructureError]:
@@ -174,14 +91,8 @@ def _added(statistics: StructureStatistics, content: Atoms | StructureError) -> 
     return True
 
 
-def _order(kind: str) -> int:
-    return [each for kinds in FIGURES.values() for each in kinds].index(kind)
-
-
-def _moments(histogram: Histogram | None) -> dict[str, float] | None:
-    if histogram is None:
-        return None
-    return {"count": histogram.total, "mean": histogram.mean, "std": histogram.std}
+def _order(compared: Compared) -> int:
+    return [kind for kinds in FIGURES.values() for kind in kinds].index(compared.present.axis.kind)
 
 
 def _summary(statistics: StructureStatistics) -> dict[str, Any]:

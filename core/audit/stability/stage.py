@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -54,12 +55,9 @@ def audit_stability(
     calculator = subject.calculator()
     with closing(calculator):
         of_runs = {"model": subject.potential.digest(), **identity_of(calculator.replaced)}
-        for number in range(plan.starts):
-
-            def run(number: int = number) -> Mapping[str, Any]:
-                files = files_of(folder.path, number)
-                return run_start(starts[number], number, plan, calculator, files, of_runs)
-
+        for number, start in enumerate(starts):
+            files = files_of(folder.path, number)
+            run = partial(run_start, start, number, plan, calculator, files, of_runs)
             runs.append(folder.part(f"start-{number:03d}", identity, run))
             advance()
     folder.write(TABLE, b"".join(map(csv_line, _rows(runs))))

@@ -107,7 +107,7 @@ def audit_traces(
     Raises:
         HaloclineError: an option does not fit a model, or a file cannot be written.
     """
-    traces = {name: Trace(name) for name in source.files}
+    traces = {name: Trace(name) for name in source.names}
     first, other = subject.evaluator(), second.evaluator()
     with ExitStack() as stack:
         for evaluator in (first, other):
