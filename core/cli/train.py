@@ -267,7 +267,8 @@ def _say_data(problem: Problem) -> None:
             f"teacher  {problem.teacher.name}, asked of {len(problem.taught)} frames, "
             f"SHA-256 {problem.teacher.digest}"
         )
-    references = ", ".join(f"{symbol} {energy:.4f}" for symbol, energy in problem.reference_energies.items())
+    energies = problem.reference_energies
+    references = ", ".join(f"{symbol} {energies[symbol]:.4f}" for symbol in problem.elements)
     note = "" if problem.references_determined else " (not determined by these compositions)"
     say(f"reference energies, eV: {references}{note}")
     weights = sum(p.numel() for p in problem.backbone.parameters())

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 from ase.data import chemical_symbols
-from numpy.typing import NDArray
 
 from halocline.data.chained import Chained
 from halocline.data.frames import Frames, PackedFrames, say_unused
@@ -24,12 +23,12 @@ from halocline.model.build import build_backbone
 from halocline.model.condition import taken_entries
 from halocline.potential.potential import Potential
 from halocline.training.distillation import Teacher, find_teacher
+from halocline.training.element_energies import ElementEnergies
 from halocline.training.files import frames_of, replayed_frames, unlabelled_frames
 from halocline.training.graphs import Graphs
 from halocline.training.parent import Parent, Replay, find_parent
 from halocline.training.recipe import DataSettings, Recipe, ReplaySettings, TrainingSettings
 from halocline.training.recipe.metric import label_of
-from halocline.training.reference import composition, fit_reference_energies
 from halocline.training.split import Split, draw_split, refuse_shared
 
 if TYPE_CHECKING:
@@ -49,12 +48,13 @@ class Problem:
         labels: of the frames.
         counts: which labels were found under which keys.
         split: which frame serves which purpose.
+        elements: chemical symbols that the training frames have, by atomic number.
         backbone: with its initial weights.
         graphs: of the frames that the split uses, by their number.
-        reference_energies: chemical symbol → eV, from the training frames.
+        reference_energies: chemical symbol → eV, found as the recipe asks.
         duplicates: groups of frames of the same structure that the split keeps together; none if it may not be in
             two sets anyway.
-        references_determined: whether those frames determine each of them.
+        references_determined: whether the data determine each of them.
         digest: SHA-256 of structures and labels, in order.
         origin: the model that the fit starts from.
         teacher: the model whose energies and forces are fitted, too.
@@ -65,6 +65,7 @@ class Problem:
     labels: Sequence[Labels]
     counts: list[LabelCount]
     split: Split
+    elements: list[str]
     backbone: Backbone
     graphs: Graphs
     reference_energies: dict[str, float]
@@ -142,7 +143,8 @@ def prepare(recipe: Recipe, folder: Path) -> Problem:
         frames, labels = Frames([*frames.parts, *replayed.parts]), Chained([labels, more])
         counts += [replace(count, label=f"{count.label} to replay") for count in of_more]
     species = _species(recipe, origin, frames, split)
-    _refuse_absent(recipe.model.new_elements, _elements(frames, split.train))
+    elements = _elements(frames, split.train)
+    _refuse_absent(recipe.model.new_elements, elements)
     backbone = _build(recipe, species) if origin is None else origin.start
     _require_trainable(backbone)
     say_unused(frames, taken_entries(backbone.conditions))
@@ -150,11 +152,10 @@ def prepare(recipe: Recipe, folder: Path) -> Problem:
     remedy = "" if given else 'Or set data.split.duplicates = "group", which draws all frames of one into one set.'
     refuse_shared(graphs.duplicates, split, frames, remedy)
     _refuse_unlabelled(recipe.training, labels, split)
-    energies = {i: e for i in split.train if (e := labels[i].energy) is not None}
-    references, determined = _references(
-        origin, species, [frames.numbers(i) for i in energies], list(energies.values())
-    )
-    if teacher is not None and origin is None and not energies:
+    energies = ElementEnergies(backbone, origin, frames, labels, graphs)
+    references, determined = energies.find(recipe.references, split, elements)
+    unlabelled = all(labels[i].energy is None for i in split.train)
+    if teacher is not None and origin is None and unlabelled and recipe.references.kind is None:
         references, determined = {symbol: teacher.reference_energies.get(symbol, 0.0) for symbol in species}, True
     return Problem(
         recipe=recipe,
@@ -162,6 +163,7 @@ def prepare(recipe: Recipe, folder: Path) -> Problem:
         labels=labels,
         counts=counts,
         split=split,
+        elements=elements,
         backbone=backbone,
         graphs=graphs,
         reference_energies=references,
@@ -171,24 +173,6 @@ def prepare(recipe: Recipe, folder: Path) -> Problem:
         origin=origin,
         teacher=teacher,
     )
-
-
-def _references(
-    origin: Parent | None,
-    species: Sequence[str],
-    structures: Sequence[NDArray[np.int64]],
-    energies: Sequence[float],
-) -> tuple[dict[str, float], bool]:
-    """See `fit_reference_energies`. A parent's own are kept, and those of new elements fitted to what is left."""
-    if origin is None:
-        return fit_reference_energies(species, structures, energies)
-    kept = origin.potential.reference_energies
-    new = [symbol for symbol in species if symbol not in kept]
-    if not new or not energies:
-        return kept | dict.fromkeys(new, 0.0), not new
-    left = energies - composition(list(kept), structures) @ np.array(list(kept.values()))
-    fitted, determined = fit_reference_energies(new, structures, left.tolist())
-    return kept | fitted, determined
 
 
 def _read_labels(

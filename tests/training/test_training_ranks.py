@@ -91,6 +91,35 @@ def test_replayed_frames_are_shared_as_others(uneven, edit_recipe):
     assert_equal_to_rounding(one, two)
 
 
+STEERING = """clip_by = "value"
+gradient_clip = 0.5
+forces_loss = "huber"
+freeze = ["embed"]
+[[training.reweighting]]
+epoch = 2
+energy_weight = 10.0
+[training.schedule]
+kind = "plateau"
+patience = 0
+metric = "forces_rmse"
+[training.stopping]
+metric = "validation_loss"
+patience = 2
+keep = "best"
+"""
+
+
+def test_what_steers_a_fit_is_the_same_on_all_ranks(uneven, edit_recipe):
+    edit_recipe("epochs = 4", "epochs = 8")
+    edit_recipe("energy_weight = 1.0", f"energy_weight = 1.0\n{STEERING}")
+    one, two = (train(uneven, f"ranks{n}", n) for n in (1, 2))
+    assert_equal_to_rounding(one, two)
+    assert any(name.startswith("best.") for name in one.tensors)
+    rates = [[record["learning_rate"] for record in each.history] for each in (one, two)]
+    assert rates[0] == rates[1]
+    assert len(set(rates[0][1:])) > 1  # a plateau was found
+
+
 def test_another_number_of_ranks_may_go_on(uneven, caplog):
     straight = train(uneven, "straight", 1)
     with pytest.raises(KeyboardInterrupt):

@@ -8,6 +8,7 @@ from halocline.training.recipe.log import LogSettings
 from halocline.training.recipe.metric import Metric
 from halocline.training.recipe.model import ModelSettings
 from halocline.training.recipe.recipe import Recipe, make_recipe
+from halocline.training.recipe.references import ReferenceSettings
 from halocline.training.recipe.replay import ReplaySettings
 from halocline.training.recipe.training import LossKind, TrainingSettings
 from halocline.training.recipe.weights import Weights
@@ -21,6 +22,7 @@ __all__ = [
     "Metric",
     "ModelSettings",
     "Recipe",
+    "ReferenceSettings",
     "ReplaySettings",
     "SplitSettings",
     "TrainingSettings",

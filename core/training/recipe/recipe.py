@@ -14,6 +14,7 @@ from halocline.training.recipe.distillation import DistillationSettings
 from halocline.training.recipe.log import LogSettings
 from halocline.training.recipe.metric import label_of
 from halocline.training.recipe.model import ModelSettings
+from halocline.training.recipe.references import ReferenceSettings
 from halocline.training.recipe.rules import check_plain
 from halocline.training.recipe.training import TrainingSettings
 from halocline.typed_table import as_table, read_table, settle_fields
@@ -29,6 +30,7 @@ class Recipe:
 
     data: DataSettings
     model: ModelSettings
+    references: ReferenceSettings = field(default_factory=ReferenceSettings)
     training: TrainingSettings
     distillation: DistillationSettings | None = None
     card: dict[str, Any] = field(default_factory=dict)
