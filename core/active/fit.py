@@ -13,7 +13,7 @@ from halocline.potential.load import load
 from halocline.training.device import make_fabric
 from halocline.training.folder import MODEL_FILE, claimed
 from halocline.training.problem import prepare
-from halocline.training.recipe import Recipe
+from halocline.training.recipe import Recipe, ReferenceSettings
 from halocline.training.result import finish
 from halocline.training.run import EpochRecord, TrainingRun
 from halocline.training.state import STATE_FILE
@@ -64,4 +64,4 @@ def fitted(
 def continued(recipe: Recipe, parent: str) -> Recipe:
     """The recipe that starts from a model that was fitted before, and is that model in all else."""
     model = replace(recipe.model, from_=parent, backbone=None, config={}, head=None, prune=None, new_elements=())
-    return replace(recipe, model=model)
+    return replace(recipe, model=model, references=ReferenceSettings(kind="keep"))

@@ -223,7 +223,7 @@ def _say_which(run: TrainingRun) -> None:
     if done < settings.epochs:
         say(f"Stopped after epoch {done}: {metric} has not been lower since epoch {run.best_epoch}.")
     if settings.stopping.keep == "best":
-        say(f"The model is that of epoch {run.best_epoch}, in which {metric} was lowest.")
+        say(f"The model is that of epoch {run.model_epoch}, in which {metric} was lowest.")
 
 
 def _finish(run: TrainingRun, device: str, as_json: bool) -> int:

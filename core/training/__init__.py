@@ -1,1 +1,1 @@
-"""Training on energies and forces."""
+"""Training on energies, forces and stresses."""

@@ -55,7 +55,10 @@ def finish(
     potential = Potential(backbone.eval(), problem.reference_energies, {})
     test = problem.split.test
     errors = frame_errors(potential, problem, test, device, take) if test else None
-    return dataclasses.replace(potential, card=make_card(problem, errors)), errors
+    card = make_card(problem, errors)
+    if problem.recipe.training.stopping.decides:
+        card["recipe"]["epochs"] = {"done": len(run.history), "of_the_model": run.model_epoch}
+    return dataclasses.replace(potential, card=card), errors
 
 
 def refuse_unwritable(problem: Problem) -> None:

@@ -179,6 +179,11 @@ class TrainingRun:
         """The number, from 1, of the best epoch by the metric for stopping; None if it was never a number."""
         return progress.best_epoch(self._metrics(self.problem.recipe.training.stopping.metric))
 
+    @property
+    def model_epoch(self) -> int:
+        """The number, from 1, of the epoch whose weights are the model: the last or the best."""
+        return (self.best_epoch if self._keeps_best else None) or len(self.history)
+
     def model_weights(self) -> dict[str, Tensor]:
         """The weights that are the model, by name: the average, after the last or the best epoch."""
         return self._best or self.trainer.average.state_dict()

@@ -100,6 +100,18 @@ def test_a_parents_are_kept(prepared, mixed, parent):
     assert problem.references_determined
 
 
+def test_elements_that_the_data_do_not_have_keep_the_parents(folder, prepared, argon, parent):
+    """A universal parent knows many; the argon of the data says nothing about neon."""
+    problem = prepared("", FROM)
+    assert problem.reference_energies["Ne"] == parent.reference_energies["Ne"]
+    assert problem.reference_energies["Ar"] != parent.reference_energies["Ar"]
+    assert problem.references_determined
+    path = folder / "recipe.toml"
+    given = '[references]\nkind = "given"\nvalues = { Ar = 3 }'
+    path.write_text(path.read_text().replace("[references]", given))
+    assert prepare(read_recipe(path), folder).reference_energies == {"Ar": 3.0, "Ne": -2.0}
+
+
 @pytest.mark.parametrize("lines", ["", 'kind = "shift"'])
 def test_a_shift_takes_out_what_an_element_is_off(prepared, mixed, parent, lines):
     """What is left of the errors of the parent on the training frames has no part that follows the composition."""

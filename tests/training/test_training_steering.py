@@ -92,6 +92,7 @@ def test_a_steered_fit_ends_early_and_keeps_its_best(steer):
     average = run.trainer.average.state_dict()
     assert any(not torch.equal(run.model_weights()[name], average[name]) for name in average)
     potential, _ = finish(run, "cpu")
+    assert potential.card["recipe"]["epochs"] == {"done": len(metrics), "of_the_model": best}
     for name, weights in potential.backbone.state_dict().items():
         assert torch.equal(weights, run.model_weights()[name].to(weights.dtype)), name
 
