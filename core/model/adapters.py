@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from typing import final
 
 import torch
@@ -113,17 +114,24 @@ def weights_below(name: str, backbone: nn.Module) -> dict[str, nn.Parameter]:
     return found
 
 
-def weights_in_use(backbone: Backbone) -> dict[str, Tensor]:
-    """The weights that layers work with, adapters included, by the names that they have in `merged`."""
-    found: dict[str, Tensor] = dict(backbone.named_parameters(remove_duplicate=False))
-    for path, module in backbone.named_modules(remove_duplicate=False):
-        if isinstance(module, Adapted):
-            for name in [each for each in found if each.startswith(f"{path}.")]:
-                del found[name]
-            found[f"{path}.weight"] = module.weight
-            if module.bias is not None:
-                found[f"{path}.bias"] = module.bias
+def weights_in_use(backbone: Backbone) -> dict[str, Callable[[], Tensor]]:
+    """By the names that weights have in `merged`: what gives those that layers work with when it is called."""
+    adapted_at = {path: m for path, m in backbone.named_modules(remove_duplicate=False) if isinstance(m, Adapted)}
+    found: dict[str, Callable[[], Tensor]] = {}
+    for name, weights in backbone.named_parameters(remove_duplicate=False):
+        path, _, last = name.rpartition(".")
+        owner = path.removesuffix(".layer")
+        if path in adapted_at:  # a matrix of an adapter
+            found[f"{path}.weight"] = partial(getattr, adapted_at[path], "weight")
+        elif owner not in adapted_at:
+            found[name] = partial(_itself, weights)
+        elif last != "weight":
+            found[f"{owner}.{last}"] = partial(_itself, weights)
     return found
+
+
+def _itself(weights: Tensor) -> Tensor:
+    return weights
 
 
 def adapters(backbone: Backbone) -> Iterator[Adapted]:

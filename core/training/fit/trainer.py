@@ -18,7 +18,7 @@ from halocline.model.adapters import adapted, weights_in_use
 from halocline.program import Capabilities, FrozenModel, Precision
 from halocline.training.deal import deal
 from halocline.training.fit.fitter import Fitter, divergence, refuse_foreign
-from halocline.training.fit.objective import UNTAUGHT, Objective
+from halocline.training.fit.objective import NOTHING, UNTAUGHT, Objective
 from halocline.training.fit.optimizer import FACTOR, make_optimizer
 from halocline.training.fit.schedule import ema_decay, learning_rate
 from halocline.training.memory import memory_advice
@@ -86,6 +86,9 @@ class Trainer(Fitter):
             fabric.device
         )
         self.model = _to_train(backbone, adapters, settings.seed).to(precision.torch)
+        latest = weights_in_use(self.model)
+        self._averaged = [(mean, latest[name]) for name, mean in self.average.named_parameters()]
+        self._teaches = teaching != UNTAUGHT
         self.rate = 0.0
         self._adam, self._names = make_optimizer(self.model, settings)
         self._objective, self._optimizer = fabric.setup(Objective(self.model, settings, teaching), self._adam)
@@ -171,7 +174,7 @@ class Trainer(Fitter):
             return 0.0
         mine = [samples[i] for i in share]
         with memory_advice(mine, self._batches.size, name):
-            lessons = LabelCounts.of(sample.lesson for sample in samples)
+            lessons = LabelCounts.of(sample.lesson for sample in samples) if self._teaches else NOTHING
             loss = self._objective(self._batches.of(mine), LabelCounts.of(samples), weights, lessons)
             if loss.requires_grad:  # isolated atoms reach no weight of a layer, and the others may be frozen
                 self._fabric.backward(loss)
@@ -216,9 +219,8 @@ class Trainer(Fitter):
     def _update_average(self, step: int) -> None:
         decay = ema_decay(step, self.settings)
         with torch.no_grad():
-            latest = weights_in_use(self.model)
-            for name, mean in self.average.named_parameters():
-                mean.lerp_(latest[name], 1.0 - decay)
+            for mean, latest in self._averaged:
+                mean.lerp_(latest(), 1.0 - decay)
             for kept, buffer in zip(self.average.buffers(), self.model.buffers(), strict=True):
                 kept.copy_(buffer)
 
