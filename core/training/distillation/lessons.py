@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from halocline.data.frames import Frame
+from halocline.data.frames import Frames
 from halocline.data.labels import Labels
 from halocline.digests import tensors_digest
 from halocline.errors import HaloclineError, TrainingError, within
@@ -78,7 +78,7 @@ def taught_labels(problem: Problem, folder: Path, device: torch.device, team: Te
     energies = lessons.energies
     if settings.align:
         labels = {i: e for i in problem.split.train if (e := problem.labels[i].energy) is not None}
-        structures = {i: problem.frames[i].atoms.numbers for i in taught}
+        structures = {i: problem.frames.numbers(i) for i in taught}
         energies = on_the_scale_of_labels(problem.backbone.species, structures, energies, labels)
     wanted = taught if settings.on == "all" else problem.split.unlabelled
     return {i: Labels(energies.get(i), lessons.forces[i]) for i in wanted}
@@ -86,7 +86,7 @@ def taught_labels(problem: Problem, folder: Path, device: torch.device, team: Te
 
 def read_or_evaluate(
     teacher: Teacher,
-    frames: Sequence[Frame],
+    frames: Frames,
     taught: Sequence[int],
     folder: Path,
     device: torch.device,
@@ -118,7 +118,7 @@ def read_or_evaluate(
         values = _evaluate(teacher, frames, taught, device, team)
         if team.is_first:
             _write(path, about, values)
-    rows = torch.split(values, [1 + 3 * len(frames[i].atoms) for i in taught])
+    rows = torch.split(values, [1 + 3 * len(frames.numbers(i)) for i in taught])
     said = {i: row.numpy() for i, row in zip(taught, rows, strict=True)}
     return Lessons(
         {i: float(row[0]) for i, row in said.items()},
@@ -126,9 +126,7 @@ def read_or_evaluate(
     )
 
 
-def _evaluate(
-    teacher: Teacher, frames: Sequence[Frame], taught: Sequence[int], device: torch.device, team: Team
-) -> Tensor:
+def _evaluate(teacher: Teacher, frames: Frames, taught: Sequence[int], device: torch.device, team: Team) -> Tensor:
     """For one structure after another its energy and its forces, in one row (Σ (1 + 3 N),) float64."""
     potential, rows = teacher.potential, []
     evaluator = potential.evaluator("torch", Precision.FLOAT64, str(device), "none", "auto")
@@ -177,7 +175,7 @@ def _read(path: Path, about: str) -> Tensor | None:
     return cast("Tensor", values) if metadata["about"] == about else None
 
 
-def _digest(teacher: Teacher, frames: Sequence[Frame], taught: Sequence[int]) -> str:
+def _digest(teacher: Teacher, frames: Frames, taught: Sequence[int]) -> str:
     """Of everything that the teacher takes of structures."""
     taken = sorted(taken_entries(teacher.potential.backbone.conditions))
     digest = hashlib.sha256()
