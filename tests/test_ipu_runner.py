@@ -245,6 +245,53 @@ def inferenceModel(module, options):
 def identity_loss(loss, reduction): return loss
 """
 
+#: Likewise: what of PopTorch training calls, with the meaning that its documentation gives it, on plain torch.
+FAKE_TRAINING = """
+import enum, torch
+ReductionType = enum.Enum("ReductionType", "Sum Mean")
+OutputMode = enum.Enum("OutputMode", "Final All Sum")
+class Options:
+    def __init__(self):
+        self.Training, self.packs, self.reduction, self.mode = self, 1, None, None
+    def gradientAccumulation(self, packs): self.packs = packs
+    def accumulationAndReplicationReductionType(self, reduction): self.reduction = reduction
+    def outputMode(self, mode): self.mode = mode
+    def useIpuModel(self, on): pass
+def identity_loss(loss, reduction):
+    assert reduction == "none" and loss.shape == ()
+    return loss
+class optim:
+    class Adam(torch.optim.Adam):
+        def __init__(self, params, lr, max_grad_norm):
+            super().__init__(params, lr=lr)
+            self.max_grad_norm = max_grad_norm
+        def state_dict(self):
+            flat = {f"{i}___{k}": v for i, s in super().state_dict()["state"].items() for k, v in s.items()}
+            return {"ipu_state": flat, "ipu_param": {"rate": torch.tensor(self.param_groups[0]["lr"])}}
+        def load_state_dict(self, state):
+            assert set(state) == {"ipu_state", "ipu_param"}
+            for name, value in state["ipu_state"].items():
+                index, key = name.split("___")
+                self.state[self.param_groups[0]["params"][int(index)]][key] = value.clone()
+class trainingModel:
+    def __init__(self, model, options, optimizer):
+        assert (options.reduction, options.mode) == (ReductionType.Sum, OutputMode.Sum)
+        self.model, self.packs, self.adam, self.compiled = model, options.packs, optimizer, False
+    def isCompiled(self): return self.compiled
+    def copyWeightsToHost(self): assert self.compiled
+    def setOptimizer(self, optimizer): assert optimizer is self.adam
+    def __call__(self, *tensors):
+        self.compiled, total = True, torch.zeros(1)
+        self.adam.zero_grad()
+        for pack in zip(*(tensor.chunk(self.packs) for tensor in tensors)):
+            loss = self.model(*pack)
+            loss.backward()
+            total += loss.detach()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.adam.max_grad_norm)
+        self.adam.step()
+        return total
+"""
+
 
 class TestFakePopTorch:
     """How options reach PopTorch, seen by a fake; and that what a library prints does not reach the host."""

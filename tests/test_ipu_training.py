@@ -12,12 +12,13 @@ import pytest
 import torch
 from ipu_programs import backbone, capacity
 from structures import random_structure
+from test_ipu_runner import FAKE_TRAINING
 
 from halocline.aggregation import Form
 from halocline.backends.ipu.check import require_conformance
 from halocline.backends.ipu.interpreter import Interpreter
 from halocline.backends.ipu.packing import pack
-from halocline.backends.ipu.process import RunnerProcess
+from halocline.backends.ipu.process import RunnerError, RunnerProcess
 from halocline.backends.ipu.training.arrays import StepArrays
 from halocline.backends.ipu.training.room import Room
 from halocline.backends.ipu.translate import energies_only, from_lowered
@@ -203,6 +204,45 @@ def test_a_gradient_that_is_not_finite_changes_nothing(samples, room, compiled, 
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
+class TestFakePopTorch:
+    """How steps and states reach PopTorch, seen by a fake that has what its documentation says; no test of it."""
+
+    @pytest.fixture(autouse=True)
+    def _fake(self, tmp_path, monkeypatch):
+        (tmp_path / "poptorch.py").write_text(FAKE_TRAINING)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    def test_steps_are_those_on_the_cpu(self, samples, room, compiled, tmp_path):
+        arrays, found = arrays_of(samples, room), []
+        for target in ("ipu", "cpu"):
+            runner = start(compiled, tmp_path, target, clip=0.05)
+            losses = [float(runner.step(arrays, rate, 0.0)[0]) for rate in (1e-2, 1e-3)]
+            found.append((losses, runner.state()))
+        assert found[0][0] == found[1][0]
+        for name in compiled.parameters:
+            assert np.array_equal(found[0][1][f"model.{name}"], found[1][1][f"model.{name}"])
+
+    def test_a_state_goes_on(self, samples, room, compiled, tmp_path):
+        arrays = arrays_of(samples, room)
+        straight, broken, resumed = (start(compiled, tmp_path, "ipu-model") for _ in range(3))
+        assert {name.partition(".")[0] for name in straight.state()} == {"model"}
+        for _ in range(STEPS):
+            straight.step(arrays, 1e-2, 0.0)
+        broken.step(arrays, 1e-2, 0.0)
+        state = broken.state()
+        assert {name.partition(".")[0] for name in state} == {"model", "poptorch"}
+        resumed.load(state)
+        for _ in range(STEPS - 1):
+            resumed.step(arrays, 1e-2, 0.0)
+        left, right = straight.state(), resumed.state()
+        assert left.keys() == right.keys()
+        assert all(np.array_equal(left[name], right[name]) for name in left)
+
+    def test_no_average_is_promised(self, samples, room, compiled, tmp_path):
+        with pytest.raises(RunnerError, match="nothing averages them"):
+            start(compiled, tmp_path, "ipu").step(arrays_of(samples, room), 1e-2, 0.9)
+
+
 @pytest.mark.ipu
 @pytest.mark.parametrize("target", ["ipu-model", "ipu"])
 def test_steps_on_the_target_are_those_on_the_cpu(samples, room, compiled, target, tmp_path):
@@ -236,7 +276,7 @@ class TestRoom:
         samples = self.samples([3, 9, 6, 3, 9, 6, 12, 3])
         order = np.random.default_rng(0).permutation(8)
         epochs = [[order[:4], order[4:]], [order[::2], order[1::2]]]
-        room = Room.find(samples, epochs, 3, 0, 0)
+        room = Room.find(samples, epochs.__getitem__, len(epochs), 3)
         sizes = np.array([each.atoms for each in samples])
         for steps in epochs:
             for step in steps:
@@ -245,14 +285,14 @@ class TestRoom:
         assert room.places <= 4 * 12
 
     def test_a_step_of_one_frame_is_a_pack_of_the_largest(self):
-        room = Room.find(self.samples([3, 7, 5]), [[np.array([i]) for i in range(3)]], 3, 0, 0)
-        assert (room.atoms, room.structures, room.packs) == (7, 1, 1)
+        room = Room.find(self.samples([3, 7, 5]), lambda epoch: [np.array([i]) for i in range(3)], 2, 3)
+        assert (room.atoms, room.packs) == (7, 1)
 
     def test_equal_places_make_large_packs(self):
-        room = Room.find(self.samples([6] * 4), [[np.arange(4)]], 3, 0, 0)
+        room = Room.find(self.samples([6] * 4), lambda epoch: [np.arange(4)], 2, 3)
         assert (room.atoms, room.structures, room.packs) == (24, 4, 1)
 
     def test_what_is_given_is_taken(self):
-        room = Room.find(self.samples([6] * 4), [[np.arange(4)]], 3, 13, 11)
+        room = Room.find(self.samples([6] * 4), lambda epoch: [np.arange(4)], 2, 3, 13, 11)
         assert (room.atoms, room.structures, room.packs) == (13, 2, 2)
         assert (room.capacity.width, room.capacity.transposed) == (12, 11)

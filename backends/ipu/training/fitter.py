@@ -82,8 +82,8 @@ class IpuFitter(Fitter):
         self._samples, self._settings = samples, problem.recipe.training
         self._optimiser = _ADAM if target == "cpu" else _POPTORCH
         self._plan = Plan(samples, self._settings, problem.replay)
-        epochs = [self._plan.steps(epoch) for epoch in range(self._settings.epochs)]
-        room = Room.find(samples, epochs, problem.backbone.hops, atoms, neighbours)
+        epochs, hops = self._settings.epochs, problem.backbone.hops
+        room = Room.find(samples, self._plan.steps, epochs, hops, atoms, neighbours)
         _LOG.info(
             "Each step has %d packs of %d atoms in up to %d structures.", room.packs, room.atoms, room.structures
         )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, Final
 
 from halocline.errors import UsageError
 from halocline.training.recipe import Recipe
+from halocline.typed_table import shown
 
 #: Table → the keys whose every value is heeded, here or by what is done before and after the fit. Others must have
 #: the value that they have when they are left out.
@@ -45,9 +46,8 @@ def refuse_unheeded(recipe: Recipe, target: str) -> None:
         UsageError: it does; the message has the key and its value.
     """
     for key, value in _unheeded(recipe):
-        raise UsageError(
-            f"{key} = {value!r} cannot be done by the backend ipu; leave it out, or train with torch."
-        )
+        said = key if is_dataclass(value) else f"{key} = {shown(value)}"
+        raise UsageError(f"{said} cannot be done by the backend ipu; leave it out, or train with torch.")
     if recipe.training.fitted.stress > 0.0:
         raise UsageError("training.reweighting asks for stress, which the backend ipu does not fit; use torch.")
     decay = recipe.training.ema_decay

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import heapq
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Self, final
 
@@ -17,7 +18,7 @@ from halocline.training.samples import Sample
 #: Packs are tried up to so many times the largest structure: larger ones waste hardly less, and need memory.
 _TIMES: Final = 4
 
-#: So many sizes of packs are tried, on so many steps; what is taken has room for every step.
+#: So many sizes of packs are tried, on so many of the largest steps; what is taken has room for every step.
 _TRIED, _STEPS = 32, 64
 
 Steps = Sequence[NDArray[np.int64]]
@@ -42,27 +43,39 @@ class Room:
 
     @classmethod
     def find(
-        cls, samples: Sequence[Sample], epochs: Sequence[Steps], hops: int, atoms: int, neighbours: int
+        cls,
+        samples: Sequence[Sample],
+        steps: Callable[[int], Steps],
+        epochs: int,
+        hops: int,
+        atoms: int = 0,
+        neighbours: int = 0,
     ) -> Self:
         """The room that has the fewest places for atoms in a step, and the largest packs of those.
 
         Args:
             samples: the frames.
-            epochs: for each epoch, the numbers of the frames of each step.
+            steps: for an epoch, the numbers of the frames of each of its steps.
+            epochs: how many there are.
             hops: of the model.
-            atoms: of a pack, if that is given; else 0.
+            atoms: of a pack, if that is given.
             neighbours: of any atom, likewise.
+
+        Raises:
+            UsageError: a frame has more atoms than that.
         """
-        table = np.array(
-            [_sizes(sample.graph) for sample in samples]
-        )  # in one pass: frames may be made when asked for
+        table = np.array([_sizes(sample.graph) for sample in samples])  # in one pass: frames may be made anew
         sizes = table[:, 0]
-        frames = max(len(step) for steps in epochs for step in steps)
-        chosen = atoms or _best_size(sizes, epochs[0])
-        structures = max(1, min(frames, chosen // int(sizes.min())))
-        packs = max(len(pack(sizes[step], chosen, structures)) for steps in epochs for step in steps)
+
+        def every() -> Iterator[NDArray[np.int64]]:
+            return (sizes[step] for epoch in range(epochs) for step in steps(epoch))
+
+        chosen = atoms or _best_size(heapq.nlargest(_STEPS, every(), key=np.sum))
+        structures = max(1, chosen // int(sizes.min()))
+        packs = max(len(pack(step, chosen, structures)) for step in every())
         rows = (neighbours, neighbours) if neighbours else (max(1, table[:, 1].max()), max(1, table[:, 2].max()))
-        return cls(chosen, structures, packs, Capacity((chosen,) * (hops + 1), int(rows[0]) + 1, int(rows[1])))
+        capacity = Capacity((chosen,) * (hops + 1), int(rows[0]) + 1, int(rows[1]))
+        return cls(chosen, structures, packs, capacity)
 
     @property
     def places(self) -> int:
@@ -70,13 +83,16 @@ class Room:
         return self.packs * self.atoms
 
 
-def _best_size(sizes: NDArray[np.int64], steps: Steps) -> int:
-    """Atoms of a pack, so that steps of an epoch take few places."""
-    some = [sizes[step] for step in steps[:: max(1, len(steps) // _STEPS)]]
-    largest = int(sizes.max())
-    most = max(largest, min(_TIMES * largest, max(int(step.sum()) for step in some)))
+def _best_size(steps: Sequence[NDArray[np.int64]]) -> int:
+    """Atoms of a pack, so that steps take few places.
+
+    Args:
+        steps: sizes of the frames of those steps that have the most atoms: they decide how many packs there must be.
+    """
+    largest = max(int(step.max()) for step in steps)
+    most = max(largest, min(_TIMES * largest, max(int(step.sum()) for step in steps)))
     tried = np.unique(np.linspace(largest, most, _TRIED).astype(np.int64))
-    taken = {int(size): int(size) * max(len(pack(step, int(size), len(step))) for step in some) for size in tried}
+    taken = {int(size): int(size) * max(len(pack(step, int(size), len(step))) for step in steps) for size in tried}
     return min(taken, key=lambda size: (taken[size], -size))
 
 
