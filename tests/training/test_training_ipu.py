@@ -225,3 +225,16 @@ def test_there_is_no_average_on_the_device(folder):
     with pytest.raises(UsageError, match=r"training.ema_decay = 0.999 cannot be done by ipu:target=ipu"):
         refuse_unheeded(recipe, "ipu")
     refuse_unheeded(replace(recipe, training=replace(recipe.training, ema_decay=0.0)), "ipu")
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ('[distillation]\nteacher = "lennard-jones-argon"\n', "distillation cannot be done"),
+        ("[model.adapters]\nrank = 2\n", "model.adapters cannot be done"),
+    ],
+)
+def test_tables_that_it_cannot_do_are_refused(folder, edit_recipe, table, words):
+    edit_recipe("[card]", f"{table}\n[card]")
+    with pytest.raises(UsageError, match=words):
+        refuse_unheeded(read_recipe(folder / "recipe.toml"), "cpu")

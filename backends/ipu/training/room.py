@@ -87,7 +87,7 @@ def _best_size(steps: Sequence[NDArray[np.int64]]) -> int:
     """Atoms of a pack, so that steps take few places.
 
     Args:
-        steps: sizes of the frames of those steps that have the most atoms: they decide how many packs there must be.
+        steps: sizes of the frames of those steps that have the most atoms, which decide how many packs there are.
     """
     largest = max(int(step.max()) for step in steps)
     most = max(largest, min(_TIMES * largest, max(int(step.sum()) for step in steps)))
