@@ -63,17 +63,18 @@ class Shapes:
         probes = distances[np.linspace(0, len(distances) - 1, _PROBES).astype(np.int64)]
         shapes.setdefault(probes.tobytes() + _digest(distances.tobytes()), []).append(number)
 
-    def groups(self, graphs: Mapping[int, Graph]) -> list[tuple[int, ...]]:
+    def groups(self, graphs: Mapping[int, Graph] | None = None) -> list[tuple[int, ...]]:
         """Groups of two frames or more, each ascending, in the order of their first frames.
 
         Args:
-            graphs: of the frames that were added; those of the few that are nearly alike are asked for.
+            graphs: of the frames that were added; those of the few that are nearly alike are asked for. Without,
+                frames are alike if as many distances agree as are kept.
         """
         found = (group for shapes in self._kinds.values() for group in _groups(shapes, graphs))
         return sorted(group for group in found if len(group) > 1)
 
 
-def _groups(shapes: Mapping[bytes, Sequence[int]], graphs: Mapping[int, Graph]) -> list[tuple[int, ...]]:
+def _groups(shapes: Mapping[bytes, Sequence[int]], graphs: Mapping[int, Graph] | None) -> list[tuple[int, ...]]:
     """Groups among frames of one kind: near in a few distances first, as a tree finds them, then in all."""
     alike = list(shapes.values())
     if len(alike) == 1:
@@ -83,7 +84,7 @@ def _groups(shapes: Mapping[bytes, Sequence[int]], graphs: Mapping[int, Graph]) 
     pairs = [
         (a, b)
         for a, b in near.tolist()
-        if np.abs(_distances(graphs[alike[a][0]]) - _distances(graphs[alike[b][0]])).max() < SAME
+        if graphs is None or np.abs(_distances(graphs[alike[a][0]]) - _distances(graphs[alike[b][0]])).max() < SAME
     ]
     members: dict[int, list[int]] = {}
     for frames, label in zip(alike, _joined(pairs, len(alike)), strict=True):

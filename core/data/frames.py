@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,8 +156,17 @@ def read_frames(files: Sequence[tuple[str, Path]], units: Units | None = None) -
     return Frames([open_frames(source, file, units) for source, file in files])
 
 
-def stream_frames(source: str, file: Path, units: Units | None = None) -> Generator[Frame]:
-    """The frames of a file, read as they are asked for; see `open_frames`."""
+def stream_frames(
+    source: str, file: Path, units: Units | None = None, skip: Callable[[TrainingError], None] | None = None
+) -> Generator[Frame]:
+    """The frames of a file, read as they are asked for; see `open_frames`.
+
+    Args:
+        source: what the recipe calls the file.
+        file: where it is.
+        units: of the file, by default those of its format.
+        skip: is told of a frame that alone cannot be read, which is then left out; by default it is raised.
+    """
     place = str(file.absolute())  # nothing that could stand for standard input
     sha256 = digest_of(file)
     converted = structures.has_units(place)
@@ -168,10 +177,15 @@ def stream_frames(source: str, file: Path, units: Units | None = None) -> Genera
     while True:
         with _explained(file):  # not around the yield: what others raise is theirs
             atoms = next(contents, None)
-            if isinstance(atoms, StructureError):
+            if isinstance(atoms, StructureError) and skip is None:
                 raise atoms
         if atoms is None:
             break
+        if isinstance(atoms, StructureError):
+            assert skip is not None
+            skip(TrainingError(str(atoms)))
+            number += 1
+            continue
         _to_angstrom(atoms, of_labels)
         yield Frame(atoms, file, number, source, sha256, of_labels)
         number += 1

@@ -15,6 +15,7 @@ from ase.data import chemical_symbols
 from halocline.data.chained import Chained
 from halocline.data.frames import Frames, PackedFrames, say_unused
 from halocline.data.labels import UNLABELLED, LabelCount, Labels, read_labels
+from halocline.data.magnitudes import warn_of_magnitudes
 from halocline.errors import BackboneError, HaloclineError, TrainingError, within
 from halocline.graph import Contacts
 from halocline.model import Backbone
@@ -129,6 +130,7 @@ def prepare(recipe: Recipe, folder: Path) -> Problem:
     origin = find_parent(recipe.model, folder)
     frames, given = frames_of(recipe.data, folder)
     labels, counts = _read_labels(recipe, recipe.data, frames)
+    warn_of_magnitudes(frames, labels)
     groups = _groups(recipe, origin, frames)
     split = given or _draw(recipe.data, len(frames), groups)
     teacher = None if recipe.distillation is None else find_teacher(recipe.distillation, origin, folder)
