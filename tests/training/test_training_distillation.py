@@ -111,11 +111,16 @@ def parent(folder, edit_recipe, monkeypatch):
     return halocline.load("parent/model.safetensors")
 
 
-def test_who_is_its_own_teacher_has_nothing_to_learn(parent, taught, edit_recipe):
+@pytest.mark.parametrize(
+    ("align", "references"),
+    [("true", "shift"), ("false", "keep")],  # both on the scale of the labels, or both on that of the parent
+)
+def test_who_is_its_own_teacher_has_nothing_to_learn(parent, taught, edit_recipe, align, references):
     edit_recipe('precision = "float64"', 'precision = "float64"\nenergy_weight = 0.0\nforces_weight = 0.0')
     edit_recipe("epochs = 4", "epochs = 1")
     edit_recipe("batch_size = 3", "batch_size = 100")  # one step, before any weight has moved
-    run = train(taught("align = false"))
+    edit_recipe("[card]", f'[references]\nkind = "{references}"\n[card]')
+    run = train(taught(f"align = {align}"))
     assert run.problem.teacher.potential is run.problem.parent
     assert run.history[0].loss < ROUNDING
 
