@@ -14,7 +14,7 @@ from halocline.training.device import make_fabric
 from halocline.training.folder import MODEL_FILE, claimed
 from halocline.training.problem import prepare
 from halocline.training.recipe import Recipe, ReferenceSettings
-from halocline.training.result import finish
+from halocline.training.result import finish, refuse_unwritable
 from halocline.training.run import EpochRecord, TrainingRun
 from halocline.training.state import STATE_FILE
 
@@ -55,6 +55,7 @@ def fitted(
     if not path.exists():
         with within(str(folder)), claimed(folder):
             problem = prepare(recipe, source)
+            refuse_unwritable(problem)
             fabric = make_fabric(device, recipe.training.precision)
             run = TrainingRun(problem, folder, fabric, resume=newest(folder / STATE_FILE) is not None)
             completed(run, str(fabric.device))
@@ -62,6 +63,15 @@ def fitted(
 
 
 def continued(recipe: Recipe, parent: str) -> Recipe:
-    """The recipe that starts from a model that was fitted before, and is that model in all else."""
-    model = replace(recipe.model, from_=parent, backbone=None, config={}, head=None, prune=None, new_elements=())
-    return replace(recipe, model=model, references=ReferenceSettings(kind="keep"))
+    """The recipe that starts from a model that was fitted before, and is that model in all else.
+
+    Args:
+        recipe: of the first fit.
+        parent: the file of the model.
+    """
+    first, distillation = recipe.model, recipe.distillation
+    if distillation is not None and distillation.teacher is None:  # which the first fit started from
+        distillation = replace(distillation, teacher=first.from_, head=first.head)
+    model = replace(first, from_=parent, backbone=None, config={}, head=None, prune=None, new_elements=())
+    references = ReferenceSettings(kind="keep")
+    return replace(recipe, model=model, references=references, distillation=distillation)

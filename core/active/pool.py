@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
 
 from halocline.active.splits import PoolSplit
-from halocline.data.frames import read_frames
+from halocline.data.frames import open_frames
 from halocline.data.indices import write_indices
 from halocline.errors import TrainingError, UsageError, within
 from halocline.files import temporary_folder
@@ -126,17 +125,15 @@ def gather(recipe: ActiveRecipe, source: Path, folder: Path) -> Pool:
     """
     first = prepare(recipe.training, source)
     files = _files(recipe.training.data)
-    sizes, split = (
-        _lengths(first.frames)[: len(files)],
-        first.split,
-    )  # after these may come frames of other purposes
+    sizes = [len(part) for part in first.frames.parts[: len(files)]]  # after these come those of other purposes
+    split = first.split
     known = sum(sizes)
     used = {*split.train, *split.validation, *split.test}
     reserve = [frame for frame in range(known) if frame not in used]
     if recipe.active.pool_files:
         for i, file in enumerate(recipe.active.pool_files):
             with within(f"active.pool_files[{i}]"):
-                sizes.append(len(read_frames([(file, resolve(file, source))], recipe.training.data.units)))
+                sizes.append(len(open_frames(file, resolve(file, source), recipe.training.data.units)))
             files.append(file)
         reserve = list(range(known, sum(sizes)))
     if not reserve:
@@ -173,12 +170,6 @@ def _files(data: DataSettings) -> list[str]:
     return [file for key in ("files", *_PURPOSES) for file in getattr(data, key)]
 
 
-def _lengths(frames: Sequence[Frame]) -> list[int]:
-    """Frames in each file: each begins with its number 0."""
-    starts = [place for place, frame in enumerate(frames) if frame.number == 0]
-    return [stop - start for start, stop in pairwise([*starts, len(frames)])]
-
-
 def _prepare_all(
     recipe: Recipe, files: Sequence[str], sizes: Sequence[int], split: PoolSplit, source: Path, folder: Path
 ) -> Problem:
@@ -203,7 +194,8 @@ def _refuse_unlabelled(whole: Problem, split: PoolSplit, active: ActiveSettings)
                     "active.labelled = false."
                 )
     for frame in compared:
-        if (atoms := len(whole.frames[frame].atoms)) % active.atoms_per_molecule:
+        atoms = len(whole.frames.numbers(frame))
+        if atoms % active.atoms_per_molecule:
             raise UsageError(
                 f"active.atoms_per_molecule is {active.atoms_per_molecule}, but {whole.frames[frame]} has {atoms} "
                 "atoms, which is no multiple of it."

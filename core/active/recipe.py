@@ -34,6 +34,11 @@ class ActiveRecipe:
                 "Frames that are to be labelled are written and read in eV and Å, and the recipe states units for "
                 "all files; with active.labelled = false, give all files in eV and Å, and leave the units out."
             )
+        if self.training.data.replay is not None:
+            raise UsageError(
+                "Active learning does not replay: after the first iteration the parent is the loop's own model, "
+                "and not the one of [data.replay]; leave it out, or learn from the parent by [distillation]."
+            )
         for key, iteration in (("later_epochs", 1), ("end_epochs", self.active.iterations)):
             with within(f"with active.{key}"):
                 self.fit(iteration, 0)

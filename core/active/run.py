@@ -41,15 +41,16 @@ class Outcome:
     """How a call ended.
 
     Attributes:
-        selections: of the iterations that are done, and of the end where it is.
+        selections: by the folder of each iteration that is done, and of the end where it is; in their order.
         waiting: the file that labels are waited for in; None if the loop has ended.
-        best: which of the selections has the lowest errors on validation frames, the last without such frames.
+        best: which of these has the lowest errors on validation frames, the last without such frames; None until
+            the loop has ended.
         models: files of that iteration's models, once the loop has ended.
     """
 
-    selections: tuple[Selection, ...]
+    selections: dict[str, Selection]
     waiting: Path | None = None
-    best: int | None = None
+    best: str | None = None
     models: tuple[Path, ...] = ()
 
 
@@ -60,11 +61,11 @@ class Hooks:
 
     Attributes:
         completed: brings a training run to its end on a device, as `halocline.active.fit.complete` does.
-        decided: called with the number of an iteration that is done, and what was decided.
+        decided: called with the folder's name of an iteration that is done, and what was decided.
     """
 
     completed: Callable[[TrainingRun, str], None] = complete
-    decided: Callable[[int, Selection], None] = lambda number, selection: None
+    decided: Callable[[str, Selection], None] = lambda name, selection: None
 
 
 def learn(
@@ -101,7 +102,7 @@ class _Loop:
         self._recipe, self._source, self._folder, self._device = recipe, source, folder, device
         self._pool, self._hooks = pool, hooks
         self._further: list[tuple[str, int]] = []  # files of labels that came later, and how many frames they have
-        self._selections: list[Selection] = []
+        self._selections: dict[str, Selection] = {}
 
     def run(self) -> Outcome:
         """Go through all iterations; those that are done only tell what came of them."""
@@ -111,11 +112,11 @@ class _Loop:
                 self._recipe.active.examine if number < last else 0, self._recipe.active.seed, number
             )
             selection = self._iterate(number, split)
-            self._selections.append(selection)
+            self._selections[self.folder(number).name] = selection
             self._write_table()
-            self._hooks.decided(number, selection)
+            self._hooks.decided(self.folder(number).name, selection)
             if number < last and (waiting := self._labels_missing(number, selection)):
-                return Outcome(selections=tuple(self._selections), waiting=waiting)
+                return Outcome(selections=self._selections, waiting=waiting)
             split = self._grown(split, number, selection)
         return self._ended()
 
@@ -185,7 +186,7 @@ class _Loop:
 
     def _ended(self) -> Outcome:
         """Keep the best models where they are looked for."""
-        errors = [selection.errors for selection in self._selections]
+        errors = [selection.errors for selection in self._selections.values()]
         judged = [(error, number) for number, error in enumerate(errors) if error is not None]
         best = min(judged)[1] if judged else len(errors) - 1
         names = (
@@ -199,18 +200,27 @@ class _Loop:
                 write_atomically(path, self._model(best, member).read_bytes())
         except OSError as error:
             raise TrainingError(f"Cannot write into {self._folder}: {error.strerror or error}.") from error
-        return Outcome(selections=tuple(self._selections), best=best, models=models)
+        return Outcome(selections=self._selections, best=self.folder(best).name, models=models)
 
     def _write_table(self) -> None:
         """One line for each iteration that is done."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        names = ("train", "examined", "errors", "mean", "std", "cutoff")
-        writer.writerow(["iteration", *names, "added"])
-        for number, selection in enumerate(self._selections):
-            values = [getattr(selection, name) for name in names]
+        names = {
+            "train": "train",
+            "examined": "examined",
+            "errors": "errors",
+            "mean": "mean",
+            "std": "std",
+            "cutoff": "cutoff",
+            "test_energy": "test_energy_mae_meV_per_atom",
+            "test_forces": "test_forces_mae_meV_per_A",
+        }
+        writer.writerow(["iteration", *names.values(), "added"])
+        for name, selection in self._selections.items():
+            values = [getattr(selection, attribute) for attribute in names]
             cells = ["" if value is None else repr(value) for value in values]
-            writer.writerow([self.folder(number).name, *cells, len(selection.chosen)])
+            writer.writerow([name, *cells, len(selection.chosen)])
         write(self._folder / TABLE_FILE, text.getvalue())
 
 

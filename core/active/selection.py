@@ -5,37 +5,28 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
-from halocline.active.score import chosen, component_spread, cutoff_of, score
-from halocline.errors import HaloclineError, NotFiniteError, StructureError, TrainingError
-from halocline.evaluator.result import Result
+from halocline.active.score import chosen, cutoff_of
+from halocline.active.scorer import Score, Scorer
+from halocline.errors import TrainingError
 from halocline.files import write_atomically
 
 if TYPE_CHECKING:
     from halocline.active.pool import Pool
-    from halocline.active.settings import ActiveSettings, Criterion
+    from halocline.active.settings import ActiveSettings
     from halocline.active.splits import PoolSplit
     from halocline.potential.potential import Potential
 
 #: In the folder of an iteration.
 SELECTION_FILE: Final = "selection.json"
 SCORES_FILE: Final = "scores.csv"
-
-
-class Score(NamedTuple):
-    """Attributes: a frame by its number, its score, and what that is made of, in eV per molecule and eV/Å."""
-
-    frame: int
-    score: float
-    energy: float
-    forces: float
 
 
 @final
@@ -50,6 +41,8 @@ class Selection:
         mean: of the scores of the validation frames by the criterion; None without.
         std: their standard deviation.
         cutoff: the least score that is added; None where nothing was to be chosen.
+        test_energy: meV/atom, mean absolute error on the test frames; None without.
+        test_forces: meV/Å, likewise, of components.
         chosen: numbers of the frames that are added, the highest score first.
     """
 
@@ -59,6 +52,8 @@ class Selection:
     mean: float | None = None
     std: float | None = None
     cutoff: float | None = None
+    test_energy: float | None = None
+    test_forces: float | None = None
     chosen: tuple[int, ...] = field(default=())
 
     def save(self, folder: Path) -> None:
@@ -87,7 +82,13 @@ def kept_selection(folder: Path) -> Selection | None:
 
 
 def select(
-    potential: Potential, pool: Pool, split: PoolSplit, settings: ActiveSettings, folder: Path, **how: str
+    potential: Potential,
+    pool: Pool,
+    split: PoolSplit,
+    settings: ActiveSettings,
+    folder: Path,
+    dtype: str,
+    device: str,
 ) -> Selection:
     """Score the examined frames, decide, and keep the decision and the scores.
 
@@ -97,31 +98,37 @@ def select(
         split: of the iteration.
         settings: of the loop.
         folder: of the iteration.
-        how: to evaluate, as for `Potential.map`.
+        dtype: to evaluate in.
+        device: to evaluate on.
 
     Raises:
-        TrainingError: files cannot be written.
-        HaloclineError: a frame cannot be evaluated. Where the model gives numbers that are not finite, the score
-            of a frame of the pool is infinite: it has never learnt anything like it.
+        TrainingError: files cannot be written, or the model gives a validation frame numbers that are not finite.
+        StructureError: a frame cannot be evaluated.
     """
-    errors = scores_of(potential, pool, split.validation, settings, "errors", **how)
-    own = errors
-    if settings.criterion != "errors":
-        own = scores_of(potential, pool, split.validation, settings, settings.criterion, **how)
-    _refuse_infinite([*errors, *own], pool)
+    with closing(potential.evaluator("torch", dtype, device, "none", "auto")) as evaluator:
+        scorer = Scorer(potential, evaluator, pool, settings)
+        errors = scorer.finite_scores(split.validation, "errors")
+        own = (
+            errors
+            if settings.criterion == "errors"
+            else scorer.finite_scores(split.validation, settings.criterion)
+        )
+        examined = scorer.scores(split.examine, settings.criterion)
+        test = scorer.errors(split.test)
     values = [each.score for each in own]
-    cutoff = None
-    if split.examine:
+    cutoff, places = None, list[int]()
+    if examined:
         cutoff = cutoff_of(values, settings.quantile) if settings.cutoff is None else settings.cutoff
-    examined = scores_of(potential, pool, split.examine, settings, settings.criterion, **how)
-    places = [] if cutoff is None else chosen([each.score for each in examined], cutoff, settings.largest_fraction)
+        places = chosen([each.score for each in examined], cutoff, settings.largest_fraction)
     selection = Selection(
         train=len(split.train),
         examined=len(examined),
-        errors=float(np.mean([each.score for each in errors])) if errors else None,
-        mean=float(np.mean(values)) if values else None,
+        errors=_mean(each.score for each in errors),
+        mean=_mean(values),
         std=float(np.std(values)) if values else None,
         cutoff=cutoff,
+        test_energy=test.energy_mae,
+        test_forces=test.forces_mae,
         chosen=tuple(examined[place].frame for place in places),
     )
     _write_scores(folder / SCORES_FILE, examined, selection, pool)
@@ -129,52 +136,9 @@ def select(
     return selection
 
 
-def scores_of(
-    potential: Potential,
-    pool: Pool,
-    frames: Sequence[int],
-    settings: ActiveSettings,
-    criterion: Criterion,
-    **how: str,
-) -> list[Score]:
-    """Score frames by their numbers; see `select`."""
-    structures = (pool.atoms(frame) for frame in frames)
-    outcomes: Iterable[Result | HaloclineError] = potential.map(structures, errors="yield", **how)  # type: ignore[arg-type]
-    return [
-        _score(outcome, frame, pool, settings, criterion) for outcome, frame in zip(outcomes, frames, strict=True)
-    ]
-
-
-def _score(
-    outcome: Result | HaloclineError, frame: int, pool: Pool, settings: ActiveSettings, criterion: Criterion
-) -> Score:
-    if isinstance(outcome, NotFiniteError):
-        return Score(frame, math.inf, math.inf, math.inf)
-    if isinstance(outcome, HaloclineError):
-        raise StructureError(f"{pool.name(frame)}: {outcome}") from outcome
-    if criterion == "spread":
-        assert outcome.spread is not None
-        energy, forces = outcome.spread.energy, component_spread(outcome.spread)
-    else:
-        labels = pool.labels[frame]
-        energy = 0.0 if labels.energy is None else outcome.energy - labels.energy
-        forces = np.zeros_like(outcome.forces) if labels.forces is None else outcome.forces - labels.forces
-    molecule = settings.atoms_per_molecule
-    return Score(
-        frame,
-        score(energy, forces, energy_weight=settings.energy_weight, atoms_per_molecule=molecule),
-        abs(energy) * molecule / len(forces),
-        float(np.abs(forces).mean()),
-    )
-
-
-def _refuse_infinite(scores: Sequence[Score], pool: Pool) -> None:
-    for each in scores:
-        if each.score == math.inf:
-            raise TrainingError(
-                f"The model gives {pool.name(each.frame)}, which validates it, numbers that are not finite; look "
-                "at this frame, or lower training.learning_rate."
-            )
+def _mean(values: Iterable[float]) -> float | None:
+    known = list(values)
+    return float(np.mean(known)) if known else None
 
 
 def _write_scores(path: Path, scores: Sequence[Score], selection: Selection, pool: Pool) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from halocline.data.duplicates import SAME
-from halocline.data.frames import read_frames
+from halocline.data.frames import open_frames
 from halocline.errors import TrainingError
 from halocline.files import write_atomically
 from halocline.structures.unused import STATE_COLUMNS, STATES
@@ -58,7 +58,7 @@ def answered(folder: Path, asked: Sequence[Atoms]) -> int | None:
     path = folder / LABELLED_FILE
     if not path.exists():
         return None
-    frames = read_frames([(path.name, path)])
+    frames = open_frames(path.name, path)
     rest = iter(asked)
     for frame in frames:
         if not any(_is_same(frame, each) for each in rest):

@@ -87,8 +87,8 @@ def _complete(training: TrainingRun, device: str) -> None:
     potential.save(training.folder / MODEL_FILE)  # the last: whoever finds it takes the fit for done
 
 
-def _say_iteration(number: int, selection: Selection) -> None:
-    parts = [f"iteration {number}: {selection.train} frames fitted"]
+def _say_iteration(name: str, selection: Selection) -> None:
+    parts = [f"{name}: {selection.train} frames fitted"]
     if selection.errors is not None:
         parts.append(f"validation score {selection.errors:.4g}")
     if selection.cutoff is not None:
@@ -104,24 +104,25 @@ def _report(outcome: Outcome, folder: Path, *, as_json: bool) -> None:
     if as_json:
         emit_json(
             {
-                "iterations": [_as_row(each) for each in outcome.selections],
+                "iterations": {name: _as_row(each) for name, each in outcome.selections.items()},
                 "waiting": outcome.waiting,
                 "best": outcome.best,
                 "models": list(outcome.models),
             }
         )
     else:
-        title = "Iterations; the last is the fit to all that was chosen" if outcome.models else "Iterations"
-        rows = [[number, *map(_cell, _as_row(each).values())] for number, each in enumerate(outcome.selections)]
-        table(title, ["", *_COLUMNS], rows)
+        rows = [[name, *map(_cell, _as_row(each).values())] for name, each in outcome.selections.items()]
+        table("", ["", *_COLUMNS], rows)
     if outcome.waiting is not None:
-        wanted = f"the {len(outcome.selections[-1].chosen)} frames of {outcome.waiting.with_name(WANTED_FILE)}"
-        say(f"Label {wanted} into {outcome.waiting}, in their order, and continue with --resume.")
+        count = len(outcome.selections[outcome.waiting.parent.name].chosen)
+        wanted = outcome.waiting.with_name(WANTED_FILE)
+        say(f"Label the {count} frames of {wanted}")
+        say(f"into {outcome.waiting}, in their order, and continue with --resume.")
     for path in outcome.models:
-        say(f"Wrote {path}, the best on validation frames: that of iteration {outcome.best}.")
+        say(f"Wrote {path}, of {outcome.best}, the best on validation frames.")
 
 
-_COLUMNS = ("train", "examined", "validation score", "cutoff", "added")
+_COLUMNS = ("train", "examined", "validation score", "cutoff", "added", "test E, meV/atom", "test F, meV/Å")
 
 
 def _as_row(selection: Selection) -> dict[str, object]:
@@ -132,6 +133,8 @@ def _as_row(selection: Selection) -> dict[str, object]:
         "validation_score": selection.errors,
         "cutoff": selection.cutoff,
         "added": len(selection.chosen),
+        "test_energy_mae_meV_per_atom": selection.test_energy,
+        "test_forces_mae_meV_per_A": selection.test_forces,
     }
 
 

@@ -34,7 +34,7 @@ def test_sets_grow_by_the_worst_frames(run, folder, labelled):
     known = indices(loop, "iteration_00")
     for number, name in enumerate(ITERATIONS):
         split, decided = indices(loop, name), selection(loop, name)
-        assert len(split["train_idx"]) == decided["train"] == outcome.selections[number].train
+        assert len(split["train_idx"]) == decided["train"] == outcome.selections[name].train
         assert not set(split["train_idx"]) & {*split["val_idx"], *split["test_idx"], *split["reserve_idx"]}
         sets = ("train_idx", "val_idx", "test_idx", "reserve_idx")
         assert sorted(frame for part in sets for frame in split[part]) == list(range(26))
@@ -65,10 +65,15 @@ def test_sets_grow_by_the_worst_frames(run, folder, labelled):
             after = indices(loop, ITERATIONS[number + 1])
             assert sorted(after["train_idx"]) == sorted([*split["train_idx"], *decided["chosen"]])
         assert decided["errors"] == pytest.approx(np.mean(list(scores(split["val_idx"]).values())), rel=1e-6)
-    errors = [each.errors for each in outcome.selections]
-    assert outcome.best == int(np.argmin(errors))
+        found = model([labelled[i] for i in split["test_idx"]], dtype="float32", device="cpu")
+        gaps = [
+            result.forces - labelled[i].get_forces() for i, result in zip(split["test_idx"], found, strict=True)
+        ]
+        assert decided["test_forces"] == pytest.approx(1000.0 * np.abs(gaps).mean(), rel=1e-6)
+    errors = {name: each.errors for name, each in outcome.selections.items()}
+    assert outcome.best == min(errors, key=errors.get)
     (kept,) = outcome.models
-    assert kept.read_bytes() == (loop / ITERATIONS[outcome.best] / "member_0" / "model.safetensors").read_bytes()
+    assert kept.read_bytes() == (loop / outcome.best / "member_0" / "model.safetensors").read_bytes()
     with (loop / "iterations.csv").open(newline="") as file:
         assert [row["iteration"] for row in csv.DictReader(file)] == list(ITERATIONS)
     with (loop / "iteration_00" / "scores.csv").open(newline="") as file:
@@ -78,13 +83,15 @@ def test_sets_grow_by_the_worst_frames(run, folder, labelled):
 
 def test_each_iteration_goes_on_from_the_weights_of_the_one_before(run, folder):
     run()
-    before = None
+    before = references = None
     for name, epochs in zip(ITERATIONS, (3, 2, 2), strict=True):
         path = folder / "loop" / name / "member_0" / "model.safetensors"
         card = load_checkpoint(path).card
         assert card["recipe"]["training"]["epochs"] == epochs
         assert card.get("parent", {}).get("sha256") == before
-        before = halocline.load(path).digest()
+        model = halocline.load(path)
+        before, references = model.digest(), references or model.reference_energies
+        assert model.reference_energies == references
 
 
 def contents(loop):
@@ -237,7 +244,7 @@ def test_a_loop_waits_for_labels_and_goes_on(run, unlabelled):
         ase.io.write(loop / name / LABELLED_FILE, answers[1:])  # one could not be computed
         trained = decided["train"]
         outcome = run(resume=True)
-        later = outcome.selections[ITERATIONS.index(name) + 1]
+        later = outcome.selections[ITERATIONS[ITERATIONS.index(name) + 1]]
         assert later.train == trained + len(answers) - 1
     assert outcome.waiting is None
     assert len(outcome.models) == 2
@@ -299,7 +306,7 @@ def test_the_command_tells_and_waits(unlabelled, monkeypatch, capsys):
     assert main(words) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["waiting"] == "loop/iteration_00/labelled.extxyz"
-    assert told["iterations"][0]["added"] > 0
+    assert told["iterations"]["iteration_00"]["added"] > 0
     drawn = {path.name for path in (unlabelled / "loop" / "iteration_00" / "member_0").glob("*.png")}
     assert drawn == {"learning_curves.png"}  # there are no test frames
     assert main([*words[:-1], "--resume"]) == 0

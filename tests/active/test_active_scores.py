@@ -130,11 +130,14 @@ def test_settings_that_mean_nothing_are_refused(changes, sentence):
         ("", r"no table \[active\]"),
         ("later_epochs = 2\n", r"with active\.later_epochs: training\.schedule\.epochs"),
         ("end_epochs = 2\n", r"with active\.end_epochs: training\.schedule\.epochs"),
+        ('[data.replay]\nfiles = ["a.extxyz"]\nframes = 1\n', "does not replay"),
         ('members = 2\ncriterion = "spread"\nlabelled = false\n', "leave the units out"),
     ],
 )
 def test_recipes_that_a_later_iteration_would_refuse_are_refused(tmp_path, changes, sentence):
     text = RECIPE[: RECIPE.index("[active]")].replace("[data.split]", 'length_unit = "Bohr"\n[data.split]')
+    if "replay" in changes:
+        text = text.replace("backbone =", 'from = "argon.safetensors"\nbackbone =')
     text += '[training.schedule]\nkind = "steps"\nepochs = [3]\n'
     if changes:
         text += f"[active]\niterations = 2\nexamine = 3\n{changes}"
