@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from halocline.testing.checks.declaration import check_declaration, check_species
 from halocline.testing.checks.derivatives import check_forces, check_stress
+from halocline.testing.checks.elements import check_elements
 from halocline.testing.checks.extensivity import check_extensivity
 from halocline.testing.checks.forms import check_float32, check_forms
 from halocline.testing.checks.hosts import check_host_contexts
@@ -50,6 +51,7 @@ BACKBONE_CHECKS = MappingProxyType(
         "loading": check_loading,
         "pruning": check_pruning,
         "channels": check_channels,
+        "elements": check_elements,
         "species": check_species,
         "determinism": check_determinism,
         "host-contexts": check_host_contexts,
