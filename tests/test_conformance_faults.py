@@ -234,6 +234,15 @@ def pruning_that_forgets(module):
     return module.Pebble, "pruned_config", lambda self, layers: self.config
 
 
+def widening_that_changes(module):
+    """A model with more elements has another cutoff."""
+
+    def widened_config(self, elements):
+        return self.config | {"species": [*self.species, *elements], "cutoff": 0.9 * self.config["cutoff"]}
+
+    return module.Pebble, "widened_config", widened_config
+
+
 GRADIENTS = {"forces", "stress", "training", "pruning"}
 #: Torch and ONNX lower the same stages and meet the same fault.
 LOWERED = {"lowering", "operations"}
@@ -250,11 +259,12 @@ FAULTS = {
     mean_over_neighbours: LOWERED | {"one-atom", "no-neighbours", "species", "smoothness"},
     padding_counts: {"forms", "parts", "pruning"},
     constant_in_float64: {"float32", "host-contexts"},
-    noise: LOWERED | {"config", "smoothness", "saving", "pruning", "determinism", "global-state"},
+    noise: LOWERED | {"config", "smoothness", "saving", "pruning", "elements", "determinism", "global-state"},
     species_written_over: LOWERED | {"inputs-unchanged"},
     default_dtype_of_the_host: {"host-contexts"},
-    tuple_in_config: {"config", "pruning"},
+    tuple_in_config: {"config", "pruning", "elements"},
     pruning_that_forgets: {"pruning"},
+    widening_that_changes: {"elements"},
 }
 
 
