@@ -50,6 +50,7 @@ def known(folder, parent, argon):
     frames = []
     for seed in range(5):
         atoms = argon[0].copy() * ((2, 1, 1) if seed % 2 else (1, 1, 1))
+        atoms.set_cell(0.8 * atoms.cell, scale_atoms=True)  # far from what is fitted
         atoms.rattle(0.1, seed=100 + seed)
         found = parent(atoms, dtype="float64", device="cpu")
         atoms.calc = SinglePointCalculator(atoms, energy=found.energy, forces=found.forces)
@@ -138,14 +139,14 @@ def test_what_is_replayed_counts_by_the_parents_reference_energies(recipe, known
 def test_replay_keeps_what_the_parent_knew(recipe, known, parent):
     """The labels to fit are not what the parent gives; to its own frames it stays nearer where they are seen."""
     replay = REPLAY.replace("frames = 2", "frames = 5")
-    text = recipe.read_text().replace("epochs = 4", "epochs = 12").replace(REPLAY, replay)
+    text = recipe.read_text().replace("epochs = 4", "epochs = 30").replace(REPLAY, replay)
     errors = []
     for number, whole in enumerate((text, text.replace(replay, ""))):
         recipe.write_text(whole)
         fitted, _ = finish(train(recipe, f"run{number}"), "cpu")
         found = [fitted(atoms, device="cpu").forces - atoms.get_forces() for atoms in known]
         errors.append(np.mean([np.abs(each).mean() for each in found]))
-    assert errors[0] < 0.5 * errors[1]
+    assert errors[0] < 0.2 * errors[1]  # 0.03 and 0.9 eV/Å were measured
 
 
 def test_an_interrupted_run_with_replay_goes_on_exactly(recipe):
