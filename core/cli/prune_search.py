@@ -91,7 +91,6 @@ def _show(found: Outcome) -> None:
 
     columns = [
         "model",
-        "weights",
         "reach Å",
         "µs/atom",
         "time",
@@ -103,7 +102,6 @@ def _show(found: Outcome) -> None:
     rows = [
         [
             each.name,
-            str(cost.parameters),
             "∞" if cost.receptive_field is None else f"{cost.receptive_field:.1f}",
             f"{cost.time:.3g}",
             f"{cost.time_ratio:.2f}",

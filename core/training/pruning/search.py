@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 #: Name of the unpruned model in tables.
 UNPRUNED: Final = "unpruned"
 
+#: About so many validation frames are looked at for sizes and densities.
+LOOKED_AT: Final = 50
+
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +179,8 @@ class Search:
         return Fitted(prune=prune, folder=folder, potential=potential, validation=validation, test=test)
 
     def _outcome(self, problem: Problem, budgets: Sequence[Budget], fitted: Sequence[Fitted]) -> Outcome:
-        frames = problem.split.validation
+        validation = problem.split.validation
+        frames = validation[:: max(1, len(validation) // LOOKED_AT)]
         largest = max((problem.frames[i].atoms for i in frames), key=len)
         costs = measure_costs(
             [each.potential for each in fitted],
