@@ -56,7 +56,7 @@ def installed(site, monkeypatch):
 def test_good_plugin_passes_every_check():
     report = check_plugin("halocline-harmonic")
     assert report.ok
-    assert [(r.check, r.status) for r in report.results if r.status != "passed"] == [("channels", "skipped")]  # none
+    assert [(r.check, r.status) for r in report.results if r.status != "passed"] == [("channels", "skipped")]
     assert {r.component for r in report.results[1:]} == {"halocline-harmonic/harmonic"}
 
 
