@@ -115,10 +115,10 @@ class Hooks:
 
     @hookspec
     def halocline_fitters(self) -> list[Component]:  # type: ignore[empty-body]
-        """Describe what trains elsewhere than in torch; targets are subclasses of `halocline.training.fit.Fitter`.
+        """Describe what trains elsewhere than in torch.
 
-        They are selected by ``halocline train --backend``, and given ``problem``, ``samples`` and their options by
-        keyword.
+        Targets are subclasses of `halocline.training.fit.fitter.Fitter`. They are selected by
+        ``halocline train --backend``, and given ``problem``, ``samples`` and their options by keyword.
         """
 
     @hookspec

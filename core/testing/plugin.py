@@ -24,6 +24,7 @@ from halocline.testing.suite import (
     check_partitioner,
     check_pruner,
 )
+from halocline.training.fit.fitter import Fitter
 
 #: The distribution whose backbones are run by executors and cut by pruners under test.
 REFERENCE = "halocline"
@@ -143,6 +144,12 @@ def _pruner(label: str, target: Any) -> list[CheckResult]:
     return results
 
 
+def _fitter(label: str, target: Any) -> list[CheckResult]:
+    """That a fitter fits is shown by fits, which take too long here."""
+    _require_subclass(label, target, Fitter)
+    return []
+
+
 def _nothing(label: str, target: Any) -> list[CheckResult]:
     """Zoos and commands are not checked beyond their import."""
     del label, target
@@ -154,6 +161,7 @@ _SUITES: dict[Kind, Callable[[str, Any], list[CheckResult]]] = {
     "executor": _executor,
     "kernel": _kernel,
     "exporter": _exporter,
+    "fitter": _fitter,
     "partitioner": _partitioner,
     "pruner": _pruner,
 }
