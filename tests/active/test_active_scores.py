@@ -1,5 +1,7 @@
 """Scores, cutoffs and splits of active learning are what their definitions say."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from rattled_argon import RECIPE
@@ -97,6 +99,12 @@ def test_every_file_has_its_own_numbers():
     assert parts[2]["test"] == [0]
     assert parts[2]["reserve"] == list(range(1, 10))
     assert parts[3]["reserve"] == parts[3]["examine"] == list(range(7))
+
+
+def test_the_example_is_a_recipe():
+    recipe = read_active_recipe(Path(__file__).parents[2] / "examples/active_3bpa.toml")
+    assert [recipe.fit(i, 1).epochs for i in (0, 1, 5, 6)] == [200, 60, 60, 300]
+    assert recipe.fit(3, 1).seed == recipe.training.training.seed + 1
 
 
 GOOD = {"iterations": 3, "examine": 10}
