@@ -119,8 +119,9 @@ class Plan:
     def _refuse_too_large(self) -> None:
         largest = int(self._sizes.max(initial=0))
         if largest > self._size.most:
+            larger = int((self._sizes > self._size.most).sum())
             raise TrainingError(
                 f"One of the frames to fit has {largest} {self._size.unit}, and {self._size.key} = "
-                f"{self._size.most} lets no step hold as many; raise it, or leave out the "
-                f"{int((self._sizes > self._size.most).sum())} frames that are larger."
+                f"{self._size.most} lets no step hold as many; raise it, or leave out the frames that are larger "
+                f"({larger} of {len(self._sizes)})."
             )

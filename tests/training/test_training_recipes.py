@@ -3,6 +3,7 @@
 import datetime
 import os
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -175,3 +176,8 @@ def test_a_model_that_nobody_could_train_is_refused_before_it_is_built(edit_reci
     path = edit_recipe("layers = 1", f"layers = {layers}")
     with pytest.raises(HaloclineError, match="make it smaller"):
         prepare(read_recipe(path), path.parent)
+
+
+@pytest.mark.parametrize("name", ["fine_tune", "distil"])
+def test_an_example_is_a_recipe(name):
+    assert read_recipe(Path(__file__).parents[2] / "examples" / f"{name}.toml").model.prune == 2
