@@ -173,7 +173,7 @@ def test_offline_no_address_is_asked(monkeypatch):
         (b"\x80\x02corb_models.forcefield\nOrb\n)R.", "holds 'orb_models.forcefield.Orb', which is not read"),
         (b"\x80\x02cposix\nsystem\nX\x04\x00\x00\x00true\x85R.", "holds 'posix.system', which is not read"),
         (b"\x80\x02c__torch__.mace.modules\nMACE\n)\x81.", "'__torch__.mace.modules.MACE', which is not read"),
-        (b"\x80\x02]K\x01a.", "nor one of MACE, which is a module: it holds a list."),
+        (b"\x80\x02]K\x01a.", "nor a state dictionary of PNNL's SchNet: it holds a list."),
         (b"\x80\x02}X\x01\x00\x00\x00aK\x01s.", "it holds a dictionary of 'a'."),
         (b"\x80\x02cmace.modules.models\nAtomicDipolesMACE\n)R.", "must be a ScaleShiftMACE or a MACE"),
     ],

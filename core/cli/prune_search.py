@@ -66,7 +66,8 @@ def _say_epoch(name: str, record: EpochRecord) -> None:
 def _finish(found: Outcome, folder: Path, *, as_json: bool) -> int:
     """Write and show what was found."""
     from halocline.files import write_atomically
-    from halocline.training.pruning.report import as_values, plot_curve
+    from halocline.training.pruning.plot import plot_curve
+    from halocline.training.pruning.report import as_values
 
     values = as_values(found)
     write_atomically(folder / CURVE_FILE, json.dumps(values, indent=2, ensure_ascii=False).encode() + b"\n")

@@ -59,7 +59,7 @@ def draw(run: TrainingRun, accuracy: Accuracy) -> None:
     """
     from halocline.evaluation.plot import plot_parity
     from halocline.training.folder import CURVES_FILE, PARITY_FILE
-    from halocline.training.report import plot_learning_curves
+    from halocline.training.report.plot import plot_learning_curves
 
     recipe = run.problem.recipe
     if not recipe.log.plots:

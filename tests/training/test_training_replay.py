@@ -62,7 +62,7 @@ def known(folder, parent, argon):
 @pytest.fixture
 def recipe(folder, known, edit_recipe):
     """A fit from the parent that replays two of its frames in every epoch."""
-    edit_recipe(MODEL, '[model]\nfrom = "parent.safetensors"\n[references]\nkind = "keep"\n')
+    edit_recipe(MODEL, '[model]\nfrom = "parent.safetensors"\n')
     return edit_recipe("[model]", f"{REPLAY}[model]")
 
 

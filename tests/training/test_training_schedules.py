@@ -140,10 +140,6 @@ def test_weights_change_by_equal_steps_and_stay():
         ({"reweighting": [{"epoch": 3, "over": 4}, {"epoch": 5}]}, "each after the one before is over"),
         ({"reweighting": [{"epoch": 3, "energy_weigt": 4.0}]}, "did you mean 'energy_weight'"),
         ({"reweighting": [{"epoch": 3, "energy_weight": -1.0}]}, "reweighting.energy_weight must be at least 0"),
-        (
-            {"reweighting": [{"epoch": 3, "energy_weight": 0.0, "forces_weight": 0.0}]},
-            "energy_weight must be positive",
-        ),
         ({"optimizer": "sgd"}, "training.optimizer must be 'adam' or 'adamw'"),
         ({"weight_decay": -1e-3}, "training.weight_decay must be at least 0"),
         ({"clip_by": "size"}, "training.clip_by must be 'norm' or 'value'"),
@@ -157,3 +153,8 @@ def test_weights_change_by_equal_steps_and_stay():
 def test_what_means_nothing_is_refused_by_key(keys, message):
     with pytest.raises(UsageError, match=message):
         settings(**keys)
+
+
+def test_a_loss_that_becomes_nothing_is_refused():
+    with pytest.raises(UsageError, match="energy_weight must be positive"):
+        settings(reweighting=[{"epoch": 3, "energy_weight": 0.0, "forces_weight": 0.0}]).require_weight()

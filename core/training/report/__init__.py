@@ -1,6 +1,5 @@
 """What a run tells of itself: numbers for those who watch, and figures at its end."""
 
-from halocline.training.report.curves import plot_learning_curves
 from halocline.training.report.logs import Log, logs
 
-__all__ = ["Log", "logs", "plot_learning_curves"]
+__all__ = ["Log", "logs"]
