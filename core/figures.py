@@ -30,12 +30,23 @@ def save_figure(figure: Figure, picture: Path, error_class: type[HaloclineError]
     # Here rather than above: matplotlib makes a cache folder of its own when it is imported.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+    _take_literally(figure)
     data = io.BytesIO()
     FigureCanvasAgg(figure).print_figure(data, format="png", dpi=_RESOLUTION)
     try:
         write_atomically(picture, data.getvalue())
     except OSError as error:
         raise error_class(f"Cannot write the figure {picture}: {error.strerror or error}.") from error
+
+
+def _take_literally(figure: Figure) -> None:
+    """Have titles, notes and legends say what they say: dollar signs in names of files begin no formula."""
+    texts = [*figure.texts]
+    for axes in figure.axes:
+        legend = axes.get_legend()
+        texts += [axes.title, *axes.texts, *([] if legend is None else legend.get_texts())]
+    for text in texts:
+        text.set_parse_math(False)
 
 
 def check_figure(picture: Path) -> None:

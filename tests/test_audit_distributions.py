@@ -110,6 +110,14 @@ def test_an_ideal_gas_has_no_structure():
     assert np.average(g, weights=volumes) == pytest.approx(1.0 - 1.0 / size, abs=0.01)
 
 
+@pytest.mark.parametrize("reach", [5.0, 5.001, 5.003])
+def test_the_last_bin_is_a_whole_one(reach):
+    """A part of a bin, or half a bin more, would look like structure: over many frames of a gas it is 1."""
+    rng = np.random.default_rng(5)
+    gas = [Atoms("Ar60", scaled_positions=rng.random((60, 3)), cell=2.2 * SKEWED, pbc=True) for _ in range(400)]
+    assert statistics(*gas, reach=reach).radial("Ar–Ar")[-1] == pytest.approx(1.0, abs=0.3)
+
+
 @pytest.mark.parametrize("reach", [3.0, 9.0])
 def test_distances_are_those_of_brute_force_in_a_skewed_cell(reach):
     """Beyond the cell, too, where an atom sees its own images."""

@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from halocline.errors import within
+from halocline.active.wanted import LABELLED_FILE
+from halocline.errors import TrainingError, within
 from halocline.files import newest
 from halocline.potential.load import load
 from halocline.training.device import make_fabric
 from halocline.training.folder import MODEL_FILE, claimed
-from halocline.training.problem import prepare
+from halocline.training.problem import Problem, prepare
 from halocline.training.recipe import Recipe, ReferenceSettings
 from halocline.training.result import finish, refuse_unwritable
 from halocline.training.run import EpochRecord, TrainingRun
@@ -56,6 +57,7 @@ def fitted(
         with within(str(folder)), claimed(folder):
             problem = prepare(recipe, source)
             refuse_unwritable(problem)
+            _refuse_unanswered(problem)
             fabric = make_fabric(device, recipe.training.precision)
             run = TrainingRun(problem, folder, fabric, resume=newest(folder / STATE_FILE) is not None)
             completed(run, str(fabric.device))
@@ -75,3 +77,12 @@ def continued(recipe: Recipe, parent: str) -> Recipe:
     model = replace(first, from_=parent, backbone=None, config={}, head=None, prune=None, new_elements=())
     references = ReferenceSettings(kind="keep")
     return replace(recipe, model=model, references=references, distillation=distillation)
+
+
+def _refuse_unanswered(problem: Problem) -> None:
+    """Frames that came back to be fitted must have brought a label, under the name that all files have for it."""
+    for i in problem.split.train:
+        frame, labels = problem.frames[i], problem.labels[i]
+        if frame.file.name == LABELLED_FILE and labels.energy is None and labels.forces is None:
+            names = " and ".join(count.key for count in problem.counts)
+            raise TrainingError(f"{frame} in {frame.file.parent} has no label; give it {names}, or leave it out.")

@@ -193,7 +193,7 @@ def _refuse_unlabelled(whole: Problem, split: PoolSplit, active: ActiveSettings)
                     f"active.energy_weight ({active.energy_weight:g}), or, for a pool without labels, set "
                     "active.labelled = false."
                 )
-    for frame in compared:
+    for frame in (*split.validation, *split.reserve):
         atoms = len(whole.frames.numbers(frame))
         if atoms % active.atoms_per_molecule:
             raise UsageError(

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erfinv
 
 from halocline.evaluator.result import Spread
+
+#: Of a share times a number of frames, which is to be whole where it is meant to be.
+ROUNDING: Final = 1e-9
 
 
 def score(
@@ -57,6 +61,6 @@ def chosen(scores: Sequence[float], cutoff: float, largest_fraction: float) -> l
         cutoff: the least that is added.
         largest_fraction: of the frames that is added at most, rounded down.
     """
-    most = math.floor(largest_fraction * len(scores))
+    most = math.floor(largest_fraction * len(scores) + ROUNDING)
     order = sorted(range(len(scores)), key=lambda place: (-scores[place], place))
     return [place for place in order[:most] if scores[place] >= cutoff]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, final
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from halocline.active.settings import ActiveSettings, Criterion
     from halocline.evaluator import Evaluator
     from halocline.potential.potential import Potential
+
+
+_LOG = logging.getLogger(__name__)
 
 
 class Score(NamedTuple):
@@ -74,15 +78,22 @@ class Scorer:
         return scores
 
     def errors(self, frames: Sequence[int]) -> Errors:
-        """Errors on frames with labels.
+        """Errors on frames with labels; those to which the model gives numbers that are not finite do not count.
 
         Raises:
             StructureError: a frame cannot be evaluated.
         """
-        results = [self._result(frame, outcome) for frame, outcome in self._outcomes(frames)]
+        found = dict(self._outcomes(frames))
+        lost = [frame for frame, outcome in found.items() if isinstance(outcome, NotFiniteError)]
+        for frame in lost:
+            _LOG.warning(
+                "%s does not count: the model gives it numbers that are not finite.", self._pool.name(frame)
+            )
+            del found[frame]
+        results = [self._result(frame, outcome) for frame, outcome in found.items()]
         return measure(
-            [self._pool.labels[frame] for frame in frames],
-            [0.0] * len(frames),  # which are in energies and labels alike
+            [self._pool.labels[frame] for frame in found],
+            [0.0] * len(found),  # which are in energies and labels alike
             [len(result.energies) for result in results],
             [result.energy for result in results],
             [result.forces for result in results],

@@ -64,14 +64,14 @@ def answered(folder: Path, asked: Sequence[Atoms]) -> int | None:
         if not any(_is_same(frame, each) for each in rest):
             raise TrainingError(
                 f"{frame} in {folder} is none of the frames of {WANTED_FILE} that come after the one before it. "
-                "Keep their order, atoms, positions and cells; frames may be left out."
+                "Keep their order, atoms, positions, cells and periodicity; frames may be left out."
             )
     return len(frames)
 
 
 def _is_same(frame: Frame, asked: Atoms) -> bool:
     atoms = frame.atoms
-    if len(atoms) != len(asked) or (atoms.numbers != asked.numbers).any():
+    if len(atoms) != len(asked) or (atoms.numbers != asked.numbers).any() or (atoms.pbc != asked.pbc).any():
         return False
     moved = np.abs(atoms.positions - asked.positions).max(initial=0.0)
     return bool(moved < SAME and np.abs(atoms.cell.array - asked.cell.array).max() < SAME)

@@ -106,6 +106,7 @@ def audit(
         "trajectories": request.trajectories,
         "versions": {name: version(name) for name in _LIBRARIES},
     }
+    _refuse_another(request, folder, identity)
     labels = folder.part(
         "labels", {**identity, "keys": request.keys}, partial(_labels, request, folder, say, progress)
     )
@@ -124,6 +125,14 @@ def audit(
     found["tally"] = _together(tallies)
     _write(found, folder)
     return found
+
+
+def _refuse_another(request: Request, folder: AuditFolder, identity: Mapping[str, Any]) -> None:
+    """Refuse at once, not after hours of dynamics, what the distributions of the folder do not follow from."""
+    trajectories = Source(request.trajectories).identity()["data"]
+    plan = None if request.plan is None else request.plan.identity()
+    of_call = {**identity, "trajectories": trajectories, "reach": request.reach, "runs": plan}
+    folder.part("call", of_call, dict)
 
 
 def _labels(

@@ -47,6 +47,13 @@ def search(arguments: argparse.Namespace) -> int:
     recipe = read_recipe(path)
     fabric = make_fabric(arguments.device, recipe.training.precision)
     with claimed(folder):
+        if not arguments.resume:
+            for name in (CURVE_FILE, PLOT_FILE, CHOSEN_FILE):
+                if (folder / name).exists():
+                    raise UsageError(
+                        f"{folder / name} exists, and the search would replace it; choose another --output, move "
+                        "it, or continue the search that it is of with --resume."
+                    )
         try:
             with within(str(path)):
                 found = Search(recipe, path.parent, folder, fabric, str(fabric.device), _say_epoch).run(

@@ -16,7 +16,7 @@ import numpy as np
 
 import halocline
 from halocline.data.frames import Frame, digest_of, stream_frames
-from halocline.data.labels import LabelCount, LabelReader, Labels
+from halocline.data.labels import DEFAULT_KEYS, LabelCount, LabelReader, Labels
 from halocline.errors import TrainingError, UsageError
 from halocline.files import replacement
 from halocline.structures.packed import ENDING, PackedWriter, Row
@@ -27,6 +27,8 @@ from halocline.typed_table import plain_number
 _TOGETHER: Final = 256
 #: Columns that a packed file has room for.
 _COLUMNS: Final = ("numbers", "positions")
+#: Under these, readers of the file would take an entry for a label in the place of the one that was chosen.
+_OF_LABELS: Final = frozenset(name for names in DEFAULT_KEYS.values() for name in names)
 #: Of the file's own notes: what it was made of.
 _KEY: Final = b"halocline.made_of"
 
@@ -134,9 +136,10 @@ def _row(frame: Frame, labels: Labels, keys: Collection[str]) -> tuple[Row, list
         what = "has positions or a cell that are not finite" if len(atoms) else "has no atoms"
         raise TrainingError(f"{frame} {what}; remove it or repair it.")
     entries = {name: plain_number(value) for name, value in atoms.info.items() if name not in keys}
-    info = {name: value for name, value in entries.items() if _has_room(value)}
+    info = {name: value for name, value in entries.items() if _has_room(value) and name not in _OF_LABELS}
     known = {*_COLUMNS, *keys, *info}
-    without = [name for name in (*atoms.arrays, *entries) if name not in known]
+    results = {} if atoms.calc is None else atoms.calc.results
+    without = [name for name in {**atoms.arrays, **entries, **results} if name not in known]
     without += ["constraints"] if atoms.constraints else []
     cell = atoms.cell.array
     row = Row(

@@ -19,6 +19,8 @@ SAME = 1e-4
 
 #: Frames are compared in full only if this many of their distances agree, evenly spread from shortest to longest.
 _PROBES = 8
+#: Side of the cells of these distances in which one frame stands for all that are the same, in parts of `SAME`.
+_CELL = 1 / 16
 #: Bytes that tell elements, or all distances, of frames apart.
 _DIGEST_BYTES = 12
 
@@ -80,12 +82,21 @@ def _groups(shapes: Mapping[bytes, Sequence[int]], graphs: Mapping[int, Graph] |
     if len(alike) == 1:
         return [tuple(sorted(alike[0]))]
     probes = np.array([np.frombuffer(shape, np.float64, _PROBES) for shape in shapes])
-    near = KDTree(probes).query_pairs(SAME, p=np.inf, output_type="ndarray")
-    pairs = [
-        (a, b)
-        for a, b in near.tolist()
-        if graphs is None or np.abs(_distances(graphs[alike[a][0]]) - _distances(graphs[alike[b][0]])).max() < SAME
-    ]
+
+    def same(a: int, b: int) -> bool:
+        if graphs is None:
+            return True
+        return bool(np.abs(_distances(graphs[alike[a][0]]) - _distances(graphs[alike[b][0]])).max() < SAME)
+
+    # Copies, turned or rounded, differ by far less than `SAME`, and have as many pairs as the square of their
+    # number. So the first of a small cell stands for those that are the same.
+    cells = np.floor(probes / (_CELL * SAME))
+    _, firsts, places = np.unique(cells, axis=0, return_index=True, return_inverse=True)
+    stands = firsts[places.ravel()].tolist()
+    pairs = [(first, i) for i, first in enumerate(stands) if first != i and same(first, i)]
+    kept = np.setdiff1d(np.arange(len(alike)), [i for _, i in pairs])
+    near = kept[KDTree(probes[kept]).query_pairs(SAME, p=np.inf, output_type="ndarray")]
+    pairs += [(a, b) for a, b in near.tolist() if same(a, b)]
     members: dict[int, list[int]] = {}
     for frames, label in zip(alike, _joined(pairs, len(alike)), strict=True):
         members.setdefault(label, []).extend(frames)

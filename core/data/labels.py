@@ -105,6 +105,7 @@ class LabelReader:
         self._keys: dict[str, str] = {}
         self._found: Counter[str] = Counter()
         self._others: Counter[tuple[str, str]] = Counter()
+        self._overlooked: Counter[tuple[str, str]] = Counter()
         self._seen: Counter[str] = Counter()
         self._fitting: dict[str, set[str]] = {label: set() for label in keys}
         self.total = 0
@@ -138,6 +139,8 @@ class LabelReader:
         for label, value in found.items():
             if value is not None:
                 self._found[label] += 1
+                first = next(name for name in self._candidates[label] if values.get(name) is not None)
+                self._overlooked.update([(label, first)] if first != self._keys[label] else [])
             else:
                 other = next((name for name in DEFAULT_KEYS[label] if values.get(name) is not None), None)
                 self._others.update([(label, other)] if other else [])
@@ -169,6 +172,12 @@ class LabelReader:
 
     def warn_of_others(self) -> None:
         """Say if frames count as unlabelled only because their label has another name than those of others."""
+        for (label, other), count in self._overlooked.items():
+            _LOG.warning(
+                "%d of %d frames carry %s, too, which the first ones lack, so their %s was read from %s; if %s is "
+                "meant, choose it with %s.",
+                *(count, self.total, other, label, self._keys[label], other, self._chosen_by(label, other)),
+            )
         for (label, other), count in self._others.items():
             _LOG.warning(
                 "%d of %d frames carry %s but not %s, so they have no %s here; give all frames one name for it, "

@@ -104,8 +104,8 @@ class RunFiles:
             lock.release()
 
     def _refuse_shared(self) -> None:
-        if self.collected is not None and self.collected.absolute() in {
-            path.absolute() for path in (self.trajectory, self.log, self.checkpoint, self.plot)
+        if self.collected is not None and self.collected.resolve() in {
+            path.resolve() for path in (self.trajectory, self.log, self.checkpoint, self.plot)
         }:
             raise UsageError(f"Collected frames need a file of their own; {self.collected} is one of the run's.")
 

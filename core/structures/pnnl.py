@@ -25,7 +25,7 @@ _BLOCK: Final = 1024
 _ATOMS_OF_WATER: Final = 3
 
 
-def clusters_of(source: str, units: Units | None = None) -> Iterator[Atoms]:
+def clusters_of(source: str, units: Units | None = None) -> Iterator[Atoms | StructureError]:
     """The clusters of a file in their order, read when they are asked for; energies and forces as results.
 
     The file has, for S structures of at most N atoms: ``z`` (S, N), atomic numbers, 0 where there is no atom;
@@ -34,7 +34,10 @@ def clusters_of(source: str, units: Units | None = None) -> Iterator[Atoms]:
 
     Args:
         source: path of the file.
-        units: of the file, by default `PUBLISHED`.
+        units: of the file; what is not stated is as in `PUBLISHED`.
+
+    Yields:
+        A cluster; or, if it alone is no good, what is wrong with it.
 
     Raises:
         StructureError: the file is damaged, or has another layout.
@@ -45,6 +48,7 @@ def clusters_of(source: str, units: Units | None = None) -> Iterator[Atoms]:
     except ImportError:
         raise UsageError(f"{source} is HDF5, which h5py reads: pip install 'halocline[data]'.") from None
 
+    units = PUBLISHED if units is None else units.over(PUBLISHED)
     with h5py.File(Path(source), "r") as file:
         data = {name: file[name] for name in ("z", "pos", "y", "f", "size") if name in file}
         _check_layout(source, list(file), data)
@@ -52,7 +56,12 @@ def clusters_of(source: str, units: Units | None = None) -> Iterator[Atoms]:
             block = {name: each[start : start + _BLOCK] for name, each in data.items()}
             for place in range(len(block["z"])):
                 where = f"{source}, frame {start + place}"
-                yield _cluster({name: each[place] for name, each in block.items()}, units or PUBLISHED, where)
+                try:
+                    cluster = _cluster({name: each[place] for name, each in block.items()}, units, where)
+                except StructureError as error:
+                    yield error
+                else:
+                    yield cluster
 
 
 def _check_layout(source: str, found: list[str], data: Mapping[str, Any]) -> None:

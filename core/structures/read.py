@@ -148,8 +148,9 @@ def _steps(
     own = _OWN.get(Path(source).suffix) if file_format is None else None
     if own is not None:
         with _explained(_name(source), own.name):
-            for number, atoms in enumerate(own.frames(source, units)):
-                yield [_simple(atoms, f"{_name(source)}, frame {number}")]
+            for number, frame in enumerate(own.frames(source, units)):
+                where = f"{_name(source)}, frame {number}"
+                yield [frame if isinstance(frame, StructureError) else _simple(frame, where)]
         return
     blocks = blocks_of(source, endless=endless)
     if file_format is None and source == STANDARD_INPUT:
@@ -234,7 +235,7 @@ class _OwnFormat(NamedTuple):
     """A format that ASE does not know: its name for messages, and what reads the frames of a file one by one."""
 
     name: str
-    frames: Callable[[str, Units | None], Iterator[Atoms]]
+    frames: Callable[[str, Units | None], Iterator[Atoms | StructureError]]
 
 
 #: By what names of files end in.

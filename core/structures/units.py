@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, final
 
 from ase import units
@@ -22,6 +22,9 @@ ENERGIES: Final[Mapping[str, float]] = {
 #: Name of a unit of length → how many Å it is.
 LENGTHS: Final[Mapping[str, float]] = {"Å": 1.0, "Bohr": units.Bohr, "nm": units.nm, "pm": units.nm * 1e-3}
 
+#: Names of all that can be stated.
+_ALL: Final = frozenset(("energy", "length", "forces_are"))
+
 #: What a file calls forces: -dE/dx, or the gradients dE/dx.
 ForcesAre = Literal["forces", "gradients"]
 
@@ -35,6 +38,7 @@ class Units:
         energy: one of `ENERGIES`.
         length: one of `LENGTHS`, of positions and cells, too.
         forces_are: whether the file has forces or the gradients of the energy.
+        stated: names of those that somebody has stated; all others give way to what a format says.
 
     Raises:
         UsageError: there is no such unit.
@@ -43,11 +47,16 @@ class Units:
     energy: str = "eV"
     length: str = "Å"
     forces_are: ForcesAre = "forces"
+    stated: frozenset[str] = field(default=_ALL, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for what, name, known in (("energy", self.energy, ENERGIES), ("length", self.length, LENGTHS)):
             if name not in known:
                 raise unknown_name(f"unit of {what}", name, known)
+
+    def over(self, others: Units) -> Units:
+        """What was stated, and in all else the units of a format."""
+        return replace(others, **{name: getattr(self, name) for name in self.stated})
 
     @property
     def of_energy(self) -> float:
@@ -72,14 +81,14 @@ class Units:
 
 
 def stated_units(energy: str | None, length: str | None, forces_are: ForcesAre | None) -> Units | None:
-    """The units that somebody has stated, the rest being ours; None if nothing was said.
+    """The units that somebody has stated, the rest being those of a format, or ours; None if nothing was said.
 
     Raises:
         UsageError: there is no such unit.
     """
-    if energy is None and length is None and forces_are is None:
-        return None
-    return Units(energy or "eV", length or "Å", forces_are or "forces")
+    given = {"energy": energy, "length": length, "forces_are": forces_are}
+    stated = frozenset(name for name, unit in given.items() if unit is not None)
+    return Units(energy or "eV", length or "Å", forces_are or "forces", stated) if stated else None
 
 
 #: Those of ASE, and of every file that says nothing else.

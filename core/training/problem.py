@@ -154,6 +154,7 @@ def prepare(recipe: Recipe, folder: Path) -> Problem:
     remedy = "" if given else 'Or set data.split.duplicates = "group", which draws all frames of one into one set.'
     refuse_shared(graphs.duplicates, split, frames, remedy)
     _refuse_unlabelled(recipe.training, labels, split)
+    _refuse_unmeasured(recipe.training, labels, frames, split)
     energies = ElementEnergies(backbone, origin, frames, labels, graphs)
     references, determined = energies.find(recipe.references, split, elements)
     unlabelled = all(labels[i].energy is None for i in split.train)
@@ -171,7 +172,7 @@ def prepare(recipe: Recipe, folder: Path) -> Problem:
         reference_energies=references,
         references_determined=determined,
         duplicates=groups,
-        digest=_digest(frames, labels, split if recipe.data.split_files else None),
+        digest=_digest(frames, labels, given),
         origin=origin,
         teacher=teacher,
     )
@@ -249,21 +250,32 @@ def _refuse_unknown(teacher: Teacher, frames: Frames) -> None:
 
 
 def _refuse_unlabelled(training: TrainingSettings, labels: Sequence[Labels], split: Split) -> None:
-    """What weighs in the loss must be on a training frame, and what steers the fit on a validation frame."""
+    """What weighs in the loss must be on a training frame."""
     for name, weight in training.fitted._asdict().items():
         if weight > 0.0 and not any(getattr(labels[i], name) is not None for i in split.train):
             raise TrainingError(
                 f"None of the {len(split.train)} training frames carries {name}; choose another split, or set "
                 f"training.{name}_weight to 0."
             )
+
+
+def _refuse_unmeasured(training: TrainingSettings, labels: Sequence[Labels], frames: Frames, split: Split) -> None:
+    """What steers the fit must be on a validation frame, a stress on one that has a volume."""
+
+    def there(i: int, name: str) -> bool:
+        found = getattr(labels[i], name) is not None
+        return found and (name != "stress" or bool(frames[i].atoms.pbc.all()))
+
+    weights = training.weights(training.epochs)._asdict()
     for key, metric in training.metrics.items():
         label = label_of(metric)
-        if metric != "loss" and not any(
-            not label or getattr(labels[i], label) is not None for i in split.validation
-        ):
+        # Without a label that weighs, the loss of validation would be zero in every epoch.
+        wanted = [label] if label else [name for name, weight in weights.items() if weight > 0.0]
+        if metric != "loss" and not any(there(i, name) for i in split.validation for name in wanted):
+            what = f"carries {label or 'a label that has weight in the end'}"
             raise TrainingError(
                 f"{key} is {metric!r}, but none of the {len(split.validation)} validation frames "
-                f"{'carries ' + label if label else 'is there'}; add some, or choose another metric."
+                f"{what if label or split.validation else 'is there'}; add some, or choose another metric."
             )
 
 

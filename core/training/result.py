@@ -24,7 +24,7 @@ from halocline.training.parent import inherit, public_name
 from halocline.training.problem import Problem
 from halocline.training.run import TrainingRun
 
-_UNDETERMINED = (
+UNDETERMINED = (
     "The compositions of the training frames do not determine a reference energy for each element: only energy "
     "differences at the stoichiometry of those frames have a meaning."
 )
@@ -115,7 +115,9 @@ def make_card(problem: Problem, errors: Errors | None) -> dict[str, Any]:
     if errors is not None:
         card["errors"] = {name: value for name, value in _named_errors(errors).items() if value is not None}
     card["recipe"] = _reproduction(problem)
-    remarks = [] if problem.references_determined else [_UNDETERMINED]
+    kept = problem.parent if problem.recipe.references.kind == "keep" else None
+    open_before = kept is not None and UNDETERMINED in kept.card.get("notes", "")
+    remarks = [UNDETERMINED] if open_before or not problem.references_determined else []
     if not problem.split.validation:
         unseen = " or the test at the end" if problem.split.test else "; errors on unseen structures are not known"
         remarks.append(_NOT_VALIDATED.format(unseen))

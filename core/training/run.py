@@ -110,6 +110,8 @@ class TrainingRun:
         self.history: list[EpochRecord] = []
         self._fabric, self._team = fabric, team or Team()
         state = self._find_state(resume)
+        if self._team.size > 1:  # before anything is added up that may have other shapes elsewhere
+            refuse_disagreement(self._team, self._inputs(), fabric.device)
         folder.mkdir(parents=True, exist_ok=True)
         settings = problem.recipe.training
         batches = Batches(
@@ -267,16 +269,19 @@ class TrainingRun:
     def _teacher_digest(self) -> str:
         return "" if self.problem.teacher is None else self.problem.teacher.digest
 
-    def _facts(self) -> dict[str, str]:
-        """What must be the same on all ranks."""
+    def _inputs(self) -> dict[str, str]:
+        """What must be the same on all ranks before any of them computes."""
         return {
             "versions": f"{halocline.__version__} {torch.__version__}",
             "recipe": repr(self.problem.recipe),
             "data": self.problem.digest,
             "parent": self.problem.parent_digest,
             "teacher": self._teacher_digest,
-            "weights": tensors_digest(self.trainer.tensors().items(), str(len(self.history))),
         }
+
+    def _facts(self) -> dict[str, str]:
+        """What must be the same on all ranks before the first step."""
+        return {"weights": tensors_digest(self.trainer.tensors().items(), str(len(self.history)))}
 
     def _keep(self) -> None:
         """Write state and metrics."""

@@ -53,6 +53,7 @@ class Validation:
         self._references = [problem.reference(i) for i in frames]
         facts = [(sample.atoms, sample.cost, sample.counts) for sample in samples]  # once: they may be made anew
         self._sizes = [atoms for atoms, _, _ in facts]
+        self._stressed = [counts.stresses > 0 for _, _, counts in facts]
         self._mine = deal([cost for _, cost, _ in facts], team.size)[team.rank]
         self._cuts = batches.size.cut(batches.size.measure(samples)[self._mine])
         settings = problem.recipe.training
@@ -86,8 +87,8 @@ class Validation:
             [float(each[0]) + reference for each, reference in zip(known, self._references, strict=True)],
             [each[10:].reshape(-1, 3) for each in known],
             [
-                each[1:10].reshape(3, 3) if sample.has_stress else None
-                for each, sample in zip(known, self._samples, strict=True)
+                each[1:10].reshape(3, 3) if stressed else None
+                for each, stressed in zip(known, self._stressed, strict=True)
             ],
         )
         return Validated(errors, float(total))

@@ -258,7 +258,9 @@ def test_other_frames_than_those_asked_for_are_refused(run, unlabelled):
     wanted = ase.io.read(loop / "iteration_00" / WANTED_FILE, ":")
     moved = [atoms.copy() for atoms in wanted]
     moved[0].positions += 0.01
-    for wrong in (moved, wanted[::-1], [*wanted, wanted[0]]):
+    open_ = [atoms.copy() for atoms in wanted]
+    open_[0].pbc = False
+    for wrong in (moved, open_, wanted[::-1], [*wanted, wanted[0]]):
         ase.io.write(loop / "iteration_00" / LABELLED_FILE, [label(atoms) for atoms in wrong])
         with pytest.raises(TrainingError, match="none of the frames"):
             run(resume=True)

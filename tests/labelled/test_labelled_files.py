@@ -12,7 +12,7 @@ from halocline.data.frames import read_frames
 from halocline.data.labels import read_labels
 from halocline.errors import StructureError, TrainingError, UsageError
 from halocline.structures.read import stream_frames
-from halocline.structures.units import ENERGIES, LENGTHS, Units
+from halocline.structures.units import ENERGIES, LENGTHS, Units, stated_units
 
 #: Text has eight decimals, HDF5 of PNNL has float32 positions and the rest in float64.
 TEXT, BINARY = 2e-7, 1e-12
@@ -95,6 +95,23 @@ def test_other_units_of_hdf5_may_be_stated(tmp_path):
     found = labelled(tmp_path / "a.h5", Units("kcal/mol", "Å", "forces"))[1]
     for label, atoms in zip(found, frames, strict=True):
         np.testing.assert_allclose(label.forces, -atoms.calc.results["forces"], atol=BINARY)
+
+
+@pytest.mark.parametrize(
+    "stated", [("kcal/mol", None, None), (None, "Å", None), (None, None, "gradients")], ids=str
+)
+def test_what_is_stated_of_hdf5_leaves_the_rest_to_the_format(tmp_path, stated):
+    pytest.importorskip("h5py", reason="HDF5 is read by h5py, of the extra `data`")
+    frames = clusters([1, 3])
+    write_hdf5(tmp_path / "a.h5", frames)
+    assert_same(labelled(tmp_path / "a.h5", stated_units(*stated)), frames, BINARY)
+
+
+def test_one_bad_cluster_is_named_and_the_others_are_read(tmp_path):
+    pytest.importorskip("h5py", reason="HDF5 is read by h5py, of the extra `data`")
+    write_hdf5(tmp_path / "a.h5", clusters([1, 1, 1]), most=2, size=np.array([[1], [6], [1]], np.uint8))
+    found = list(stream_frames(str(tmp_path / "a.h5")))
+    assert [isinstance(each, StructureError) for each in found] == [False, True, False]
 
 
 def test_more_clusters_than_a_block_come_in_order(tmp_path):

@@ -16,6 +16,7 @@ from halocline.data.convert import convert
 from halocline.data.frames import read_frames
 from halocline.data.labels import read_labels
 from halocline.errors import StructureError, TrainingError
+from halocline.structures.read import stream_frames
 from halocline.structures.units import Units
 
 pytest.importorskip("pyarrow", reason="packed files are read by pyarrow, of the extra `data`")
@@ -69,6 +70,18 @@ def test_every_bit_comes_back(tmp_path, mixed):
         np.testing.assert_array_equal(label.stress, full)
     assert frames[4].atoms.info == {"config_type": "slab", "temperature": 300.0, "charge": 1}
     assert [int(frame.number) for frame in frames.stating()] == [4]
+
+
+def test_the_label_that_was_chosen_is_the_only_one_in_the_file(tmp_path, mixed):
+    """Under a name that readers prefer, another one would take its place."""
+    atoms = mixed[0]
+    atoms.info["REF_energy"] = -99.0
+    ase.io.write(tmp_path / "a.extxyz", [atoms])
+    source, written = str(tmp_path / "a.extxyz"), str(tmp_path / "a.arrow")
+    assert main(["data", "convert", source, "-o", written, "--energy-key", "energy"]) == 0
+    (found,) = stream_frames(written)
+    assert not found.info
+    assert found.calc.results["energy"] == pytest.approx(atoms.calc.results["energy"], abs=1e-6)
 
 
 def test_what_has_no_room_is_said(tmp_path, mixed, capsys):

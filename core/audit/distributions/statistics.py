@@ -111,8 +111,8 @@ class StructureStatistics:
         return histogram.counts / (self._ideal[name] * shells(histogram.axis))
 
     def _add_distances(self, surroundings: Surroundings) -> None:
-        bins = round(self.reach / _LENGTH)
-        for name, values in _each_pair(surroundings, surroundings.lengths < self.reach):
+        bins = max(1, int(self.reach / _LENGTH + 1e-6))  # whole ones: part of a bin would look like a gap
+        for name, values in _each_pair(surroundings, surroundings.lengths < bins * _LENGTH):
             self._histogram(Axis(name, DISTANCE, "Å", 0.0, _LENGTH, bins, shown=25)).add(values)
         self._add_densities(surroundings)
 

@@ -42,26 +42,26 @@ def licence_remark(card: Mapping[str, Any], parent: Parent) -> str:
         parent: its own ancestors count as it does.
     """
     ancestors = _licences(parent)
-    own = card.get("licence", {}).get("weights") or next(iter(ancestors.values()), None)
-    others = {name: licence for name, licence in ancestors.items() if licence != own}
+    own = card.get("licence", {}).get("weights") or next((licence for _, licence in ancestors), None)
+    others = [(name, licence) for name, licence in ancestors if licence != own]
     if own is None or not others:
         return ""
-    made_from = ", ".join(f"{name} ({licence})" for name, licence in others.items())
+    made_from = ", ".join(f"{name} ({licence})" for name, licence in dict.fromkeys(others))
     return (
         f"These weights were made from those of {made_from}: whether they may be used and given away under {own} "
         "is for those licences to say."
     )
 
 
-def _licences(parent: Parent) -> dict[str, str]:
-    """Name of each ancestor whose card states one → licence of its weights, the parent first."""
+def _licences(parent: Parent) -> list[tuple[str, str]]:
+    """Each ancestor whose card states one, and the licence of its weights, the parent first; names may repeat."""
     card = parent.potential.card
-    found = {public_name(parent.name): card.get("licence", {}).get("weights")}
+    found = [(public_name(parent.name), card.get("licence", {}).get("weights"))]
     older = card.get("parent")
     while older is not None:
-        found.setdefault(older.get("name", "a model before it"), older.get("licence_of_weights"))
+        found.append((older.get("name", "a model before it"), older.get("licence_of_weights")))
         older = older.get("parent")
-    return {name: licence for name, licence in found.items() if licence}
+    return [(name, licence) for name, licence in found if licence]
 
 
 def public_name(name: str) -> str:

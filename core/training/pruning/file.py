@@ -11,6 +11,7 @@ from halocline.potential.load import load
 from halocline.potential.potential import Potential
 from halocline.training.parent import Parent, inherit
 from halocline.training.recipe import ModelSettings
+from halocline.training.result import UNDETERMINED
 
 #: What a card says of the whole model alone.
 _OF_THE_WHOLE: Final = ("name", "summary", "errors", "recipe", "notes")
@@ -37,4 +38,6 @@ def pruned_model(name: str, prune: int | str) -> Potential:
     kept = {key: value for key, value in whole.card.items() if key not in _OF_THE_WHOLE}
     card = inherit(kept, parent, ModelSettings(from_=name, prune=prune))
     remarks = [_REMARK.format(prune=prune), card.get("notes", "")]
-    return replace(whole, backbone=smaller, card=card | {"notes": " ".join(remarks).strip()})
+    if UNDETERMINED in whole.card.get("notes", ""):  # of reference energies, which stay
+        remarks.append(UNDETERMINED)
+    return replace(whole, backbone=smaller, card=card | {"notes": " ".join(filter(None, remarks))})

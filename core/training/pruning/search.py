@@ -7,6 +7,7 @@ that a search goes on where it was interrupted.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from halocline.errors import UsageError, within
 from halocline.files import newest
-from halocline.model.pruner import make_pruner
+from halocline.model.pruner import pruned
 from halocline.program import Precision
 from halocline.training.errors import Errors
 from halocline.training.folder import MODEL_FILE, claimed
@@ -141,9 +142,9 @@ class Search:
             UsageError: there are runs already and they are not to be resumed, or a budget cannot be checked.
             TrainingError: a fit cannot be made or resumed.
         """
-        for text in further:
-            make_pruner(text)  # before anything is fitted
         problem = self._prepare(None)
+        for text in further:
+            pruned(copy.deepcopy(problem.backbone), text)  # before anything is fitted
         if not problem.split.validation:
             raise UsageError("The recipe validates nothing, and a budget is about errors on validation frames.")
         first = self._fit(problem, None, resume=resume)
@@ -154,7 +155,7 @@ class Search:
         good = [each for each in fitted if is_within(budgets, each, first)]
         if good:
             depth = min(good, key=lambda each: len(each.potential.backbone.layers)).prune
-            texts = [text if depth is None else f"{depth}+{text}" for text in further]
+            texts = [text if depth is None else f"{depth}+{text}" for text in dict.fromkeys(further)]
             fitted += [self._candidate(text, resume=resume) for text in texts]
         return self._outcome(problem, budgets, fitted)
 
