@@ -98,6 +98,7 @@ def test_two_processes_are_as_good_as_one(long, start):
         torch.testing.assert_close(tensor, two.tensors[name], rtol=ROUNDING, atol=ROUNDING, msg=name)
     assert (two.ranks, two.threads) == (2, 1)
     kept = {".training.lock", "metrics.csv", "model.safetensors", "state.safetensors", "state_prev.safetensors"}
+    kept |= {"learning_curves.png", "parity.png"}
     assert {entry.name for entry in os.scandir(long / "two")} == kept
 
 
