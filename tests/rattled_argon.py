@@ -6,7 +6,17 @@ from ase.build import bulk
 from ase.calculators.lj import LennardJones
 from ase.calculators.singlepoint import SinglePointCalculator
 
-RECIPE = """
+#: Of the smallest SchNet that fits anything, as tests replace it in recipes.
+MODEL = """[model]
+backbone = "schnet"
+[model.config]
+features = 8
+gaussians = 8
+layers = 1
+cutoff = 5.0
+"""
+
+RECIPE = f"""
 [data]
 files = ["argon.extxyz"]
 [data.split]
@@ -15,14 +25,7 @@ train = 4
 validation = 4
 test = 2
 
-[model]
-backbone = "schnet"
-[model.config]
-features = 8
-gaussians = 8
-layers = 1
-cutoff = 5.0
-
+{MODEL}
 [training]
 epochs = 3
 batch_size = 2

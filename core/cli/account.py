@@ -3,47 +3,29 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import final
 
 from halocline.cli.options import default_explained
 from halocline.cli.output import say
 from halocline.errors import HaloclineError, UnknownElementError
-
-if TYPE_CHECKING:
-    from halocline.evaluation.frames import EvaluatedFrame, Frame
-    from halocline.evaluator.result import Result
+from halocline.evaluation.tally import FrameTally
 
 
-class Account:
+@final
+class Account(FrameTally):
     """Says what is wrong with a frame as it comes, and of all frames what is said in the end.
 
     Args:
         arguments: with the options of `halocline.cli.options.add_model_options`.
-
-    Attributes:
-        frames: how many were dealt with.
-        failed: how many of them are left out.
     """
 
     def __init__(self, arguments: argparse.Namespace) -> None:
+        super().__init__()
         self._arguments = arguments
         self._explained = False
-        self._outside: dict[str, tuple[str, int]] = {}
-        self.frames = self.failed = 0
 
-    def result(self, evaluated: EvaluatedFrame) -> Result | None:
-        """Count a frame, and return its result if it has one."""
-        self.frames += 1
-        result = evaluated.result
-        if isinstance(result, HaloclineError):
-            self.fail(result)
-            return None
-        self._note_outside(evaluated.frame, result)
-        return result
-
-    def fail(self, error: HaloclineError) -> None:
-        """Say why the frame that was counted last is left out; of unknown elements, once, what to take instead."""
-        self.failed += 1
+    def tell(self, error: HaloclineError) -> None:
+        """See `FrameTally.tell`; of unknown elements, once, what to take instead."""
         if isinstance(error, UnknownElementError) and not self._explained:
             self._explained = True
             try:
@@ -55,15 +37,8 @@ class Account:
 
     def close(self) -> int:
         """Say what is said in the end, and return the exit status."""
-        for first, count in self._outside.values():
-            more = f", and likewise in {count - 1} of the other frames" if count > 1 else ""
-            say(f"halocline: {first}{more}.")
+        for remark in self.outside:
+            say(f"halocline: {remark}.")
         if self.failed and self.frames > 1:
             say(f"halocline: {self.failed} of {self.frames} structures were left out.")
         return 1 if self.failed else 0
-
-    def _note_outside(self, frame: Frame, result: Result) -> None:
-        """Keep of each way in which frames lie outside of the training the first, and the number."""
-        for remark in result.outside:
-            first, count = self._outside.get(remark.key, (f"{frame}: {remark.warning}", 0))
-            self._outside[remark.key] = first, count + 1

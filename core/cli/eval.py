@@ -134,7 +134,7 @@ def _compare(
     try:
         labels = reader.read(evaluated.frame)
     except TrainingError as error:
-        account.fail(error)
+        account.leave_out(error)
         return
     errors = accuracy.add(evaluated.frame, labels, result)
     if committee is not None:

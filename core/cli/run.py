@@ -167,7 +167,7 @@ def _numbers(account: Account, evaluated: EvaluatedFrame, kernels: list[dict[str
     try:
         return numbers_of(evaluated.frame, result) | {"kernels": kernels}
     except NotFiniteError as error:
-        account.fail(error)
+        account.leave_out(error)
         return None
 
 

@@ -6,10 +6,9 @@ import ase.io
 import pytest
 import torch
 from ase.build import bulk
-from ase.calculators.lj import LennardJones
-from ase.calculators.singlepoint import SinglePointCalculator
+from rattled_argon import MODEL, label
 
-RECIPE = """
+RECIPE = f"""
 [data]
 files = ["argon.extxyz"]
 [data.split]
@@ -18,14 +17,7 @@ train = 8
 validation = 2
 test = 4
 
-[model]
-backbone = "schnet"
-[model.config]
-features = 8
-gaussians = 8
-layers = 1
-cutoff = 5.0
-
+{MODEL}
 [training]
 epochs = 4
 batch_size = 3
@@ -43,10 +35,7 @@ def labelled_argon(count):
     for seed in range(count):
         atoms = bulk("Ar", "fcc", 5.3, cubic=True)
         atoms.rattle(0.2, seed=seed)
-        atoms.calc = LennardJones(sigma=3.4, epsilon=0.0104, rc=6.0, smooth=True)
-        labels = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}
-        atoms.calc = SinglePointCalculator(atoms, **labels)
-        frames.append(atoms)
+        frames.append(label(atoms))
     return frames
 
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from ase.io import read
+from rattled_argon import MODEL
 
 import halocline
 from halocline.cli.main import main
@@ -14,15 +15,6 @@ from halocline.training.errors import Errors
 from halocline.training.pruning import costs
 from halocline.training.pruning.budget import Budget
 from halocline.training.pruning.costs import TIMED_ATOMS, redundancy, repeated
-
-MODEL = """[model]
-backbone = "schnet"
-[model.config]
-features = 8
-gaussians = 8
-layers = 1
-cutoff = 5.0
-"""
 
 CARD = {
     "name": "parent",

@@ -4,6 +4,7 @@ import ase.io
 import numpy as np
 import pytest
 import torch
+from rattled_argon import MODEL
 
 import halocline
 from halocline.errors import BackboneError, TrainingError, UsageError
@@ -22,15 +23,6 @@ TRAINABLE = ["schnet", "m3gnet", "mace"]
 
 #: Of sums in another order, in float64, relative to energies of some eV.
 ROUNDING = 1e-12
-
-MODEL = """[model]
-backbone = "schnet"
-[model.config]
-features = 8
-gaussians = 8
-layers = 1
-cutoff = 5.0
-"""
 
 CARD = {
     "name": "parent",

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from rattled_argon import MODEL
 
 import halocline
 from halocline.errors import HaloclineError
@@ -17,15 +18,6 @@ from halocline.training.run import TrainingRun
 
 #: eV; of least squares in float64 with energies of some tens of eV.
 ROUNDING = 1e-10
-
-MODEL = """[model]
-backbone = "schnet"
-[model.config]
-features = 8
-gaussians = 8
-layers = 1
-cutoff = 5.0
-"""
 
 
 def single(symbol, energy, side=None):

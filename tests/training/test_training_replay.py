@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from ase.calculators.singlepoint import SinglePointCalculator
+from rattled_argon import MODEL
 
 import halocline
 from halocline.errors import HaloclineError, TrainingError, UsageError
@@ -19,15 +20,6 @@ from halocline.training.result import finish, make_card
 from halocline.training.run import TrainingRun
 from halocline.training.samples import Sample
 from halocline.training.steps import Plan
-
-MODEL = """[model]
-backbone = "schnet"
-[model.config]
-features = 8
-gaussians = 8
-layers = 1
-cutoff = 5.0
-"""
 
 REPLAY = """[data.replay]
 files = ["before.extxyz"]
