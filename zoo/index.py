@@ -139,10 +139,13 @@ def _files(name: str, fields: Mapping[str, Any]) -> dict[str, Pinned | Unmeasure
     """The files of a model, below its source."""
     base: str = fields["source"]
     files: dict[str, Pinned | Unmeasured] = {}
-    if not base.startswith(("https:", "http:", "file:")) or not base.endswith("/"):
-        raise ZooError(f"The source of the model {name!r} must be a folder: https://HOST/PATH/ or file:/PATH/.")
+    if not base.startswith(("https:", "http:", "file:", "pypi:")) or not base.endswith("/"):
+        raise ZooError(
+            f"The source of the model {name!r} must be a folder: https://HOST/PATH/, file:/PATH/ or "
+            "pypi:PACKAGE==VERSION/PATH/."
+        )
     for file in fields["files"]:
-        is_measured = not isinstance(file, dict) or "size" in file
+        is_measured = not isinstance(file, dict) or "size" in file or base.startswith("pypi:")
         check_fields(f"A file of the model {name!r} in the zoo's index", file, FILE if is_measured else UNMEASURED)
         source = parse_source(base + file["name"])
         files[file["name"]] = (

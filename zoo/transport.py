@@ -26,6 +26,12 @@ PARTIAL: Final = 206
 #: The server has nothing where the range begins.
 NOT_SATISFIABLE: Final = 416
 
+#: What a server says to those who are not let in.
+CLOSED: Final = (401, 403)
+
+#: The header of a login.
+LOGIN: Final = "Authorization"
+
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 
 #: What urllib raises at answers and addresses that are none: at lengths and labels ValueErrors, at a port of 99999
@@ -36,6 +42,33 @@ _FAULTS: Final = (OSError, http.client.HTTPException, ValueError, OverflowError)
 _SHOWN: Final = 80
 
 
+class StatusError(ZooError):
+    """A server answered, but not with what was asked for.
+
+    Attributes:
+        status: of the answer.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class UnreachableError(ZooError):
+    """No answer came.
+
+    Attributes:
+        reason: in words.
+    """
+
+    def __init__(self, named: str, reason: str) -> None:
+        super().__init__(
+            f"Cannot fetch {named}: {reason}. Try again later, or fetch the file elsewhere and hand it over with "
+            "--from."
+        )
+        self.reason = reason
+
+
 @final
 class Answer:
     """An answer whose header is complete.
@@ -43,9 +76,11 @@ class Answer:
     Attributes:
         status: `WHOLE`, `PARTIAL` or `NOT_SATISFIABLE`.
         headers: of it.
+        url: where it came from in the end.
     """
 
-    def __init__(self, response: http.client.HTTPResponse, pace: Pace) -> None:
+    def __init__(self, response: http.client.HTTPResponse, pace: Pace, url: str) -> None:
+        self.url = url
         self.status = response.status
         self.headers: Message = response.headers
         self._response = response
@@ -92,7 +127,7 @@ def request(url: str, headers: Mapping[str, str]) -> Iterator[Answer]:
 
     Args:
         url: https, or http on this machine itself.
-        headers: sent with every request.
+        headers: sent with every request; a login only to the host that it is for.
 
     Raises:
         ZooError: the server cannot be reached, does not answer in time or answers otherwise, or redirects to where
@@ -101,13 +136,23 @@ def request(url: str, headers: Mapping[str, str]) -> Iterator[Answer]:
     here = url
     for _ in range(MAX_REDIRECTS + 1):
         pace = Pace()
-        answer = _ask(here, url if here == url else f"{url}, which redirects to {shown(here)},", headers, pace)
+        named = url if here == url else f"{url}, which redirects to {shown(here)},"
+        answer = _ask(here, named, headers, pace)
         if isinstance(answer, http.client.HTTPResponse):
             with answer:
-                yield Answer(answer, pace)
+                yield Answer(answer, pace, here)
             return
-        here = _follow(url, here, answer)
+        target = _follow(url, here, answer)
+        if origin(target) != origin(here):
+            headers = {name: value for name, value in headers.items() if name != LOGIN}
+        here = target
     raise ZooError(f"{url} redirects more than {MAX_REDIRECTS} times; it was not followed further.")
+
+
+def origin(url: str) -> tuple[str, str]:
+    """Scheme, host and port of a URL: whom a login is for."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc.lower()
 
 
 def shown(text: str) -> str:
@@ -128,10 +173,7 @@ def _ask(url: str, named: str, headers: Mapping[str, str], pace: Pace) -> http.c
                 return str(target)
             raise _refusal(named, error.code) from error
     except _FAULTS as error:
-        raise ZooError(
-            f"Cannot fetch {named}: {_reason(error)}. Try again later, or fetch the "
-            "file elsewhere and hand it over with --from."
-        ) from error
+        raise UnreachableError(named, _reason(error)) from error
     assert isinstance(answer, http.client.HTTPResponse)
     if answer.status not in (WHOLE, PARTIAL, NOT_SATISFIABLE):
         answer.close()
@@ -153,22 +195,24 @@ def _reason(error: Exception) -> str:
     return f"what came is no HTTP ({type(cause).__name__}: {shown(str(cause))})"
 
 
-def _follow(origin: str, here: str, location: str) -> str:
+def _follow(first: str, here: str, location: str) -> str:
     """Where a redirect leads; never from https to anything else, and to http only within this machine."""
     try:
         # Servers send spaces and letters that are none of a URL, as bytes that were read as Latin-1.
         target = urljoin(here, quote(location, safe=string.punctuation, encoding="latin-1"))
-        scheme, local = urlsplit(target).scheme, is_loopback(origin) and is_loopback(target)
+        scheme, local = urlsplit(target).scheme, is_loopback(first) and is_loopback(target)
     except ValueError as error:
-        raise ZooError(f"{origin} redirects to {shown(location)}, which is no URL.") from error
+        raise ZooError(f"{first} redirects to {shown(location)}, which is no URL.") from error
     if scheme != "https" and not (scheme == "http" and local):
-        raise ZooError(f"{origin} redirects to {shown(target)}, which is not https; it was not followed.")
+        raise ZooError(f"{first} redirects to {shown(target)}, which is not https; it was not followed.")
     return target
 
 
-def _refusal(url: str, status: int) -> ZooError:
+def _refusal(url: str, status: int) -> StatusError:
     if status == 404:
-        return ZooError(f"There is no file at {url} (status 404); a newer Halocline may know where it went.")
-    if status in (401, 403):
-        return ZooError(f"{url} is not open to everyone (status {status}); fetch the file by hand.")
-    return ZooError(f"{url} was answered with status {status} ({http.client.responses.get(status, 'unknown')}).")
+        message = f"There is no file at {url} (status 404); a newer Halocline may know where it went."
+    elif status in CLOSED:
+        message = f"{url} is not open to everyone (status {status}); fetch the file by hand."
+    else:
+        message = f"{url} was answered with status {status} ({http.client.responses.get(status, 'unknown')})."
+    return StatusError(message, status)
