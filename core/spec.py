@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from typing import Any, final
+from pathlib import Path
+from typing import Any, final, get_args
 
 from halocline.errors import HaloclineError, PluginError, UsageError, unknown_name
 
@@ -51,6 +52,11 @@ class Spec:
             raise UsageError(f"{text!r} names nothing; say for example 'torch'.")
         return cls(name, options)
 
+    def files(self, target: Any) -> list[str]:
+        """Names of its options that are files: those that a plugin's class declares as paths."""
+        parameters = inspect.signature(target, eval_str=True).parameters
+        return [name for name in self.options if name in parameters and _is_file(parameters[name].annotation)]
+
     def build(self, target: Any, **given: Any) -> Any:
         """Call a plugin's class with the options, converted to the types that its constructor declares.
 
@@ -85,7 +91,14 @@ class Spec:
             if text not in _TRUTH:
                 raise UsageError(f"Option {name} of {self.name!r} must be true or false, not {text!r}.")
             return _TRUTH[text]
+        if _is_file(kind):
+            return Path(text)
         try:
             return kind(text) if kind in (int, float) else text
         except ValueError:
             raise UsageError(f"Option {name} of {self.name!r} must be {_WORDS[kind]}, not {text!r}.") from None
+
+
+def _is_file(kind: Any) -> bool:
+    """Whether a parameter is declared as a path, or as one that may be left out."""
+    return kind is Path or Path in get_args(kind)

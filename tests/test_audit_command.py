@@ -349,9 +349,43 @@ def test_an_audit_does_not_go_on_with_something_else(audited, data, tmp_path):
     assert "reach was 6.0, now 5.0" in said
 
 
+def test_an_audit_does_not_go_on_with_other_versions(audited, data, monkeypatch):
+    audited(data)
+    known = whole.version
+    monkeypatch.setattr(whole, "version", lambda name: "0.0" if name == "scipy" else known(name))
+    _, said = audited(data, "--resume", status=1)
+    assert f"the version of scipy was {known('scipy')}, now 0.0." in said
+
+
+def test_a_committee_is_audited_by_its_mean_and_its_members(audited, data, tmp_path):
+    potential = halocline.load(MODEL)
+    potential.reference_energies["Ar"] += 0.25
+    other = str(tmp_path / "other.safetensors")
+    potential.save(other)
+    found, _ = audited(data, "--member", other, "--starts", "1", "--steps", "10", "--temperature", "20")
+    assert found["model"]["name"] == f"committee of {MODEL}, {other}"
+    assert found["labels"]["errors"]["energy per atom"]["mae"] == pytest.approx(125.0)
+    members = found["labels"]["committee"]["members"]
+    assert members[MODEL]["energy per atom"]["mae"] == pytest.approx(0.0, abs=AGREEMENT)
+    assert members[other]["energy per atom"]["mae"] == pytest.approx(250.0)
+    spread = found["labels"]["committee"]["spread"]["energy per atom"]
+    assert spread["spread"] == spread["rmse"] == pytest.approx(125.0)
+    assert spread["scale"] == pytest.approx(1.0)
+    assert found["stability"]["summary"]["survived"] == 1
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "Errors of the members" in report
+    assert "Spread of the members beside errors of the committee" in report
+    _, said = audited(data, "--resume", status=1)
+    assert "model was" in said
+    alone, _ = audited(data, folder="alone")
+    assert alone["labels"]["committee"] is None
+    assert "Errors of the members" not in (tmp_path / "alone" / "report.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (("--member", MODEL), "is named twice"),
         (("--steps", "5"), "--steps is about dynamics"),
         (("--second", MODEL), "name some with --trajectory"),
         (("--starts", "0"), "needs a start and a step"),

@@ -11,11 +11,13 @@ import time
 
 import numpy as np
 import pytest
-from ase import Atoms
+from ase import Atoms, units
 from ase.build import bulk, molecule
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
 from halocline.cli.main import main
+from halocline.data.convert import convert
 from halocline.data.frames import read_frames as read_training_frames
 from halocline.data.frames import say_unused
 from halocline.errors import StructureError, TrainingError, UsageError
@@ -380,3 +382,31 @@ def test_states_of_training_frames_are_named(tmp_path, caplog):
         assert not caplog.text
         say_unused(frames, [])
     assert caplog.text.count("charge = -1") == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["A.EXTXYZ", "A.XYZ", "A.Extxyz.GZ", "A.TRAJ", "A.DB", "A.ARROW", "A.H5", "A.HDF5"]
+)
+def test_endings_in_capitals_are_endings(tmp_path, crystal, name):
+    """Of what is read, by commands as well as for training; units of HDF5 are those of its kind."""
+    path, small = tmp_path / name, tmp_path / name.lower()
+    crystal.calc = SinglePointCalculator(crystal, energy=-1.5)
+    form = name.lower().split(".")[1]
+    if form == "arrow":
+        pytest.importorskip("pyarrow", reason="packed files are read by pyarrow, of the extra `data`")
+        write(tmp_path / "a.traj", crystal)
+        convert([tmp_path / "a.traj"], small, dict.fromkeys(("energy", "forces", "stress")), None)
+    elif form in ("h5", "hdf5"):
+        h5py = pytest.importorskip("h5py", reason="h5py is not installed, which reads HDF5")
+        crystal = molecule("H2O")
+        with h5py.File(small, "w") as file:
+            file["z"], file["pos"], file["y"] = crystal.numbers[None], crystal.positions[None], [[-1.5]]
+    else:
+        write(small, crystal, format="extxyz" if form.endswith("xyz") else None)
+    small.rename(path)
+    assert {each.name for each in tmp_path.glob("A.*")} == {name}
+    (one,), (other,) = read_frames(str(path)), read_training_frames([(name, path)])
+    np.testing.assert_allclose(one.positions, crystal.positions, atol=DECIMALS)
+    np.testing.assert_allclose(other.atoms.positions, crystal.positions, atol=DECIMALS)
+    unit = units.kcal / units.mol if form in ("h5", "hdf5") else 1.0
+    assert one.get_potential_energy() == pytest.approx(-1.5 * unit)

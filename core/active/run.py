@@ -16,7 +16,8 @@ from halocline.active.pool import Pool, gather
 from halocline.active.recipe import make_active_recipe
 from halocline.active.selection import Selection, kept_selection, select, write
 from halocline.active.splits import PoolSplit
-from halocline.active.wanted import LABELLED_FILE, answered, ask
+from halocline.active.wanted import LABELLED_FILE, answered, ask, hold_answers
+from halocline.data.frames import digest_of
 from halocline.errors import TrainingError, UsageError
 from halocline.files import write_atomically
 from halocline.potential.combined import committee_of
@@ -102,6 +103,7 @@ class _Loop:
         self._recipe, self._source, self._folder, self._device = recipe, source, folder, device
         self._pool, self._hooks = pool, hooks
         self._further: list[tuple[str, int]] = []  # files of labels that came later, and how many frames they have
+        self._answers: dict[str, str] = {}  # folder's name of the iteration that asked → digest of such a file
         self._selections: dict[str, Selection] = {}
 
     def run(self) -> Outcome:
@@ -129,6 +131,9 @@ class _Loop:
         """Fit and choose, unless that is decided."""
         folder = self.folder(number)
         kept = kept_selection(folder)
+        if self._answers:
+            fitted_before = any(self._model(number, member).exists() for member in self._members)
+            hold_answers(folder, self._answers, begun=fitted_before or kept is not None)
         if kept is not None:
             return kept
         parts = self._pool.by_file(split, self._further)
@@ -175,6 +180,7 @@ class _Loop:
             ask(folder, asked, self._pool.taken)
             return path
         self._further.append((self._named(path), count))
+        self._answers[folder.name] = digest_of(path)
         return None
 
     def _grown(self, split: PoolSplit, number: int, selection: Selection) -> PoolSplit:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 #: In the folder of an iteration: what is asked for, and what is answered.
 WANTED_FILE: Final = "to_label.extxyz"
 LABELLED_FILE: Final = "labelled.extxyz"
+
+#: In the folder of a later one: SHA-256 of the answers that it is fitted to.
+ANSWERS_FILE: Final = "answers.json"
 
 
 def ask(folder: Path, frames: Sequence[Atoms], taken: Collection[str]) -> Path:
@@ -67,6 +71,39 @@ def answered(folder: Path, asked: Sequence[Atoms]) -> int | None:
                 "Keep their order, atoms, positions, cells and periodicity; frames may be left out."
             )
     return len(frames)
+
+
+def hold_answers(folder: Path, answers: Mapping[str, str], *, begun: bool) -> None:
+    """Keep what an iteration is fitted to; or, if it has been, refuse what is no longer that.
+
+    Args:
+        folder: of the iteration.
+        answers: folder's name of an earlier iteration → SHA-256 of its `LABELLED_FILE`.
+        begun: whether a model of the iteration is there.
+
+    Raises:
+        TrainingError: an answer has changed since, or the file cannot be read or written.
+    """
+    path = folder / ANSWERS_FILE
+    try:
+        if not begun:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, json.dumps(dict(answers), indent=1).encode() + b"\n")
+            return
+        before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else answers
+    except OSError as error:
+        raise TrainingError(f"Cannot use {path}: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise TrainingError(
+            f"{path} is damaged ({error}); remove it to go on with the answers as they are."
+        ) from error
+    for name, digest in answers.items():
+        if before.get(name) != digest:
+            raise TrainingError(
+                f"{folder.parent / name / LABELLED_FILE} has changed since {folder.name} was fitted to it. "
+                f"Restore it; or, to have its frames fitted as they are now, remove {folder} and the folders of "
+                "all later iterations."
+            )
 
 
 def _is_same(frame: Frame, asked: Atoms) -> bool:

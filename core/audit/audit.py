@@ -104,7 +104,7 @@ def audit(
         "model": request.subject.document(),
         "data": {"files": list(request.data.files), "sha256": identity["data"]},
         "trajectories": request.trajectories,
-        "versions": {name: version(name) for name in _LIBRARIES},
+        "versions": _versions(),
     }
     _refuse_another(request, folder, identity)
     labels = folder.part(
@@ -127,11 +127,16 @@ def audit(
     return found
 
 
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in _LIBRARIES}
+
+
 def _refuse_another(request: Request, folder: AuditFolder, identity: Mapping[str, Any]) -> None:
     """Refuse at once, not after hours of dynamics, what the distributions of the folder do not follow from."""
     trajectories = Source(request.trajectories).identity()["data"]
     plan = None if request.plan is None else request.plan.identity()
     of_call = {**identity, "trajectories": trajectories, "reach": request.reach, "runs": plan}
+    of_call |= {f"the version of {name}": number for name, number in _versions().items()}
     folder.part("call", of_call, dict)
 
 

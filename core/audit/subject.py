@@ -20,12 +20,14 @@ class Subject:
         name: as the user has called it.
         potential: the model.
         head: of a model with several, that is to answer.
+        members: names of the models of a committee; none of a single model.
         options: of `halocline.potential.Potential.evaluator`, by name.
     """
 
     name: str
     potential: Potential
     head: str | None = None
+    members: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
 
     def evaluator(self) -> FollowingEvaluator:
@@ -50,5 +52,6 @@ class Subject:
             "licence": card.get("licence"),
             "species": len(self.potential.species),
             "head": self.head,
+            "members": list(self.members),
             "options": self.options,
         }

@@ -37,6 +37,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--set", metavar="NAME", help=f"of the split file, such as train, validation [{_SET}]")
     group = parser.add_argument_group("model")
+    group.add_argument(
+        "-m",
+        "--member",
+        action="append",
+        default=[],
+        metavar="MODEL",
+        help="audit the committee of MODEL and this one, whose mean counts; may be said several times",
+    )
     add_prune(group)
     group.add_argument("--head", metavar="NAME", help="of a model with several [what structures state]")
     add_evaluation_options(parser)
@@ -114,11 +122,11 @@ def _request(arguments: argparse.Namespace) -> Request:
 
     plan = _plan(arguments)
     return Request(
-        subject=_subject(arguments.model, arguments, prune=arguments.prune),
+        subject=_subject([arguments.model, *arguments.member], arguments),
         data=Source(arguments.data, arguments.format, _chosen(arguments)),
         keys={label: getattr(arguments, f"{label}_key") for label in _LABELS},
         trajectories=arguments.trajectory,
-        second=None if arguments.second is None else _subject(arguments.second, arguments, prune=None),
+        second=None if arguments.second is None else _second(arguments.second, arguments),
         plan=plan,
         reach=DEFAULT_REACH if arguments.reach is None else arguments.reach,
     )
@@ -147,16 +155,37 @@ def _chosen(arguments: argparse.Namespace) -> frozenset[int] | None:
     return frozenset(numbers.tolist())
 
 
-def _subject(name: str, arguments: argparse.Namespace, *, prune: str | None) -> Subject:
+def _subject(names: list[str], arguments: argparse.Namespace) -> Subject:
+    """The model, or the committee of several."""
+    import halocline
+    from halocline.audit.subject import Subject
+    from halocline.errors import UsageError
+    from halocline.model.condition import check_head
+
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"{name} is named twice; the members of a committee are different models.")
+    members = [halocline.load(name, prune=arguments.prune) for name in names]
+    several = len(members) > 1
+    potential = halocline.committee_of(*members) if several else members[0]
+    check_head(potential.backbone.conditions, arguments.head)
+    shown = f"committee of {', '.join(names)}" if several else names[0]
+    if arguments.prune is not None:
+        shown += f", pruned to {arguments.prune}"
+    told = tuple(names) if several else ()
+    return Subject(shown, potential, arguments.head, told, evaluation_options(arguments))
+
+
+def _second(name: str, arguments: argparse.Namespace) -> Subject:
+    """The model that evaluates trajectories once more, whole; of one that is audited itself with its head."""
     import halocline
     from halocline.audit.subject import Subject
     from halocline.model.condition import check_head
 
-    potential = halocline.load(name, prune=prune)
+    potential = halocline.load(name)
     head = arguments.head if name == arguments.model else None
     check_head(potential.backbone.conditions, head)
-    shown = name if prune is None else f"{name}, pruned to {prune}"
-    return Subject(shown, potential, head, evaluation_options(arguments))
+    return Subject(name, potential, head, options=evaluation_options(arguments))
 
 
 def _plan(arguments: argparse.Namespace) -> Plan | None:

@@ -170,7 +170,7 @@ def _report(
     if arguments.json:
         document = _document(arguments, potential, account, reader, accuracy)
         more = {"kernels": kernels_of(replaced), "hints": remarks}
-        emit_json(document | _committee_document(committee) | more)
+        emit_json(document | (committee.document() if committee else {}) | more)
     elif accuracy.frames:
         _show(arguments, account, reader, accuracy)
         if committee is not None:
@@ -281,21 +281,3 @@ def _document(
         "largest": {name: asdict(each) for name, each in accuracy.worst.items() if each.where},
         "energy_shifts": None if shifts is None else asdict(shifts),
     }
-
-
-def _committee_document(committee: CommitteeAccuracy | None) -> dict[str, Any]:
-    """Errors of the members, and spreads beside errors of the committee."""
-    from dataclasses import asdict
-
-    from halocline.evaluation.accuracy import UNITS, as_table
-
-    if committee is None:
-        return {}
-    members = {
-        model: {name: {"unit": UNITS[name], **as_table(each)} for name, each in accuracy.quantities.items()}
-        for model, accuracy in committee.members.items()
-    }
-    spreads = {
-        name: {"unit": UNITS[name], **asdict(each.table())} for name, each in committee.calibrations.items()
-    }
-    return {"members": members, "spread": spreads}

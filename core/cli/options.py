@@ -117,7 +117,7 @@ class _Once(argparse.Action):
     ) -> None:
         """See `argparse.Action`."""
         if getattr(namespace, self.dest) is not None:
-            parser.error(f"{option_string} names one model; committees are for run, eval, md and relax.")
+            parser.error(f"{option_string} names one model; committees are for run, eval, md, relax and audit.")
         setattr(namespace, self.dest, values)
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from halocline.cli.options import add_device, add_prune
+from halocline.cli.options import add_prune
 from halocline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 _RECIPE = ".toml"
 
 #: Options of a search, and what they are called in a namespace.
-_OF_SEARCH = {"--budget": "budget", "--then": "then", "--resume": "resume", "--threads": "threads"}
+_OF_SEARCH = {
+    "--budget": "budget",
+    "--then": "then",
+    "--resume": "resume",
+    "--threads": "threads",
+    "--device": "device",
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--threads", type=int, metavar="N", help="processor threads of the process [torch's choice]"
     )
-    add_device(group)
+    group.add_argument("--device", help="to fit on: auto, cpu, cuda, cuda:1, ... [auto]")
     parser.set_defaults(run=run)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 CURVE_FILE: Final = "curve.json"
 PLOT_FILE: Final = "curve.png"
 CHOSEN_FILE: Final = "pruned.safetensors"
+
+#: Where to fit unless --device says so.
+_DEVICE: Final = "auto"
 
 
 def search(arguments: argparse.Namespace) -> int:
@@ -45,7 +49,8 @@ def search(arguments: argparse.Namespace) -> int:
     budgets = [Budget.parse(text) for text in arguments.budget]
     path, folder = Path(arguments.what), arguments.output
     recipe = read_recipe(path)
-    fabric = make_fabric(arguments.device, recipe.training.precision)
+    further = [_for_recipe(text, path.parent) for text in arguments.then or ()]
+    fabric = make_fabric(arguments.device or _DEVICE, recipe.training.precision)
     with claimed(folder):
         if not arguments.resume:
             for name in (CURVE_FILE, PLOT_FILE, CHOSEN_FILE):
@@ -57,12 +62,19 @@ def search(arguments: argparse.Namespace) -> int:
         try:
             with within(str(path)):
                 found = Search(recipe, path.parent, folder, fabric, str(fabric.device), _say_epoch).run(
-                    budgets, arguments.then or (), resume=arguments.resume
+                    budgets, further, resume=arguments.resume
                 )
         except KeyboardInterrupt:
             say(f"Stopped; all epochs so far are kept in {folder}. Continue with --resume.")
             raise
         return _finish(found, folder, as_json=arguments.json)
+
+
+def _for_recipe(prune: str, folder: Path) -> str:
+    """A pruner of the command line as a recipe in a folder names it: files are relative to that."""
+    from halocline.model.pruner import with_files
+
+    return str(with_files(prune, lambda file: file if Path(file).is_absolute() else os.path.relpath(file, folder)))
 
 
 def _say_epoch(name: str, record: EpochRecord) -> None:

@@ -17,7 +17,7 @@ from halocline.data.chained import Chained
 from halocline.errors import StructureError, TrainingError
 from halocline.structures import read as structures
 from halocline.structures.packed import ENDING, PackedFile, refuse_units
-from halocline.structures.source import size_of
+from halocline.structures.source import ending_of, size_of
 from halocline.structures.units import EV_ANGSTROM, Units
 from halocline.structures.unused import about_states, unused_states
 
@@ -143,7 +143,7 @@ def open_frames(source: str, file: Path, units: Units | None = None) -> Sequence
             read.
         UsageError: it is packed, and in other units than those that are stated.
     """
-    if file.suffix != ENDING:
+    if ending_of(file) != ENDING:
         return list(stream_frames(source, file, units))
     refuse_units(source, units)
     sha256 = digest_of(file)
@@ -171,7 +171,7 @@ def stream_frames(
     sha256 = digest_of(file)
     converted = structures.has_units(place)
     of_labels = EV_ANGSTROM if converted or units is None else units
-    file_format = None if converted else _FORMATS.get(file.suffix, structures.EXTENDED_XYZ)
+    file_format = None if converted else _FORMATS.get(ending_of(file), structures.EXTENDED_XYZ)
     contents = structures.stream_frames(place, file_format, units if converted else None)
     number = 0
     while True:

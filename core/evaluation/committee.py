@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, final
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from halocline.evaluation.accuracy import UPPER, Accuracy, Points
+from halocline.evaluation.accuracy import UNITS, UPPER, Accuracy, Points, as_table
 from halocline.evaluator.result import Result
 from halocline.training.errors import MILLI, Deviations
 
@@ -119,6 +119,15 @@ class CommitteeAccuracy:
         for accuracy, difference in zip(self.members.values(), spread.members, strict=True):
             accuracy.add(frame, labels, _of_member(result, difference))
         self._calibrate(len(frame.atoms), labels, result, spread)
+
+    def document(self) -> dict[str, Any]:
+        """``members``, errors of each, and ``spread``, spreads beside errors of the mean; with their units."""
+        members = {
+            model: {name: {"unit": UNITS[name], **as_table(each)} for name, each in accuracy.quantities.items()}
+            for model, accuracy in self.members.items()
+        }
+        spreads = {name: {"unit": UNITS[name], **asdict(each.table())} for name, each in self.calibrations.items()}
+        return {"members": members, "spread": spreads}
 
     def _calibrate(self, size: int, labels: Labels, result: Result, spread: Spread) -> None:
         if labels.energy is not None:

@@ -100,15 +100,18 @@ def adapted(
 
 
 def weights_below(name: str, backbone: nn.Module) -> dict[str, nn.Parameter]:
-    """The weights of that name, or of the stage or module of that name.
+    """The weights of that name, or of the stage or module of that name, by the names that they have here.
+
+    Names are those of the plain model, so that of a weight with an adapter is that of both its matrices, too.
 
     Raises:
         UsageError: there is none.
     """
-    weights = dict(backbone.named_parameters())
-    found = {each: w for each, w in weights.items() if each == name or each.startswith(f"{name}.")}
+    places = _adapted_places(backbone)
+    weights = {each: (_plain_name(each, places), w) for each, w in backbone.named_parameters()}
+    found = {each: w for each, (plain, w) in weights.items() if plain == name or plain.startswith(f"{name}.")}
     if not found:
-        parts = [each.split(".") for each in weights]
+        parts = [plain.split(".") for plain, _ in weights.values()]
         known = {".".join(words[:count]) for words in parts for count in range(1, len(words) + 1)}
         raise unknown_name("weight or stage", name, known)
     return found
@@ -116,18 +119,31 @@ def weights_below(name: str, backbone: nn.Module) -> dict[str, nn.Parameter]:
 
 def weights_in_use(backbone: Backbone) -> dict[str, Callable[[], Tensor]]:
     """By the names that weights have in `merged`: what gives those that layers work with when it is called."""
-    adapted_at = {path: m for path, m in backbone.named_modules(remove_duplicate=False) if isinstance(m, Adapted)}
+    places = _adapted_places(backbone)
     found: dict[str, Callable[[], Tensor]] = {}
     for name, weights in backbone.named_parameters(remove_duplicate=False):
-        path, _, last = name.rpartition(".")
-        owner = path.removesuffix(".layer")
-        if path in adapted_at:  # a matrix of an adapter
-            found[f"{path}.weight"] = partial(getattr, adapted_at[path], "weight")
-        elif owner not in adapted_at:
-            found[name] = partial(_itself, weights)
-        elif last != "weight":
-            found[f"{owner}.{last}"] = partial(_itself, weights)
+        plain = _plain_name(name, places)
+        path, _, last = plain.rpartition(".")
+        if path in places and last == "weight":  # with the product of the matrices
+            found[plain] = partial(getattr, places[path], "weight")
+        else:
+            found[plain] = partial(_itself, weights)
     return found
+
+
+def _adapted_places(backbone: nn.Module) -> dict[str, Adapted]:
+    """Layers with adapters, by all names that they have."""
+    named = backbone.named_modules(remove_duplicate=False)
+    return {path: module for path, module in named if isinstance(module, Adapted)}
+
+
+def _plain_name(name: str, places: Collection[str]) -> str:
+    """The name that a weight has in `merged`; a matrix of an adapter becomes part of the layer's weight."""
+    path, _, last = name.rpartition(".")
+    if path in places:
+        return f"{path}.weight"
+    owner = path.removesuffix(".layer")
+    return f"{owner}.{last}" if owner in places else name
 
 
 def _itself(weights: Tensor) -> Tensor:

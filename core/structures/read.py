@@ -23,6 +23,7 @@ from halocline.structures.source import (
     STANDARD_INPUT,
     blocks_of,
     cleaned,
+    ending_of,
     size_of,
     text_of,
 )
@@ -91,7 +92,7 @@ def stream_frames(
 
 def has_units(source: str) -> bool:
     """Whether the format of a file, as its name tells, says in which units it is; results are then converted."""
-    return Path(source).suffix in _OWN
+    return ending_of(source) in _OWN
 
 
 def check_source(source: str, file_format: str | None = None) -> None:
@@ -145,7 +146,7 @@ def _steps(
     source: str, file_format: str | None, units: Units | None, *, endless: bool
 ) -> Generator[Sequence[Atoms | StructureError] | int]:
     """The next frames, or for how many bytes the step that follows is bounded."""
-    own = _OWN.get(Path(source).suffix) if file_format is None else None
+    own = _OWN.get(ending_of(source)) if file_format is None else None
     if own is not None:
         with _explained(_name(source), own.name):
             for number, frame in enumerate(own.frames(source, units)):
@@ -164,7 +165,7 @@ def _steps(
     if chosen.name in _FRAME_BY_FRAME:
         rest = blocks if endless else list(blocks)  # what is too long is refused before any of it is read
         yield from _xyz_groups(chain([head] if head else [], rest), source, chosen)
-    elif chosen.name in _BY_INDEX and source != STANDARD_INPUT and Path(source).suffix not in COMPRESSED:
+    elif chosen.name in _BY_INDEX and source != STANDARD_INPUT and ending_of(source) not in COMPRESSED:
         blocks.close()
         yield from _BY_INDEX[chosen.name](source, chosen)
     else:
@@ -244,6 +245,9 @@ _OWN = {
     packed.ENDING: _OwnFormat("structures in Arrow", packed.structures_of),
 }
 
+#: Endings that ASE knows in small letters only.
+_SMALL = (".xyz", ".extxyz", ".traj", ".db")
+
 #: ASE's own formats, whose frames lie where their indices say.
 _BY_INDEX = {"traj": _trajectory_groups, "db": _database_groups}
 
@@ -293,11 +297,19 @@ def _check_count(frames: Sequence[Atoms], data: bytes, chosen: IOFormat, name: s
 def _format(head: bytes, source: str, file_format: str | None) -> IOFormat:
     """The format that was named, or that name and content tell."""
     try:
-        return get_ioformat(file_format or filetype(_NamedBytes(cleaned(head[:_HEAD]), source)))
+        return get_ioformat(file_format or filetype(_NamedBytes(cleaned(head[:_HEAD]), _as_told(source))))
     except UnknownFileTypeError:
         raise StructureError(
             f"The format of {_name(source)} cannot be told from its name or content. {_HINT}"
         ) from None
+
+
+def _as_told(source: str) -> str:
+    """The name with its endings in small letters, by which alone ASE tells what they are."""
+    path = Path(source)
+    if ending_of(path) in COMPRESSED:
+        return f"{_as_told(str(path.with_suffix('')))}{ending_of(path)}"
+    return str(path.with_suffix(ending_of(path))) if ending_of(path) in _SMALL else source
 
 
 def _options(chosen: IOFormat, data: bytes, name: str) -> dict[str, Any]:

@@ -52,6 +52,11 @@ _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SEPARATORS = ("\u2028".encode(), "\u2029".encode(), "\x85".encode())
 
 
+def ending_of(source: str | Path) -> str:
+    """What the name of a file ends in, from the last point on; capitals make no difference."""
+    return Path(source).suffix.lower()
+
+
 def size_of(source: str) -> int:
     """Bytes of a regular file as it lies on the disk; of standard input, the most that are taken.
 
@@ -85,7 +90,7 @@ def blocks_of(source: str, *, endless: bool) -> Generator[bytes]:
         yield from _bounded(_standard_input(), None if endless else LONGEST_INPUT, message)
         return
     path = Path(source)
-    opener = COMPRESSED.get(path.suffix)
+    opener = COMPRESSED.get(ending_of(path))
     if opener is None:
         with path.open("rb") as stream:
             yield from _bounded(stream, None, "")

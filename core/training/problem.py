@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -186,11 +186,36 @@ def _read_labels(
     keys = {"energy": data.energy_key, "forces": data.forces_key}
     if recipe.reads_stress:
         keys["stress"] = data.stress_key
-    needed = {label for label, weight in fitted.items() if weight > 0.0}
-    labels, counts = read_labels(frames, keys, needed, "data" if data is recipe.data else "data.replay")
+    weighing = {label for label, weight in fitted.items() if weight > 0.0}
+    if data is recipe.data:
+        labels, counts = read_labels(frames, keys, weighing)
+    else:  # what was fitted before need not have all that is fitted now
+        named = {label for label in weighing if keys[label] is not None}
+        labels, counts = read_labels(frames, keys, named, "data.replay")
+        _tell_what_is_not_replayed(weighing, counts, len(frames))
     if recipe.reads_stress:
         _tell_of_molecules(frames, labels)
     return labels, counts
+
+
+def _tell_what_is_not_replayed(weighing: Collection[str], counts: Sequence[LabelCount], frames: int) -> None:
+    """Frames to replay may lack labels; they count for those that they carry.
+
+    Raises:
+        TrainingError: none of them carries a label that has weight.
+    """
+    there = {count.label for count in counts if count.frames}
+    missing = [label for label in sorted(weighing) if label not in there]
+    if missing and len(missing) == len(weighing):
+        raise TrainingError(
+            f"None of the {frames} frames of data.replay.files carries {' or '.join(missing)}, so nothing would "
+            "be replayed; name the keys of their labels in [data.replay], or leave out that table."
+        )
+    for label in missing:
+        logger.warning(
+            "None of the %d frames to replay carries %s: nothing reminds the model of what its parent knew of it.",
+            *(frames, label),
+        )
 
 
 def _tell_of_molecules(frames: Frames, labels: Sequence[Labels]) -> None:

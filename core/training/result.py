@@ -20,7 +20,7 @@ from halocline.evaluator.result import Result
 from halocline.model.build import build_backbone
 from halocline.potential.potential import Potential
 from halocline.training.errors import Errors, measure
-from halocline.training.parent import inherit, public_name
+from halocline.training.parent import inherit, public_name, public_pruning
 from halocline.training.problem import Problem
 from halocline.training.run import TrainingRun
 
@@ -162,6 +162,7 @@ def _reproduction(problem: Problem) -> dict[str, Any]:
         table["teacher"] = problem.teacher.as_card()
     if problem.recipe.model.from_ is not None:
         table["model"]["from"] = public_name(problem.recipe.model.from_)
+        table["model"]["prune"] = public_pruning(problem.recipe.model.prune)
     return table
 
 

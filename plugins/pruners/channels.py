@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
 
 import numpy as np
@@ -38,7 +39,7 @@ class ChannelPruner(Pruner):
 
     example = "keep=0.5"
 
-    def __init__(self, keep: float, structures: str = "") -> None:
+    def __init__(self, keep: float, structures: Path | None = None) -> None:
         if not 0.0 < keep <= 1.0:
             raise UsageError(f"The share of channels to keep must be above 0 and at most 1, not {keep:g}.")
         self.keep, self.structures = keep, structures
@@ -55,7 +56,7 @@ class ChannelPruner(Pruner):
         if self.keep < 1.0 and _sizes(before, self.keep) == _sizes(before, 1.0):
             told = ", ".join(f"{name} = {width.value}" for name, width in before.items())
             raise UsageError(f"keep={self.keep:g} leaves all channels of {backbone.name!r} ({told}); keep fewer.")
-        graphs = _graphs(backbone, self.structures) if self.structures else stand_ins(backbone)
+        graphs = stand_ins(backbone) if self.structures is None else _graphs(backbone, self.structures)
         pruned = backbone
         for done in range(1, ROUNDS + 1):
             pruned = _thinned(pruned, _sizes(before, self.keep ** (done / ROUNDS)), graphs)
@@ -77,14 +78,14 @@ def _thinned(backbone: Backbone, sizes: Mapping[str, int], graphs: Sequence[Grap
     return thinned(backbone, kept)
 
 
-def _graphs(backbone: Backbone, file: str) -> list[Graph]:
+def _graphs(backbone: Backbone, file: Path) -> list[Graph]:
     """Neighbour graphs of some structures of a file."""
     if backbone.pooled_head is not None:
         raise UsageError(
             f"The energy of {backbone.name!r} is no sum over atoms, so that its channels cannot be weighed on "
             "structures; leave the option structures out."
         )
-    frames = read_frames(file)
+    frames = read_frames(str(file))
     neighbours = NeighbourList(backbone.neighbours, skin=0.0)
     graphs = []
     for number in np.unique(np.linspace(0, len(frames) - 1, MOST_FRAMES).round().astype(int)):

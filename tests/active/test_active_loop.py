@@ -252,6 +252,38 @@ def test_a_loop_waits_for_labels_and_goes_on(run, unlabelled):
     assert not set(chosen[0]) & set(chosen[1])
 
 
+def test_an_answer_that_changes_once_it_is_fitted_is_noticed(run, unlabelled):
+    loop = unlabelled / "loop"
+    run()
+    wanted = ase.io.read(loop / "iteration_00" / WANTED_FILE, ":")
+    path = loop / "iteration_00" / LABELLED_FILE
+    ase.io.write(path, [label(atoms) for atoms in wanted])
+
+    def stop(record):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):  # within the first fit to it, which takes care of itself
+        run(resume=True, epoch=stop)
+    run(resume=True)
+    answer = path.read_bytes()
+    other = [label(atoms) for atoms in wanted]
+    other[0].calc.results["energy"] += 1e-3
+    ase.io.write(path, other)
+    with pytest.raises(TrainingError, match=r"iteration_00/labelled\.extxyz has changed since iteration_01 was"):
+        run(resume=True)
+    (loop / "iteration_01" / "selection.json").unlink()
+    (loop / "iteration_01" / "member_1" / "model.safetensors").unlink()
+    with pytest.raises(
+        TrainingError, match="has changed since iteration_01"
+    ):  # one member is fitted to the old one
+        run(resume=True)
+    shutil.rmtree(loop / "iteration_01")
+    assert run(resume=True).waiting == loop / "iteration_01" / LABELLED_FILE
+    path.write_bytes(answer)
+    with pytest.raises(TrainingError, match="has changed since iteration_01"):
+        run(resume=True)
+
+
 def test_other_frames_than_those_asked_for_are_refused(run, unlabelled):
     loop = unlabelled / "loop"
     run()

@@ -148,6 +148,10 @@ def test_recipes_that_leave_nothing_to_search_are_refused(recipe, edit_recipe, o
         (["parent.safetensors", "-o", "x.safetensors", "--prune", "9"], "Cannot keep 9 layers"),
         (["parent.safetensors", "-o", "x", "--prune", "1"], r"let it end in .safetensors"),
         (
+            ["parent.safetensors", "-o", "x.safetensors", "--prune", "1", "--device", "cpu"],
+            "--device is for the recipe",
+        ),
+        (
             ["parent.safetensors", "-o", "x", "--prune", "1", "--budget", "forces 5 %"],
             "--budget is for the recipe",
         ),
@@ -246,3 +250,26 @@ def test_periodic_structures_are_repeated_until_work_counts(argon):
     assert TIMED_ATOMS <= len(repeated(argon[0])) < 4 * TIMED_ATOMS
     argon[0].pbc = False
     assert len(repeated(argon[0])) == len(argon[0])
+
+
+def test_files_of_pruners_are_found_from_where_they_are_named(recipe, parent, tmp_path, monkeypatch):
+    """On the command line from the working directory; what a recipe would say is relative to its folder."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (recipe.parent / "argon.extxyz").rename(elsewhere / "argon.extxyz")
+    monkeypatch.chdir(elsewhere)
+    recipe.write_text(recipe.read_text().replace('"argon.extxyz"', '"elsewhere/argon.extxyz"'))
+    (*_, last) = search(recipe, "--then", "channels:keep=0.5,structures=argon.extxyz")["candidates"]
+    assert last["prune"].endswith("channels:keep=0.5,structures=elsewhere/argon.extxyz")
+    told = halocline.load(last["model"]).card["parent"]["pruned"]
+    assert told == last["prune"]
+
+
+def test_a_pruned_file_does_not_tell_where_its_structures_were(parent, folder, tmp_path, monkeypatch):
+    whole, small = tmp_path / "whole.safetensors", tmp_path / "small.safetensors"
+    parent.save(whole)
+    prune = f"2+channels:keep=0.5,structures={folder / 'argon.extxyz'}"
+    assert main(["prune", str(whole), "--prune", prune, "-o", str(small)]) == 0
+    card = halocline.load(small).card
+    assert card["parent"]["pruned"] == "2+channels:keep=0.5,structures=argon.extxyz"
+    assert str(folder) not in json.dumps(card)

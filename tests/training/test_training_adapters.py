@@ -6,7 +6,7 @@ import torch
 import halocline
 from halocline.cli.main import main
 from halocline.errors import UsageError
-from halocline.model.adapters import adapters, merged
+from halocline.model.adapters import Adapted, adapters, merged, weights_below
 from halocline.training.device import make_fabric
 from halocline.training.problem import prepare
 from halocline.training.recipe import read_recipe
@@ -117,3 +117,37 @@ def test_a_model_is_fine_tuned_by_adapters_and_written_as_it_was(with_adapters, 
 def test_nonsense_is_refused_by_key(with_adapters, table, message):
     with pytest.raises(UsageError, match=message):
         begin(with_adapters(table))
+
+
+def test_names_are_those_of_the_plain_model(with_adapters, edit_recipe):
+    """To freeze, or to go slower, whatever stands beside a weight goes by the weight's own name."""
+    path = with_adapters('rank = 2\nfull = ["readout"]')
+    plain = begin(path, "plain")
+    named = [
+        name
+        for name, weights in plain.problem.backbone.named_parameters()
+        if weights.ndim == 2 and not name.startswith("readout.") and min(weights.shape) > 2
+    ]
+    still, slow = next(each for each in named if each.startswith("layers.")), named[-1]
+    assert still != slow
+    more = f'warmup_steps = 3\nfreeze = ["{still}"]\nrates = {{ "{slow}" = 0.5 }}'
+    run = begin(edit_recipe("warmup_steps = 3", more))
+    model = run.trainer.model
+    before = merged(model).state_dict()
+    run.train(lambda record: None)
+    after = merged(model).state_dict()
+    assert torch.equal(before[still], after[still])
+    assert not torch.equal(before[slow], after[slow])
+    assert set(weights_below(slow, model)) == {
+        f"{slow.removesuffix('.weight')}.{each}" for each in ("layer.weight", "down", "up")
+    }
+
+
+@pytest.mark.parametrize(
+    "key", ['freeze = ["layers.0.NAME.layer.weight"]', 'rates = { "layers.0.NAME.layer" = 0.5 }']
+)
+def test_names_of_adapters_are_none_of_the_models(with_adapters, edit_recipe, key):
+    run = begin(with_adapters("rank = 2"), "plain")
+    path = next(name for name, each in run.trainer.model.layers[0].named_modules() if isinstance(each, Adapted))
+    with pytest.raises(UsageError, match=rf"did you mean '{'layers.0.' + path}"):
+        begin(edit_recipe("warmup_steps = 3", f"warmup_steps = 3\n{key.replace('NAME', path)}"))

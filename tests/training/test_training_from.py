@@ -15,7 +15,7 @@ from halocline.model.widening import widened
 from halocline.training.device import make_fabric
 from halocline.training.problem import prepare
 from halocline.training.recipe import read_recipe
-from halocline.training.result import finish
+from halocline.training.result import finish, make_card
 from halocline.training.run import TrainingRun
 
 #: Backbones with weights, and what their first config lacks to be built.
@@ -293,3 +293,25 @@ def test_no_licence_of_an_ancestor_is_dropped_silently(start_from, folder):
     assert card["licence"]["weights"] == "MIT"
     assert card["parent"]["parent"]["licence_of_weights"] == "LicenseRef-ASL"
     assert "parent (LicenseRef-ASL)" in card["notes"]
+
+
+@pytest.mark.parametrize("place", ["frames/argon.extxyz", "absolute", "variable"])
+def test_structures_to_prune_by_are_relative_to_the_recipe(
+    start_from, folder, place, tmp_path_factory, monkeypatch
+):
+    (folder / "frames").mkdir()
+    file = folder / "frames" / "argon.extxyz"
+    file.write_bytes((folder / "argon.extxyz").read_bytes())
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    monkeypatch.setenv("SOME_FOLDER", str(file.parent))
+    name = {"absolute": str(file), "variable": "${SOME_FOLDER}/argon.extxyz"}.get(place, place)
+    potential = parent_of("schnet")
+    path = start_from(potential, f'prune = "1+channels:keep=0.5,structures={name}"')
+    problem = prepare(read_recipe(path), folder)
+    expected = halocline.load(folder / "parent.safetensors", prune=f"1+channels:keep=0.5,structures={file}")
+    for key, weights in expected.backbone.state_dict().items():
+        assert torch.equal(problem.backbone.state_dict()[key], weights), key
+    card = make_card(problem, None)
+    told = f"1+channels:keep=0.5,structures={'argon.extxyz' if place == 'absolute' else name}"
+    assert card["parent"]["pruned"] == card["recipe"]["model"]["prune"] == told
+    assert str(folder) not in repr(card)

@@ -18,7 +18,7 @@ from halocline.training.problem import prepare
 from halocline.training.recipe import read_recipe
 from halocline.training.result import finish, make_card
 from halocline.training.run import TrainingRun
-from halocline.training.samples import Sample
+from halocline.training.samples import Sample, Targets
 from halocline.training.steps import Plan
 
 REPLAY = """[data.replay]
@@ -194,4 +194,44 @@ def test_a_frame_may_be_fitted_and_replayed_but_not_replayed_and_tested(recipe, 
     twin = copy.deepcopy(argon[problem.split.test[0]])
     ase.io.write(folder / "before.extxyz", [*known[1:], twin])
     with pytest.raises(HaloclineError, match=r"serves two purposes: .*\(test\) and .*\(replay\)"):
+        prepare(read_recipe(recipe), recipe.parent)
+
+
+def without(known, *labels, frames=slice(None)):
+    for atoms in known[frames]:
+        for label in labels:
+            atoms.calc.results.pop(label, None)
+    return known
+
+
+def test_frames_to_replay_count_for_the_labels_that_they_carry(recipe, folder, known, caplog):
+    """As those to fit do: here none has forces, and one has no energy either."""
+    ase.io.write(folder / "before.extxyz", without(without(known, "forces"), "energy", frames=slice(1)))
+    problem = prepare(read_recipe(recipe), recipe.parent)
+    assert "None of the 5 frames to replay carries forces" in caplog.text
+    samples = [Sample(problem.graphs[i], problem.labels[i], problem.reference(i)) for i in problem.split.replay]
+    assert [each.counts.energies for each in samples] == [0, 1, 1, 1, 1]
+    assert all(each.counts.forces == 0 for each in samples)
+    one, *others = train(recipe).history
+    assert all(np.isfinite(each.loss) for each in (one, *others))
+    targets = Targets.of(samples, torch.device("cpu"))
+    assert not targets.has_forces.any()
+
+
+def test_a_stress_that_was_not_known_then_is_fitted_all_the_same(recipe, folder, argon, known, caplog):
+    for atoms in argon:
+        atoms.calc.results["stress"] = np.full(6, 1e-3)
+    ase.io.write(folder / "argon.extxyz", argon)
+    recipe.write_text(recipe.read_text().replace("epochs = 4", "epochs = 1\nstress_weight = 10.0"))
+    problem = prepare(read_recipe(recipe), recipe.parent)
+    assert "None of the 5 frames to replay carries stress" in caplog.text
+    assert problem.labels[0].stress is not None
+    assert all(problem.labels[i].stress is None for i in problem.split.replay)
+
+
+def test_frames_without_anything_to_replay_are_refused(recipe, folder, known):
+    ase.io.write(folder / "before.extxyz", without(known, "energy", "forces"))
+    with pytest.raises(
+        TrainingError, match=r"None of the 5 frames of data\.replay\.files carries energy or forces"
+    ):
         prepare(read_recipe(recipe), recipe.parent)

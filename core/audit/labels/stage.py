@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from halocline.audit.labels.label_errors import LabelErrors
 from halocline.data.labels import LabelReader
 from halocline.errors import TrainingError
+from halocline.evaluation.committee import CommitteeAccuracy
 from halocline.evaluation.error_table import COLUMNS, ErrorTable
 from halocline.evaluation.frames import evaluate_frames, looked_at
 
@@ -53,29 +54,36 @@ def audit_labels(
         advance: called after each frame.
 
     Returns:
-        What `LabelErrors.document` tells, and which labels there are; without labels, only the latter.
+        What `LabelErrors.document` tells, of a committee what `CommitteeAccuracy.document` does, and which
+        labels there are; without labels, only the latter.
 
     Raises:
         HaloclineError: an option does not fit the model, or a file cannot be written.
     """
     reader = LabelReader(keys, lambda label, name: f"--{label}-key {name}")
     errors = LabelErrors(subject.potential.species)
+    committee = CommitteeAccuracy(subject.members, subject.potential.species) if subject.members else None
     evaluator = subject.evaluator()
     with closing(evaluator), ErrorTable(folder / TABLE, COLUMNS | _MORE_COLUMNS) as table:
         frames = evaluate_frames(subject.potential, evaluator, source.frames(), subject.head)
         for evaluated in looked_at(reader, frames):
-            _compare(evaluated, reader, errors, table, tally)
+            _compare(evaluated, reader, errors, committee, table, tally)
             advance()
     reader.warn_of_others()
     found = {"labels": [asdict(count) for count in reader.counts()], "frames": errors.accuracy.frames}
     if errors.is_empty:
         return found
     _draw(errors, folder, f"{subject.name}, {errors.accuracy.frames} structures")
-    return found | errors.document()
+    return found | errors.document() | {"committee": committee and committee.document()}
 
 
 def _compare(
-    evaluated: EvaluatedFrame, reader: LabelReader, errors: LabelErrors, table: ErrorTable, tally: Tally
+    evaluated: EvaluatedFrame,
+    reader: LabelReader,
+    errors: LabelErrors,
+    committee: CommitteeAccuracy | None,
+    table: ErrorTable,
+    tally: Tally,
 ) -> None:
     """Take in a frame; one without a result or with a label that is none is left out."""
     result = tally.result(evaluated)
@@ -86,6 +94,8 @@ def _compare(
     except TrainingError as error:
         tally.leave_out(error)
         return
+    if committee is not None:
+        committee.add(evaluated.frame, labels, result)
     table.add(evaluated.frame, labels, result, errors.add(evaluated.frame, labels, result))
 
 

@@ -16,6 +16,15 @@ from halocline.audit.traces.stage import FIGURE as TRACES
 Document = Mapping[str, Any]
 
 _ERRORS: Final = ("labels", "MAE", "RMSE", "largest", "R²", "std of labels")
+#: Of a committee: what each member is told of, and what is told of spreads.
+_OF_MEMBERS: Final = ("energy per atom", "forces", "stress")
+_SPREADS: Final = (
+    ("spread", "RMS spread"),
+    ("rmse", "RMSE"),
+    ("scale", "RMSE/spread"),
+    ("correlation", "correlation"),
+    ("rank_correlation", "of ranks"),
+)
 _DISTANCES: Final = (
     ("kullback_leibler", "KL (nats)"),
     ("jensen_shannon", "JS (nats)"),
@@ -67,12 +76,34 @@ def _of_labels(found: Document) -> Iterator[Section]:
             Table("Errors", ("quantity", "unit", *_ERRORS), rows),
             Table("Errors by element", ("element", "quantity", "unit", *_ERRORS), elements),
             Table("Largest errors", ("quantity", "error", "where"), largest),
+            *_of_committee(found),
         ],
         [
             Picture(PARITY, "The model's numbers against the labels."),
             Picture(ERRORS, "Energies by molecule, and forces in magnitude and direction."),
         ],
     )
+
+
+def _of_committee(found: Document) -> Iterator[Table]:
+    """The members beside their mean, and their spread beside its errors."""
+    if (committee := found.get("committee")) is None:
+        return
+    every = {**committee["members"], "committee": found["errors"]}
+    rows = [
+        (name, of_model[name]["unit"], model, *(number(of_model[name][error]) for error in ("mae", "rmse", "max")))
+        for name in _OF_MEMBERS
+        for model, of_model in every.items()
+        if of_model[name]["count"]
+    ]
+    yield Table("Errors of the members", ("quantity", "unit", "model", "MAE", "RMSE", "largest"), rows)
+    rows = [
+        (name, each["unit"], *(number(each[key]) for key, _ in _SPREADS))
+        for name, each in committee["spread"].items()
+        if each["count"]
+    ]
+    heads = [head for _, head in _SPREADS]
+    yield Table("Spread of the members beside errors of the committee", ("quantity", "unit", *heads), rows)
 
 
 def _cells(errors: Document) -> tuple[str, ...]:

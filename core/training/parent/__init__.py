@@ -1,7 +1,16 @@
 """A fit that starts from a model that there is."""
 
-from halocline.training.parent.lineage import inherit, licence_remark, public_name
+from halocline.training.parent.lineage import inherit, licence_remark, public_name, public_pruning
 from halocline.training.parent.parent import Parent, find_parent, model_place
 from halocline.training.parent.replay import Replay
 
-__all__ = ["Parent", "Replay", "find_parent", "inherit", "licence_remark", "model_place", "public_name"]
+__all__ = [
+    "Parent",
+    "Replay",
+    "find_parent",
+    "inherit",
+    "licence_remark",
+    "model_place",
+    "public_name",
+    "public_pruning",
+]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from halocline.model.pruner import with_files
 from halocline.training.parent.parent import Parent
 from halocline.training.recipe import ModelSettings
 
@@ -69,6 +70,11 @@ def public_name(name: str) -> str:
     return Path(name).name if name.startswith("~") or Path(name).is_absolute() else name
 
 
+def public_pruning(prune: int | str | None) -> int | str | None:
+    """How the parent was pruned, likewise without folders of the machine."""
+    return None if prune is None else with_files(prune, public_name)
+
+
 def _lineage(parent: Parent, settings: ModelSettings) -> dict[str, Any]:
     """The parent, as the card names it."""
     card = parent.potential.card
@@ -80,7 +86,7 @@ def _lineage(parent: Parent, settings: ModelSettings) -> dict[str, Any]:
         "licence_of_code": licence.get("code"),
         "licence_of_weights": licence.get("weights"),
         "head": settings.head,
-        "pruned": settings.prune,
+        "pruned": public_pruning(settings.prune),
         "new_elements": ", ".join(settings.new_elements) or None,
         "parent": card.get("parent"),
     }

@@ -62,15 +62,18 @@ def find_parent(settings: ModelSettings, folder: Path) -> Parent | None:
     _refuse_another(settings, found.backbone)
     potential = _of_head(found, settings)
     return Parent(
-        name=settings.from_, digest=found.digest(), potential=potential, start=_start(settings, potential)
+        name=settings.from_,
+        digest=found.digest(),
+        potential=potential,
+        start=_start(settings, potential, folder),
     )
 
 
-def _start(settings: ModelSettings, potential: Potential) -> Backbone:
+def _start(settings: ModelSettings, potential: Potential, folder: Path) -> Backbone:
     start = without_tables(copy.deepcopy(potential.backbone))
     if settings.prune is not None:
         with within("model.prune"):
-            start = pruned(start, settings.prune)
+            start = pruned(start, settings.prune, lambda file: resolve(file, folder))
     if settings.new_elements:
         with within("model.new_elements"):
             start = widened(start, settings.new_elements)

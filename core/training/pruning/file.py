@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from halocline.errors import UsageError
-from halocline.model.pruner import pruned
+from halocline.model.pruner import pruned, with_files
 from halocline.potential.load import load
 from halocline.potential.potential import Potential
 from halocline.training.parent import Parent, inherit
@@ -24,7 +25,7 @@ def pruned_model(name: str, prune: int | str) -> Potential:
 
     Args:
         name: of the model in a zoo, or its file.
-        prune: as for `halocline.load`.
+        prune: as for `halocline.load`. The card has the names of files in it, and not where they are.
 
     Raises:
         UsageError: there is no such model or pruner, it cannot be pruned so, or it carries tables.
@@ -36,8 +37,9 @@ def pruned_model(name: str, prune: int | str) -> Potential:
     smaller = pruned(whole.backbone, prune).eval()
     parent = Parent(name=name, digest=whole.digest(), potential=whole, start=smaller)
     kept = {key: value for key, value in whole.card.items() if key not in _OF_THE_WHOLE}
-    card = inherit(kept, parent, ModelSettings(from_=name, prune=prune))
-    remarks = [_REMARK.format(prune=prune), card.get("notes", "")]
+    told = with_files(prune, lambda file: Path(file).name)
+    card = inherit(kept, parent, ModelSettings(from_=name, prune=told))
+    remarks = [_REMARK.format(prune=told), card.get("notes", "")]
     if UNDETERMINED in whole.card.get("notes", ""):  # of reference energies, which stay
         remarks.append(UNDETERMINED)
     return replace(whole, backbone=smaller, card=card | {"notes": " ".join(filter(None, remarks))})

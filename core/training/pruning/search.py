@@ -22,7 +22,7 @@ from halocline.training.folder import MODEL_FILE, claimed
 from halocline.training.problem import Problem, prepare
 from halocline.training.pruning.budget import Budget
 from halocline.training.pruning.costs import Costs, measure_costs
-from halocline.training.recipe import Recipe
+from halocline.training.recipe import Recipe, resolve
 from halocline.training.result import finish, frame_errors
 from halocline.training.run import EpochRecord, TrainingRun
 from halocline.training.state import STATE_FILE
@@ -135,7 +135,8 @@ class Search:
 
         Args:
             budgets: at least one.
-            further: pruners, as for `make_pruner`, each to be tried on the cheapest depth within the budgets.
+            further: pruners, as in a recipe, to which their files are relative; each is tried on the cheapest
+                depth within the budgets.
             resume: go on with the runs that are there.
 
         Raises:
@@ -144,7 +145,7 @@ class Search:
         """
         problem = self._prepare(None)
         for text in further:
-            pruned(copy.deepcopy(problem.backbone), text)  # before anything is fitted
+            pruned(copy.deepcopy(problem.backbone), text, self._file)  # before anything is fitted
         if not problem.split.validation:
             raise UsageError("The recipe validates nothing, and a budget is about errors on validation frames.")
         first = self._fit(problem, None, resume=resume)
@@ -158,6 +159,9 @@ class Search:
             texts = [text if depth is None else f"{depth}+{text}" for text in dict.fromkeys(further)]
             fitted += [self._candidate(text, resume=resume) for text in texts]
         return self._outcome(problem, budgets, fitted)
+
+    def _file(self, name: str) -> Path:
+        return resolve(name, self._place)
 
     def _candidate(self, prune: str, *, resume: bool) -> Fitted:
         return self._fit(self._prepare(prune), prune, resume=resume)
