@@ -27,6 +27,11 @@ def halocline_backbones() -> list[Component]:
             "equivariant many-body messages (Batatia et al. 2022)",
         ),
         Component(
+            "nequip",
+            "halocline.plugins.backbones.nequip:NequIP",
+            "gated equivariant convolutions (Batzner et al. 2022), as in SevenNet and Nequix",
+        ),
+        Component(
             "lennard-jones",
             "halocline.plugins.backbones.lennard_jones:LennardJones",
             "analytic pair potential with a smooth cutoff",
@@ -43,6 +48,7 @@ def halocline_converters() -> list[Component]:
             "mattersim", "halocline.plugins.backbones.m3gnet.from_mattersim:convert", "M3GNet models of MatterSim"
         ),
         Component("mace", "halocline.plugins.backbones.mace.from_mace:convert", "models of MACE"),
+        Component("sevennet", "halocline.plugins.backbones.nequip.from_sevennet:convert", "models of SevenNet"),
         Component(
             "pnnl", "halocline.plugins.backbones.schnet.from_pnnl:convert", "SchNets of PNNL's water-cluster work"
         ),

@@ -26,10 +26,14 @@ VARIANTS = {
         "foundation": {"first_block": "agnostic", "density": True, "agnesi": True, "repulsion": True},
         "scalars": {"hidden_degree": 0, "max_degree": 3, "correlation": 2, "layers": 3},
     },
+    "nequip": {
+        "every-irrep": {"irreps": "3x0e+2x0o+2x1o+2x1e", "max_degree": 1, "layers": 3, "normalised": True},
+        "heads": {"biased": True, "heads": ["a", "b"], "head_energies": [0.0, 0.0, 1.0, 2.0]},
+    },
 }
 
 #: Backbones whose variants take a minute each.
-SLOW = {"m3gnet", "mace"}
+SLOW = {"m3gnet", "mace", "nequip"}
 
 
 def example(name, **changes):
@@ -59,6 +63,16 @@ class TestVariants(BackboneTests):
     def backbone(self, request):
         name, variant = request.param
         return example(name, **VARIANTS[name][variant])
+
+
+@pytest.mark.slow
+class TestEvenNequIP(BackboneTests):
+    expected_failures: ClassVar = {"reflection": "without odd irreps a molecule and its mirror image may differ"}
+
+    @pytest.fixture
+    def backbone(self):
+        even = {"irreps": "4x0e+3x1e+2x2e", "max_degree": 2, "parity": "even", "solid": True}
+        return example("nequip", envelope="xplor", xplor_from=2.4, **even)
 
 
 @pytest.mark.slow

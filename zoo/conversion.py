@@ -36,6 +36,7 @@ def format_of(path: Path) -> str:
     from halocline.zoo.foreign.archive import first_name, texts  # here, because its package imports torch
     from halocline.zoo.foreign.model import show_name
     from halocline.zoo.foreign.pnnl import CENTRES, CENTRES_OF_PYG
+    from halocline.zoo.foreign.sevennet import MARK
     from halocline.zoo.foreign.unpickle import PLAIN_NAMES
 
     if path.is_dir():
@@ -44,10 +45,14 @@ def format_of(path: Path) -> str:
     if name.startswith("mace."):
         return "mace"
     if name in PLAIN_NAMES or not name:
-        return "pnnl" if any(text.endswith((CENTRES, CENTRES_OF_PYG)) for text in texts(path)) else "mattersim"
+        names = texts(path)
+        if MARK in names:
+            return "sevennet"
+        return "pnnl" if any(text.endswith((CENTRES, CENTRES_OF_PYG)) for text in names) else "mattersim"
     raise CheckpointError(
         f"{path} holds {show_name(name)}, which is not read. Models in files of torch.save are read of MACE, as "
-        "mace-torch saves them whole, of MatterSim, and of PNNL's water-cluster work; those of MatGL are folders."
+        "mace-torch saves them whole, of SevenNet, of MatterSim, and of PNNL's water-cluster work; those of MatGL "
+        "are folders."
     )
 
 
@@ -56,7 +61,7 @@ def read(form: str, path: Path) -> ForeignModel:
 
     Args:
         form: its format.
-        path: a folder for ``matgl``, a file for ``mattersim``, ``mace`` and ``pnnl``.
+        path: a folder for ``matgl``, a file for all others.
 
     Raises:
         CheckpointError: it is no such model, is damaged or hostile, or is not known here.
@@ -66,9 +71,17 @@ def read(form: str, path: Path) -> ForeignModel:
         read_matgl,
         read_mattersim,
         read_pnnl,
+        read_sevennet,
     )
 
-    return {"matgl": read_matgl, "mattersim": read_mattersim, "mace": read_mace, "pnnl": read_pnnl}[form](path)
+    readers = {
+        "matgl": read_matgl,
+        "mattersim": read_mattersim,
+        "mace": read_mace,
+        "pnnl": read_pnnl,
+        "sevennet": read_sevennet,
+    }
+    return readers[form](path)
 
 
 def store(model: ForeignModel, card: dict[str, Any], path: Path, check: Callable[[Potential], None]) -> None:
