@@ -1,4 +1,4 @@
-"""What comes in the box: backbones, pruners and partitioners."""
+"""What comes in the box: backbones, terms, pruners and partitioners."""
 
 from __future__ import annotations
 
@@ -71,6 +71,16 @@ def halocline_kernels() -> list[Component]:
             "m3gnet-edges",
             "halocline.plugins.kernels.m3gnet:M3GNetEdges",
             "edges and three-body sums of M3GNet's blocks in compiled code",
+        ),
+    ]
+
+
+@hookimpl
+def halocline_terms() -> list[Component]:
+    """Describe what may be added to networks."""
+    return [
+        Component(
+            "d3", "halocline.plugins.dispersion.d3:D3", "London dispersion by DFT-D3 (Grimme et al. 2010, 2011)"
         ),
     ]
 

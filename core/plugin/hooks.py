@@ -20,6 +20,7 @@ Kind = Literal[
     "exporter",
     "converter",
     "kernel",
+    "term",
     "zoo",
     "command",
 ]
@@ -138,6 +139,10 @@ class Hooks:
         """Describe kernels; targets are subclasses of `halocline.program.kernel.Kernel`."""
 
     @hookspec
+    def halocline_terms(self) -> list[Component]:  # type: ignore[empty-body]
+        """Describe what may be added to networks; targets are subclasses of `halocline.potential.term.Term`."""
+
+    @hookspec
     def halocline_zoos(self) -> list[Component]:  # type: ignore[empty-body]
         """Describe model zoos; targets are classes with ``names()`` and ``path(name)``.
 
@@ -159,6 +164,7 @@ KIND_OF_HOOK: dict[str, Kind] = {
     "halocline_exporters": "exporter",
     "halocline_converters": "converter",
     "halocline_kernels": "kernel",
+    "halocline_terms": "term",
     "halocline_zoos": "zoo",
     "halocline_commands": "command",
 }

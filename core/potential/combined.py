@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, final
 
@@ -16,9 +17,12 @@ from halocline.graph.rules import NeighbourRule, reach
 from halocline.model.backbone import Backbone, Output
 from halocline.model.condition import Condition
 from halocline.model.stage import Stage
+from halocline.potential.term import Term
 
 if TYPE_CHECKING:
     from halocline.potential.potential import Potential
+
+_LOG = logging.getLogger(__name__)
 
 
 def sum_of(*potentials: Potential) -> Potential:
@@ -71,8 +75,18 @@ def _combined(kind: Literal["sum", "committee"], potentials: Sequence[Potential]
     backbone = Combined(kind, terms, species, np.array(energies) - total)
     names = [potential.card.get("name", potential.backbone.name) for potential in potentials]
     card = first.card | {"name": f"{kind} of {', '.join(names)}"}
+    _say_remarks(potentials)
     references = dict(zip(species, total.tolist(), strict=True))
     return dataclasses.replace(first, backbone=backbone, reference_energies=references, card=card)
+
+
+def _say_remarks(potentials: Sequence[Potential]) -> None:
+    """Warn of what speaks against adding a term to the others."""
+    for potential in potentials:
+        if isinstance(potential.backbone, Term):
+            others = (each.card for each in potentials if each is not potential)
+            for remark in filter(None, map(potential.backbone.remark, others)):
+                _LOG.warning("%s", remark)
 
 
 @final

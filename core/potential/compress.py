@@ -15,6 +15,7 @@ from halocline.model.backbone import Backbone
 from halocline.model.kept_tables import is_compressed, radial_functions
 from halocline.potential.combined import Combined
 from halocline.potential.met_species import narrowed
+from halocline.potential.term import Term
 from halocline.program import Capabilities, FrozenModel, Precision
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def compressed(potential: Potential, elements: Collection[str] | None = None) ->
         UsageError: it is compressed already, does not know an element, or its functions do not differ by pairs.
         BackboneError: it is a sum or a committee, whose terms are compressed one by one.
     """
-    if isinstance(potential.backbone, Combined):
+    if isinstance(potential.backbone, Combined | Term):
         potential.backbone.refuse()
     if is_compressed(potential.backbone):
         raise UsageError("The model is compressed already; take the one that it was made from.")

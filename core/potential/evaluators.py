@@ -21,6 +21,7 @@ from halocline.plugin import registry
 from halocline.potential.combined import Combined
 from halocline.potential.met_species import MetSpecies, has_many_pairs
 from halocline.potential.pooled import PooledEvaluator
+from halocline.potential.term import Term
 from halocline.probes.receptive_field import require_hops
 from halocline.program import Precision
 from halocline.spec import Spec
@@ -65,6 +66,12 @@ def make_evaluator(
             backbone, [make(term, spec, precision, device, division, halo, compress) for term in backbone.terms]
         )
 
+    if isinstance(backbone, Term):
+        if component.kind == "evaluator":
+            raise UsageError(
+                f"{spec.name} evaluates networks, not the term {backbone.name!r}; stay in this process."
+            )
+        return backbone.evaluator()
     compress = compress or is_compressed(backbone)
 
     def make_one(model: Backbone) -> Evaluator:

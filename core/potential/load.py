@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -20,15 +20,18 @@ from halocline.model.kept_tables import give_tables, split
 from halocline.model.pruner import pruned
 from halocline.plugin import registry
 from halocline.potential.potential import Potential
+from halocline.potential.term import Term
+from halocline.spec import Spec
 
 
 @in_evaluation_context
 def load(name_or_path: str | os.PathLike[str], prune: int | str | None = None) -> Potential:
-    """Load a model of the zoo by name, or a checkpoint from a file.
+    """Load a model of the zoo by name, or a checkpoint from a file; or make a term by its name and options.
 
     Args:
         name_or_path: a name such as those that ``halocline zoo list`` prints; or a path, which exists, ends in
-            ``.safetensors`` or contains a separator.
+            ``.safetensors`` or contains a separator; or a term that may be added to models, such as
+            ``d3:functional=pbe``.
         prune: keep only the first so many message-passing layers; or the name of a pruner with its options, such
             as ``depth:layers=2``.
 
@@ -43,7 +46,21 @@ def load(name_or_path: str | os.PathLike[str], prune: int | str | None = None) -
         >>> halocline.load("lennard-jones-argon").species
         ('Ar',)
     """
+    if (spec := _term_of(name_or_path)) is not None:
+        if prune is not None:
+            raise UsageError(
+                f"The term {spec.name!r} has no layers to prune; name it without --prune, or --add it."
+            )
+        term = cast("Term", spec.build(registry().load("term", spec.name)))
+        return Potential(term, dict.fromkeys(term.species, 0.0), dict(term.card))
     return build_potential(load_checkpoint(find(name_or_path)), prune, f"in {name_or_path}")
+
+
+def _term_of(name: str | os.PathLike[str]) -> Spec | None:
+    """Name and options of a term; None of what names anything else."""
+    text = os.fspath(name)
+    known = registry().names("term")
+    return Spec.parse(text) if isinstance(text, str) and text.partition(":")[0] in known else None
 
 
 @in_evaluation_context

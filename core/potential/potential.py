@@ -48,6 +48,7 @@ from halocline.potential.combined import Combined
 from halocline.potential.evaluators import make_evaluator
 from halocline.potential.many import evaluate_stream, is_list
 from halocline.potential.preparation import Preparation, Prepared
+from halocline.potential.term import Term
 from halocline.program import Precision
 from halocline.spec import Spec
 
@@ -373,10 +374,10 @@ class Potential:
         Weights that float32 holds exactly are stored in it; nothing is rounded. Adapters are merged.
 
         Raises:
-            BackboneError: it is a sum or a committee, whose terms are saved one by one.
+            BackboneError: it is a sum or a committee, whose terms are saved one by one; or no network at all.
             CheckpointError: the model cannot be stored, or the file cannot be written.
         """
-        if isinstance(self.backbone, Combined):
+        if isinstance(self.backbone, Combined | Term):
             self.backbone.refuse()
         tensors = {name: _narrow(t) for name, t in stored_tensors(merged(self.backbone)).items()}
         checkpoint = Checkpoint(

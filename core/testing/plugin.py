@@ -14,6 +14,7 @@ from halocline.model.build import build_backbone
 from halocline.model.pruner import Pruner, make_pruner
 from halocline.partition import Partitioner
 from halocline.plugin import Component, Kind, Plugin, registry
+from halocline.potential.term import Term
 from halocline.program.kernel import Kernel
 from halocline.testing.report import CheckResult, Report, Status
 from halocline.testing.suite import (
@@ -150,6 +151,12 @@ def _fitter(label: str, target: Any) -> list[CheckResult]:
     return []
 
 
+def _term(label: str, target: Any) -> list[CheckResult]:
+    """What options it needs is not known here."""
+    _require_subclass(label, target, Term)
+    return []
+
+
 def _nothing(label: str, target: Any) -> list[CheckResult]:
     """Zoos and commands are not checked beyond their import."""
     del label, target
@@ -164,6 +171,7 @@ _SUITES: dict[Kind, Callable[[str, Any], list[CheckResult]]] = {
     "fitter": _fitter,
     "partitioner": _partitioner,
     "pruner": _pruner,
+    "term": _term,
 }
 
 

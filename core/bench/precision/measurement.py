@@ -29,6 +29,7 @@ from halocline.evaluator.result import Result
 from halocline.plugin import registry
 from halocline.potential.combined import Combined
 from halocline.potential.potential import Potential
+from halocline.potential.term import Term
 from halocline.program import Precision
 from halocline.program.policy import PrecisionPolicy
 from halocline.spec import Spec
@@ -161,7 +162,7 @@ class _Model:
 
     def __init__(self, request: Request, potential: Potential, policy: PrecisionPolicy) -> None:
         backbone, spec = potential.backbone, Spec.parse(request.backend)
-        if isinstance(backbone, Combined) or backbone.pooled_head is not None:
+        if isinstance(backbone, Combined | Term) or backbone.pooled_head is not None:
             raise UsageError("Precision policies are for single models that add up energies of atoms.")
         kind = registry().load("executor", spec.name)
         self._evaluator = LocalEvaluator(

@@ -1,0 +1,1 @@
+"""London dispersion as a term that is added to networks."""
