@@ -1,12 +1,14 @@
-"""``halocline plugins``: what is installed, what is broken and why, and whether it keeps its contract."""
+"""``halocline plugins``: what is installed, what is broken and why, what keeps its contract; and a new one."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from halocline.cli.new_plugin import write_plugin
 from halocline.cli.output import emit, emit_json, say
 from halocline.cli.tables import table, wrapped
 from halocline.errors import UsageError
@@ -35,6 +37,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     check.add_argument("name", help="a component, or a distribution for all that it brings")
     check.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="write JSON")
     check.set_defaults(run=_check)
+    new = actions.add_parser("new", help="make a repository in which a backbone begins")
+    new.add_argument("name", help="of the backbone; the repository is ./halocline-NAME")
+    new.set_defaults(run=_new)
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -94,6 +99,13 @@ def _component_row(known: Registry, plugin: Plugin, component: Component) -> dic
         "fix": f"Select it as {component.qualified_name}.",
     }
     return _plugin_row(plugin) | what | (clash if rivals else {})
+
+
+def _new(arguments: argparse.Namespace) -> int:
+    folder = write_plugin(arguments.name, Path())
+    emit(str(folder))
+    say(f"Its README.md says how to go on; its tests pass: pip install -e {folder}, and python -m pytest there.")
+    return 0
 
 
 def _check(arguments: argparse.Namespace) -> int:
