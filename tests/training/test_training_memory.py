@@ -44,7 +44,8 @@ print(peak_memory("cpu"))
 FEW, MANY = 1_000, 100_000
 
 #: Bytes of a frame that may stay beside its row, whose pages count as memory where they were read: what tells
-#: duplicates, its number in the split, its place in an epoch. 440 were measured; kept with its graph it is 2900.
+#: duplicates, its number in the split, its place in an epoch. 450 were measured; with frames
+#: that are kept with their graphs it is 3200, measured with 20,000.
 LEFT = 800
 
 
@@ -70,6 +71,7 @@ def peak(folder, count):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)  # six minutes of a processor that has nothing else to do
 def test_memory_does_not_grow_with_frames_and_graphs(tmp_path):
     few, _ = peak(tmp_path / "few", FEW)
     many, size = peak(tmp_path / "many", MANY)
