@@ -27,8 +27,9 @@ from halocline.zoo.source import parse_source
 #: The index that comes in the box.
 SHIPPED_INDEX = Path(__file__).with_name("index.toml")
 
-#: Formats of models of which hardly any energies are published.
-_WITHOUT_ENERGIES = ("mace",)
+#: Formats of models of which hardly any energies are published, or which may have heads, one of which a structure
+#: would have to name.
+_WITHOUT_ENERGIES = ("mace", "sevennet")
 
 #: Fields of a card that an index has in the entry itself, or that conversion writes.
 _NOT_OF_CARD = {"name", "summary", "citation", "licence", "recipe"}
