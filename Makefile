@@ -1,12 +1,13 @@
 # make demo: the main job, end to end · make test: the tests that take seconds · .ci/run: everything that must hold
 # make matrix: the whole product that .ci/run covers pairwise · make gpu: checks and timings on a GPU
+# make features: the page of what each backbone does, from the tests that show it
 # make peers: steps beside those of other packages, each in an environment of its own
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types bench matrix gpu peers clean
+.PHONY: demo test lint types bench matrix features gpu peers clean
 
 demo: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh
@@ -27,6 +28,9 @@ bench: $(STAMP)
 # Every backbone on every backend, in every dtype, division and host; goes on where it stopped.
 matrix: $(STAMP)
 	PYTHONPATH=benchmarks $(BIN)/python -m matrix --output docs/measured/matrix/cpu.json
+
+features: $(STAMP)
+	PYTHONPATH=benchmarks $(BIN)/python -m features
 
 peers: $(STAMP)
 	PYTHONPATH=benchmarks $(BIN)/python -m peers.environments

@@ -170,10 +170,14 @@ def test_tables_follow_the_weights(water):
     assert abs(after - potential(water, device="cpu", dtype="float64").energy) / len(water) < ENERGY
 
 
-def test_models_without_radial_functions_are_refused(water):
-    argon = halocline.load("lennard-jones-argon")
-    with pytest.raises(KernelError, match=r"'lennard-jones' cannot be compressed"):
-        argon.calculator(device="cpu", compress=True)
+@pytest.mark.parametrize("name", ["lennard-jones", "m3gnet"])
+def test_models_without_radial_functions_are_refused(name):
+    backbone = build_backbone(name, registry().load("backbone", name).example_config())
+    potential = Potential(backbone, dict.fromkeys(backbone.species, 0.0), {})
+    with pytest.raises(
+        KernelError, match=rf"'{name}' cannot be compressed.*none of its stages has radial functions"
+    ):
+        potential.calculator(device="cpu", compress=True)
 
 
 def test_functions_without_an_end_are_refused():
