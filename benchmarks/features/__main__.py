@@ -14,7 +14,6 @@ from typing import Final
 
 from features.page import write
 from features.record import OPTION
-
 from halocline.plugin import registry
 
 ROOT: Final = Path(__file__).parents[2]

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from features.claims import shown_by
 from matrix.record import measured_on
 
+from features.claims import shown_by
 from halocline.files import write_atomically
 
 OPTION: Final = "--record-features"
