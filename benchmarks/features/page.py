@@ -12,8 +12,8 @@ from features.claims import FEATURES, MISSING, Cell, refusal, shown_by
 
 HEAD: Final = """# What each backbone does
 
-Made by `make features` from the outcomes of tests, never by hand. A number is that of the tests that show the feature,
-all of them passed; what they say no to is refused, with the reason below; what no test shows is missing, with a reason.
+Made by `make features` from the outcomes of tests, never by hand. A number is that of the tests that show the
+feature, all of which passed; what they say no to is refused; what no test shows is missing; reasons are below.
 
 """
 

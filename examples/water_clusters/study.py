@@ -3,8 +3,9 @@
     python study.py DATA [--sizes 20 60 200] [--seeds 0 1 2]
 
 DATA is the folder with what label.py made. The model of pretrain.toml is fitted to forces with fine_tune.toml, and
-from_scratch.toml beside it with the same frames, for each number of frames, at both levels of theory; every fit takes
-the same number of steps. Runs lie in DATA/runs, and those that are there are not made again. Writes results.json, results.md and results.png here.
+from_scratch.toml beside it with the same frames, for each number of frames, at both levels of theory; every fit
+takes the same number of steps. Runs lie in DATA/runs, and those that are there are not made again. Writes
+results.json, results.md and results.png here.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ HERE = Path(__file__).parent
 LEVELS = {"GFN2-xTB": ".", "GFN1-xTB": "gfn1"}
 KINDS = {"pretrained": "fine_tune.toml", "from scratch": "from_scratch.toml"}
 
-#: Frames that a fit sees in all, each many times where there are few: fits differ in their data and not in their steps.
+#: Frames that a fit sees in all, each many times where there are few: fits differ in data and not in steps.
 SEEN = 8000
 
 #: What a run says of the frames that nobody has looked at.
