@@ -72,7 +72,7 @@ class TestEvenNequIP(BackboneTests):
     @pytest.fixture
     def backbone(self):
         even = {"irreps": "4x0e+3x1e+2x2e", "max_degree": 2, "parity": "even", "solid": True}
-        return example("nequip", envelope="xplor", xplor_from=2.4, **even)
+        return example("nequip", layers=3, envelope="xplor", xplor_from=2.4, **even)  # two cannot tell
 
 
 @pytest.mark.slow
