@@ -21,7 +21,7 @@ from statistics import mean, stdev
 from typing import Any
 
 #: Of dynamics: frames to start from, steps, and K, as hot as the data are.
-DYNAMICS = ["--starts", "3", "--steps", "1000", "--temperature", "600", "--timestep", "1"]
+DYNAMICS = ["--starts", "3", "--steps", "500", "--temperature", "600", "--timestep", "1"]
 
 #: Exit status of a search whose budget nothing meets; what it found is there all the same.
 NONE_WITHIN = 1
