@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from common_operations import OPERATIONS
-from torch.fx.experimental import _config as symbolic_shapes
 from torch.fx.experimental.proxy_tensor import make_fx
 
 pytest.importorskip("onnxruntime", reason="the ONNX backend needs onnxruntime")
@@ -17,7 +16,7 @@ import onnxruntime
 from halocline.backends.onnx.convert import to_onnx
 from halocline.lowering import Value
 from halocline.lowering.decompositions import decompositions
-from halocline.lowering.trace import make_plain
+from halocline.lowering.trace import make_plain, whatever_the_sizes
 from halocline.program import Precision
 
 #: Kernels and formulas differ from torch's by some roundings of the largest value.
@@ -42,7 +41,7 @@ def value_and_gradient(function):
 
 def as_session(function, dtype):
     """The function, traced as programs are, in ONNX Runtime."""
-    with symbolic_shapes.patch(use_duck_shape=False):
+    with whatever_the_sizes():
         graph = make_fx(function, decompositions(), "symbolic", _allow_non_fake_inputs=True)(
             torch.zeros(5, 4, dtype=dtype)
         )

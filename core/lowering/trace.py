@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -57,8 +58,7 @@ def trace(
     )
     name = frozen.backbone.name
     try:
-        # Equal sizes of the examples must not be taken for the same size.
-        with symbolic_shapes.patch(use_duck_shape=False):  # type: ignore[attr-defined]
+        with whatever_the_sizes():
             graph = record(*examples)
     except BackboneError:  # which names the fault already
         raise
@@ -71,6 +71,18 @@ def trace(
     make_plain(graph, frozen.precision, name)
     check_rules(graph, frozen, doubles=doubles)
     return graph
+
+
+@contextmanager
+def whatever_the_sizes() -> Iterator[None]:
+    """Within this block nothing is recorded that holds for the sizes of the examples alone.
+
+    Equal sizes are not taken for the same size. Products of three tensors or more are taken from left to right:
+    where opt_einsum is installed, torch would choose an order for the sizes that it sees, and reshape to those.
+    """
+    same_sizes = symbolic_shapes.patch(use_duck_shape=False)  # type: ignore[attr-defined]
+    with same_sizes, torch.backends.opt_einsum.flags(enabled=False):
+        yield
 
 
 def make_plain(graph: fx.GraphModule, precision: Precision, backbone: str) -> None:

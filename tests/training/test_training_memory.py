@@ -44,7 +44,7 @@ print(peak_memory("cpu"))
 FEW, MANY = 1_000, 20_000
 
 #: Bytes of a frame that may stay beside its row, whose pages count as memory where they were read: what tells
-#: duplicates, its number in the split, its place in an epoch. 450 were measured with 100,000 frames; with frames that
+#: duplicates, its number in the split, its place in an epoch. 450 were measured with 100,000 frames; where frames
 #: are kept with their graphs it is 3200, measured with 20,000.
 LEFT = 800
 
