@@ -14,7 +14,9 @@ PASSED, FAILED = {"outcome": "passed"}, {"outcome": "failed"}
 
 
 def test_the_page_has_every_feature_of_every_backbone():
-    text = page({"tests": {f"{SUITE}[pruning-schnet]": PASSED}, "measured": {"versions": {"torch": "2"}}}, BACKBONES)
+    text = page(
+        {"tests": {f"{SUITE}[pruning-schnet]": PASSED}, "measured": {"versions": {"torch": "2"}}}, BACKBONES
+    )
     assert all(f"| {feature} |" in text for feature in FEATURES)
     assert f"| {' | '.join(BACKBONES)} |" in text
     assert "* schnet, train: missing, without a reason" in text
