@@ -51,7 +51,7 @@ def main() -> None:
             teacher = Path(candidates[0]["model"]).resolve()
             candidates += [taught(recipe, teacher, each, arguments.output) for each in candidates[1:]]
         for each in candidates:
-            row = each | {"seed": seed}
+            row = {key: value for key, value in each.items() if key != "model"} | {"seed": seed}
             if seed == arguments.seeds[0]:
                 folder = arguments.output / f"audit-{seed}-{each['name']}"
                 row["survived"] = audited(Path(each["model"]), arguments.starts, folder)
