@@ -244,3 +244,17 @@ def _plain(value: object) -> float | None:
     if isinstance(value, bool | str | bytes) or array.ndim or array.dtype.kind not in "iuf":
         return None
     return float(array)
+
+
+def energies_of_heads(config: Mapping[str, Any], species: Sequence[str]) -> dict[str, dict[str, float]]:
+    """What `Backbone.head_energies` is, of a config that lists them.
+
+    Args:
+        config: with ``heads``, names, and ``head_energies``, eV, of each head in turn one for each species.
+        species: chemical symbols of the model.
+    """
+    energies, count = config["head_energies"], len(species)
+    return {
+        head: dict(zip(species, energies[number * count : (number + 1) * count], strict=True))
+        for number, head in enumerate(config["heads"])
+    }

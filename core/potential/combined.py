@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal, NoReturn, final
 
 import numpy as np
 from ase.data import atomic_numbers
@@ -16,8 +16,8 @@ from halocline.errors import BackboneError, UsageError
 from halocline.graph.rules import NeighbourRule, reach
 from halocline.model.backbone import Backbone, Output
 from halocline.model.condition import Condition
-from halocline.model.stage import Stage
 from halocline.potential.term import Term
+from halocline.potential.unstaged import Unstaged
 
 if TYPE_CHECKING:
     from halocline.potential.potential import Potential
@@ -90,7 +90,7 @@ def _say_remarks(potentials: Sequence[Potential]) -> None:
 
 
 @final
-class Combined(Backbone):
+class Combined(Unstaged):
     """Backbones that evaluators run one by one; it has no stages, and cannot be frozen, saved or exported.
 
     Args:
@@ -106,6 +106,8 @@ class Combined(Backbone):
     Raises:
         UsageError: they contradict each other.
     """
+
+    made: ClassVar = "Sums and committees are made of potentials"
 
     def __init__(
         self,
@@ -143,33 +145,6 @@ class Combined(Backbone):
     def hops(self) -> int:
         """See `Backbone.hops`."""
         return max(term.hops for term in self.terms)
-
-    @property
-    def readouts(self) -> dict[int, Stage]:
-        """Empty: it has no stages of its own."""
-        self.refuse()
-
-    def stages(self) -> Iterator[tuple[str, Stage]]:
-        """Yield nothing: it has no stages of its own."""
-        self.refuse()
-
-    def pruned_config(self, layers: int) -> dict[str, Any]:
-        """Terms are pruned before they are combined."""
-        self.refuse()
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Refuse: it is made of potentials, by `sum_of` and `committee_of`.
-
-        Raises:
-            BackboneError: always.
-        """
-        raise BackboneError("Sums and committees are made of potentials, not of a config.")
-
-    @classmethod
-    def example_config(cls) -> dict[str, Any]:
-        """See `from_config`."""
-        raise BackboneError("Sums and committees are made of potentials, not of a config.")
 
     def refuse(self) -> NoReturn:
         """Say that it is no model by itself.

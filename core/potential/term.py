@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, NoReturn
 
 from halocline.errors import BackboneError
 from halocline.evaluator import Evaluator
-from halocline.model.backbone import Backbone
-from halocline.model.stage import Stage
+from halocline.potential.unstaged import Unstaged
 
 
-class Term(Backbone):
+class Term(Unstaged):
     """An energy with forces and a virial of its own, whatever dtype, device or parts the network beside it has.
 
-    It stands where a backbone does, so that it may be added up, and has no stages: it cannot be frozen, saved,
-    exported or pruned. A plugin brings it by the hook ``halocline_terms``; users name it with its options, such as
-    ``d3:functional=pbe``, where the name of a model is expected. Options are keywords of its constructor.
+    It stands where a backbone does, so that it may be added up. A plugin brings it by the hook
+    ``halocline_terms``; users name it with its options, such as ``d3:functional=pbe``, where the name of a model
+    is expected. Options are keywords of its constructor.
 
     Attributes:
         config: all that its numbers follow from, as plain JSON values: whoever goes on with a run compares it.
@@ -25,6 +24,7 @@ class Term(Backbone):
         card: as of a potential.
     """
 
+    made: ClassVar = "A term is made by its name and options"
     card: dict[str, Any]
 
     @abstractmethod
@@ -35,33 +35,6 @@ class Term(Backbone):
         """What speaks against adding it to a model with such a card, as a sentence; None if nothing does."""
         del card
         return None
-
-    @property
-    def readouts(self) -> dict[int, Stage]:
-        """None: it has no stages."""
-        self.refuse()
-
-    def stages(self) -> Iterator[tuple[str, Stage]]:
-        """Yield nothing: it has no stages."""
-        self.refuse()
-
-    def pruned_config(self, layers: int) -> dict[str, Any]:
-        """It has no layers."""
-        self.refuse()
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Refuse: it is named with its options.
-
-        Raises:
-            BackboneError: always.
-        """
-        raise BackboneError(f"The term {cls.name!r} is made by its name and options, not from a config.")
-
-    @classmethod
-    def example_config(cls) -> dict[str, Any]:
-        """See `from_config`."""
-        raise BackboneError(f"The term {cls.name!r} is made by its name and options, not from a config.")
 
     def refuse(self) -> NoReturn:
         """Say that it is no network.

@@ -57,7 +57,7 @@ class D3Evaluator(Evaluator):
         try:
             compiled.load_passes()
         except KernelError as error:
-            _LOG.warning("D3 is evaluated by NumPy, which takes some hundred times as long: %s", error)
+            _LOG.warning("D3 is evaluated by NumPy, which takes some 25 times as long: %s", error)
             self._sums = passes
 
     def evaluate(self, structure: Structure) -> Result:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from halocline.model import Backbone, Condition, Stage
 from halocline.model.channels import Channels
-from halocline.model.condition import HEAD
+from halocline.model.condition import HEAD, energies_of_heads
 from halocline.model.config import read_config, to_json
 from halocline.plugins.backbones.mace.channels import channels_of
 from halocline.plugins.backbones.mace.config import MACEConfig
@@ -70,11 +70,7 @@ class MACE(Backbone):
     @property
     def head_energies(self) -> dict[str, dict[str, float]]:
         """See `Backbone.head_energies`."""
-        energies, count = self.config["head_energies"], len(self.species)
-        return {
-            head: dict(zip(self.species, energies[number * count : (number + 1) * count], strict=True))
-            for number, head in enumerate(self.config["heads"])
-        }
+        return energies_of_heads(self.config, self.species)
 
     def one_head_config(self, head: str) -> dict[str, Any]:
         """See `Backbone.one_head_config`."""

@@ -8,7 +8,7 @@ from typing import Any, Self, final
 from torch import Tensor, nn
 
 from halocline.model import Backbone, Condition, Stage
-from halocline.model.condition import HEAD
+from halocline.model.condition import HEAD, energies_of_heads
 from halocline.model.config import read_config, to_json
 from halocline.plugins.backbones.nequip.config import SCALAR, NequIPConfig
 from halocline.plugins.backbones.nequip.stages import Embedding, Layer, Readout
@@ -66,11 +66,7 @@ class NequIP(Backbone):
     @property
     def head_energies(self) -> dict[str, dict[str, float]]:
         """See `Backbone.head_energies`."""
-        energies, count = self.config["head_energies"], len(self.species)
-        return {
-            head: dict(zip(self.species, energies[number * count : (number + 1) * count], strict=True))
-            for number, head in enumerate(self.config["heads"])
-        }
+        return energies_of_heads(self.config, self.species)
 
     def one_head_config(self, head: str) -> dict[str, Any]:
         """See `Backbone.one_head_config`."""
