@@ -31,9 +31,9 @@ def test_a_test_that_fails_is_seen():
     assert found[Cell("schnet", "train")] == State("missing")
 
 
-def test_a_skip_is_a_refusal_in_its_own_words():
+def test_a_skip_is_told_in_its_own_words():
     tests = {f"{SUITE}[pruning-schnet]": {"outcome": "skipped", "reason": "has one layer"}}
-    assert states(tests, ["schnet"])[Cell("schnet", "prune")] == State("refused", "has one layer")
+    assert states(tests, ["schnet"])[Cell("schnet", "prune")] == State("skipped", "has one layer")
 
 
 def test_tests_of_something_else_show_nothing():

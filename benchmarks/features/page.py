@@ -13,7 +13,8 @@ from features.claims import FEATURES, MISSING, Cell, refusal, shown_by
 HEAD: Final = """# What each backbone does
 
 Made by `make features` from the outcomes of tests, never by hand. A number is that of the tests that show the
-feature, all of which passed; what they say no to is refused; what no test shows is missing; reasons are below.
+feature, all of which passed. What they provoke a refusal of is refused; what they skip is skipped in their words;
+what no test shows is missing. Reasons are below.
 
 """
 
@@ -48,7 +49,7 @@ def _state(tests: Mapping[str, Mapping[str, str]], cell: Cell) -> State:
         return State(str(count))
     reasons = [each["reason"] for each in tests.values() if "reason" in each]
     if reasons:
-        return State("refused", reasons[0])
+        return State("skipped", reasons[0])
     return State("missing", MISSING.get(cell, ""))
 
 
@@ -61,7 +62,7 @@ def page(document: Mapping[str, Any], backbones: list[str]) -> str:
         lines.append(f"| {feature} | {' | '.join(words)} |")
     lines += ["", "| feature | means |", "|---|---|"]
     lines += [f"| {feature} | {meaning} |" for feature, meaning in FEATURES.items()]
-    lines += ["", "Refused, missing or failed:", ""]
+    lines += ["", "Refused, skipped, missing or failed:", ""]
     lines += [
         f"* {cell.backbone}, {cell.feature}: {state.word}, {state.reason or 'without a reason'}"
         for cell, state in found.items()
