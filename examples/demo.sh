@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# The main job through the public command line: a MACE of liquid water, and a SchNet beside it.
+# The main job through the public command line: a MACE of liquid water, a SchNet beside it, and a universal model for
+# a crystal, which CRYSTAL names.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=demo-output
 model=water-revpbe0d3-mace
+crystal=${CRYSTAL:-examples/magnesium_oxide.cif}
 mkdir -p "$out"
 
 echo "== the zoo"
@@ -24,5 +26,9 @@ halocline md examples/water.extxyz -m "$model" --compress --ensemble nvt --therm
   --timestep 0.5 --time 1 --output "$out/water-nvt" --overwrite --plot
 echo "== the 64 molecules with a SchNet of the same data, which is the model where -m names none"
 halocline run examples/water.extxyz
+echo "== a universal model out of the package index, for any crystal: $crystal, evaluated and relaxed with its cell"
+halocline zoo pull 7net-0
+halocline run "$crystal" -m 7net-0
+halocline relax "$crystal" -m 7net-0 --cell -o "$out/crystal.extxyz" --overwrite
 echo "== written"
 ls -1 "$out"
