@@ -1,5 +1,6 @@
 # make demo: the main job, end to end · make test: the tests that take seconds · .ci/run: everything that must hold
 # make matrix: the whole product that .ci/run covers pairwise · make gpu: checks and timings on a GPU
+# make exhaustive: the tests that .ci/run leaves out, which take an hour
 # make features: the page of what each backbone does, from the tests that show it
 # make peers: steps beside those of other packages, each in an environment of its own
 PYTHON ?= python3
@@ -7,13 +8,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types bench matrix features gpu peers clean
+.PHONY: demo test exhaustive lint types bench matrix features gpu peers clean
 
 demo: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+
+exhaustive: $(STAMP)
+	$(BIN)/python -m pytest -n auto --dist loadfile -m exhaustive
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

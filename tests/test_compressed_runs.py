@@ -154,7 +154,7 @@ def small():
     [
         (OnnxExporter, ".onnx"),
         (lambda: IpuExporter(atoms=24, neighbours=24), ".ipu.zip"),
-        pytest.param(AotExporter, ".pt2", marks=pytest.mark.slow),
+        pytest.param(AotExporter, ".pt2", marks=[pytest.mark.slow, pytest.mark.exhaustive]),
     ],
     ids=["onnx", "ipu", "aot"],
 )

@@ -209,7 +209,7 @@ def test_ranks_are_told_too_and_told_anew(model, halo, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["inductor", "aot"])
+@pytest.mark.parametrize("way", ["inductor", pytest.param("aot", marks=pytest.mark.exhaustive)])
 def test_compiled_programs_are_told_too(model, way):
     if find_compiler() is None:
         pytest.skip("compiling needs a C++ compiler")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import ClassVar
 
 import pytest
@@ -35,6 +36,9 @@ VARIANTS = {
 #: Backbones whose variants take a minute each.
 SLOW = {"m3gnet", "mace", "nequip"}
 
+#: Variants of which others have everything, or tests of kernels.
+EXHAUSTIVE = {"m3gnet-centre", "mace-scalars"}
+
 
 def example(name, **changes):
     """Build a backbone from its example config."""
@@ -54,8 +58,10 @@ def variants():
     """Every variant, by its names."""
     for name, known in VARIANTS.items():
         for variant in known:
+            known_as = f"{name}-{variant}"
             marks = [pytest.mark.slow] if name in SLOW else []
-            yield pytest.param((name, variant), id=f"{name}-{variant}", marks=marks)
+            marks += [pytest.mark.exhaustive] if known_as in EXHAUSTIVE else []
+            yield pytest.param((name, variant), id=known_as, marks=marks)
 
 
 class TestVariants(BackboneTests):
@@ -96,6 +102,7 @@ def executors():
             spec = f"{name}:{variant}" if variant else name
             for each in ["schnet"] if variant else BACKBONES:
                 marks = [pytest.mark.slow] if variant else []
+                marks += [pytest.mark.exhaustive] if variant == "compile=aot" else []
                 yield pytest.param((spec, each), id=f"{spec}-{each}", marks=marks)
 
 
@@ -124,12 +131,27 @@ class TestExecutors(ExecutorTests):
             pytest.skip(str(error))
 
 
+def exports():
+    """Every exporter with every backbone; compiling takes minutes, for which one is enough here."""
+    for name, each in product(sorted(registry().names("exporter")), BACKBONES):
+        marks = [pytest.mark.exhaustive] if name == "aot" and each != "lennard-jones" else []
+        yield pytest.param((name, each), id=f"{name}-{each}", marks=marks)
+
+
 @pytest.mark.slow
 class TestExporters(ExporterTests):
-    @pytest.fixture(params=sorted(registry().names("exporter")))
-    def exporter(self, request):
+    @pytest.fixture(params=exports())
+    def pair(self, request):
+        return request.param
+
+    @pytest.fixture
+    def backbone(self, pair):
+        return example(pair[1])
+
+    @pytest.fixture
+    def exporter(self, pair):
         try:
-            return registry().load("exporter", request.param)()
+            return registry().load("exporter", pair[0])()
         except UsageError as error:
             pytest.skip(str(error))
 

@@ -263,7 +263,7 @@ def test_ranks_give_what_one_process_gives(halo):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("way", ["inductor", "aot"])
+@pytest.mark.parametrize("way", ["inductor", pytest.param("aot", marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("compress", [False, True], ids=["exact", "tables"])
 def test_compiled_programs_call_the_operators(way, compress):
     model = backbone("L1")

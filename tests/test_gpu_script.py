@@ -12,6 +12,9 @@ from gpu.report import Report, Stage
 
 pytestmark = pytest.mark.slow  # each stage is a process that imports torch
 
+#: Stages that CI rehearses.
+QUICK = ("eager", "hosts", "steps", "kernels")
+
 
 def crash(device, quick):
     """A stage that ends its process."""
@@ -45,7 +48,13 @@ def run(folder, *options):
 
 
 # The stage aot runs what inductor runs, in packages, and exports are packages as well.
-@pytest.mark.parametrize("stage", sorted(set(script.STAGES) - {"aot"}))
+@pytest.mark.parametrize(
+    "stage",
+    [
+        pytest.param(stage, marks=[pytest.mark.exhaustive] * (stage not in QUICK))
+        for stage in sorted(set(script.STAGES) - {"aot"})
+    ],
+)
 @pytest.mark.timeout(1800)  # beside other tests
 def test_every_stage_runs_with_the_cpu_in_place_of_a_gpu(stage, tmp_path, capfd):
     status, document = run(tmp_path, "--stages", stage, "--limit", "1200")

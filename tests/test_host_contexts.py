@@ -127,7 +127,9 @@ def test_first_use_within_then_outside_and_the_other_way_round(hosts, backend, a
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", COMPILED)
+@pytest.mark.parametrize(
+    "backend", [pytest.param(name, marks=[pytest.mark.exhaustive] * name.endswith("aot")) for name in COMPILED]
+)
 @pytest.mark.parametrize("order", [BUNDLES, BUNDLES[::-1]], ids=["one way", "the other way"])
 def test_compiled_within_a_host_and_used_in_another(backend, order, atoms, tmp_path, monkeypatch):
     monkeypatch.setenv("HALOCLINE_CACHE_DIR", str(tmp_path))

@@ -266,7 +266,7 @@ def test_operators_stay_in_programs_of_those_who_run_them(installed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["inductor", "aot"])
+@pytest.mark.parametrize("way", ["inductor", pytest.param("aot", marks=pytest.mark.exhaustive)])
 def test_compiled_programs_call_operators(installed, way):
     installed(Fast)
     structure = Structure.from_atoms(random_structure(1, atoms=14))

@@ -40,6 +40,18 @@ COMPILED = pytest.mark.parametrize(
     "kind", ["vectors", "by-sender", "several-lists", "two-radii", "angles", "walk", "dihedrals", "soft-ranks"]
 )
 
+#: Of these, those between which the suite takes every way; it takes a minute for each.
+OF_EVERY_WAY = pytest.mark.parametrize(
+    "kind",
+    [
+        *("several-lists", "angles", "walk", "soft-ranks"),
+        *(
+            pytest.param(kind, marks=pytest.mark.exhaustive)
+            for kind in ("vectors", "by-sender", "two-radii", "dihedrals")
+        ),
+    ],
+)
+
 #: Halos are recomputed, or state is exchanged, where no stage reads the state of edges of other atoms.
 EVERY_HALO = pytest.mark.parametrize(
     ("kind", "exchange"),
@@ -86,7 +98,7 @@ def onnx():
 
 
 @pytest.mark.slow
-@COMPILED
+@OF_EVERY_WAY
 def test_the_suite_passes(kind):
     checks = [name for name in BACKBONE_CHECKS if name not in OF_PLUGINS]
     report = check_backbone(model(kind), checks=checks)

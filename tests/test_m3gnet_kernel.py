@@ -99,7 +99,7 @@ def test_no_edges_are_no_interaction():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["inductor", "aot"])
+@pytest.mark.parametrize("way", ["inductor", pytest.param("aot", marks=pytest.mark.exhaustive)])
 def test_compiled_programs_call_it(way):
     config = CONFIGS["matgl"]
     compiled = evaluator(config, TorchExecutor("cpu", compile=way))

@@ -165,6 +165,7 @@ def test_programs_of_fixed_shape_take_many_structures():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive  # the matrix has others on this backend, together
 def test_a_compiled_program_takes_many_structures():
     model = potential("schnet")
     structures = kinds_of_structures(model)

@@ -24,6 +24,9 @@ from halocline.testing.hosts import BUNDLES, HOSTS
 #: Backends that take seconds for every model: they compile, or start processes.
 SLOW = ("torch:compile", "ipu", "ddp", "onnx:threads=2")
 
+#: Models that are compiled ahead of time by CI: others take minutes, and `torch:compile=inductor` sees their code.
+AHEAD_OF_TIME = ("lennard-jones", "schnet")
+
 MEASURED = {"machine": {"device": "cpu"}, "sources": {"halocline": "0"}}
 PASSED = Outcome("passed", 0.5, Deviation(1e-9, 2e-9, 3e-9, 0.25))
 
@@ -43,14 +46,19 @@ def nobody_is_left() -> Iterator[None]:
     axes.potential.cache_clear()
 
 
+def marks(cell: Cell) -> list[pytest.MarkDecorator]:
+    """When a cell is run."""
+    found = [pytest.mark.slow] if cell.backend.startswith(SLOW) else []
+    return found + [pytest.mark.exhaustive] * (
+        cell.backend == "torch:compile=aot" and cell.model not in AHEAD_OF_TIME
+    )
+
+
 @pytest.mark.timeout(2400)  # compiling may take minutes where others compute as well
 @pytest.mark.usefixtures("nobody_is_left")
 @pytest.mark.parametrize(
     "cell",
-    [
-        pytest.param(cell, id=" | ".join(cell), marks=[pytest.mark.slow] if cell.backend.startswith(SLOW) else [])
-        for cell in cover(bundled(models()))
-    ],
+    [pytest.param(cell, id=" | ".join(cell), marks=marks(cell)) for cell in cover(bundled(models()))],
 )
 def test_numbers_are_those_of_the_eager_definition(cell):
     outcome = run(cell)

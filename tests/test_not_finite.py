@@ -31,7 +31,7 @@ PATHS = {
     "aot": {"backend": "torch:compile=aot"},
     "ipu": {"backend": "ipu:target=cpu"},
 }
-SLOW = ("aot", "ipu")
+SLOW = {"aot": [pytest.mark.slow, pytest.mark.exhaustive], "ipu": [pytest.mark.slow]}
 
 
 def pair(distance, symbols="Ar2", **cell):
@@ -51,7 +51,7 @@ def overflowing(tmp_path):
     return tmp_path / "huge.safetensors"
 
 
-@pytest.mark.parametrize("path", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in PATHS])
+@pytest.mark.parametrize("path", [pytest.param(name, marks=SLOW.get(name, ())) for name in PATHS])
 def test_every_path_refuses_and_goes_on(argon, path):
     with pytest.raises(NotFiniteError, match=r"^Ar2: The energy of atom 0 .*not finite\."):
         argon(pair(BAD), device="cpu", **PATHS[path])

@@ -27,7 +27,14 @@ from halocline.testing.hosts import HOSTS
 DOUBLE = 1e-10
 
 MATRIX = [
-    pytest.param(model, backend, dtype, id=f"{model} | {backend} | {dtype}")
+    pytest.param(
+        model,
+        backend,
+        dtype,
+        id=f"{model} | {backend} | {dtype}",
+        # The matrix has these, too.
+        marks=[pytest.mark.slow, pytest.mark.exhaustive] if backend == "onnx:threads=2" else [],
+    )
     for model in LENGTHS
     for backend in BACKENDS
     for dtype in ("float32", "float64")

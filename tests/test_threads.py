@@ -56,7 +56,10 @@ def test_a_shared_potential_gives_the_bits_of_one_thread(options, structures):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["torch:compile=inductor", "ipu:target=cpu", "ddp:ranks=2"])
+@pytest.mark.parametrize(
+    "backend",
+    ["torch:compile=inductor", pytest.param("ipu:target=cpu", marks=pytest.mark.exhaustive), "ddp:ranks=2"],
+)
 def test_backends_that_take_one_call_at_a_time_are_shared_too(backend, structures):
     potential = network()
     expected = [potential(atoms, backend=backend, device="cpu").forces for atoms in structures] * 3

@@ -145,7 +145,7 @@ def test_a_topology_is_made_once_for_each_search(stay, monkeypatch):
 
 
 @pytest.mark.slow  # compiles
-@pytest.mark.parametrize("compiler", ["inductor", "aot"])
+@pytest.mark.parametrize("compiler", ["inductor", pytest.param("aot", marks=pytest.mark.exhaustive)])
 def test_compiled_programs_stay(compiler, stay):
     if find_compiler() is None:
         pytest.skip("no C++ compiler")

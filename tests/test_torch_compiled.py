@@ -86,12 +86,20 @@ def require_eager(potential, dtype, backend):
         np.testing.assert_allclose(found.energies, expected.energies, rtol=0, atol=energy, err_msg=name)
 
 
-@pytest.mark.parametrize("way", ["inductor", "aot"])
 @pytest.mark.parametrize(
-    ("name", "dtype"),
-    [QUICK, *(pytest.param(name, dtype, marks=pytest.mark.slow) for name, dtype in
-              [("schnet", "float64"), ("schnet", "float32"), ("pruned", "float32")])],
-)  # fmt: skip
+    ("name", "dtype", "way"),
+    [
+        (*QUICK, "inductor"),
+        (*QUICK, "aot"),
+        pytest.param("schnet", "float64", "inductor", marks=pytest.mark.slow),
+        pytest.param("pruned", "float32", "inductor", marks=pytest.mark.slow),
+        pytest.param("schnet", "float32", "inductor", marks=[pytest.mark.slow, pytest.mark.exhaustive]),
+        *(
+            pytest.param(name, dtype, "aot", marks=[pytest.mark.slow, pytest.mark.exhaustive])
+            for name, dtype in [("schnet", "float64"), ("schnet", "float32"), ("pruned", "float32")]
+        ),
+    ],
+)
 def test_as_eager_on_all_sizes(name, dtype, way):
     from torch._dynamo.utils import counters
 
@@ -102,6 +110,7 @@ def test_as_eager_on_all_sizes(name, dtype, way):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(900)
 def test_mace_as_published_as_eager():
     require_eager(published_mace(), "float64", "torch:compile=aot")
@@ -314,7 +323,9 @@ PAGE = Path(__file__).parents[1] / "docs" / "export.md"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", Precision)
+@pytest.mark.parametrize(
+    "dtype", [Precision.FLOAT32, pytest.param(Precision.FLOAT64, marks=pytest.mark.exhaustive)]
+)
 def test_an_export_runs_with_torch_alone(dtype, tmp_path):
     potential, path = model("schnet"), tmp_path / "model.pt2"
     manifest = AotExporter().export(potential, dtype, path)

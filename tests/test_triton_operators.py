@@ -23,7 +23,7 @@ from halocline.plugins.kernels.tables import tabulate
 FOLDER = Path(__file__).parent
 
 #: Files of tests that the interpreter takes tens of seconds for.
-SLOW = {"mace_models", "m3gnet_models"}
+SLOW = {"mace_models": [pytest.mark.slow], "m3gnet_models": [pytest.mark.slow, pytest.mark.exhaustive]}
 
 
 def triton_version():
@@ -45,7 +45,7 @@ needs_triton = pytest.mark.skipif(
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(path.name, marks=pytest.mark.slow if path.stem in SLOW else ())
+        pytest.param(path.name, marks=SLOW.get(path.stem, ()))
         for path in sorted((FOLDER / "interpreted").glob("*.py"))
         if path.stem != "on_cpu"
     ],

@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+from types import SimpleNamespace
 
 import pytest
 from wheel_files import ELSEWHERE, SOURCE, index_server, write_page, write_wheel
@@ -57,7 +58,7 @@ def test_on_a_python_for_which_there_is_no_wheel(tmp_path, cache, zoo, configure
 
 
 def test_without_pip(zoo, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(pip, "PathFinder", SimpleNamespace(find_spec=lambda name: None))
     said = refused(zoo)
     assert "has no pip" in said
     assert "--index URL, such as https://pypi.org/simple" in said

@@ -65,7 +65,7 @@ def searches(prefix):
     return sum(neighbours.refresh(Structure.from_atoms(frame)) for frame in read(f"{prefix}.extxyz", ":"))
 
 
-@pytest.mark.parametrize("halo", ["auto", "recompute", "exchange"])
+@pytest.mark.parametrize("halo", [pytest.param("auto", marks=pytest.mark.exhaustive), "recompute", "exchange"])
 def test_ranks_follow_the_trajectory_of_one_process(expected, tmp_path, halo):
     prefix = tmp_path / "run"
     assert main([*ON_RANKS, "--halo", halo, "--output", str(prefix)]) == 0
@@ -89,7 +89,7 @@ def start_and_kill_a_rank(prefix, options, starter=()):
     return process.returncode, said
 
 
-@pytest.mark.parametrize("halo", ["recompute", "exchange"])
+@pytest.mark.parametrize("halo", [pytest.param("recompute", marks=pytest.mark.exhaustive), "exchange"])
 def test_a_killed_rank_ends_the_run_which_resumes(expected, tmp_path, halo):
     prefix, options = tmp_path / "run", ["--halo", halo]
     status, said = start_and_kill_a_rank(prefix, options)

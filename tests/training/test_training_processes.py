@@ -102,7 +102,7 @@ def test_two_processes_are_as_good_as_one(long, start):
     assert {entry.name for entry in os.scandir(long / "two")} == kept
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.exhaustive)])
 def test_a_killed_rank_ends_the_run_which_resumes_bit_by_bit(long, start, rank):
     assert start("straight", "--ranks", "2").wait() == 0
     process = start("killed", "--ranks", "2")
@@ -122,7 +122,7 @@ def test_a_killed_rank_ends_the_run_which_resumes_bit_by_bit(long, start, rank):
         assert torch.equal(tensor, resumed.tensors[name]), name
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.exhaustive)])
 def test_a_rank_that_hangs_ends_the_run(long, start, rank):
     process = start("hung", "--ranks", "2", "--timeout", "8")
     wait_for_epoch(process, 3)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
@@ -77,7 +77,8 @@ def find(wheel: Wheel, folder: Path) -> Offer:
     Raises:
         ZooError: there is no pip, its indexes cannot be read, or have none.
     """
-    if importlib.util.find_spec("pip") is None:
+    # Not by importlib.util: setuptools adds a finder there, which warns where distutils was imported before.
+    if PathFinder.find_spec("pip") is None:
         raise ZooError(
             f"{sys.executable} has no pip, which knows where to find {wheel}; name a package index with --index "
             f"URL, such as {_PYPI}"
