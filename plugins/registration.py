@@ -49,6 +49,7 @@ def halocline_converters() -> list[Component]:
         ),
         Component("mace", "halocline.plugins.backbones.mace.from_mace:convert", "models of MACE"),
         Component("sevennet", "halocline.plugins.backbones.nequip.from_sevennet:convert", "models of SevenNet"),
+        Component("nequix", "halocline.plugins.backbones.nequip.from_nequix:convert", "models of Nequix"),
         Component(
             "pnnl", "halocline.plugins.backbones.schnet.from_pnnl:convert", "SchNets of PNNL's water-cluster work"
         ),

@@ -47,9 +47,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     pull.set_defaults(run=_pull)
     _add_verb(verbs, "verify", "compare a model on this machine with its SHA-256").set_defaults(run=_verify)
-    addition = verbs.add_parser("import", help="convert a model of MatGL, MatterSim, MACE or PNNL")
+    addition = verbs.add_parser(
+        "import", help="convert a model of MatGL, MatterSim, MACE, SevenNet, Nequix or PNNL"
+    )
     addition.add_argument(
-        "source", metavar="PATH", help="a folder of MatGL, a file of MatterSim, MACE or PNNL, or its https address"
+        "source",
+        metavar="PATH",
+        help="a folder of MatGL, a file of MatterSim, MACE, SevenNet, Nequix or PNNL, or its https address",
     )
     addition.add_argument("--name", required=True, help="what to call it")
     addition.set_defaults(run=_import)

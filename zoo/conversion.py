@@ -25,7 +25,8 @@ VERSION = 2
 def format_of(path: Path) -> str:
     """The format of a folder or a file.
 
-    MatGL has folders, MACE files that begin with a module; plain data are known by the names of their tensors.
+    MatGL has folders, Nequix files that begin with JSON, MACE files that begin with a module; plain data are known
+    by the names of their tensors.
 
     Raises:
         ZooError: there is nothing.
@@ -35,12 +36,15 @@ def format_of(path: Path) -> str:
         raise ZooError(f"There is no folder or file {path}.")
     from halocline.zoo.foreign.archive import first_name, texts  # here, because its package imports torch
     from halocline.zoo.foreign.model import show_name
+    from halocline.zoo.foreign.nequix import begins_with_settings
     from halocline.zoo.foreign.pnnl import CENTRES, CENTRES_OF_PYG
     from halocline.zoo.foreign.sevennet import MARK
     from halocline.zoo.foreign.unpickle import PLAIN_NAMES
 
     if path.is_dir():
         return "matgl"
+    if begins_with_settings(path):
+        return "nequix"
     name = first_name(path)
     if name.startswith("mace."):
         return "mace"
@@ -52,7 +56,7 @@ def format_of(path: Path) -> str:
     raise CheckpointError(
         f"{path} holds {show_name(name)}, which is not read. Models in files of torch.save are read of MACE, as "
         "mace-torch saves them whole, of SevenNet, of MatterSim, and of PNNL's water-cluster work; those of MatGL "
-        "are folders."
+        "are folders, and those of Nequix begin with their settings."
     )
 
 
@@ -70,6 +74,7 @@ def read(form: str, path: Path) -> ForeignModel:
         read_mace,
         read_matgl,
         read_mattersim,
+        read_nequix,
         read_pnnl,
         read_sevennet,
     )
@@ -80,6 +85,7 @@ def read(form: str, path: Path) -> ForeignModel:
         "mace": read_mace,
         "pnnl": read_pnnl,
         "sevennet": read_sevennet,
+        "nequix": read_nequix,
     }
     return readers[form](path)
 

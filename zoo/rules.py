@@ -15,7 +15,13 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SYMBOL = re.compile(r"[A-Z][a-z]?")
 
 #: Files of the formats of other packages; the one file of all others may have any name.
-FILES_OF_FORMATS = {"matgl": {"model.json", "state.pt"}, "mattersim": None, "mace": None, "sevennet": None}
+FILES_OF_FORMATS = {
+    "matgl": {"model.json", "state.pt"},
+    "mattersim": None,
+    "mace": None,
+    "sevennet": None,
+    "nequix": None,
+}
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 #: Field → what it must be in words, and whether a value is that.

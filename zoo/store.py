@@ -143,8 +143,8 @@ class Zoo:
         """Convert a model of another package, so that its new name finds it.
 
         Args:
-            source: a folder of MatGL or a file of MatterSim, MACE or PNNL; or the address of such a file,
-                https://HOST/PATH.
+            source: a folder of MatGL or a file of MatterSim, MACE, SevenNet, Nequix or PNNL; or the address of
+                such a file, https://HOST/PATH.
             name: none of the index; an imported model of this name is replaced.
             progress: called with the numbers of bytes that came in.
 

@@ -4,7 +4,16 @@ from halocline.zoo.foreign.mace import read_mace
 from halocline.zoo.foreign.matgl import read_matgl
 from halocline.zoo.foreign.mattersim import read_mattersim
 from halocline.zoo.foreign.model import ForeignModel
+from halocline.zoo.foreign.nequix import read_nequix
 from halocline.zoo.foreign.pnnl import read_pnnl
 from halocline.zoo.foreign.sevennet import read_sevennet
 
-__all__ = ["ForeignModel", "read_mace", "read_matgl", "read_mattersim", "read_pnnl", "read_sevennet"]
+__all__ = [
+    "ForeignModel",
+    "read_mace",
+    "read_matgl",
+    "read_mattersim",
+    "read_nequix",
+    "read_pnnl",
+    "read_sevennet",
+]

@@ -46,7 +46,7 @@ class NequIPConfig:
         xplor_from: Å, that distance.
         radial_units: hidden channels of the networks that weigh messages.
         denominator: that sums of messages are divided by.
-        normalised: features are divided by their root mean square over all irreps before they are gated.
+        normalised: features are divided by their size over all irreps before they are gated; see `Norm`.
         biased: scalars get offsets: those sent, those collected and the energy. With heads, of each head its own.
         heads: names of the heads, two or more; none of a model that has one.
         default_head: the head that counts where none is chosen; None where one has to be.

@@ -12,7 +12,7 @@ from torch.nn.functional import silu
 from halocline.plugins.backbones.nequip.config import SCALAR
 from halocline.plugins.equivariance import Space
 
-#: Added to the mean square that features are divided by, so that zeros stay finite.
+#: Added to the square that features are divided by, so that zeros stay finite.
 _SMALLEST = 1e-12
 
 
@@ -56,7 +56,10 @@ class Gate(nn.Module):
 
 @final
 class Norm(nn.Module):
-    """Features over their root mean square, which is a mean over components and channels, then over irreps.
+    """Features over √(1/K Σ_l Σ_mc x_lmc² / (2l + 1)²), with K irreps of C_l channels each, times learned weights.
+
+    This is what Nequix (T. Koker et al., arXiv:2508.16067) computes. It is no mean over channels, and irreps with
+    many channels count for more.
 
     Args:
         channels: of each irrep.
@@ -68,6 +71,6 @@ class Norm(nn.Module):
 
     def forward(self, parts: Sequence[Tensor]) -> list[Tensor]:
         """[n, 2l + 1, C] of each irrep → the same shapes."""
-        squares = torch.stack([(part * part).flatten(1).mean(1) for part in parts]).mean(0)
+        squares = torch.stack([(part * part).flatten(1).sum(1) * part.shape[1] ** -2 for part in parts]).mean(0)
         factor = torch.rsqrt(squares + _SMALLEST)[:, None, None]
         return [part * factor * weight for part, weight in zip(parts, self.weights, strict=True)]
