@@ -26,7 +26,10 @@ from halocline.audit.crystals.plot import place, plot_audit
 from halocline.checkpoint import Checkpoint
 from halocline.cli.main import main
 from halocline.errors import HaloclineError, StructureError
+from halocline.model.build import build_backbone
+from halocline.plugin import registry
 from halocline.potential.load import build_potential
+from halocline.potential.potential import Potential
 from halocline.zoo.index import read_index
 from halocline.zoo.store import Zoo
 
@@ -187,6 +190,7 @@ def test_the_command(capsys, tmp_path):
         (["--plot", "a.pdf"], "let its name end in .png"),
         (["--plot", "nowhere/a.png"], "does not exist"),
         (["--device", "tpu"], "tpu"),
+        (["--head", "PBE"], "has no heads"),
     ],
 )
 def test_wrong_calls(capsys, monkeypatch, tmp_path, options, words):
@@ -195,11 +199,21 @@ def test_wrong_calls(capsys, monkeypatch, tmp_path, options, words):
     assert words in capsys.readouterr().err
 
 
+def test_a_head_is_named_where_there_are_several():
+    heads = {"biased": True, "heads": ["PBE", "R2SCAN"], "head_energies": [0.0, 0.0, 1.0, 2.0]}
+    config = registry().load("backbone", "nequip").example_config() | heads
+    backbone = build_backbone("nequip", config)
+    potential = Potential(backbone, dict.fromkeys(backbone.species, 0.0), {})
+    with pytest.raises(StructureError, match="needs its head"):
+        audit(potential, [])
+    assert audit(potential, [], head="R2SCAN") == []
+
+
 def test_universal_models_are_audited_or_say_that_they_are_not(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")  # a row for each model
     entries = read_index().entries
     audited = {name for name, entry in entries.items() if entry.audit}
-    assert audited == {"m3gnet-matpes-pbe", "m3gnet-matpes-r2scan", "m3gnet-mp-2021"}
+    assert audited >= {"m3gnet-matpes-pbe", "m3gnet-matpes-r2scan", "m3gnet-mp-2021", "7net-0"}
     assert main(["zoo", "list"]) == 0
     listed = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.split()}
     for name, entry in entries.items():
@@ -210,7 +224,8 @@ def test_universal_models_are_audited_or_say_that_they_are_not(capsys, monkeypat
 
 def test_the_best_audit_is_recommended(tmp_path, capsys):
     (tmp_path / "salt.xyz").write_text("2\n\nNa 0 0 0\nCl 0 0 2.8\n", encoding="utf-8")
-    errors = {name: e.audit.elements_volume_error for name, e in read_index().entries.items() if e.audit}
+    entries = {name: entry for name, entry in read_index().entries.items() if entry.audit and not entry.terms}
+    errors = {name: entry.audit.elements_volume_error for name, entry in entries.items()}
     best = min(errors, key=errors.get)
     assert Zoo().universal == best
     assert main(["run", str(tmp_path / "salt.xyz")]) == 1
@@ -219,13 +234,24 @@ def test_the_best_audit_is_recommended(tmp_path, capsys):
     assert f"median error of {errors[best]:.1f} %" in said
 
 
+def place_of_files(entry):
+    """Options of ``zoo pull`` with which the files are found: none where they are in the package index."""
+    match entry.origin.form:
+        case "matgl":
+            return ["--from", str(real_data("checkpoints_matgl") / entry.address.rstrip("/").rpartition("/")[2])]
+        case "nequix":
+            return ["--from", str(real_data("checkpoints_nequix"))]
+        case _:
+            return []
+
+
 @pytest.mark.slow
+@pytest.mark.exhaustive  # minutes for each, and some files come from the package index
 @pytest.mark.parametrize("name", sorted(n for n, entry in read_index().entries.items() if entry.audit))
 def test_the_index_has_what_the_audit_says(capsys, monkeypatch, tmp_path, name):
     entry = read_index().entries[name]
-    folder = real_data("checkpoints_matgl") / entry.address.rstrip("/").rpartition("/")[2]
     monkeypatch.setenv("HALOCLINE_CACHE_DIR", str(tmp_path))
-    assert main(["zoo", "pull", name, "--from", str(folder)]) == 0
+    assert main(["zoo", "pull", name, *place_of_files(entry)]) == 0
     capsys.readouterr()
     assert main(["zoo", "audit", name, "--json", "--device", "cpu"]) == 0
     found = json.loads(capsys.readouterr().out)

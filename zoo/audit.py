@@ -24,6 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="name in a zoo, or path of a checkpoint")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw a periodic table of the errors")
     parser.add_argument("--json", action="store_true", help="print all numbers as JSON")
+    parser.add_argument("--head", metavar="NAME", help="of a model with several heads or fidelities")
     add_device(parser)
     parser.set_defaults(run=run)
 
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     rows: dict[str, list[Row]] = {}
     with progress(sum(map(len, sets.values())), "crystals") as advance:
         for name, crystals in sets.items():
-            rows[name] = audit(potential, crystals, device=arguments.device, advance=advance)
+            rows[name] = audit(potential, crystals, device=arguments.device, head=arguments.head, advance=advance)
     summaries = {name: summarise(each) for name, each in rows.items()}
     level = potential.card.get("level_of_theory")
     if arguments.plot:

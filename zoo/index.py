@@ -52,8 +52,8 @@ class Index:
 
     @property
     def universal(self) -> str | None:
-        """The model whose audit has the least error of the volumes of elements; None if none was audited."""
-        audited = {name: entry.audit for name, entry in self.entries.items() if entry.audit}
+        """The model for any use whose audit has the least error of the volumes of elements; None without one."""
+        audited = {name: entry.audit for name, entry in self.entries.items() if entry.audit and not entry.terms}
         return min(audited, key=lambda name: audited[name].elements_volume_error, default=None)
 
 

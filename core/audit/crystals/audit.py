@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from halocline.audit.crystals.crystals import Crystal
 from halocline.audit.crystals.equation_of_state import EquationOfState, fit_equation_of_state
 from halocline.errors import HaloclineError, UsageError
+from halocline.model.condition import read_conditions
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -73,6 +74,7 @@ def audit(
     crystals: Iterable[Crystal],
     *,
     device: str = "auto",
+    head: str | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> list[Row]:
     """Find the equation of state of each crystal, in float64.
@@ -84,28 +86,32 @@ def audit(
         potential: a model.
         crystals: what to evaluate.
         device: as for a call of the potential.
+        head: which of a model that has several.
         advance: called after each crystal.
 
     Raises:
-        UsageError: there is no such device.
+        UsageError: there is no such device, or the model has no heads and one is named.
+        StructureError: the model has several heads and none or another is named, or must be told something else.
     """
+    read_conditions(potential.backbone.conditions, {}, head)  # crystals state nothing by themselves
     rows = []
     for crystal in crystals:
-        rows.append(_row(potential, crystal, device))
+        rows.append(_row(potential, crystal, device, head))
         advance()
     return rows
 
 
-def _row(potential: Potential, crystal: Crystal, device: str) -> Row:
+def _row(potential: Potential, crystal: Crystal, device: str, head: str | None) -> Row:
     if unknown := sorted(set(crystal.atoms.symbols) - set(potential.species)):
         return Row(crystal, CrystalOutcome.NOT_KNOWN, reason=f"The model does not know {', '.join(unknown)}.")
     scaled = [_scaled(crystal.atoms, factor) for factor in np.linspace(1 - RANGE, 1 + RANGE, POINTS)]
     try:
-        energies = _per_atom([potential(atoms, dtype="float64", device=device).energy for atoms in scaled], scaled)
+        results = [potential(atoms, dtype="float64", device=device, head=head) for atoms in scaled]
     except UsageError:
         raise
     except HaloclineError as error:  # such as an energy that is not finite
         return Row(crystal, CrystalOutcome.NOT_EVALUATED, reason=str(error))
+    energies = _per_atom([result.energy for result in results], scaled)
     volumes = _per_atom([atoms.get_volume() for atoms in scaled], scaled)
     fit = fit_equation_of_state(volumes, energies)
     outcome = CrystalOutcome.NO_MINIMUM if fit is None else CrystalOutcome.MINIMUM
