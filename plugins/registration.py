@@ -22,6 +22,11 @@ def halocline_backbones() -> list[Component]:
             "atoms, edges and three-body terms (Chen and Ong 2022), as in MatGL and MatterSim",
         ),
         Component(
+            "chgnet",
+            "halocline.plugins.backbones.chgnet:CHGNet",
+            "atoms, bonds and angles, with magnetic moments (Deng et al. 2023)",
+        ),
+        Component(
             "mace",
             "halocline.plugins.backbones.mace:MACE",
             "equivariant many-body messages (Batatia et al. 2022)",
@@ -47,6 +52,7 @@ def halocline_converters() -> list[Component]:
         Component(
             "mattersim", "halocline.plugins.backbones.m3gnet.from_mattersim:convert", "M3GNet models of MatterSim"
         ),
+        Component("chgnet", "halocline.plugins.backbones.chgnet.from_chgnet:convert", "models of CHGNet"),
         Component("mace", "halocline.plugins.backbones.mace.from_mace:convert", "models of MACE"),
         Component("sevennet", "halocline.plugins.backbones.nequip.from_sevennet:convert", "models of SevenNet"),
         Component("nequix", "halocline.plugins.backbones.nequip.from_nequix:convert", "models of Nequix"),

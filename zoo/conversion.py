@@ -52,11 +52,13 @@ def format_of(path: Path) -> str:
         names = texts(path)
         if MARK in names:
             return "sevennet"
-        return "pnnl" if any(text.endswith((CENTRES, CENTRES_OF_PYG)) for text in names) else "mattersim"
+        if any(text.endswith((CENTRES, CENTRES_OF_PYG)) for text in names):
+            return "pnnl"
+        return "chgnet" if any(text.startswith("bond_basis_expansion.") for text in names) else "mattersim"
     raise CheckpointError(
         f"{path} holds {show_name(name)}, which is not read. Models in files of torch.save are read of MACE, as "
-        "mace-torch saves them whole, of SevenNet, of MatterSim, and of PNNL's water-cluster work; those of MatGL "
-        "are folders, and those of Nequix begin with their settings."
+        "mace-torch saves them whole, of SevenNet, of CHGNet, of MatterSim, and of PNNL's water-cluster work; "
+        "those of MatGL are folders, and those of Nequix begin with their settings."
     )
 
 
@@ -71,6 +73,7 @@ def read(form: str, path: Path) -> ForeignModel:
         CheckpointError: it is no such model, is damaged or hostile, or is not known here.
     """
     from halocline.zoo.foreign import (  # here, because they import torch
+        read_chgnet,
         read_mace,
         read_matgl,
         read_mattersim,
@@ -83,6 +86,7 @@ def read(form: str, path: Path) -> ForeignModel:
         "matgl": read_matgl,
         "mattersim": read_mattersim,
         "mace": read_mace,
+        "chgnet": read_chgnet,
         "pnnl": read_pnnl,
         "sevennet": read_sevennet,
         "nequix": read_nequix,

@@ -21,6 +21,7 @@ FILES_OF_FORMATS = {
     "mace": None,
     "sevennet": None,
     "nequix": None,
+    "chgnet": None,
 }
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 

@@ -131,6 +131,14 @@ class Block(ABC):
         """
 
     @abstractmethod
+    def spread(self, values: Tensor, rule: Hashable) -> Tensor:
+        """Values [..., *] of the edges that `within` keeps for a rule, for those of this block: zero at others.
+
+        Raises:
+            BackboneError: no stage declares the rule.
+        """
+
+    @abstractmethod
     def triplets(self, which: Hashable) -> TripletBlock:
         """Pairs of edges that share an atom; see `StageSpec.index_sets`.
 

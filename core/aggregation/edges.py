@@ -108,6 +108,11 @@ class EdgeBlock(Block):
         places = self._places(rule)
         return values if places is None else take(values, places)
 
+    def spread(self, values: Tensor, rule: Hashable) -> Tensor:
+        """See `Block.spread`; (E_r, *) → (E, *)."""
+        places = self._places(rule)
+        return values if places is None else self.sums.add_up(values, places, self.vectors.shape[0])
+
     def triplets(self, which: Hashable) -> EdgeTriplets:
         """See `Block.triplets`."""
         if self.sets is None or which not in self.sets.triplets:

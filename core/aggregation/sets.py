@@ -10,7 +10,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from halocline.aggregation.rows import weighted
+from halocline.aggregation.rows import prefix, weighted
 from halocline.aggregation.sums import PLAIN, RowSums
 
 
@@ -36,6 +36,10 @@ class TripletBlock(ABC):
     @abstractmethod
     def sum(self, messages: Tensor) -> Tensor:
         """Add up messages [..., +, *] at the edges written: [..., *]."""
+
+    @abstractmethod
+    def own(self, values: Tensor) -> Tensor:
+        """Keep the pairs of this block, of values [..., +, *] written on a block of more; as `Block.own`."""
 
 
 class QuadrupletBlock(TripletBlock):
@@ -77,6 +81,10 @@ class EdgeTriplets(TripletBlock):
     def sum(self, messages: Tensor) -> Tensor:
         """See `TripletBlock.sum`."""
         return self.sums.add_up(messages, self.written, self.count)
+
+    def own(self, values: Tensor) -> Tensor:
+        """See `TripletBlock.own`."""
+        return prefix(values, self.written.shape[0])
 
 
 @final
@@ -157,6 +165,10 @@ class TableTriplets(TripletBlock):
         """See `TripletBlock.sum`."""
         return weighted(messages, self.mask).sum(2)
 
+    def own(self, values: Tensor) -> Tensor:
+        """See `TripletBlock.own`."""
+        return prefix(values, self.mask.shape[0])
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -191,6 +203,10 @@ class TableQuadruplets(QuadrupletBlock):
     def sum(self, messages: Tensor) -> Tensor:
         """See `TripletBlock.sum`."""
         return weighted(messages, self.mask).sum(3).sum(2)
+
+    def own(self, values: Tensor) -> Tensor:
+        """See `TripletBlock.own`."""
+        return prefix(values, self.inner.mask.shape[0])
 
     def _spread(self, values: Tensor, axis: int) -> Tensor:
         """Values of pairs (n_out, k, k, *), the same along one more axis."""

@@ -98,6 +98,14 @@ class TableBlock(Block):
             raise undeclared(rule)
         return values
 
+    def spread(self, values: Tensor, rule: Hashable) -> Tensor:
+        """See `Block.spread`; all lists have the same slots."""
+        if self.sets is None:  # there is one list
+            return values
+        if rule not in self.sets.masks:
+            raise undeclared(rule)
+        return weighted(values, self.sets.masks[rule][: self.n_out])
+
     def triplets(self, which: Hashable) -> TableTriplets:
         """See `Block.triplets`."""
         if self.sets is None or which not in self.sets.triplets:

@@ -59,7 +59,8 @@ class StageSpec:
             With `Several`, they hold all edges of the model, of which `Block.within` takes those of a rule.
         forms: layouts of edges that it can work on.
         edge_state: names of edge values that it finds in its state, and reads at edges of other receivers than
-            those that it writes. Such a stage has two hops, and cannot run where state is exchanged.
+            those that it writes. Such a stage has two hops, or one if the layer before wrote all of them, and
+            cannot run where state is exchanged.
         index_sets: pairs and chains of edges that it reads, which `Block.triplets` and `Block.quadruplets` give.
     """
 
