@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from matrix.axes import Cell, why_not
 
-from halocline.errors import CheckpointError
+from halocline.aggregation import Form
+from halocline.backends.torch.samples import samples
+from halocline.errors import BackboneError, CheckpointError, UsageError
+from halocline.lowering import lower
+from halocline.lowering.arguments import flatten
+from halocline.lowering.example import other_inputs
+from halocline.model.build import build_backbone
+from halocline.model.chain import chain
+from halocline.partition import whole
 from halocline.plugin import registry
 from halocline.potential.load import build_potential
+from halocline.program import Capabilities, FrozenModel, Precision, energies_and_gradients
+from halocline.program.layout import lay_out
 from halocline.zoo.conversion import format_of, read
 from halocline.zoo.foreign.chgnet import chgnet_layout
 
@@ -78,3 +91,61 @@ def test_isolated_atoms_have_moments_and_no_forces(tmp_path):
     assert abs(far.energy - sum(each.energy for each in alone)) < ROUNDING
     assert np.abs(far.forces).max() == 0.0
     assert np.isfinite(far.magmoms).all()
+
+
+def published(**changes):
+    """A small model with the cutoffs of the published ones, whose bonds are half as long as its edges."""
+    config = registry().load("backbone", "chgnet").example_config() | {"cutoff": 6.0, "bond_cutoff": 3.0}
+    return build_backbone("chgnet", config | changes, seed=0)
+
+
+def test_what_is_traced_and_measured_with_has_angles():
+    graph = chain(published(), 8, seed=0)
+    (places,) = graph.sets.places
+    assert np.bincount(graph.edges.receivers[places]).max() > 1
+
+
+def test_state_of_bonds_is_not_exchanged(tmp_path):
+    """By the executor, and by all who ask for it beforehand, in the words of the model."""
+    made = potential(write(tmp_path / "m.pth.tar"))
+    with pytest.raises(
+        UsageError, match=r"'layers.1' of 'chgnet' reads sums of edges .* choose halo=recompute"
+    ) as told:
+        made(Atoms("H2", [(0, 0, 0), (0, 0, 1)]), partition="rcb:2", halo="exchange", device="cpu")
+    assert str(told.value) == made.backbone.exchange_refusal
+    assert why_not(Cell("chgnet", "torch", "float64", "exchange", "nothing")) == made.backbone.exchange_refusal
+    assert why_not(Cell("chgnet", "torch", "float64", "parts", "nothing")) == ""
+
+
+def test_one_hop_is_enough_only_for_what_the_layer_before_returned(monkeypatch):
+    backbone = published()
+    forgetful = backbone.layers[0]
+    between = forgetful._between
+
+    def without_sums(*arguments):
+        return {name: values for name, values in between(*arguments).items() if name != "sums"}
+
+    monkeypatch.setattr(forgetful, "_between", without_sums)
+    graph = chain(backbone, 4, seed=0)
+    inputs = lay_out(graph, whole(4, graph.edges, 2), Form.EDGES, Precision.FLOAT64)
+    with pytest.raises(BackboneError, match="Layer 1 of 'chgnet' reads sums of edges that end at other atoms"):
+        energies_and_gradients(backbone, inputs)
+    backbone.layers[0].spec = replace(backbone.layers[0].spec, edge_state=("sums",))
+    with pytest.raises(BackboneError, match=r"'layers.0' of 'chgnet' reads edges that end at other atoms"):
+        FrozenModel.freeze(backbone, Precision.FLOAT64, Capabilities.reference(Form.EDGES))
+
+
+@pytest.mark.slow  # lowered
+def test_programs_of_the_published_cutoffs_hold_for_edges_without_bonds():
+    """They are checked on such edges when they are made; `samples` has them for what is compiled of them."""
+    backbone = published()
+    frozen = FrozenModel.freeze(backbone, Precision.FLOAT32, Capabilities.reference(Form.EDGES))
+    program = lower(frozen)
+    unlisted = samples(program.manifest)["edges in no list"]
+    sizes = dict(zip((value.name for value in program.manifest.inputs), map(len, unlisted), strict=True))
+    assert sizes["senders"] > 0 == sizes["rule_0"] == sizes["triplets_0_written"]
+    pair = other_inputs(backbone, Form.EDGES, Precision.FLOAT32)["one pair"]
+    assert len(pair.senders) == 2
+    assert len(pair.sets.tensors["rule_0"]) == 0
+    for inputs in (unlisted, flatten(pair)):
+        assert all(values.isfinite().all() for values in program(*inputs))

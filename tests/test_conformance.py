@@ -31,10 +31,12 @@ VARIANTS = {
         "every-irrep": {"irreps": "3x0e+2x0o+2x1o+2x1e", "max_degree": 1, "layers": 3, "normalised": True},
         "heads": {"biased": True, "heads": ["a", "b"], "head_energies": [0.0, 0.0, 1.0, 2.0]},
     },
+    # The middle one of three layers finds what another left, and leaves it to the next.
+    "chgnet": {"first-version": {"layers": 3, "norm": False, "offsets": True}},
 }
 
 #: Backbones whose variants take a minute each.
-SLOW = {"m3gnet", "mace", "nequip"}
+SLOW = {"m3gnet", "mace", "nequip", "chgnet"}
 
 #: Variants of which others have everything, or tests of kernels.
 EXHAUSTIVE = {"m3gnet-centre", "mace-scalars"}

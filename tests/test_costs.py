@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import inf
 
 import numpy as np
@@ -16,6 +17,7 @@ from halocline.cost.costs import choose_halo, cost_of_exchange, cost_of_recomput
 from halocline.cost.loads import count_loads, predict_loads
 from halocline.cost.profile import Profile
 from halocline.cost.speeds import Speeds
+from halocline.errors import UsageError
 from halocline.evaluator import Links
 from halocline.evaluator.make import make_runner
 from halocline.graph import Edges, NeighbourList, Radius, Structure
@@ -63,11 +65,23 @@ class Recorder(Links):
 @pytest.mark.parametrize("name", sorted(registry().names("backbone")))
 def test_a_profile_says_what_an_exchanging_rank_sends(name, precision):
     model = build_backbone(name, registry().load("backbone", name).example_config(), seed=0)
-    graph, links = chain(model, 24, seed=1), Recorder()
-    runner = make_runner(model, TorchExecutor("cpu"), precision, exchange=True)
-    runner.run(graph, np.zeros(12, np.int64), links)
-    profile = Profile.of(model, precision)
+    graph, links, profile = chain(model, 24, seed=1), Recorder(), Profile.of(model, precision)
+    if profile.refusal:
+        with pytest.raises(UsageError, match=re.escape(profile.refusal)):
+            make_runner(model, TorchExecutor("cpu"), precision, exchange=True)
+    else:
+        runner = make_runner(model, TorchExecutor("cpu"), precision, exchange=True)
+        runner.run(graph, np.zeros(12, np.int64), links)
     assert (profile.bytes, profile.rounds) == (links.bytes, links.rounds)
+
+
+def test_a_model_that_cannot_exchange_says_why_it_recomputes():
+    profile = Profile((1, 0), (1, 1), 0, 0, refusal="It reads edges of others.")
+    loads = predict_loads(1e4, DENSITY, 5.0, 8, profile)
+    assert choose_halo(profile, loads, Speeds(1e-6, inf, 0.0)) == (
+        "recompute",
+        "Halos are recomputed, because they must be. It reads edges of others.",
+    )
 
 
 @pytest.mark.parametrize(("name", "depth"), MODELS)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from halocline.backends.ddp.crew import Crew
 from halocline.backends.ddp.messages import Measured, Trial
-from halocline.cost.costs import STATELESS, choose_halo
+from halocline.cost.costs import choose_halo, why_recompute
 from halocline.cost.loads import count_loads
 from halocline.cost.profile import Profile
 from halocline.cost.speeds import EXCERPT, excerpt
@@ -44,7 +44,7 @@ def open_choice(backbone: Backbone, precision: Precision, halo: str, ranks: int)
     profile = Profile.of(backbone, precision)
     if profile.rounds and ranks > 1:
         return profile
-    LOGGER.info(ALONE if profile.rounds else STATELESS)
+    LOGGER.info(ALONE if profile.rounds else why_recompute(profile))
     return None
 
 

@@ -12,10 +12,11 @@ import torch
 from torch import fx
 
 from halocline.lowering import Manifest, Program
+from halocline.lowering.arguments import size_family
 
 _aten = torch.ops.aten
 
-#: Sizes that are prefixes of each other, by the letter of the inner ones: the largest of them all.
+#: The size of all edges and pairs, by what those up to a hop level begin with; lists have the same name.
 _WHOLE = {"e": "E", "p": "P"}
 
 
@@ -67,12 +68,12 @@ def _nested(names: Collection[str]) -> Iterator[tuple[str, str]]:
     """Pairs of sizes whose first is not above the second: all of hop levels, as compilers do not conclude."""
     levels: dict[str, list[int]] = {}
     for name in names:
-        letter, _, level = name.partition("_")
-        if level:
-            levels.setdefault(letter, []).append(int(level))
-    for letter, found in levels.items():
-        chain = [f"{letter}_{level}" for level in sorted(found)]
-        yield from combinations([*chain, *([_WHOLE[letter]] if _WHOLE.get(letter) in names else [])], 2)
+        family, level = size_family(name)
+        if level is not None:
+            levels.setdefault(family, []).append(level)
+    for family, found in levels.items():
+        chain, whole = [f"{family}_{level}" for level in sorted(found)], _WHOLE.get(family, family)
+        yield from combinations([*chain, *([whole] if whole in names else [])], 2)
 
 
 def _add_by_scatter(graph: fx.Graph, node: fx.Node) -> None:
@@ -85,5 +86,6 @@ def _add_by_scatter(graph: fx.Graph, node: fx.Node) -> None:
             column = graph.call_function(_aten.unsqueeze.default, (index, 1))
             indices = graph.call_function(_aten.expand_as.default, (column, rows))
         sums = graph.call_function(_aten.scatter_add.default, (total, 0, indices, rows))
+    sums.meta["val"] = node.meta["val"]  # for sums of these sums
     node.replace_all_uses_with(sums)
     graph.erase_node(node)

@@ -15,32 +15,53 @@ from ase.data import atomic_numbers
 from torch import Generator, Tensor
 
 from halocline.lowering import Manifest, Value
+from halocline.lowering.arguments import size_family
+from halocline.program.index_sets import WRITTEN
+
+#: What sizes of lists of edges, and of pairs and chains of them, begin with.
+_SETS = ("R", "T", "Q")
 
 
 def samples(manifest: Manifest) -> dict[str, tuple[Tensor, ...]]:
     """Arguments by what is special about their sizes; the first are good to record with, as all sizes differ."""
-    return {
+    found = {
         "some atoms": arguments(manifest, atoms=5, edges=40),
         "more atoms": arguments(manifest, atoms=30, edges=200),
         "one atom": arguments(manifest, atoms=1, edges=0),
     }
+    if any(value.name.startswith(("rule_", "triplets_", "quadruplets_")) for value in manifest.inputs):
+        found["edges in no list"] = arguments(manifest, atoms=5, edges=40, listed=False)
+    return found
 
 
-def arguments(manifest: Manifest, atoms: int, edges: int) -> tuple[Tensor, ...]:
+def arguments(manifest: Manifest, atoms: int, edges: int, *, listed: bool = True) -> tuple[Tensor, ...]:
     """One set of arguments, always the same.
 
     Args:
         manifest: of the program.
         atoms: the smallest number of atoms, and of slots in a row; the others are somewhat larger.
         edges: the smallest number of edges and of pairs; the others are somewhat larger, unless it is 0.
+        listed: whether lists of some edges, and index sets, are as long; otherwise there is nothing in them.
     """
     random = Generator().manual_seed(atoms)
-    return tuple(_tensor(value, manifest, atoms, edges, random) for value in manifest.inputs)
+    return tuple(
+        _tensor(value, _shape(value, atoms, edges, listed=listed), manifest, atoms, edges, random)
+        for value in manifest.inputs
+    )
 
 
-def _tensor(value: Value, manifest: Manifest, atoms: int, edges: int, random: Generator) -> Tensor:
+def _shape(value: Value, atoms: int, edges: int, *, listed: bool) -> tuple[int, ...]:
+    """That of one argument."""
+    return tuple(
+        size if isinstance(size, int) else _size(size, atoms, edges if listed or not size.startswith(_SETS) else 0)
+        for size in value.shape
+    )
+
+
+def _tensor(
+    value: Value, shape: tuple[int, ...], manifest: Manifest, atoms: int, edges: int, random: Generator
+) -> Tensor:
     """One argument."""
-    shape = tuple(_size(size, atoms, edges) if isinstance(size, str) else size for size in value.shape)
     if value.name == "species":
         known = torch.tensor([atomic_numbers[symbol] for symbol in manifest.species])
         return known[torch.randint(len(known), shape, generator=random)]
@@ -50,7 +71,9 @@ def _tensor(value: Value, manifest: Manifest, atoms: int, edges: int, random: Ge
     if value.name == "receivers" and len(shape) == 1:
         return _receivers(manifest, atoms, edges, random)
     if value.dtype == "int64":  # an index that exists whatever it counts
-        return torch.randint(min(atoms, edges or atoms), shape, generator=random)
+        found = torch.randint(min(atoms, edges or atoms), shape, generator=random)
+        # Edges of a list have the order of all; so have the edges that messages go to.
+        return found.sort().values if value.name.startswith("rule_") or value.name.endswith(WRITTEN) else found
     dtype = getattr(torch, value.dtype)
     if value.name == "cell":
         return torch.eye(3, dtype=dtype)
@@ -85,8 +108,8 @@ def _condition(declared: dict[str, Any], shape: tuple[int, ...], dtype: torch.dt
 
 def _size(name: str, atoms: int, edges: int) -> int:
     """A number for the name of a size: inner hop levels are smaller than outer ones."""
-    kind, _, level = name.partition("_")
-    least = atoms if kind in ("n", "N", "k", "t") else edges
+    family, level = size_family(name)
+    least = atoms if family in ("n", "N", "k", "t") else edges
     if least < 2:
         return least
-    return least + (int(level) if level else 10 + "NkEPt".index(kind)) * math.ceil(least / 10)
+    return least + (10 + "NkEPtRTQ".index(family[0]) if level is None else level) * math.ceil(least / 10)

@@ -95,10 +95,14 @@ ALSO: Final = {
 #: Tests that provoke a refusal → the feature; the group is the backbone.
 REFUSED: Final = {
     r"test_compress\.py::test_models_without_radial_functions_are_refused\[(.+)\]": "compress",
+    r"test_(chgnet)\.py::test_state_of_bonds_is_not_exchanged": "exchange",
 }
 
 #: Feature → why it is refused, where tests provoke that.
-REASONS: Final = {"compress": "its stages have no radial functions that a table could replace"}
+REASONS: Final = {
+    "compress": "its stages have no radial functions that a table could replace",
+    "exchange": "its stages read values of edges that end at other atoms, and ranks send those of atoms alone",
+}
 
 _NO_WEIGHTS: Final = "its parameters are a handful of numbers in its config; nobody publishes weights"
 _FEW_OPERATIONS: Final = "a few operations for each pair: there is nothing to save"

@@ -116,7 +116,7 @@ def bundled(models: Sequence[str]) -> Iterator[Cell]:
 
 
 def why_not(cell: Cell) -> str:
-    """Why a cell cannot be run anywhere, in what its backend says of itself; empty if it can."""
+    """Why a cell cannot be run anywhere, in what its backend and its model say of themselves; empty if it can."""
     spec = Spec.parse(cell.backend)
     if spec.name in registry().names("executor"):
         executor = registry().load("executor", spec.name)
@@ -124,4 +124,4 @@ def why_not(cell: Cell) -> str:
             return f"{spec.name} has no {cell.dtype}"
     if cell.division == "exchange" and cell.backend in WHOLE_PROGRAMS:
         return f"{cell.backend} runs whole programs only"
-    return ""
+    return potential(cell.model).backbone.exchange_refusal if cell.division == "exchange" else ""

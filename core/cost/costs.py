@@ -4,8 +4,8 @@
     loads = count_loads(graph.edges, owners, parts=parts, ranks=ranks, profile=profile)
     halo, why = choose_halo(profile, loads, speeds)
 
-A model without state between hops has ``profile.rounds == 0``; there recomputing wins whatever the speeds, and
-nothing has to be measured.
+A model without state between hops, or whose state cannot be exchanged, has ``profile.rounds == 0``; there
+recomputing wins whatever the speeds, and nothing has to be measured.
 """
 
 from __future__ import annotations
@@ -73,6 +73,11 @@ def _cost(load: Load, edges: float, *, sent: float, rounds: int, speeds: Speeds)
     )
 
 
+def why_recompute(profile: Profile) -> str:
+    """Why the halos of a model that sends nothing are recomputed, whatever the speeds."""
+    return f"Halos are recomputed, because they must be. {profile.refusal}" if profile.refusal else STATELESS
+
+
 def choose_halo(profile: Profile, loads: Loads, speeds: Speeds) -> tuple[Literal["recompute", "exchange"], str]:
     """Choose what is quicker, and recomputing if neither is.
 
@@ -85,7 +90,7 @@ def choose_halo(profile: Profile, loads: Loads, speeds: Speeds) -> tuple[Literal
         The choice, and a sentence that says why.
     """
     if not profile.rounds:
-        return "recompute", STATELESS
+        return "recompute", why_recompute(profile)
     recompute = cost_of_recompute(loads.recompute, speeds)
     exchange = cost_of_exchange(loads.exchange, profile, speeds)
     exchanged = exchange.total < recompute.total

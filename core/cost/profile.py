@@ -30,12 +30,14 @@ class Profile:
         hops: of each stage that has any. Where state is exchanged, these are the halos of the stages.
         bytes: that exchanging ranks send in one step for each atom of a halo, forwards and backwards.
         rounds: how often they do so.
+        refusal: why they cannot; see `Backbone.exchange_refusal`. Nothing is sent then.
     """
 
     levels: tuple[int, ...]
     hops: tuple[int, ...]
     bytes: int
     rounds: int
+    refusal: str = ""
 
     @classmethod
     @in_evaluation_context
@@ -46,9 +48,12 @@ class Profile:
             BackboneError: the backbone cannot be evaluated, see `FrozenModel.freeze`.
         """
         hops = tuple(stage.spec.hops for _, stage in backbone.stages() if stage.spec.hops)
+        levels, refusal = _receiver_levels(backbone), backbone.exchange_refusal
+        if refusal:
+            return cls(levels, hops, 0, 0, refusal)
         forwards, backwards = _sent(backbone, precision)
         sent = sum(_row_bytes(values) for values in (*forwards, *backwards))
-        return cls(_receiver_levels(backbone), hops, sent, len(forwards) + len(backwards))
+        return cls(levels, hops, sent, len(forwards) + len(backwards))
 
     @classmethod
     def of_layers(cls, layers: int, floats: int, size: int = 4) -> Self:

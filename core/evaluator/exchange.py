@@ -38,6 +38,11 @@ class ExchangeRunner(Runner):
     Args:
         frozen: for this executor.
         executor: where to run it; it must be able to prepare single stages.
+
+    Raises:
+        UsageError: state of the model cannot be exchanged, see `Backbone.exchange_refusal`, or the executor cannot
+            prepare single stages.
+        BackboneError: energies have lost their dependence on edges.
     """
 
     def __init__(self, frozen: FrozenModel, executor: Executor) -> None:
@@ -45,9 +50,10 @@ class ExchangeRunner(Runner):
         backbone = frozen.backbone
         self._shapes = backbone.shapes
         self._outputs, self._derives = backbone.outputs, backbone.derives_forces
+        if backbone.exchange_refusal:
+            raise UsageError(backbone.exchange_refusal)
         if self._derives:
-            _refuse_edges_of_others(frozen)
-        _require_forces(frozen)
+            _require_forces(frozen)
         sessions = executor.prepare_stages(frozen)
         self._stages = {name: _Stage(sessions[name], stage.spec.hops) for name, stage in frozen.backbone.stages()}
         self._path = ["embed", *(f"layers.{layer}" for layer in range(len(backbone.layers)))]
@@ -124,20 +130,6 @@ class ExchangeRunner(Runner):
             seeds["pooled"] = torch.zeros_like(weights)
             seeds["pooled"][: rows.owned] = weights[: rows.owned]
         return seeds
-
-
-def _refuse_edges_of_others(frozen: FrozenModel) -> None:
-    """Refuse stages that need values of edges which other ranks have.
-
-    Raises:
-        UsageError: there is one.
-    """
-    for name, stage in frozen.backbone.stages():
-        if stage.spec.edge_state:
-            raise UsageError(
-                f"Stage {name!r} of {frozen.backbone.name!r} reads {', '.join(stage.spec.edge_state)} of edges "
-                "that end at other atoms, and only values of atoms are exchanged; choose halo=recompute."
-            )
 
 
 def _require_forces(frozen: FrozenModel) -> None:

@@ -7,6 +7,7 @@ table, of the values read; where none has it, of a marker, a vector whose length
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from torch import Tensor
 
@@ -27,6 +28,10 @@ from halocline.program.index_sets import (
     named_index_sets,
     named_rules,
 )
+
+#: What the sizes of lists and index sets begin with, by what their names begin with. A number follows.
+_SET_SIZES: Final = {"rule": "R", "triplets": "T", "quadruplets": "Q"}
+_NUMBERED: Final = frozenset(_SET_SIZES.values())
 
 
 def flatten(inputs: ProgramInputs) -> tuple[Tensor, ...]:
@@ -150,6 +155,19 @@ def _sizes(name: str, hops: int, tensors: Mapping[str, Tensor], last: Tensor) ->
     return (*(tensors[f"{name}_{h}"].shape[0] for h in range(hops - 1)), last.shape[0])
 
 
+def size_family(name: str) -> tuple[str, int | None]:
+    """What a size counts, and up to which hop level; None for all of it.
+
+    Args:
+        name: of a size, as in `Value.shape`: ``n_0`` is ("n", 0), ``E`` ("E", None), ``T_2`` ("T_2", None), and
+            ``T_2_1`` ("T_2", 1), as lists and index sets are numbered.
+    """
+    letter, *numbers = name.split("_")
+    own = 1 if letter in _NUMBERED else 0
+    level = int(numbers[own]) if len(numbers) > own else None
+    return "_".join((letter, *numbers[:own])), level
+
+
 def describe_condition(condition: Condition, outer: str | int, precision: Precision) -> Value:
     """Dtype, shape and meaning of what a program is told of each atom's structure.
 
@@ -224,7 +242,7 @@ def _describe_set(name: str, edges: tuple[str | int, ...], floats: str, form: Fo
     if name == OPPOSITE:
         return Value(name, "int64", edges, "", "flat slot of the opposite edge; k - 1 where there is none")
     kind, number, *rest = name.split("_")
-    size = {"rule": "R_", "triplets": "T_", "quadruplets": "Q_"}[kind] + number
+    size = f"{_SET_SIZES[kind]}_{number}"
     if "level" in rest:
         size = f"{size}_{rest[-1]}"
         return Value(name, "int64", (size,), "", "only its length is used: the size of this hop level")

@@ -195,6 +195,20 @@ class Backbone(nn.Module, ABC):
         return self.derives_forces and Output.VIRIALS not in self.outputs
 
     @property
+    def exchange_refusal(self) -> str:
+        """Why its state cannot be exchanged between ranks, as one sentence; empty where it can.
+
+        Ranks send values of atoms. A stage that reads values of edges which end at other atoms needs more.
+        """
+        for name, stage in self.stages():
+            if stage.spec.edge_state:
+                return (
+                    f"Stage {name!r} of {self.name!r} reads {', '.join(stage.spec.edge_state)} of edges "
+                    "that end at other atoms, and only values of atoms are exchanged; choose halo=recompute."
+                )
+        return ""
+
+    @property
     def hops(self) -> int:
         """Hops that the energy of one atom depends on: the receptive field."""
         readouts, reach, deepest = self.readouts, 0, 0

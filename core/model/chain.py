@@ -8,12 +8,13 @@ import numpy as np
 from ase.data import atomic_numbers
 
 from halocline.graph import Graph, NeighbourList, Structure
-from halocline.graph.rules import reach
+from halocline.graph.rules import reach, single_rules
 from halocline.model.backbone import Backbone
 from halocline.model.condition import of_each_atom
 from halocline.model.pooled import POOLED_WEIGHTS
 
-#: Lattice spacing in units of the cutoff: each atom reaches one or two layers of the chain.
+#: Lattice spacing in units of the cutoff: each atom reaches one or two layers of the chain, and in its own layer
+#: some atoms by the shortest of several cutoffs.
 SPACING = 0.7
 
 #: Stands in for the cutoff (Å) where a model has nearest neighbours.
@@ -32,17 +33,20 @@ def chain(backbone: Backbone, atoms: int, seed: int, spacing: float = SPACING) -
         backbone: gives species and neighbour rule.
         atoms: how many, the last layer may be incomplete.
         seed: of species and of displacements.
-        spacing: of the lattice, in units of the cutoff.
+        spacing: of the layers, in units of the longest cutoff, and within them, in units of the shortest: a list
+            of short edges is not empty, nor are the pairs of them.
     """
     rule = backbone.neighbours
-    length = reach(rule) if reach(rule) < np.inf else NEAREST_LENGTH
+    longest = reach(rule) if reach(rule) < np.inf else NEAREST_LENGTH
+    shortest = min(longest, *(each.cutoff for each in single_rules(rule)))
+    lengths = np.array([longest, shortest, shortest])
     random = np.random.default_rng(seed)
     layers = -(-atoms // 4)
     sites = np.array(list(product(range(layers), range(2), range(2))), dtype=np.float64)[:atoms]
     known = [atomic_numbers[symbol] for symbol in backbone.species]
     structure = Structure(
         numbers=random.choice(known, size=atoms).astype(np.int64),
-        positions=spacing * length * (sites + random.uniform(-JITTER, JITTER, sites.shape)),
+        positions=spacing * lengths * (sites + random.uniform(-JITTER, JITTER, sites.shape)),
         cell=np.zeros((3, 3)),
         pbc=np.zeros(3, dtype=np.bool_),
     )

@@ -44,7 +44,7 @@ def atom_outputs(
 
     Raises:
         UsageError: the part was cut with fewer or more hops.
-        BackboneError: no readout returns what is declared.
+        BackboneError: no readout returns what is declared, or a layer does not find what it declares to read.
     """
     level = len(inputs.levels) - 1
     if level != backbone.hops:
@@ -66,6 +66,7 @@ def atom_outputs(
                     "edges to a stage of another rule."
                 )
             list_of_edges = stage.spec.neighbours
+            _require_edge_state(backbone, depth, stage, state)
         assert isinstance(stage, Stage)
         level -= stage.spec.hops
         state = run(stage, state, level)
@@ -84,6 +85,16 @@ def atom_outputs(
     if missing := [output for output in backbone.outputs if output not in found]:
         raise BackboneError(f"No readout of {backbone.name!r} returns the {missing[0]} that it declares.")
     return {output: found[output] for output in backbone.outputs}
+
+
+def _require_edge_state(backbone: Backbone, depth: int, stage: Stage, state: State) -> None:
+    """Edges of other receivers are within one hop only if the layer before wrote their values; see `StageSpec`."""
+    missing = [name for name in stage.spec.edge_state if name not in state.edges]
+    if missing and stage.spec.hops < 2:
+        raise BackboneError(
+            f"Layer {depth - 1} of {backbone.name!r} reads {', '.join(missing)} of edges that end at other atoms, "
+            "which the layer before does not return; let it return them, or declare 2 hops."
+        )
 
 
 @in_evaluation_context

@@ -106,18 +106,19 @@ def _require_suitable(policy: PrecisionPolicy, precision: Precision, form: Form,
 
 
 def _require_support(backbone: Backbone, form: Form) -> None:
-    writes_edges = False  # whether the stage before has hops, and so can have written what is read of other rows
+    # A stage of one hop finds edges that end at the atoms it reads if a stage with hops came before, which wrote
+    # those of all atoms that it wrote itself. That it returns them is seen when the stages run.
+    found = False
     for name, stage in backbone.stages():
         if form not in stage.spec.forms:
             raise BackboneError(f"Stage {name!r} of {backbone.name!r} cannot work on the form {form.value!r}.")
-        found = bool(stage.spec.edge_state) and writes_edges
         beyond = stage.spec.edge_state or any(each.reaches_out for each in stage.spec.index_sets)
-        if beyond and stage.spec.hops < (1 if found else 2):
+        if beyond and stage.spec.hops < (1 if found and stage.spec.edge_state else 2):
             raise BackboneError(
                 f"Stage {name!r} of {backbone.name!r} reads edges that end at other atoms than those it "
                 "writes; let it declare 2 hops, and find or compute those edges on its outer block."
             )
-        writes_edges = stage.spec.hops > 0
+        found = stage.spec.hops > 0
     require_consistent(backbone.conditions, backbone.name)
     outputs = backbone.outputs
     if outputs[:1] != (Output.ENERGIES,) or len(set(outputs)) < len(outputs):

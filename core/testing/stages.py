@@ -58,11 +58,8 @@ def require_stages(executor: Executor, frozen: FrozenModel) -> None:
         NotApplicable: the executor runs whole programs only.
         Failure: a stage gives something else than its definition does.
     """
-    for name, stage in frozen.backbone.stages():
-        if stage.spec.edge_state:
-            raise NotApplicable(
-                f"Stage {name!r} reads edges of other atoms, so that it only runs within the whole."
-            )
+    if frozen.backbone.exchange_refusal:
+        raise NotApplicable(frozen.backbone.exchange_refusal)
     cases = [case for name, _ in frozen.backbone.stages() for case in _cases(frozen, name)]
     try:
         sessions = executor.prepare_stages(frozen)

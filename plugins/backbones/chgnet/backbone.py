@@ -52,7 +52,7 @@ class CHGNet(Backbone):
         config = CHGNetConfig(
             species=("H", "O"),
             features=4,
-            layers=3,
+            layers=2,
             readout_layers=1,
             radial=3,
             angular=3,
