@@ -13,8 +13,7 @@ from halocline.model.backbone import Backbone
 from halocline.model.condition import of_each_atom
 from halocline.model.pooled import POOLED_WEIGHTS
 
-#: Lattice spacing in units of the cutoff: each atom reaches one or two layers of the chain, and in its own layer
-#: some atoms by the shortest of several cutoffs.
+#: Lattice spacing in units of the cutoff: each atom reaches one or two layers of the chain.
 SPACING = 0.7
 
 #: Stands in for the cutoff (Å) where a model has nearest neighbours.
@@ -33,13 +32,15 @@ def chain(backbone: Backbone, atoms: int, seed: int, spacing: float = SPACING) -
         backbone: gives species and neighbour rule.
         atoms: how many, the last layer may be incomplete.
         seed: of species and of displacements.
-        spacing: of the layers, in units of the longest cutoff, and within them, in units of the shortest: a list
-            of short edges is not empty, nor are the pairs of them.
+        spacing: of the lattice, in units of the longest cutoff; within layers in units of the shortest, if that is
+            below the lattice spacing: a list of short edges is not empty, nor are the pairs of them.
     """
     rule = backbone.neighbours
     longest = reach(rule) if reach(rule) < np.inf else NEAREST_LENGTH
-    shortest = min(longest, *(each.cutoff for each in single_rules(rule)))
-    lengths = np.array([longest, shortest, shortest])
+    shortest = min(each.cutoff for each in single_rules(rule))
+    # A list that would be empty, as its edges are shorter than the spacing, has some within each layer.
+    within = shortest if shortest < SPACING * longest else longest
+    lengths = np.array([longest, within, within])
     random = np.random.default_rng(seed)
     layers = -(-atoms // 4)
     sites = np.array(list(product(range(layers), range(2), range(2))), dtype=np.float64)[:atoms]
