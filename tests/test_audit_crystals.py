@@ -10,7 +10,7 @@ from ase import Atoms, units
 from ase.build import bulk
 from ase.eos import EquationOfState as AseEquationOfState
 from ase.eos import birchmurnaghan
-from real_data import real_data
+from published_files import place_of_files
 
 from halocline.audit.crystals import (
     FAILED_ERROR,
@@ -232,17 +232,6 @@ def test_the_best_audit_is_recommended(tmp_path, capsys):
     said = capsys.readouterr().err
     assert f"-m {best}" in said
     assert f"median error of {errors[best]:.1f} %" in said
-
-
-def place_of_files(entry):
-    """Options of ``zoo pull`` with which the files are found: none where they are in the package index."""
-    match entry.origin.form:
-        case "matgl":
-            return ["--from", str(real_data("checkpoints_matgl") / entry.address.rstrip("/").rpartition("/")[2])]
-        case "nequix":
-            return ["--from", str(real_data("checkpoints_nequix"))]
-        case _:
-            return []
 
 
 @pytest.mark.slow
