@@ -4,7 +4,7 @@ from halocline.lowering.arguments import flatten
 from halocline.lowering.manifest import Manifest, Value
 from halocline.lowering.program import Program
 from halocline.lowering.stage import StagePrograms, lower_stage
-from halocline.lowering.structure import lower_structure
+from halocline.lowering.structure import lower_structure, structure_refusal
 from halocline.lowering.whole import lower
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "lower",
     "lower_stage",
     "lower_structure",
+    "structure_refusal",
 ]

@@ -19,7 +19,7 @@ from halocline.lowering.manifest import Manifest, Value
 from halocline.lowering.program import Program
 from halocline.lowering.rules import custom_operators
 from halocline.lowering.trace import trace
-from halocline.model.backbone import reference_table
+from halocline.model.backbone import Backbone, reference_table
 from halocline.model.chain import chain
 from halocline.model.condition import HEAD
 from halocline.partition import whole
@@ -54,6 +54,21 @@ _DERIVATIVES = (
 )
 
 
+def structure_refusal(backbone: Backbone) -> str:
+    """Why a model cannot be one program from positions to forces; empty if it can."""
+    if named_rules(backbone.neighbours) or named_index_sets(backbone.neighbours):
+        return (
+            f"{backbone.name!r} has several lists of neighbours, or index sets; structure programs take one list. "
+            "Evaluate the model with a backend instead of exporting it."
+        )
+    if backbone.pooled_head is not None:
+        return (
+            f"The energy of {backbone.name!r} follows from a sum over all atoms, which takes two runs: it cannot "
+            "be exported as one program from positions to forces."
+        )
+    return ""
+
+
 @in_evaluation_context
 def lower_structure(frozen: FrozenModel, reference_energies: Mapping[str, float]) -> Program:
     """Turn a model frozen in table form into a program from positions to energy, forces and virial.
@@ -69,17 +84,8 @@ def lower_structure(frozen: FrozenModel, reference_energies: Mapping[str, float]
     """
     if frozen.form is not Form.TABLE:
         raise LoweringError("A structure program needs the table form; freeze the backbone with Form.TABLE.")
-    asked = frozen.backbone.neighbours
-    if named_rules(asked) or named_index_sets(asked):
-        raise LoweringError(
-            f"{frozen.backbone.name!r} has several lists of neighbours, or index sets; structure programs take "
-            "one list. Evaluate the model with a backend instead of exporting it."
-        )
-    if frozen.backbone.pooled_head is not None:
-        raise LoweringError(
-            f"The energy of {frozen.backbone.name!r} follows from a sum over all atoms, which takes two runs: it "
-            "cannot be exported as one program from positions to forces."
-        )
+    if refusal := structure_refusal(frozen.backbone):
+        raise LoweringError(refusal)
     table = torch.from_numpy(reference_table(reference_energies, frozen.backbone.head_energies))
 
     def evaluate(*tensors: Tensor) -> tuple[Tensor, ...]:
