@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 from published_files import place_of_files
 
@@ -20,7 +21,10 @@ FOLDER = Path(__file__).parent / "oracles" / "published"
 
 #: Of an energy per atom in eV, and of max(1 eV/Å, max|F|) and max(1 eV, max|W|). Constants that packages round to
 #: single precision show below; see docs/nequip.md. CHGNet has none.
-ROUNDED, EXACT = 1e-7, 1e-10
+TOLERANCES = {"sevennet": 1e-7, "nequix": 1e-7, "chgnet": 1e-10}
+
+#: Bonds between which CHGNet has angles, Å.
+BOND = 3.0
 
 
 class Answer(NamedTuple):
@@ -61,20 +65,26 @@ def answers(package: str, model: str) -> Iterator[Answer]:
         )
 
 
+def has_angles(atoms: Atoms) -> bool:
+    """Whether an atom has two bonds."""
+    return np.bincount(neighbor_list("i", atoms, BOND), minlength=1).max() > 1
+
+
 @pytest.mark.slow
 @pytest.mark.exhaustive  # a minute for each, and some files come from the package index
 @pytest.mark.parametrize("which", published())
-def test_it_is_the_model_of_its_package(which, tmp_path, monkeypatch, record_property):
+def test_it_is_the_model_of_its_package(which, tmp_path, monkeypatch):
     package, _, model = which.partition(": ")
     name, _, head = model.partition(" ")
     monkeypatch.setenv("HALOCLINE_CACHE_DIR", str(tmp_path))
     assert main(["zoo", "pull", name, *place_of_files(read_index().entries[name])]) == 0
     potential = halocline.load(name)
-    tolerance = EXACT if package == "chgnet" else ROUNDED
-    worst = np.zeros(3)
+    tolerance = TOLERANCES[package]
     for structure, atoms, energy, forces, stress, moments in answers(package, model):
         if not set(atoms.symbols) <= set(potential.species):
             continue  # packages answer for elements that they were never trained on
+        if name == "chgnet-0.2.0" and not has_angles(atoms):
+            continue  # its package leaves an offset out; see docs/chgnet.md
         result = potential(atoms, dtype="float64", device="cpu", head=head or None)
         volume = atoms.get_volume()
         found = np.array(
@@ -87,5 +97,3 @@ def test_it_is_the_model_of_its_package(which, tmp_path, monkeypatch, record_pro
         assert found.max() < tolerance, (structure, found)
         if moments is not None:
             np.testing.assert_allclose(result.magmoms, moments, rtol=0, atol=tolerance, err_msg=structure)
-        worst = np.maximum(worst, found)
-    record_property("worst", worst.tolist())
