@@ -280,6 +280,7 @@ def test_met_elements_in_parts(several, options):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_met_elements_in_lowered_programs(several):
     for symbols in (("H", "O"), ("Cu", "O")):
         atoms = of_elements(*symbols)

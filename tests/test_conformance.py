@@ -38,8 +38,10 @@ VARIANTS = {
 #: Backbones whose variants take a minute each.
 SLOW = {"m3gnet", "mace", "nequip", "chgnet"}
 
-#: Variants of which others have everything, or tests of kernels.
-EXHAUSTIVE = {"m3gnet-centre", "mace-scalars"}
+#: Of these, those that are left to `make exhaustive`: tests of parity have their options as well.
+EXHAUSTIVE = {
+    *("m3gnet-centre", "mace-scalars", "mace-foundation", "nequip-every-irrep", "chgnet-first-version"),
+}
 
 
 def example(name, **changes):
@@ -74,6 +76,7 @@ class TestVariants(BackboneTests):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 class TestEvenNequIP(BackboneTests):
     expected_failures: ClassVar = {"reflection": "without odd irreps a molecule and its mirror image may differ"}
 
@@ -84,6 +87,7 @@ class TestEvenNequIP(BackboneTests):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 class TestBesselM3GNet(BackboneTests):
     expected_failures: ClassVar = {
         "smoothness": "spherical Bessel functions reach zero at the cutoff with a slope, so that forces jump there"

@@ -159,7 +159,8 @@ def test_a_closed_calculator_has_no_ranks():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("halo", [pytest.param("recompute", marks=pytest.mark.exhaustive), "exchange"])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("halo", ["recompute", "exchange"])
 def test_onnx_runs_on_ranks(halo):
     pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
     model = backbone("schnet")

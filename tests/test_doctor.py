@@ -98,6 +98,7 @@ def test_variant_that_this_machine_lacks_is_unusable():
 
 
 @SLOW
+@pytest.mark.exhaustive
 def test_all_backends_are_reported_whatever_some_of_them_do(doctor):
     status, output, errors = doctor("--json")
     assert (status, errors) == (1, "")

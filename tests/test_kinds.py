@@ -44,10 +44,10 @@ COMPILED = pytest.mark.parametrize(
 OF_EVERY_WAY = pytest.mark.parametrize(
     "kind",
     [
-        *("several-lists", "angles", "walk", "soft-ranks"),
+        *("several-lists", "walk"),
         *(
             pytest.param(kind, marks=pytest.mark.exhaustive)
-            for kind in ("vectors", "by-sender", "two-radii", "dihedrals")
+            for kind in ("vectors", "by-sender", "two-radii", "angles", "dihedrals", "soft-ranks")
         ),
     ],
 )

@@ -24,8 +24,8 @@ from halocline.testing.hosts import BUNDLES, HOSTS
 #: Backends that take seconds for every model: they compile, or start processes.
 SLOW = ("torch:compile", "ipu", "ddp", "onnx:threads=2")
 
-#: Models that are compiled ahead of time by CI: others take minutes, and `torch:compile=inductor` sees their code.
-AHEAD_OF_TIME = ("lennard-jones", "schnet")
+#: Models that CI compiles, ahead of time as well; others take a minute or more each.
+COMPILED = ("lennard-jones", "schnet")
 
 MEASURED = {"machine": {"device": "cpu"}, "sources": {"halocline": "0"}}
 PASSED = Outcome("passed", 0.5, Deviation(1e-9, 2e-9, 3e-9, 0.25))
@@ -50,7 +50,7 @@ def marks(cell: Cell) -> list[pytest.MarkDecorator]:
     """When a cell is run."""
     found = [pytest.mark.slow] if cell.backend.startswith(SLOW) else []
     return found + [pytest.mark.exhaustive] * (
-        cell.backend == "torch:compile=aot" and cell.model not in AHEAD_OF_TIME
+        cell.backend.startswith("torch:compile") and cell.model not in COMPILED
     )
 
 

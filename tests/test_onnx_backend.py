@@ -142,7 +142,9 @@ def table_inputs(name, precision, atoms, owned=None):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", Precision)
+@pytest.mark.parametrize(
+    "precision", [Precision.FLOAT32, pytest.param(Precision.FLOAT64, marks=pytest.mark.exhaustive)]
+)
 def test_runs_repeat_bit_for_bit_whatever_the_threads(precision):
     atoms = random_structure(5, atoms=120, pbc=True, edge=(8.0, 9.5))  # 5000 edges: kernels do use their threads
     inputs = table_inputs("schnet", precision, atoms)

@@ -266,6 +266,7 @@ def test_errors_are_relative_to_the_forces():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_first_calls_are_cold_and_then_warm():
     """Of the clock nothing is asked here."""
     found = first_calls.measured("schnet", "compressed file", 1)

@@ -27,6 +27,9 @@ from halocline.structures.write import extended_xyz
 MODEL = "lennard-jones-argon"
 ENDINGS = ("extxyz", "csv", "jsonl")
 
+#: A batch that begins at another structure may round its last ones otherwise: vectors of a processor end elsewhere.
+CUT_ELSEWHERE = 1e-6
+
 
 def pair(distance):
     return Atoms("Ar2", positions=[(0, 0, 0), (0, 0, distance)])
@@ -280,7 +283,10 @@ def test_killed_work_is_gone_on_with(source, tmp_path, number):
     assert number == signal.SIGKILL or "--resume goes on" in said
     assert 0 < output.stat().st_size < whole.stat().st_size
     assert run(source, "-o", output, "--resume") == 0
-    assert output.read_bytes() == whole.read_bytes()
+    for found, expected in zip(read(output, ":"), read(whole, ":"), strict=True):
+        assert found == expected
+        for name, value in expected.calc.results.items():
+            np.testing.assert_allclose(found.calc.results[name], value, rtol=CUT_ELSEWHERE, atol=0, err_msg=name)
 
 
 def test_whoever_stops_reading_ends_the_work(source):

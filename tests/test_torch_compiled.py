@@ -92,11 +92,15 @@ def require_eager(potential, dtype, backend):
         (*QUICK, "inductor"),
         (*QUICK, "aot"),
         pytest.param("schnet", "float64", "inductor", marks=pytest.mark.slow),
-        pytest.param("pruned", "float32", "inductor", marks=pytest.mark.slow),
-        pytest.param("schnet", "float32", "inductor", marks=[pytest.mark.slow, pytest.mark.exhaustive]),
         *(
-            pytest.param(name, dtype, "aot", marks=[pytest.mark.slow, pytest.mark.exhaustive])
-            for name, dtype in [("schnet", "float64"), ("schnet", "float32"), ("pruned", "float32")]
+            pytest.param(*each, marks=[pytest.mark.slow, pytest.mark.exhaustive])
+            for each in [
+                ("schnet", "float32", "inductor"),
+                ("pruned", "float32", "inductor"),
+                ("schnet", "float64", "aot"),
+                ("schnet", "float32", "aot"),
+                ("pruned", "float32", "aot"),
+            ]
         ),
     ],
 )
@@ -323,9 +327,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "export.md"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "dtype", [Precision.FLOAT32, pytest.param(Precision.FLOAT64, marks=pytest.mark.exhaustive)]
-)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("dtype", Precision)
 def test_an_export_runs_with_torch_alone(dtype, tmp_path):
     potential, path = model("schnet"), tmp_path / "model.pt2"
     manifest = AotExporter().export(potential, dtype, path)

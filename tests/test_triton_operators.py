@@ -23,7 +23,7 @@ from halocline.plugins.kernels.tables import tabulate
 FOLDER = Path(__file__).parent
 
 #: Files of tests that the interpreter takes tens of seconds for.
-SLOW = {"mace_models": [pytest.mark.slow], "m3gnet_models": [pytest.mark.slow, pytest.mark.exhaustive]}
+SLOW = {name: [pytest.mark.slow, pytest.mark.exhaustive] for name in ("mace_models", "m3gnet_models")}
 
 
 def triton_version():

@@ -65,7 +65,9 @@ def searches(prefix):
     return sum(neighbours.refresh(Structure.from_atoms(frame)) for frame in read(f"{prefix}.extxyz", ":"))
 
 
-@pytest.mark.parametrize("halo", [pytest.param("auto", marks=pytest.mark.exhaustive), "recompute", "exchange"])
+@pytest.mark.parametrize(
+    "halo", [*(pytest.param(halo, marks=pytest.mark.exhaustive) for halo in ("auto", "recompute")), "exchange"]
+)
 def test_ranks_follow_the_trajectory_of_one_process(expected, tmp_path, halo):
     prefix = tmp_path / "run"
     assert main([*ON_RANKS, "--halo", halo, "--output", str(prefix)]) == 0

@@ -166,7 +166,10 @@ def wait_for_epoch(process, epoch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "status"), [("SIGKILL", -9), ("SIGTERM", 143), ("SIGINT", 130)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [("SIGKILL", -9), pytest.param("SIGTERM", 143, marks=pytest.mark.exhaustive), ("SIGINT", 130)],
+)
 def test_a_killed_process_resumes_bit_by_bit(folder, edit_recipe, number, status):
     edit_recipe("epochs = 4", "epochs = 30")
     straight = train(folder, "straight")
