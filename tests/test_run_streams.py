@@ -27,7 +27,7 @@ from halocline.structures.write import extended_xyz
 MODEL = "lennard-jones-argon"
 ENDINGS = ("extxyz", "csv", "jsonl")
 
-#: A batch that begins at another structure may round its last ones otherwise: vectors of a processor end elsewhere.
+#: A batch that begins at another structure may round its last ones otherwise, as vectors end elsewhere.
 CUT_ELSEWHERE = 1e-6
 
 
