@@ -138,9 +138,9 @@ class TestExecutors(ExecutorTests):
 
 
 def exports():
-    """Every exporter with every backbone; compiling takes minutes, for which one is enough here."""
+    """Every exporter with every backbone; compiling takes minutes."""
     for name, each in product(sorted(registry().names("exporter")), BACKBONES):
-        marks = [pytest.mark.exhaustive] if name == "aot" and each != "lennard-jones" else []
+        marks = [pytest.mark.exhaustive] if name == "aot" else []
         yield pytest.param((name, each), id=f"{name}-{each}", marks=marks)
 
 

@@ -32,7 +32,7 @@ def test_packed_pretraining_is_what_an_ipu_can_do():
 @pytest.mark.slow
 def test_packed_pretraining_learns(tmp_path, caplog):
     """In fewer epochs than the recipe has; of clusters of several sizes packs fill most of their places."""
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "halocline")  # commands in this process have set it to warnings
     recipe = read_recipe(EXAMPLES / "pretrain_packed.toml")
     recipe = replace(recipe, training=replace(recipe.training, epochs=6))
     problem = prepare(recipe, EXAMPLES)

@@ -256,7 +256,8 @@ def test_parts_and_batches_are_the_plain_model(kernel, exchange, compress, featu
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["inductor", pytest.param("aot", marks=pytest.mark.exhaustive)])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("way", ["inductor", "aot"])
 @pytest.mark.parametrize("compress", [False, True], ids=["exact", "tables"])
 def test_compiled_programs_convolve_with_them(way, compress):
     structure = Structure.from_atoms(random_structure(1, atoms=14))

@@ -13,7 +13,7 @@ from gpu.report import Report, Stage
 pytestmark = pytest.mark.slow  # each stage is a process that imports torch
 
 #: Stages that CI rehearses.
-QUICK = ("eager", "hosts", "steps", "kernels")
+QUICK = ("eager", "hosts")
 
 
 def crash(device, quick):

@@ -106,7 +106,7 @@ def test_the_suite_passes(kind):
 
 
 @pytest.mark.slow
-@COMPILED
+@OF_EVERY_WAY
 def test_onnx_runtime_gives_the_same(kind):
     report = check_executor(onnx(), model(kind), checks=["results", "stages"])
     assert report.ok, report.results

@@ -99,7 +99,8 @@ def test_no_edges_are_no_interaction():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["inductor", pytest.param("aot", marks=pytest.mark.exhaustive)])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("way", ["inductor", "aot"])
 def test_compiled_programs_call_it(way):
     config = CONFIGS["matgl"]
     compiled = evaluator(config, TorchExecutor("cpu", compile=way))

@@ -24,8 +24,8 @@ from halocline.testing.hosts import BUNDLES, HOSTS
 #: Backends that take seconds for every model: they compile, or start processes.
 SLOW = ("torch:compile", "ipu", "ddp", "onnx:threads=2")
 
-#: Models that CI compiles, ahead of time as well; others take a minute or more each.
-COMPILED = ("lennard-jones", "schnet")
+#: Backends that compile or lower anew, and the models for which CI lets them; others take a minute or more each.
+COMPILING, COMPILED = ("torch:compile", "ipu", "ddp:ranks=2,inner"), ("lennard-jones", "schnet")
 
 MEASURED = {"machine": {"device": "cpu"}, "sources": {"halocline": "0"}}
 PASSED = Outcome("passed", 0.5, Deviation(1e-9, 2e-9, 3e-9, 0.25))
@@ -49,9 +49,7 @@ def nobody_is_left() -> Iterator[None]:
 def marks(cell: Cell) -> list[pytest.MarkDecorator]:
     """When a cell is run."""
     found = [pytest.mark.slow] if cell.backend.startswith(SLOW) else []
-    return found + [pytest.mark.exhaustive] * (
-        cell.backend.startswith("torch:compile") and cell.model not in COMPILED
-    )
+    return found + [pytest.mark.exhaustive] * (cell.backend.startswith(COMPILING) and cell.model not in COMPILED)
 
 
 @pytest.mark.timeout(2400)  # compiling may take minutes where others compute as well

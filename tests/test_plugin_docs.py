@@ -61,7 +61,8 @@ def test_plugin_of_the_docs_is_found(install):
     assert (row["name"], row["kind"], row["status"], row["version"]) == ("harmonic", "backbone", "ok", "1.2.0")
 
 
-@pytest.mark.slow  # starts the program for each way to select it, and runs the conformance suite
+@pytest.mark.slow
+@pytest.mark.exhaustive  # starts the program for each way to select it, and runs the conformance suite
 def test_pruner_of_the_docs_prunes(install):
     install("pruners.md", "halocline_share")
     expected = {layers: energy("--prune", str(layers)) for layers in (1, 2)}

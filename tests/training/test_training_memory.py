@@ -71,6 +71,7 @@ def peak(folder, count):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(3600)  # more than a minute of a processor that has nothing else to do
 def test_memory_does_not_grow_with_frames_and_graphs(tmp_path):
     few, _ = peak(tmp_path / "few", FEW)
