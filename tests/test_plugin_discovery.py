@@ -138,7 +138,7 @@ except HaloclineError as error:
             "2 The backbone name 'harmonic' is ambiguous; "
             "say halocline-bad-clash/harmonic or halocline-harmonic/harmonic.",
         ),
-        ("schne", "2 There is no backbone named 'schne'; did you mean 'schnet'?"),
+        ("schne", "2 There is no backbone named 'schne'; did you mean 'schnet' or 'chgnet'?"),
     ],
 )
 def test_name_selects_one_component_or_says_why_not(site, name, answer):
