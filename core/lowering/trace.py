@@ -58,7 +58,8 @@ def trace(
     )
     name = frozen.backbone.name
     try:
-        with whatever_the_sizes():
+        # The cache of what operations do to shapes costs a quarter more than it saves where shapes are symbols.
+        with whatever_the_sizes(), torch._dynamo.config.patch(fake_tensor_cache_enabled=False):
             graph = record(*examples)
     except BackboneError:  # which names the fault already
         raise
