@@ -13,6 +13,7 @@ from halocline.model.pruner import make_pruner
 from halocline.plugin import registry
 from halocline.spec import Spec
 from halocline.testing import BackboneTests, ExecutorTests, ExporterTests, PartitionerTests, PrunerTests
+from halocline.testing.executors import EXECUTOR_CHECKS
 
 BACKBONES = sorted(registry().names("backbone"))
 
@@ -106,17 +107,29 @@ def executors():
     for name in sorted(registry().names("executor")):
         for variant in registry().load("executor", name).variants:
             spec = f"{name}:{variant}" if variant else name
-            for each in ["schnet"] if variant else BACKBONES:
-                marks = [pytest.mark.slow] if variant else []
-                marks += [pytest.mark.exhaustive] if variant == "compile=aot" else []
-                yield pytest.param((spec, each), id=f"{spec}-{each}", marks=marks)
+            yield from ((spec, each) for each in (["schnet"] if variant else BACKBONES))
+
+
+def marks(check, spec, backbone):
+    """When a check of an executor with a backbone is run.
+
+    Lowering large backbones takes a minute; that they are lowered right is seen by their results, those of their
+    stages by the stages of MACE.
+    """
+    found = [pytest.mark.slow] if ":" in spec else []
+    repeated = check != "results" and spec == "onnx" and backbone in SLOW - {"mace"}
+    return found + [pytest.mark.slow, pytest.mark.exhaustive] * (repeated or spec.endswith("compile=aot"))
 
 
 @pytest.mark.timeout(2400)  # compiling may take minutes where others compute as well
 class TestExecutors(ExecutorTests):
-    @pytest.fixture(params=executors())
-    def pair(self, request):
-        return request.param
+    def pytest_generate_tests(self, metafunc):
+        cases = [
+            pytest.param(check, (spec, each), id=f"{check}-{spec}-{each}", marks=marks(check, spec, each))
+            for spec, each in executors()
+            for check in EXECUTOR_CHECKS
+        ]
+        metafunc.parametrize(("check", "pair"), cases)
 
     @pytest.fixture
     def backbone(self, pair):

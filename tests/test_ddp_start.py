@@ -78,7 +78,10 @@ def in_session_of(pids):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("start", STARTS)
-@pytest.mark.parametrize("delay", [0.0, 0.01, 0.05, 0.2, 0.5, 1.0, 2.0, 4.0])
+@pytest.mark.parametrize(
+    "delay",
+    [0.0, 0.05, 0.5, 2.0, *(pytest.param(each, marks=pytest.mark.exhaustive) for each in (0.01, 0.2, 1.0, 4.0))],
+)
 def test_no_rank_outlives_a_driver_that_is_killed_while_they_start(start, delay):
     process = driver(start)
     ranks = {}

@@ -54,7 +54,11 @@ SHOWN: Final = {
         r"::TestExecutors::test_conformance\[results-onnx-(.+)\]",
         r"::TestExporters::test_conformance\[artefact-onnx-(.+)\]",
     ),
-    "ipu program": (r"::TestExecutors::test_conformance\[results-ipu-(.+)\]",),
+    "ipu program": (
+        r"::TestExecutors::test_conformance\[results-ipu:target=cpu-(.+)\]",
+        r"::TestExporters::test_conformance\[artefact-ipu-(.+)\]",
+        r"test_matrix\.py::.*\[([a-z0-9-]+) \| ipu:target=cpu \|",
+    ),
     "recompute": (
         r"::TestBackbones::test_conformance\[parts-(.+)\]",
         r"test_partitioned\.py::test_parts_with_random_owners_are_the_whole\[([a-z0-9-]+)-\d-recompute\]",
