@@ -83,8 +83,8 @@ class Problem:
 
     @property
     def parent_digest(self) -> str:
-        """SHA-256 of the model that the fit starts from; empty if from new weights."""
-        return "" if self.origin is None else self.origin.digest
+        """SHA-256 of the model that the fit starts from, and of files that it was pruned by; empty if from none."""
+        return "" if self.origin is None else " ".join([self.origin.digest, *self.origin.pruned_by.values()])
 
     @property
     def contacts(self) -> Contacts:

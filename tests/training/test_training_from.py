@@ -1,5 +1,7 @@
 """A fit that starts from a model: what it takes over, what it refuses, and what its card owes to the parent."""
 
+import hashlib
+
 import ase.io
 import numpy as np
 import pytest
@@ -314,4 +316,7 @@ def test_structures_to_prune_by_are_relative_to_the_recipe(
     card = make_card(problem, None)
     told = f"1+channels:keep=0.5,structures={'argon.extxyz' if place == 'absolute' else name}"
     assert card["parent"]["pruned"] == card["recipe"]["model"]["prune"] == told
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert card["parent"]["pruned_by_sha256"] == f"{told.rpartition('=')[2]} {digest}"
+    assert problem.parent_digest.endswith(digest)  # so that a fit goes on with the same file only
     assert str(folder) not in repr(card)

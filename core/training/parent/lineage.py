@@ -87,6 +87,8 @@ def _lineage(parent: Parent, settings: ModelSettings) -> dict[str, Any]:
         "licence_of_weights": licence.get("weights"),
         "head": settings.head,
         "pruned": public_pruning(settings.prune),
+        "pruned_by_sha256": ", ".join(f"{public_name(file)} {sha256}" for file, sha256 in parent.pruned_by.items())
+        or None,
         "new_elements": ", ".join(settings.new_elements) or None,
         "parent": card.get("parent"),
     }

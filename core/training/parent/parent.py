@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
 from halocline.errors import UsageError, unknown_name, within
+from halocline.evaluation.frames import file_digests
 from halocline.model import Backbone
 from halocline.model.heads import head_names, with_one_head
 from halocline.model.kept_tables import without_tables
@@ -31,12 +32,14 @@ class Parent:
         digest: SHA-256 of the model as it was found, see `Potential.digest`.
         potential: the model with the chosen head, neither pruned nor with new elements.
         start: its backbone as the fit begins: pruned, and with new elements.
+        pruned_by: the files that pruners read, as they were named → SHA-256.
     """
 
     name: str
     digest: str
     potential: Potential
     start: Backbone
+    pruned_by: Mapping[str, str] = field(default_factory=dict)
 
 
 def find_parent(settings: ModelSettings, folder: Path) -> Parent | None:
@@ -61,23 +64,38 @@ def find_parent(settings: ModelSettings, folder: Path) -> Parent | None:
         found = load(model_place(settings.from_, folder))
     _refuse_another(settings, found.backbone)
     potential = _of_head(found, settings)
-    return Parent(
-        name=settings.from_,
-        digest=found.digest(),
-        potential=potential,
-        start=_start(settings, potential, folder),
-    )
-
-
-def _start(settings: ModelSettings, potential: Potential, folder: Path) -> Backbone:
     start = without_tables(copy.deepcopy(potential.backbone))
+    files: dict[str, str] = {}
     if settings.prune is not None:
         with within("model.prune"):
-            start = pruned(start, settings.prune, lambda file: resolve(file, folder))
+            start, files = pruned_by_files(start, settings.prune, lambda file: resolve(file, folder))
     if settings.new_elements:
         with within("model.new_elements"):
             start = widened(start, settings.new_elements)
-    return start.train()
+    return Parent(
+        name=settings.from_, digest=found.digest(), potential=potential, start=start.train(), pruned_by=files
+    )
+
+
+def pruned_by_files(
+    backbone: Backbone, prune: int | str, place: Callable[[str], Path] = Path
+) -> tuple[Backbone, dict[str, str]]:
+    """A smaller backbone, and what `Parent.pruned_by` says.
+
+    Args:
+        backbone: stays as it is.
+        prune: as for `make_pruner`.
+        place: where a file is that an option names.
+    """
+    files: dict[str, str] = {}
+
+    def noted(name: str) -> Path:
+        path = place(name)
+        if path.is_file():  # else the pruner says what is wrong
+            files[name] = file_digests([str(path)])[str(path)]
+        return path
+
+    return pruned(backbone, prune, noted), files
 
 
 def model_place(name: str, folder: Path) -> str | Path:

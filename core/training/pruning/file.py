@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from halocline.errors import UsageError
-from halocline.model.pruner import pruned, with_files
+from halocline.model.pruner import with_files
 from halocline.potential.load import load
 from halocline.potential.potential import Potential
-from halocline.training.parent import Parent, inherit
+from halocline.training.parent import Parent, inherit, pruned_by_files
 from halocline.training.recipe import ModelSettings
 from halocline.training.result import UNDETERMINED
 
@@ -34,8 +34,8 @@ def pruned_model(name: str, prune: int | str) -> Potential:
     whole = load(name)
     if whole.compressed:
         raise UsageError(f"{name} is compressed. Prune the exact model, and compress what is left.")
-    smaller = pruned(whole.backbone, prune).eval()
-    parent = Parent(name=name, digest=whole.digest(), potential=whole, start=smaller)
+    smaller, files = pruned_by_files(whole.backbone, prune)
+    parent = Parent(name=name, digest=whole.digest(), potential=whole, start=smaller.eval(), pruned_by=files)
     kept = {key: value for key, value in whole.card.items() if key not in _OF_THE_WHOLE}
     told = with_files(prune, lambda file: Path(file).name)
     card = inherit(kept, parent, ModelSettings(from_=name, prune=told))
