@@ -83,7 +83,7 @@ class Problem:
 
     @property
     def parent_digest(self) -> str:
-        """SHA-256 of the model that the fit starts from, and of files that it was pruned by; empty if from none."""
+        """SHA-256 of the model that the fit starts from, and of files it was pruned by; empty if from none."""
         return "" if self.origin is None else " ".join([self.origin.digest, *self.origin.pruned_by.values()])
 
     @property
