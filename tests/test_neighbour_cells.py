@@ -7,6 +7,7 @@ millions of images for one neighbour.
 from __future__ import annotations
 
 import itertools
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -17,11 +18,13 @@ from hypothesis import strategies as st
 from numpy_reference.pairs import brute_force_pairs
 
 from halocline.errors import StructureError
-from halocline.graph import Nearest, NeighbourList, Radius, Structure
+from halocline.graph import Nearest, NeighbourList, Radius, Structure, all_pairs
+from halocline.graph.compiled import load_steps, steps
 from halocline.graph.lattice import reduced_lattice
 from halocline.graph.neighbours import nearest_edges
 from halocline.graph.radius import radius_edges
 from halocline.graph.structure import LONGEST
+from halocline.native.compiler import find_compiler
 
 #: Pairs nearer to the cutoff than this many roundings of the longest coordinate may go either way.
 ROUNDINGS = 64
@@ -196,3 +199,85 @@ def test_atoms_on_faces_corners_and_far_outside(pbc):
     corners = np.array(list(itertools.product([-1e7, 0.0, 4.0], repeat=3)))
     atoms = Atoms("H27", positions=corners, cell=[4.0, 4.0, 4.0], pbc=pbc)
     assert_complete(atoms, 4.5)
+
+
+@pytest.fixture(scope="module")
+def functions():
+    if find_compiler() is None:
+        pytest.skip("no C++ compiler")
+    return load_steps()
+
+
+@contextmanager
+def compiled(functions):
+    """Searches are made by these functions, or by none."""
+    before, steps.functions = steps.functions, functions
+    try:
+        yield
+    finally:
+        steps.functions = before
+
+
+def searched(atoms, cutoff, functions):
+    """All arrays of edges, and their opposites."""
+    with compiled(functions):
+        edges = radius_edges(Structure.from_atoms(atoms), cutoff)
+        return edges.receivers, edges.senders, edges.shifts, edges.partners()
+
+
+def assert_alike(atoms, cutoff, functions):
+    by_tree, by_all_pairs = (searched(atoms, cutoff, each) for each in (None, functions))
+    for one, other in zip(by_tree, by_all_pairs, strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Whether each search was made by compiled code."""
+    made = []
+    plain = all_pairs.radius_edges_of_few
+
+    def recorded(*given):
+        found = plain(*given)
+        made.append(found is not None)
+        return found
+
+    monkeypatch.setattr("halocline.graph.radius.radius_edges_of_few", recorded)
+    return made
+
+
+@settings(max_examples=60, deadline=None)
+@given(structures(), st.floats(1.0, 7.0))
+def test_compiled_code_finds_the_same_pairs_in_the_same_order(functions, atoms, cutoff):
+    assert_alike(atoms, cutoff, functions)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 12), st.integers(0, 2**32), st.tuples(*[st.booleans()] * 3), st.floats(0.5, 7.0))
+def test_compiled_code_finds_the_same_images_in_small_skewed_cells(functions, count, seed, pbc, cutoff):
+    """Many images of each atom; lattices that are reduced, in whose vectors images have another order."""
+    rng = np.random.default_rng(seed)
+    cell = rng.normal(0.0, 2.0, (3, 3)) + rng.integers(0, 3, 3)[:, None] * rng.normal(0.0, 2.0, 3)
+    assume(abs(np.linalg.det(cell)) > 0.05 * np.prod(np.linalg.norm(cell, axis=1)))
+    assume(np.linalg.norm(cell, axis=1).min() > 0.5)
+    assert_alike(gas(count, cell, pbc, seed), cutoff, functions)
+
+
+@pytest.mark.parametrize("cutoff", [3.61, 5.0])
+def test_compiled_code_finds_the_same_in_a_perfect_crystal(functions, small, cutoff):
+    """Whole shells lie at the cutoff, where every bit counts; atoms sit on the faces of the cell."""
+    atoms = bulk("Cu", cubic=True, a=3.61) * (2, 2, 2)
+    assert_alike(atoms, cutoff, functions)
+    assert small == [False, True]
+
+
+def test_edges_for_which_there_was_no_room_are_found(functions, monkeypatch):
+    monkeypatch.setattr(all_pairs, "_expected", lambda structure, reach: 3)
+    assert_alike(bulk("Cu", cubic=True), 4.0, functions)
+
+
+def test_large_structures_are_left_to_the_tree(functions, small):
+    with compiled(functions):
+        radius_edges(Structure.from_atoms(gas(5000, [60.0] * 3)), 3.0)
+    assert small == [False]

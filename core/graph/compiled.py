@@ -1,4 +1,4 @@
-"""Compiled code for what a step of dynamics does to every candidate and every edge.
+"""Compiled code for what a step of dynamics does to every candidate and every edge, and for small searches.
 
 Beside each call stands code by NumPy or torch, which is its definition. Results are equal to the bit, so it does
 not matter when the one takes over from the other, nor whether there is a compiler at all.
@@ -25,7 +25,7 @@ _logger = logging.getLogger(__name__)
 #: structures does not wait for a compiler.
 WORTHWHILE: Final = 50
 
-_SOURCE: Final = Path(__file__).parent / "steps.cpp"
+_SOURCES: Final = tuple(Path(__file__).parent / name for name in ("steps.cpp", "search.cpp"))
 
 _count, _pointer, _number = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double
 
@@ -43,6 +43,8 @@ _SIGNATURES: Final[dict[str, tuple[Sequence[Any], Any]]] = {
     "digest": ((_count, *[_pointer] * 3), None),
     "same_digest": ((_count, *[_pointer] * 3), ctypes.c_int),
     "same_objects": ((_pointer, _count, *[_pointer] * 4), ctypes.c_int),
+    "search": ((_pointer, _count, *[_pointer] * 3), _count),
+    "opposites": ((_count, _count, *[_pointer] * 4), None),
 }
 
 
@@ -79,9 +81,29 @@ class Prepared(ctypes.Structure):
     )
 
 
+class Searched(ctypes.Structure):
+    """As in ``search.cpp``."""
+
+    _fields_ = (
+        ("atoms", _count),
+        ("directions", _count),
+        ("positions", _pointer),
+        ("lattice", _pointer),
+        ("inverse", _pointer),
+        ("heights", _pointer),
+        ("transform", _pointer),
+        ("terms", _count),
+        ("axes", _pointer),
+        ("components", _pointer),
+        ("values", _pointer),
+        ("reach", _number),
+        ("square_of_cutoff", _number),
+    )
+
+
 @final
 class Steps:
-    """The functions of ``steps.cpp`` once they are worthwhile.
+    """The functions of ``steps.cpp`` and ``search.cpp`` once they are worthwhile.
 
     Attributes:
         functions: None before, and where they cannot be compiled.
@@ -114,7 +136,8 @@ def load_steps() -> ctypes.CDLL:
     Raises:
         KernelError: it cannot be compiled here.
     """
-    found = library("steps", _SOURCE.read_text(encoding="utf-8"), ("-ffp-contract=off",))
+    source = "\n".join(each.read_text(encoding="utf-8") for each in _SOURCES)
+    found = library("steps", source, ("-ffp-contract=off",))
     _declare(found)
     return found
 

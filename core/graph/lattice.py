@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from halocline.graph.structure import Structure
 
 #: Vectors whose heights are at least this part of their lengths are left as they are.
 UPRIGHT = 0.5
@@ -33,6 +36,16 @@ class Lattice(NamedTuple):
     def heights(self) -> NDArray[np.float64]:
         """Distances (n,) in Å between opposite faces of the cell."""
         return np.asarray(1.0 / np.linalg.norm(self.inverse, axis=0))
+
+
+def lattice_of(structure: Structure) -> Lattice:
+    """The reduced lattice of a structure; while the cell stays, it is the same object, to be left as it is."""
+    return _known(structure.cell.tobytes(), structure.pbc.tobytes())
+
+
+@functools.lru_cache(maxsize=16)
+def _known(cell: bytes, pbc: bytes) -> Lattice:
+    return reduced_lattice(np.frombuffer(cell).reshape(3, 3)[np.frombuffer(pbc, np.bool_)])
 
 
 def reduced_lattice(vectors: NDArray[np.float64]) -> Lattice:

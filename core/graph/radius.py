@@ -1,7 +1,8 @@
 """All pairs within a cutoff, for every kind of cell.
 
 Time and memory grow with atoms and pairs alone. There is no grid over the cell, as cells may be a billion
-times longer than wide or almost empty: a tree is as deep as there are atoms, wherever they are.
+times longer than wide or almost empty: a tree is as deep as there are atoms, wherever they are. In small
+structures compiled code holds all atoms against all images, which finds the same pairs in the same order.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from halocline.errors import StructureError
-from halocline.graph.graph import Edges
-from halocline.graph.lattice import Lattice, reduced_lattice
+from halocline.graph.all_pairs import radius_edges_of_few
+from halocline.graph.graph import Edges, squared_lengths
+from halocline.graph.lattice import Lattice, lattice_of
 from halocline.graph.structure import Structure
 
 #: Refuse cells with more images of one atom within the cutoff than this: the cell or its unit is a mistake.
@@ -71,6 +73,13 @@ def radius_edges(structure: Structure, cutoff: float, receivers: NDArray[np.int6
     Raises:
         StructureError: so many neighbours that positions, cell or cutoff must be a mistake.
     """
+    if receivers is None:
+        lattice = lattice_of(structure)
+        reach = _reach(structure, lattice, cutoff)
+        _refuse_small_cells(lattice, reach)
+        few = radius_edges_of_few(structure, cutoff, lattice, reach)
+        if few is not None:
+            return few
     wanted = np.arange(len(structure)) if receivers is None else receivers
     images = images_within(structure, cutoff, wanted)
     tree = KDTree(images.points)
@@ -89,14 +98,19 @@ def images_within(structure: Structure, cutoff: float, receivers: NDArray[np.int
     Raises:
         StructureError: as for `radius_edges`.
     """
-    lattice = reduced_lattice(structure.cell[structure.pbc])
-    longest = max(float(np.abs(structure.positions).max()), float(np.abs(lattice.vectors).max(initial=0.0)))
-    reach = cutoff * (1.0 + MARGIN) + ROUNDINGS * float(np.spacing(longest))
+    lattice = lattice_of(structure)
+    reach = _reach(structure, lattice, cutoff)
     _refuse_small_cells(lattice, reach)
     steps = -np.floor(structure.positions @ lattice.inverse).astype(np.int64)
     points = structure.positions + steps @ lattice.vectors
     _refuse_crowds(points, receivers, lattice, reach)
     return _images(points, steps, lattice, structure.pbc, reach)
+
+
+def _reach(structure: Structure, lattice: Lattice, cutoff: float) -> float:
+    """See `Images.reach`."""
+    longest = max(float(np.abs(structure.positions).max()), float(np.abs(lattice.vectors).max(initial=0.0)))
+    return cutoff * (1.0 + MARGIN) + ROUNDINGS * float(np.spacing(longest))
 
 
 def _edges_of(
@@ -113,7 +127,7 @@ def _edges_of(
     shifts -= images.shifts[home][local]
     edges = Edges(receivers[local], images.atoms[there], shifts)
     vectors = edges.vectors(structure)
-    inside = np.einsum("ij,ij->i", vectors, vectors) < cutoff**2
+    inside = squared_lengths(vectors) < cutoff**2
     return (edges if inside.all() else edges[inside]).sorted()
 
 
