@@ -82,9 +82,9 @@ def load_in_torch(path):
     return converted, config["cutoff"], {number: n for n, number in enumerate(sorted(config["atomic_numbers"]))}
 
 
-def evaluate_in_torch(path, atoms):
-    """Energies of atoms, forces and stress in float64."""
-    model, cutoff, places = load_in_torch(path)
+def evaluate_in_torch(loaded, atoms):
+    """Energies of atoms, forces and stress in float64, of what `load_in_torch` gives."""
+    model, cutoff, places = loaded
     i, j, shifts = map(
         torch.from_numpy, primitive_neighbor_list("ijS", atoms.pbc, atoms.cell, atoms.positions, cutoff)
     )
@@ -95,7 +95,7 @@ def evaluate_in_torch(path, atoms):
     moved = positions @ symmetric
     edges = moved[j] - moved[i] + shifts.double() @ (torch.tensor(atoms.cell.array) @ symmetric)
     energies = model.node_energies(edges, species, j, i)[:, 0]
-    gradient, virial = torch.autograd.grad(energies.sum(), (positions, strain))
+    gradient, virial = torch.autograd.grad(energies.sum(), (positions, strain), materialize_grads=True)
     return {
         "energies": energies.tolist(),
         "forces": (-gradient).tolist(),
@@ -125,8 +125,9 @@ def of_small_models():
 def of_published_models(folder):
     """What upstream says of them."""
     for name in PUBLISHED:
+        loaded = load_in_torch(folder / f"{name}.nqx")
         for case, atoms in of_the_index():
-            yield f"{name} {case}", evaluate_in_torch(folder / f"{name}.nqx", atoms)
+            yield f"{name} {case}", evaluate_in_torch(loaded, atoms)
 
 
 def main():
