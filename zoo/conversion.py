@@ -37,6 +37,7 @@ def format_of(path: Path) -> str:
     from halocline.zoo.foreign.archive import first_name, texts  # here, because its package imports torch
     from halocline.zoo.foreign.model import show_name
     from halocline.zoo.foreign.nequix import begins_with_settings
+    from halocline.zoo.foreign.orb import MARK as OF_ORB
     from halocline.zoo.foreign.pnnl import CENTRES, CENTRES_OF_PYG
     from halocline.zoo.foreign.sevennet import MARK
     from halocline.zoo.foreign.unpickle import PLAIN_NAMES
@@ -52,13 +53,15 @@ def format_of(path: Path) -> str:
         names = texts(path)
         if MARK in names:
             return "sevennet"
+        if any(OF_ORB in text for text in names):
+            return "orb"
         if any(text.endswith((CENTRES, CENTRES_OF_PYG)) for text in names):
             return "pnnl"
         return "chgnet" if any(text.startswith("bond_basis_expansion.") for text in names) else "mattersim"
     raise CheckpointError(
         f"{path} holds {show_name(name)}, which is not read. Models in files of torch.save are read of MACE, as "
-        "mace-torch saves them whole, of SevenNet, of CHGNet, of MatterSim, and of PNNL's water-cluster work; "
-        "those of MatGL are folders, and those of Nequix begin with their settings."
+        "mace-torch saves them whole, of SevenNet, of CHGNet, of MatterSim, of orb-models, and of PNNL's water-cluster "
+        "work; those of MatGL are folders, and those of Nequix begin with their settings."
     )
 
 
@@ -78,6 +81,7 @@ def read(form: str, path: Path) -> ForeignModel:
         read_matgl,
         read_mattersim,
         read_nequix,
+        read_orb,
         read_pnnl,
         read_sevennet,
     )
@@ -87,6 +91,7 @@ def read(form: str, path: Path) -> ForeignModel:
         "mattersim": read_mattersim,
         "mace": read_mace,
         "chgnet": read_chgnet,
+        "orb": read_orb,
         "pnnl": read_pnnl,
         "sevennet": read_sevennet,
         "nequix": read_nequix,

@@ -22,6 +22,7 @@ FILES_OF_FORMATS = {
     "sevennet": None,
     "nequix": None,
     "chgnet": None,
+    "orb": None,
 }
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 

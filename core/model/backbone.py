@@ -67,6 +67,7 @@ class Backbone(nn.Module, ABC):
 
     Attributes:
         name: the name under which the backbone is registered and saved.
+        invariant: whether energies stay, and forces turn, when a structure is turned or mirrored, by construction.
         config: everything needed to build it again, as plain JSON values.
         species: chemical symbols it knows.
         embed: turns ``species`` into the first state.
@@ -79,6 +80,8 @@ class Backbone(nn.Module, ABC):
     """
 
     name: ClassVar[str]
+
+    invariant: ClassVar[bool] = True
 
     outputs: tuple[Output, ...] = (Output.ENERGIES,)
     conditions: tuple[Condition, ...] = ()

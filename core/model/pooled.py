@@ -32,3 +32,27 @@ class PooledHead(nn.Module, ABC):
             sums: (S, C) float64, of the vectors over the atoms of each structure.
             atoms: (S,) float64, how many those are.
         """
+
+    def stress(self, sums: Tensor, atoms: Tensor) -> Tensor | None:
+        """Stresses (S, 3, 3) in eV/Å³, symmetric, tension positive, of a model whose forces are direct.
+
+        Added to what atoms say of the virial, in structures that are periodic in all three directions. None, as
+        by default, where the model says nothing of the stress in this way.
+
+        Args:
+            sums: as for `forward`.
+            atoms: as for `forward`.
+        """
+        del sums, atoms
+        return None
+
+    def balanced(self, forces: Tensor, positions: Tensor, *, periodic: bool) -> Tensor:
+        """Direct forces (N, 3) in eV/Å of all atoms of a structure, once all of them are known: net forces removed, say.
+
+        Args:
+            forces: (N, 3) float64, as the readouts gave them.
+            positions: (N, 3) float64, Å, not wrapped.
+            periodic: whether the structure is periodic in any direction.
+        """
+        del positions, periodic
+        return forces

@@ -6,6 +6,7 @@ from halocline.zoo.foreign.matgl import read_matgl
 from halocline.zoo.foreign.mattersim import read_mattersim
 from halocline.zoo.foreign.model import ForeignModel
 from halocline.zoo.foreign.nequix import read_nequix
+from halocline.zoo.foreign.orb import read_orb
 from halocline.zoo.foreign.pnnl import read_pnnl
 from halocline.zoo.foreign.sevennet import read_sevennet
 
@@ -16,6 +17,7 @@ __all__ = [
     "read_matgl",
     "read_mattersim",
     "read_nequix",
+    "read_orb",
     "read_pnnl",
     "read_sevennet",
 ]

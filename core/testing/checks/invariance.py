@@ -9,17 +9,28 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from halocline.testing.comparison import require_same
+from halocline.testing.report import NotApplicable
 from halocline.testing.subject import Subject
 
 
 def check_rotation(subject: Subject) -> None:
-    """Positions and cell turned together: energies stay, forces and virial turn with them."""
+    """Positions and cell turned together: energies stay, forces and virial turn with them.
+
+    Raises:
+        Failure: they do not.
+        NotApplicable: the model declares that it is not invariant.
+    """
     turn = _orthogonal(seed=1)
     _check_orthogonal(subject, turn * np.linalg.det(turn), "after a rotation")
 
 
 def check_reflection(subject: Subject) -> None:
-    """Positions and cell mirrored together; the cell becomes left-handed."""
+    """Positions and cell mirrored together; the cell becomes left-handed.
+
+    Raises:
+        Failure: energies change, or forces and virial do not turn.
+        NotApplicable: the model declares that it is not invariant.
+    """
     turn = _orthogonal(seed=2)
     _check_orthogonal(subject, -turn * np.linalg.det(turn), "after a reflection")
 
@@ -54,6 +65,8 @@ def check_permutation(subject: Subject) -> None:
 
 
 def _check_orthogonal(subject: Subject, turn: NDArray[np.float64], what: str) -> None:
+    if not subject.backbone.invariant:
+        raise NotApplicable("Its energies change when a structure is turned, and do not claim to stay.")
     for name, atoms in subject.samples.small().items():
         result = subject.evaluate(atoms)
         virial = None if result.virial is None else turn.T @ result.virial @ turn
