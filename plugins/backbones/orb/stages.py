@@ -103,12 +103,12 @@ class Layer(Stage):
         m_C = self.edge_update(torch.cat([e_C, outer.at_senders(x_NC), outer.at_receivers(x_NC)], dim=-1))
         r_nC = inner.targets(outer.sum(m_C * received))
         s_nC = inner.targets(outer.sum_at_senders(m_C * sent))
-        x_nC = inner.targets(outer.targets(x_NC))
+        x_nC = inner.targets(x_NC)
         atoms = {"features": x_nC + self.atom_update(torch.cat([x_nC, r_nC, s_nC], dim=-1))}
         found = dict(state.atoms)
         if self.repulsion is not None:
             found |= self._repelled(outer, state.atoms["species"], lengths)
-        atoms |= {name: _rows(inner, outer, found[name]) for name in _HANDED_ON if name in found}
+        atoms |= {name: inner.targets(found[name]) for name in _HANDED_ON if name in found}
         return State(atoms, {"features": e_C + m_C})
 
     def _repelled(self, block: Block, species: Tensor, lengths: Tensor) -> dict[str, Tensor]:
@@ -178,7 +178,3 @@ def _waves(values: Tensor, frequencies: Tensor) -> Tensor:
     turns = (2.0 * math.pi) * values[:, None] * frequencies
     return torch.cat([torch.sin(turns), torch.cos(turns)], dim=-1)
 
-
-def _rows(inner: Block, outer: Block, values: Tensor) -> Tensor:
-    """The rows of the atoms that a layer writes, of values of those that it reads or has summed at."""
-    return inner.targets(outer.targets(values) if len(values) > inner.n_in else values)
