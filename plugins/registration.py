@@ -39,7 +39,7 @@ def halocline_backbones() -> list[Component]:
         Component(
             "orb",
             "halocline.plugins.backbones.orb:ORB",
-            "messages both ways along directed edges, forces derived or direct (Neumann et al. 2024, Rhodes et al. 2025)",
+            "messages both ways along directed edges, with derived or direct forces (Neumann et al. 2024)",
         ),
         Component(
             "lennard-jones",
@@ -61,7 +61,9 @@ def halocline_converters() -> list[Component]:
         Component("mace", "halocline.plugins.backbones.mace.from_mace:convert", "models of MACE"),
         Component("sevennet", "halocline.plugins.backbones.nequip.from_sevennet:convert", "models of SevenNet"),
         Component("nequix", "halocline.plugins.backbones.nequip.from_nequix:convert", "models of Nequix"),
-        Component("orb", "halocline.plugins.backbones.orb.from_orb:convert", "models of orb-models, versions 2 and 3"),
+        Component(
+            "orb", "halocline.plugins.backbones.orb.from_orb:convert", "models of orb-models, versions 2 and 3"
+        ),
         Component(
             "pnnl", "halocline.plugins.backbones.schnet.from_pnnl:convert", "SchNets of PNNL's water-cluster work"
         ),

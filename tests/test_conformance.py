@@ -34,14 +34,20 @@ VARIANTS = {
     },
     # The middle one of three layers finds what another left, and leaves it to the next.
     "chgnet": {"first-version": {"layers": 3, "norm": False, "offsets": True}},
+    "orb": {
+        "direct": {"forces": "direct", "stress": True},
+        "version-2": {"version": 2, "forces": "direct", "stress": True, "repulsion": False},
+        "atoms": {"energy": "atoms", "charged": True},
+    },
 }
 
 #: Backbones whose variants take a minute each.
-SLOW = {"m3gnet", "mace", "nequip", "chgnet"}
+SLOW = {"m3gnet", "mace", "nequip", "chgnet", "orb"}
 
 #: Of these, those that are left to `make exhaustive`: tests of parity have their options as well.
 EXHAUSTIVE = {
     *("m3gnet-centre", "mace-scalars", "mace-foundation", "nequip-every-irrep", "chgnet-first-version"),
+    *("orb-direct", "orb-version-2", "orb-atoms"),
 }
 
 

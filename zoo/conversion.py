@@ -60,8 +60,8 @@ def format_of(path: Path) -> str:
         return "chgnet" if any(text.startswith("bond_basis_expansion.") for text in names) else "mattersim"
     raise CheckpointError(
         f"{path} holds {show_name(name)}, which is not read. Models in files of torch.save are read of MACE, as "
-        "mace-torch saves them whole, of SevenNet, of CHGNet, of MatterSim, of orb-models, and of PNNL's water-cluster "
-        "work; those of MatGL are folders, and those of Nequix begin with their settings."
+        "mace-torch saves them whole, of SevenNet, of CHGNet, of MatterSim, of orb-models, and of PNNL's "
+        "water-cluster work; those of MatGL are folders, and those of Nequix begin with their settings."
     )
 
 

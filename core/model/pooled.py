@@ -47,7 +47,7 @@ class PooledHead(nn.Module, ABC):
         return None
 
     def balanced(self, forces: Tensor, positions: Tensor, *, periodic: bool) -> Tensor:
-        """Direct forces (N, 3) in eV/Å of all atoms of a structure, once all of them are known: net forces removed, say.
+        """Direct forces (N, 3) in eV/Å, once those of all atoms of a structure are known: less the net force, say.
 
         Args:
             forces: (N, 3) float64, as the readouts gave them.

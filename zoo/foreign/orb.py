@@ -33,7 +33,9 @@ _OF_VERSION_2 = 20
 _RENAMED: Final = {"node_head.": "heads.forces.", "graph_head.": "heads.energy.", "stress_head.": "heads.stress."}
 
 #: What is left behind: the decoder of pre-training, the confidence, and what only training needs.
-_UNUSED = re.compile(r"model\._decoder\.|heads\.confidence\.|grad_(forces|stress)_normalizer\.|.*\.num_batches_tracked$")
+_UNUSED = re.compile(
+    r"model\._decoder\.|heads\.confidence\.|grad_(forces|stress)_normalizer\.|.*\.num_batches_tracked$"
+)
 
 #: Numbers for each edge: of version 2, Gaussians and a direction, and of version 3, waves times harmonics.
 _VERSIONS: Final = {23: 2, 128: 3}
@@ -80,7 +82,9 @@ def orb_layout(config: Mapping[str, Any]) -> dict[str, Shape]:
     }
     if not version_2:
         layout |= {f"{_WAVES}.bessel_weights": (8,), f"{_WAVES}.r_max": (), f"{_WAVES}.prefactor": ()}
-    layout |= _update("model._encoder._node_fn", features, config) | _update("model._encoder._edge_fn", edge, config)
+    layout |= _update("model._encoder._node_fn", features, config) | _update(
+        "model._encoder._edge_fn", edge, config
+    )
     for layer in range(config["layers"]):
         name = f"model.gnn_stacks.{layer}"
         layout |= _update(f"{name}._node_mlp", 3 * features, config)
@@ -90,13 +94,15 @@ def orb_layout(config: Mapping[str, Any]) -> dict[str, Shape]:
             layout |= _linear(f"{name}._cond_node_proj", features, features)
     if config["charged"]:
         layout |= {f"model.conditioner.{told}_embedding.W": (features // 4,) for told in ("charge", "spin")}
-    heads = {"energy": (1, ("normalizer",))}
+    heads: dict[str, tuple[int, tuple[str, ...]]] = {"energy": (1, ("normalizer",))}
     if config["direct"]:
         heads["forces"] = (3, ("normalizer",))
     if config["direct"] and config["stress"]:
         heads["stress"] = (6, ("normalizer",) if version_2 else ("diag_normalizer", "offdiag_normalizer"))
     for name, (outputs, units) in heads.items():
-        layout |= _linear(f"heads.{name}.mlp.NN-0", features, head) | _linear(f"heads.{name}.mlp.NN-1", head, outputs)
+        layout |= _linear(f"heads.{name}.mlp.NN-0", features, head) | _linear(
+            f"heads.{name}.mlp.NN-1", head, outputs
+        )
         layout |= {f"heads.{name}.{unit}.bn.running_{kind}": (1,) for unit in units for kind in ("mean", "var")}
     return layout
 
@@ -104,7 +110,7 @@ def orb_layout(config: Mapping[str, Any]) -> dict[str, Shape]:
 def _update(name: str, inputs: int, config: Mapping[str, Any]) -> dict[str, Shape]:
     """A perceptron and its normalisation."""
     features, hidden = config["features"], config["hidden"]
-    layout = {f"{name}.layer_norm.weight": (features,)}
+    layout: dict[str, Shape] = {f"{name}.layer_norm.weight": (features,)}
     if config["version"] == min(_VERSIONS.values()):
         layout[f"{name}.layer_norm.bias"] = (features,)
     sizes = (inputs, hidden, hidden, features)
@@ -153,12 +159,14 @@ def _sizes(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     hidden, edge = tensors[names["edge"]].shape
     if edge not in _VERSIONS:
         raise CheckpointError(
-            f"The edges of the model in {path} have {edge} numbers each; ORBs of version 2 have 23 and of version 3 "
-            "128, and only these are read."
+            f"The edges of the model in {path} have {edge} numbers each; ORBs of version 2 have 23 and of version "
+            "3 have 128, and only these are read."
         )
     if f"{_WAVES}.r_max" in tensors and float(tensors[f"{_WAVES}.r_max"]) != 6.0:
         raise CheckpointError(f"{_WAVES}.r_max in {path} is {float(tensors[f'{_WAVES}.r_max'])} Å, not 6.0 Å.")
-    layers = {found[1] for name in tensors if (found := re.match(r"model\.gnn_stacks\.(\d{1,5})\.", name, re.ASCII))}
+    layers = {
+        found[1] for name in tensors if (found := re.match(r"model\.gnn_stacks\.(\d{1,5})\.", name, re.ASCII))
+    }
     return {
         "version": _VERSIONS[edge],
         "direct": any(name.startswith("heads.forces.") for name in tensors),

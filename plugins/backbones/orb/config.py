@@ -39,7 +39,7 @@ class ORBConfig:
         hidden: channels of the two hidden layers of each update.
         head_hidden: channels of the hidden layer of heads.
         layers: updates of edges and atoms.
-        neighbours: to how many of its nearest neighbours an atom sends; 120 in models that upstream calls unlimited.
+        neighbours: to how many of its nearest ones an atom sends; 120 in models that upstream calls unlimited.
         cutoff: Å.
     """
 

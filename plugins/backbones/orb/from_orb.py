@@ -1,6 +1,8 @@
 """Models of orb-models (Orbital Materials; https://github.com/orbital-materials/orb-models), versions 2 and 3.
 
-Heads that only training needs, the decoder of pre-training and the confidence that version 3 tells are left behind.
+What only training needs, the decoder of pre-training and the confidence that version 3 tells are left behind.
+Files do not say which elements a model was fitted to, and reference energies are there for all of them. Materials
+(OMat24, MPtrj, Alexandria) have 89 elements, molecules (OMol25) the first 83.
 """
 
 from __future__ import annotations
@@ -16,8 +18,11 @@ from halocline.checkpoint import Checkpoint
 from halocline.model.config import to_json
 from halocline.plugins.backbones.orb.config import ORBConfig
 
-#: Atomic numbers with a reference energy: all up to 117, of which elements without data have zero.
-_LAST = 117
+#: Atomic numbers of plutonium and of bismuth, the last elements of materials and of molecules.
+_LAST_OF_MATERIALS, _LAST_OF_MOLECULES = 94, 83
+
+#: Elements before plutonium that occur in none of the materials.
+_NOT_FITTED = ("Po", "At", "Rn", "Fr", "Ra")
 
 
 def convert(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Checkpoint:
@@ -32,7 +37,8 @@ def convert(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Checkpo
     """
     model = {name: tensor.double() for name, tensor in tensors.items()}
     energies = model["heads.energy.reference.linear.weight"].tolist()
-    species = tuple(chemical_symbols[z] for z in range(1, _LAST + 1) if energies[z] != 0.0)
+    last = _LAST_OF_MOLECULES if config["charged"] else _LAST_OF_MATERIALS
+    species = tuple(symbol for symbol in chemical_symbols[1 : last + 1] if symbol not in _NOT_FITTED)
     ours = ORBConfig(
         species=species,
         version=config["version"],

@@ -54,14 +54,14 @@ class MeanHead(PooledHead):
     def forward(self, sums: Tensor, atoms: Tensor) -> Tensor:
         """See `PooledHead.forward`. Of the repulsion in conservative models, upstream adds the mean over atoms."""
         mean = sums / atoms[:, None]
-        each = self.energy(mean[:, : self.features]).squeeze(-1) * self.scale + self.shift
+        each: Tensor = self.energy(mean[:, : self.features]).squeeze(-1) * self.scale + self.shift
         return each * atoms + mean[:, -1] if self.repels else each * atoms
 
     def stress(self, sums: Tensor, atoms: Tensor) -> Tensor | None:
         """See `PooledHead.stress`."""
         if not self.has_stress:
             return None
-        values = self.stress_of(sums / atoms[:, None]) * self.stress_scale + self.stress_shift
+        values: Tensor = self.stress_of(sums / atoms[:, None]) * self.stress_scale + self.stress_shift
         return values[:, torch.tensor(_VOIGT)]
 
     def balanced(self, forces: Tensor, positions: Tensor, *, periodic: bool) -> Tensor:
@@ -82,4 +82,5 @@ def _without_torque(forces: Tensor, arms: Tensor) -> Tensor:
     kept = moments > _STRAIGHT * moments.max()
     torque = axes.T @ torch.linalg.cross(arms, forces).sum(0)
     turn = axes @ torch.where(kept, torque / torch.where(kept, moments, 1.0), 0.0)
-    return torch.linalg.cross(arms, turn.expand_as(arms))
+    change: Tensor = torch.linalg.cross(arms, turn.expand_as(arms))
+    return change

@@ -30,8 +30,7 @@ class Embedding(Stage):
 
     def __init__(self, config: ORBConfig) -> None:
         super().__init__()
-        table = math.sqrt(3.0) * (2.0 * torch.rand(ROWS, config.features, dtype=torch.float64) - 1.0)
-        self.table = nn.Embedding.from_pretrained(table, freeze=False)
+        self.table = nn.Embedding(ROWS, config.features, dtype=torch.float64)
         self.update = Update(config.features, config.hidden, config.features, config.version)
         self.charged = config.charged
         if config.charged:
@@ -40,7 +39,7 @@ class Embedding(Stage):
             self.spin_waves = nn.Parameter(torch.randn(waves, dtype=torch.float64))
 
     def forward(self, state: State, *blocks: Block) -> State:
-        """``species`` (N,), ``charge`` and ``spin`` (N,) → ``features`` and ``condition`` (N, C), and ``species``."""
+        """``species``, ``charge`` and ``spin`` (N,) → ``features`` and ``condition`` (N, C), and ``species``."""
         del blocks
         species = state.atoms["species"]
         atoms = {"features": self.update(self.table(species)), "species": species}
@@ -174,7 +173,6 @@ class Readout(Stage):
 
 
 def _waves(values: Tensor, frequencies: Tensor) -> Tensor:
-    """sin and cos of 2π f v, for values (N,) and frequencies (F,): (N, 2F)."""
+    """Sine and cosine of 2π f v, for values (N,) and frequencies (F,): (N, 2F)."""
     turns = (2.0 * math.pi) * values[:, None] * frequencies
     return torch.cat([torch.sin(turns), torch.cos(turns)], dim=-1)
-

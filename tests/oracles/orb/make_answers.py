@@ -47,7 +47,12 @@ WIDTHS = {
 
 def version_2():
     """As `pretrained.orb_v2_architecture` makes it, with other widths."""
-    head = {"latent_dim": SIZES["features"], "num_mlp_layers": 1, "mlp_hidden_dim": SIZES["head_hidden"], "activation": "ssp"}
+    head = {
+        "latent_dim": SIZES["features"],
+        "num_mlp_layers": 1,
+        "mlp_hidden_dim": SIZES["head_hidden"],
+        "activation": "ssp",
+    }
     return DirectForcefieldRegressor(
         heads={
             "energy": EnergyHead(**head),
@@ -129,7 +134,8 @@ def main():
         set_cutoff_layers(model.model, 1)
         made[name]["pruned"] = answers(model, neighbours, told=told)["dense"]
     torch.set_default_dtype(torch.float32)
-    repulsion = ZBLBasis(p=6, node_aggregation="sum")
+    repulsion = ZBLBasis(p=6, node_aggregation="sum").double()
+    torch.set_default_dtype(torch.float64)
     from ase import Atoms
 
     pair = ase_atoms_to_atom_graphs(Atoms("OH", [(0, 0, 0), (0.8, 0, 0)]), SystemConfig(6.0, 20))
