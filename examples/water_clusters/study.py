@@ -58,10 +58,10 @@ def main() -> None:
                     }
                     name = f"{level}-{size}-{kind.replace(' ', '-')}-{seed}"
                     errors = trained(HERE / recipe, changes, arguments.data, runs / name)["test"]
-                    found.append({"level": level, "frames": size, "kind": kind, "seed": seed} | errors)
-    (HERE / "results.json").write_text(json.dumps(found, indent=1) + "\n")
-    (HERE / "results.md").write_text(table(found, arguments.sizes))
-    plot(found, arguments.sizes)
+                    found.append(errors | {"level": level, "frames": size, "kind": kind, "seed": seed})
+    (arguments.data / "results.json").write_text(json.dumps(found, indent=1) + "\n")
+    (arguments.data / "results.md").write_text(table(found, arguments.sizes))
+    plot(found, arguments.sizes, arguments.data / "results.png")
 
 
 def subset(file: Path, size: int) -> Path:
@@ -110,7 +110,7 @@ def table(found: list[dict[str, Any]], sizes: list[int]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def plot(found: list[dict[str, Any]], sizes: list[int]) -> None:
+def plot(found: list[dict[str, Any]], sizes: list[int], path: Path) -> None:
     """Learning curves."""
     from matplotlib import pyplot
 
@@ -126,11 +126,14 @@ def plot(found: list[dict[str, Any]], sizes: list[int]) -> None:
                     marker="o",
                     label=kind,
                 )
-            axes[row][column].set(xscale="log", yscale="log", ylabel=label)
+            axes[row][column].set(xscale="log", ylabel=label)
+            axes[row][column].set_xticks(sizes, [str(size) for size in sizes], minor=False)
+            axes[row][column].set_xticks([], minor=True)
+            axes[row][column].set_ylim(bottom=0.0)
         axes[0][column].set_title(level)
         axes[1][column].set_xlabel("labelled frames")
-    axes[0][0].legend()
-    figure.savefig(HERE / "results.png", dpi=150)
+    axes[1][0].legend(loc="lower left")
+    figure.savefig(path, dpi=150)
 
 
 if __name__ == "__main__":
