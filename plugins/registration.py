@@ -27,6 +27,11 @@ def halocline_backbones() -> list[Component]:
             "atoms, bonds and angles, with magnetic moments (Deng et al. 2023)",
         ),
         Component(
+            "escaip",
+            "halocline.plugins.backbones.escaip:EScAIP",
+            "attention among the neighbours of each atom (Qu and Krishnapriyan 2024)",
+        ),
+        Component(
             "mace",
             "halocline.plugins.backbones.mace:MACE",
             "equivariant many-body messages (Batatia et al. 2022)",

@@ -95,6 +95,18 @@ class TestEvenNequIP(BackboneTests):
 
 @pytest.mark.slow
 @pytest.mark.exhaustive
+class TestDirectEScAIP(BackboneTests):
+    expected_failures: ClassVar = dict.fromkeys(
+        ("rotation", "reflection"), "components of directions are weighted one by one, so that forces do not turn"
+    )
+
+    @pytest.fixture
+    def backbone(self):
+        return example("escaip", forces="direct")
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
 class TestBesselM3GNet(BackboneTests):
     expected_failures: ClassVar = {
         "smoothness": "spherical Bessel functions reach zero at the cutoff with a slope, so that forces jump there"

@@ -70,6 +70,22 @@ class Block(ABC):
         """Keep the rows of the receivers: (n_in, *) → (n_out, *)."""
 
     @abstractmethod
+    def rows(self, values: Tensor, most: int) -> Tensor:
+        """Edge values [..., *] of each receiver side by side, zeros after them: (n_out, k, *).
+
+        For what is dense among the edges of one atom, such as attention. In tables k is their width.
+
+        Args:
+            values: of the edges.
+            most: k of flat edges; no receiver has more of them, as a rule `Nearest` with no more neighbours sees
+                to.
+        """
+
+    @abstractmethod
+    def from_rows(self, rows: Tensor) -> Tensor:
+        """Values (n_out, k, *) laid out by `rows`, of each edge: [..., *]."""
+
+    @abstractmethod
     def radial(self, function: Callable[..., Tensor], kinds: Tensor | None = None) -> Tensor:
         """Apply a function of the distance, (M,) or [...] in Å → (M, C) or [..., C], to every edge: [..., C].
 

@@ -85,6 +85,27 @@ class EdgeBlock(Block):
         """See `Block.targets`."""
         return prefix(values, self.n_out)
 
+    def rows(self, values: Tensor, most: int) -> Tensor:
+        """See `Block.rows`; padded to as many slots as rows may have, so that sizes follow from no values."""
+        if self.mask is not None:
+            values = weighted(values, self.mask)
+        edges, starts = values.shape[0], self._starts()
+        ends = torch.cat([starts[1:], starts.new_full((1,), edges)])[: self.n_out]
+        slots = starts[:, None] + torch.arange(most, device=starts.device)
+        slots = torch.where(slots < ends[:, None], slots, edges)  # the zeros that are appended
+        padded = torch.cat([values, values.new_zeros((1, *values.shape[1:]))])
+        return self.sums.take(padded, slots.reshape(-1)).view(*slots.shape, *values.shape[1:])
+
+    def from_rows(self, rows: Tensor) -> Tensor:
+        """See `Block.from_rows`."""
+        here = torch.arange(self.receivers.shape[0], device=self.receivers.device)
+        columns = here - take(self._starts(), self.receivers)
+        slots = self.receivers * rows.shape[1] + columns.clamp(max=rows.shape[1] - 1)
+        return self.sums.take(rows.flatten(0, 1), slots)
+
+    def _starts(self) -> Tensor:
+        return row_starts(self.receivers, self.n_out) if self.row_starts is None else self.row_starts
+
     def within(self, rule: Hashable) -> EdgeBlock:
         """See `Block.within`."""
         places = self._places(rule)

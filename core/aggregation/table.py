@@ -79,6 +79,14 @@ class TableBlock(Block):
         """See `Block.targets`."""
         return prefix(values, self.n_out)
 
+    def rows(self, values: Tensor, most: int) -> Tensor:
+        """See `Block.rows`; they are rows already."""
+        return weighted(values, self.mask)
+
+    def from_rows(self, rows: Tensor) -> Tensor:
+        """See `Block.from_rows`."""
+        return rows
+
     def radial(self, function: Callable[..., Tensor], kinds: Tensor | None = None) -> Tensor:
         """See `Block.radial`; a fixed table evaluates every slot: finding pairs would cost more than it saves."""
         return evaluated(function, self.lengths(), kinds, lambda x: (self.at_senders(x), self.at_receivers(x)))
