@@ -47,6 +47,11 @@ def halocline_backbones() -> list[Component]:
             "messages both ways along directed edges, with derived or direct forces (Neumann et al. 2024)",
         ),
         Component(
+            "tensornet",
+            "halocline.plugins.backbones.tensornet:TensorNet",
+            "tensors of rank two (Simeon and De Fabritiis 2023), as in MatGL",
+        ),
+        Component(
             "lennard-jones",
             "halocline.plugins.backbones.lennard_jones:LennardJones",
             "analytic pair potential with a smooth cutoff",
@@ -59,6 +64,11 @@ def halocline_converters() -> list[Component]:
     """Describe the converters."""
     return [
         Component("matgl", "halocline.plugins.backbones.m3gnet.from_matgl:convert", "M3GNet potentials of MatGL"),
+        Component(
+            "matgl-tensornet",
+            "halocline.plugins.backbones.tensornet.from_matgl:convert",
+            "TensorNet potentials of MatGL",
+        ),
         Component(
             "mattersim", "halocline.plugins.backbones.m3gnet.from_mattersim:convert", "M3GNet models of MatterSim"
         ),

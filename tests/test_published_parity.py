@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parent / "oracles" / "published"
 
 #: Of an energy per atom in eV, and of max(1 eV/Å, max|F|) and max(1 eV, max|W|). Constants that packages round to
 #: single precision show below; see docs/nequip.md. CHGNet has none.
-TOLERANCES = {"sevennet": 1e-7, "nequix": 1e-7, "chgnet": 1e-10}
+TOLERANCES = {"sevennet": 1e-7, "nequix": 1e-7, "chgnet": 1e-10, "matgl": 1e-10}
 
 #: Bonds between which CHGNet has angles, Å.
 BOND = 3.0

@@ -127,7 +127,7 @@ def test_matgl_missing_hyperparameter(tmp_path):
 def test_matgl_folder_that_is_not_what_it_says(tmp_path):
     assert "no folder" in refusal(read_matgl, tmp_path / "nowhere")
     assert "no model.json" in refusal(read_matgl, tmp_path)
-    assert "'TensorNet'" in refusal(read_matgl, write_matgl(tmp_path / "a", model="TensorNet"))
+    assert "'MEGNet'" in refusal(read_matgl, write_matgl(tmp_path / "a", model="MEGNet"))
     assert "'calc_repuls'" in refusal(read_matgl, write_matgl(tmp_path / "b", potential={"calc_repuls": True}))
     assert "'new'" in refusal(read_matgl, write_matgl(tmp_path / "c", potential={"new": 1}))
     folder = write_matgl(tmp_path / "d")

@@ -91,6 +91,8 @@ ALSO: Final = {
     r"test_mace_files\.py::": Cell("mace", "import"),
     r"test_nequip_parity\.py::test_an_imported_model": Cell("nequip", "import"),
     r"test_nequip_kernel\.py::.*\[Tables": Cell("nequip", "compress"),
+    r"test_tensornet_parity\.py::test_the_real_weights": Cell("tensornet", "import"),
+    r"test_tensornet_parity\.py::test_compressed_it_is": Cell("tensornet", "compress"),
     r"test_chgnet\.py::test_files_are_read": Cell("chgnet", "import"),
     r"test_orb\.py::test_imported_models": Cell("orb", "import"),
     r"test_escaip\.py::test_compressed": Cell("escaip", "compress"),
@@ -120,6 +122,7 @@ MISSING: Final = {
     Cell("lennard-jones", "kernel"): _FEW_OPERATIONS,
     Cell("escaip", "import"): "no weights of it were released",
     Cell("escaip", "kernel"): "its layers run as they are written: no compiled code of them was made yet",
+    Cell("tensornet", "kernel"): "its layers run as they are written: no compiled code of them was made yet",
     Cell("chgnet", "kernel"): "its layers run as they are written: no compiled code of them was made yet",
     Cell("orb", "kernel"): "its layers run as they are written: no compiled code of them was made yet",
 }

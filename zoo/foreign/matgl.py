@@ -30,6 +30,9 @@ from halocline.zoo.foreign.unpickle import read_torch_file
 
 _LARGEST_JSON = 2**20  # bytes; real ones have some kilobytes
 
+#: Of two parts of a model, either of which its state may have.
+_CUTOFFS = {"model.bond_expansion.rbf.cutoff", "model.basis_expansion.sbf.cutoff"}
+
 _SPECIES = Rule(
     "a list of different chemical symbols",
     lambda value: (
@@ -67,18 +70,42 @@ _M3GNET = {
     **dict.fromkeys(("dropout", "num_rbf"), UNUSED),
 }
 
+_TENSORNET = {
+    "element_types": _SPECIES,
+    **dict.fromkeys(("max_n", "nblocks", "units"), COUNT),
+    "cutoff": LENGTH,
+    "rbf_type": only("SphericalBessel"),
+    "use_smooth": only(True),
+    "equivariance_invariance_group": only("O(3)"),
+    "is_intensive": only(False),
+    "include_state": only(False),
+    "ntargets": only(1),
+    "task_type": only("regression"),
+    "activation_type": only("swish"),
+    # As above; and of bases that are not smooth, or Gaussians.
+    **dict.fromkeys(("dim_state_embedding", "ntypes_state", "dim_state_feats"), UNUSED),
+    **dict.fromkeys(("readout_type", "field", "niters_set2set", "nlayers_set2set"), UNUSED),
+    **dict.fromkeys(("max_l", "num_rbf", "width", "dtype"), UNUSED),
+}
+
+#: Class of a model → its converter, and what is known of its hyper-parameters.
+_MODELS = {"M3GNet": ("matgl", _M3GNET), "TensorNet": ("matgl-tensornet", _TENSORNET)}
+
+#: Where the class of such a model must lie. Those of the other backend have sums that differ, and other weights.
+_TENSORNET_MODULES = ("matgl.models._tensornet_pyg", "matgl.models._tensornet")
+
 Shape = tuple[int, ...]
 
 
 def read_matgl(folder: Path) -> ForeignModel:
-    """Read an M3GNet potential of MatGL. ``model.pt``, which repeats its arguments as a pickle, is not opened.
+    """Read an M3GNet or TensorNet of MatGL. ``model.pt``, which repeats its arguments as a pickle, is not opened.
 
     Args:
         folder: holds ``model.json`` and ``state.pt``.
 
     Returns:
-        Config and tensors under MatGL's names. A model that is not smooth has the constants of its basis as well,
-        under the names of MatGL's buffers.
+        Config and tensors under MatGL's names. An M3GNet that is not smooth has the constants of its basis as
+        well, under the names of MatGL's buffers.
 
     Raises:
         CheckpointError: it is no such folder, is damaged or hostile, or holds a model that is not known here.
@@ -87,16 +114,21 @@ def read_matgl(folder: Path) -> ForeignModel:
         raise CheckpointError(f"There is no folder {folder}.")
     document, state = folder / "model.json", folder / "state.pt"
     arguments = _read_json(document)
-    config = read_hyperparameters(document, arguments.pop("init_args", None), _M3GNET)
-    tensors = _read_state(state, config)
-    if not config["use_smooth"]:
-        tensors |= _basis_constants(document, config)
+    name = arguments["@class"]
+    dialect, rules = _MODELS[name]
+    config = read_hyperparameters(document, arguments.pop("init_args", None), rules)
+    if name == "TensorNet":
+        tensors = _read_state(state, config, tensornet_layout(config))
+    else:
+        tensors = _read_state(state, config, matgl_layout(config))
+        if not config["use_smooth"]:
+            tensors |= _basis_constants(document, config)
     files = {file.name: digest(file) for file in (document, state)}
     return ForeignModel(
-        dialect="matgl",
+        dialect=dialect,
         config=config,
         tensors=tensors,
-        facts={"files": files, "model": "M3GNet", "model_version": arguments.get("@model_version")},
+        facts={"files": files, "model": name, "model_version": arguments.get("@model_version")},
     )
 
 
@@ -116,20 +148,26 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} does not describe a potential of MatGL.")
     read_hyperparameters(path, content.get("kwargs"), _POTENTIAL)
     model: dict[str, Any] = content["kwargs"]["model"]
-    if model.get("@class") != "M3GNet":
-        name = show(model.get("@class"))
-        raise CheckpointError(f"{path} describes a model {name}; only M3GNet is known here.")
+    name, module = model.get("@class"), model.get("@module")
+    if not isinstance(name, str) or name not in _MODELS:
+        raise CheckpointError(
+            f"{path} describes a model {show(name)}; only {' and '.join(_MODELS)} are known here."
+        )
+    if name == "TensorNet" and module not in _TENSORNET_MODULES:
+        raise CheckpointError(
+            f"{path} describes a TensorNet out of {show(module)}; only those of the backend PyG are known here."
+        )
     return model
 
 
-def _read_state(path: Path, config: dict[str, Any]) -> dict[str, Tensor]:
+def _read_state(path: Path, config: dict[str, Any], layout: dict[str, Shape]) -> dict[str, Tensor]:
     state = read_torch_file(path)
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path} is not a state of a model: it must hold tensors by name.")
     state.pop("element_refs.onehot", None)  # a unit matrix in files of older releases
     check_blocks(path, state, config["nblocks"])
-    check_tensors(path, state, matgl_layout(config))
-    for name in ("model.bond_expansion.rbf.cutoff", "model.basis_expansion.sbf.cutoff"):
+    check_tensors(path, state, layout)
+    for name in _CUTOFFS & layout.keys():
         if float(state[name]) != config["cutoff"]:
             raise CheckpointError(
                 f"{name} in {path} is {float(state[name])} Å; model.json says {config['cutoff']} Å."
@@ -151,8 +189,28 @@ def _basis_constants(path: Path, config: dict[str, Any]) -> dict[str, Tensor]:
     }
 
 
+def tensornet_layout(config: dict[str, Any]) -> dict[str, Shape]:
+    """The tensors of the state of a TensorNet: name → shape."""
+    species, units, radial = len(config["element_types"]), config["units"], config["max_n"]
+    layout: dict[str, Shape] = dict.fromkeys(("data_mean", "data_std", "model.bond_expansion.rbf.cutoff"), ())
+    layout["element_refs.property_offset"] = (species,)
+    first = "model.tensor_embedding"
+    for part in (1, 2, 3):
+        layout |= _linear(f"{first}.distance_proj{part}", radial, units)
+    layout[f"{first}.emb.weight"] = (species, units)
+    layout |= _linear(f"{first}.emb2", 2 * units, units) | _norm(f"{first}.init_norm", units)
+    layout |= dict.fromkeys((f"{first}.linears_tensor.{part}.weight" for part in range(3)), (units, units))
+    layout |= _chain(f"{first}.linears_scalar", [units, 2 * units, 3 * units])
+    for block in range(config["nblocks"]):
+        name = f"model.layers.{block}"
+        layout |= _chain(f"{name}.linears_scalar", [radial, units, 2 * units, 3 * units])
+        layout |= dict.fromkeys((f"{name}.linears_tensor.{part}.weight" for part in range(6)), (units, units))
+    layout |= _norm("model.out_norm", 3 * units) | _linear("model.linear", 3 * units, units)
+    return layout | _gated("model.final_layer.gated", [units, units, units, units, 1])
+
+
 def matgl_layout(config: dict[str, Any]) -> dict[str, Shape]:
-    """The tensors of a state: name → shape."""
+    """The tensors of the state of an M3GNet: name → shape."""
     species, units = len(config["element_types"]), config["units"]
     atom, edge = config["dim_node_embedding"], config["dim_edge_embedding"]
     angular = config["max_n"] * config["max_l"]
@@ -181,6 +239,17 @@ def _gated(name: str, sizes: list[int]) -> dict[str, Shape]:
         for layer, (inputs, outputs) in enumerate(pairwise(sizes)):
             layout |= _linear(f"{name}.{part}.{2 * layer}", inputs, outputs)
     return layout
+
+
+def _chain(name: str, sizes: list[int]) -> dict[str, Shape]:
+    layout: dict[str, Shape] = {}
+    for layer, (inputs, outputs) in enumerate(pairwise(sizes)):
+        layout |= _linear(f"{name}.{layer}", inputs, outputs)
+    return layout
+
+
+def _norm(name: str, channels: int) -> dict[str, Shape]:
+    return {f"{name}.weight": (channels,), f"{name}.bias": (channels,)}
 
 
 def _linear(name: str, inputs: int, outputs: int) -> dict[str, Shape]:

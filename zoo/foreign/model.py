@@ -23,8 +23,8 @@ class ForeignModel:
     """A model in the words of the package that made it.
 
     Attributes:
-        dialect: the package, ``matgl``, ``mattersim``, ``mace``, ``sevennet``, ``nequix``, ``chgnet``, ``orb`` or
-            ``pnnl``.
+        dialect: the name of its converter: ``matgl``, ``matgl-tensornet``, ``mattersim``, ``mace``, ``sevennet``,
+            ``nequix``, ``chgnet``, ``orb`` or ``pnnl``.
         config: its hyper-parameters under its names; plain JSON values.
         tensors: its weights and constants under its names, each with memory of its own.
         facts: where it was read from, for the card: ``files`` (name → SHA-256) and what the file says of itself.

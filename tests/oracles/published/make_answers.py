@@ -20,7 +20,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 from oracles.published.structures import for_chgnet, wide  # noqa: E402
 
-STRUCTURES = {"sevennet": wide, "nequix": wide, "chgnet": for_chgnet}
+STRUCTURES = {"matgl": wide, "sevennet": wide, "nequix": wide, "chgnet": for_chgnet}
 
 
 def main() -> None:
