@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 import numpy as np
@@ -17,6 +18,7 @@ from halocline.errors import KernelError
 from halocline.graph.graph import COINCIDENT
 from halocline.model.stage import Stage
 from halocline.partition.size import format_size
+from halocline.plugins.kernels.table_worth import Worth, digest, remembered
 from halocline.program.capabilities import Precision
 from halocline.program.kernel import Kernel
 
@@ -93,6 +95,11 @@ class Accuracy(NamedTuple):
         return self.value <= VALUE and self.slope <= SLOPE
 
     @property
+    def likely(self) -> bool:
+        """Whether it may be what is left of enough, at some of the distances."""
+        return self.value <= _HOPELESS * VALUE and self.slope <= _HOPELESS * SLOPE
+
+    @property
     def hopeless(self) -> bool:
         """Whether one is so large that no more distances need to be looked at; not where it is not a number."""
         return self.value > _HOPELESS * VALUE or self.slope > _HOPELESS * SLOPE
@@ -120,18 +127,42 @@ def tabulate(function: RadialFunction) -> TabulatedFunction:
     if function.start > COINCIDENT:
         raise KernelError(f"its radial functions begin at {function.start:g} Å, and atoms can be nearer")
     numbers, pairs = _different(function)
+    key = digest(function, numbers, _about(), {})
+    worth, splines = remembered(key, partial(_smallest, function, numbers), partial(_known, function, numbers))
+    accuracy = Accuracy(worth.value, worth.slope)
+    _logger.info("%d intervals: values to %.0e, slopes to %.0e.", worth.intervals, *accuracy)
+    return _table(function, numbers, splines, pairs, accuracy)
+
+
+def _about() -> str:
+    """What else decides what a table is worth, beside function and table."""
+    return f"{Tables.version} {FEWEST} {MOST} {CHECKED} {VALUE} {SLOPE} {torch.__version__}"
+
+
+def _smallest(function: RadialFunction, numbers: list[int | None]) -> tuple[Worth, list[CubicSpline]]:
+    """The splines of the smallest table that will do."""
     intervals, accuracy = FEWEST, Accuracy(math.inf, math.inf)
     while intervals <= MOST:
         _require_room(function, len(numbers), intervals)
         splines, accuracy = _splines(function, numbers, intervals)
         if accuracy.enough:
-            _logger.info("%d intervals: values to %.0e, slopes to %.0e.", intervals, *accuracy)
-            return _table(function, numbers, splines, pairs, accuracy)
+            return Worth(intervals, *accuracy), splines
         intervals *= 2
     raise KernelError(
         f"a table of {MOST} intervals misses its radial functions by {accuracy.value:.0e} of the largest value "
         f"and {accuracy.slope:.0e} of the largest slope, where {VALUE:.0e} and {SLOPE:.0e} are allowed"
     )
+
+
+def _known(function: RadialFunction, numbers: list[int | None], worth: Worth) -> list[CubicSpline] | None:
+    """The splines of a table that was found to be worth this; None where a look at each interval denies it."""
+    _require_room(function, len(numbers), worth.intervals)
+    splines = []
+    for number in numbers:
+        splines.append(_spline(function, number, worth.intervals))
+        if not measure(function, splines[-1], worth.intervals, number, _WORST).likely:
+            return None
+    return splines
 
 
 def restored(function: RadialFunction, kept: KeptTable) -> TabulatedFunction:
@@ -147,18 +178,49 @@ def restored(function: RadialFunction, kept: KeptTable) -> TabulatedFunction:
     if not math.isfinite(function.end):
         raise KernelError("its radial functions have no end, and a table that it carries has")
     numbers, different = _different(function)
+    tables = [
+        (which, number)
+        for place, number in enumerate(numbers)
+        for which in _kept_for(kept, None if different is None else different == place)
+    ]
+
+    def find() -> tuple[Worth, bool]:
+        accuracy = _held(function, kept, tables, _PLACES)
+        if not accuracy.enough:
+            raise KernelError(
+                f"the tables that it carries miss its radial functions by {accuracy.value:.0e} of the largest "
+                f"value and {accuracy.slope:.0e} of the largest slope: they were made for other weights"
+            )
+        return Worth(kept.intervals, *accuracy), True
+
+    def again(worth: Worth) -> bool | None:
+        del worth
+        return _held(function, kept, tables, _WORST).likely or None
+
+    key = digest(function, numbers, f"{_about()} {tables}", _tensors(kept))
+    worth, _ = remembered(key, find, again)
+    errors = worth.value, worth.slope
+    return TabulatedFunction(kept.coefficients, kept.last, function.start, function.end, kept.pairs, errors)
+
+
+def _tensors(kept: KeptTable) -> dict[str, Tensor]:
+    tensors = {"coefficients": kept.coefficients, "last": kept.last, "pairs": kept.pairs}
+    return {f"kept {name}": tensor for name, tensor in tensors.items() if tensor is not None}
+
+
+def _held(
+    function: RadialFunction,
+    kept: KeptTable,
+    tables: list[tuple[int, int | None]],
+    places: NDArray[np.float64],
+) -> Accuracy:
+    """The worst accuracy of some tables, each with the number of its function, at places in each interval."""
     accuracy = Accuracy(0.0, 0.0)
-    for place, number in enumerate(numbers):
-        for which in _kept_for(kept, None if different is None else different == place):
-            found = _KeptSpline(kept, which, function.start, function.end)
-            accuracy = accuracy.or_worse(measure(function, found, kept.intervals, number))
-            accuracy = accuracy.or_worse(_at_the_end(function, kept, which, number))
-    if not accuracy.enough:
-        raise KernelError(
-            f"the tables that it carries miss its radial functions by {accuracy.value:.0e} of the largest value "
-            f"and {accuracy.slope:.0e} of the largest slope: they were made for other weights"
-        )
-    return TabulatedFunction(kept.coefficients, kept.last, function.start, function.end, kept.pairs, accuracy)
+    for which, number in tables:
+        found = _KeptSpline(kept, which, function.start, function.end)
+        accuracy = accuracy.or_worse(measure(function, found, kept.intervals, number, places))
+        accuracy = accuracy.or_worse(_at_the_end(function, kept, which, number))
+    return accuracy
 
 
 def _kept_for(kept: KeptTable, where: Tensor | None) -> list[int]:
