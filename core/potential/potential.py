@@ -188,7 +188,8 @@ class Potential:
                 says so in ``atoms.info["head"]``, as it does of charge and spin if the model takes them.
             compress: let tables take the place of the model's radial functions, which is faster; energies and
                 forces then differ by about what float32 leaves to rounding. The tables are held against the
-                functions over the whole range of distances before anything is evaluated.
+                functions over the whole range of distances before anything is evaluated; a later process of the
+                same user looks at each interval once.
 
         Raises:
             StructureError: not finite, no volume, coincident atoms, or elements the model does not know. Of a list
