@@ -1,9 +1,10 @@
-"""The digest of tensors: whether two models have the same numbers is one question with one answer."""
+"""Digests: whether two models, or two files, have the same numbers is one question with one answer."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from pathlib import Path
 
 from torch import Tensor
 
@@ -20,3 +21,9 @@ def tensors_digest(tensors: Iterable[tuple[str, Tensor]], about: str = "") -> st
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file as it is now."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -42,7 +42,7 @@ VARIANTS = {
 }
 
 #: Backbones whose variants take a minute each.
-SLOW = {"m3gnet", "mace", "nequip", "chgnet", "orb"}
+SLOW = {"m3gnet", "mace", "nequip", "chgnet", "orb", "escaip", "tensornet"}
 
 #: Of these, those that are left to `make exhaustive`: tests of parity have their options as well.
 EXHAUSTIVE = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from ase import Atoms
 
+from halocline.digests import file_digest
 from halocline.errors import HaloclineError, StructureError
 from halocline.evaluator.result import Result
 from halocline.potential.many import outcomes
@@ -118,9 +118,4 @@ def looked_at(reader: LabelReader, evaluated: Iterable[EvaluatedFrame]) -> Gener
 
 def file_digests(files: Sequence[str]) -> dict[str, str]:
     """SHA-256 of each file as it is now; of standard input there is none."""
-    digests = {}
-    for file in files:
-        if file != STANDARD_INPUT:
-            with Path(file).open("rb") as stream:
-                digests[file] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return digests
+    return {file: file_digest(Path(file)) for file in files if file != STANDARD_INPUT}

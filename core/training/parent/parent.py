@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
+from halocline.digests import file_digest
 from halocline.errors import UsageError, unknown_name, within
-from halocline.evaluation.frames import file_digests
 from halocline.model import Backbone
 from halocline.model.heads import head_names, with_one_head
 from halocline.model.kept_tables import without_tables
@@ -92,7 +92,7 @@ def pruned_by_files(
     def noted(name: str) -> Path:
         path = place(name)
         if path.is_file():  # else the pruner says what is wrong
-            files[name] = file_digests([str(path)])[str(path)]
+            files[name] = file_digest(path)
         return path
 
     return pruned(backbone, prune, noted), files
