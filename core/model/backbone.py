@@ -81,8 +81,7 @@ class Backbone(nn.Module, ABC):
 
     name: ClassVar[str]
 
-    invariant: ClassVar[bool] = True
-
+    invariant: bool = True
     outputs: tuple[Output, ...] = (Output.ENERGIES,)
     conditions: tuple[Condition, ...] = ()
     numbered_weights: tuple[str, ...] = ()

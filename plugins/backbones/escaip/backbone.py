@@ -35,7 +35,7 @@ class EScAIP(Backbone):
         self.readout = Readout(config)
         self.direct = config.direct
         if config.direct:
-            self.outputs = (Output.ENERGIES, Output.FORCES)
+            self.outputs, self.invariant = (Output.ENERGIES, Output.FORCES), False
         stages = ("layers.0.start", *(f"layers.{number}" for number in range(config.layers)))
         self.numbered_weights = tuple(
             f"{stage}.attributes.{end}.table.weight" for stage in stages for end in ("source", "target")
