@@ -47,7 +47,7 @@ class Attention(nn.Module):
         biases = torch.cat([torch.zeros_like(bias[:, :1]), bias], 1)
         logits = self._logits(block, self._split(queries), self._split(keys)) + biases[:, None, None]
         mixed = torch.softmax(logits, -1) @ self._split(values)
-        out: Tensor = self.out(mixed.transpose(1, 2).flatten(-2))
+        out: Tensor = self.out(torch.cat(mixed.unbind(1), -1))
         own = out[:, 0]
         return (None if self.own_only else block.from_rows(out[:, 1:])), own
 
@@ -56,9 +56,8 @@ class Attention(nn.Module):
         return torch.cat([layer(own)[:, None], block.rows(layer(edges), self.capacity)], 1)
 
     def _split(self, slots: Tensor) -> Tensor:
-        """(n, s, H) → (n, heads, s, H / heads)."""
-        heads = slots.view(*slots.shape[:2], self.heads, slots.shape[2] // self.heads)
-        return heads.transpose(1, 2)
+        """(n, s, H) → (n, heads, s, H / heads), laid out anew, so that products of matrices see batches."""
+        return torch.stack(slots.split(slots.shape[2] // self.heads, -1), 1)
 
     def _logits(self, block: Block, queries: Tensor, keys: Tensor) -> Tensor:
         """(n, heads, q, s) of queries (n, heads, q, D) and keys (n, heads, s, D)."""

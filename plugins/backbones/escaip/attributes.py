@@ -16,6 +16,7 @@ from halocline.aggregation import Block
 from halocline.aggregation.radial import RadialFunction
 from halocline.plugins.backbones.escaip.config import ROWS, EScAIPConfig
 from halocline.plugins.backbones.escaip.dense import Norm, linear
+from halocline.plugins.backbones.escaip.ranks import at_most
 
 
 @final
@@ -39,7 +40,8 @@ class Distances(RadialFunction):
     def forward(self, distances: Tensor, numbers: Tensor | None = None) -> Tensor:
         """See `RadialFunction.forward`."""
         del numbers
-        shifted = distances.clamp(max=self.end)[..., None] - self.offsets
+        near = at_most(distances, self.end)
+        shifted = near[..., None] - self.offsets
         result: Tensor = self.out(gelu(self.embedding(torch.exp(self.factor * shifted * shifted))))
         return result
 

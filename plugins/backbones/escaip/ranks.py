@@ -63,10 +63,9 @@ class Ranks(nn.Module):
 
         Upstream's is a sine, whose second derivative jumps at its ends. The polynomial has three derivatives.
         """
-        x = (differences / self.softness).clamp(-math.pi, math.pi)
+        t = (0.5 + differences * (0.5 / (math.pi * self.softness))).clamp(0.0, 1.0)
         if not self.smooth:
-            return 0.5 + 0.5 * torch.sin(0.5 * x)
-        t = 0.5 + x * (0.5 / math.pi)
+            return 0.5 + 0.5 * torch.sin((t - 0.5) * math.pi)
         return t**4 * (35.0 + t * (-84.0 + t * (70.0 - 20.0 * t)))
 
     def orders_of(self, block: Block, extents: Tensor) -> Tensor:
@@ -84,14 +83,24 @@ class Ranks(nn.Module):
         for degree in range(1, self.orders):
             part = means[:, degree * degree : (degree + 1) ** 2]
             square = (part * part).sum(-1) / (2 * degree + 1)
-            columns.append((square + LEAST_SQUARE if self.smooth else square.clamp(min=LEAST_SQUARE)).sqrt())
+            columns.append((square + LEAST_SQUARE if self.smooth else at_least(square, LEAST_SQUARE)).sqrt())
         return torch.stack(columns, -1)
 
 
 def log_envelope(extents: Tensor) -> Tensor:
     """-x²/(1 - x²), the logarithm of the envelope: [...] → [...]."""
-    squares = extents.clamp(max=OUT).square()
+    squares = at_most(extents, OUT).square()
     return -squares / (1.0 - squares)
+
+
+def at_least(values: Tensor, bound: float) -> Tensor:
+    """Values, or a positive bound where it is larger. An IPU's clamp takes numbers that any float has exactly."""
+    return (values * (1.0 / bound)).clamp(min=1.0) * bound
+
+
+def at_most(values: Tensor, bound: float) -> Tensor:
+    """Values, or a positive bound where it is smaller; see `at_least`."""
+    return (values * (1.0 / bound)).clamp(max=1.0) * bound
 
 
 def weights(extents: Tensor, *, smooth: bool) -> Tensor:
