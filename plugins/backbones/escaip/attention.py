@@ -57,7 +57,7 @@ class Attention(nn.Module):
 
     def _split(self, slots: Tensor) -> Tensor:
         """(n, s, H) → (n, heads, s, H / heads), laid out anew, so that products of matrices see batches."""
-        return torch.stack(slots.split(slots.shape[2] // self.heads, -1), 1)
+        return torch.stack(torch.split(slots, slots.shape[2] // self.heads, -1), 1)
 
     def _logits(self, block: Block, queries: Tensor, keys: Tensor) -> Tensor:
         """(n, heads, q, s) of queries (n, heads, q, D) and keys (n, heads, s, D)."""
