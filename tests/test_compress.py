@@ -170,7 +170,7 @@ def test_tables_follow_the_weights(water):
     assert abs(after - potential(water, device="cpu", dtype="float64").energy) / len(water) < ENERGY
 
 
-@pytest.mark.parametrize("name", ["lennard-jones", "m3gnet", "orb"])
+@pytest.mark.parametrize("name", ["lennard-jones", "m3gnet", "orb", "chgnet"])
 def test_models_without_radial_functions_are_refused(name):
     backbone = build_backbone(name, registry().load("backbone", name).example_config())
     potential = Potential(backbone, dict.fromkeys(backbone.species, 0.0), {})
