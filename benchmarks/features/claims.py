@@ -117,6 +117,7 @@ REASONS: Final = {
 }
 
 _NO_WEIGHTS: Final = "its parameters are a handful of numbers in its config; nobody publishes weights"
+_AS_WRITTEN: Final = "its layers run as they are written: no compiled code of them was made yet"
 _FEW_OPERATIONS: Final = "a few operations for each pair: there is nothing to save"
 
 #: What no test can show, and why.
@@ -124,10 +125,10 @@ MISSING: Final = {
     Cell("lennard-jones", "import"): _NO_WEIGHTS,
     Cell("lennard-jones", "kernel"): _FEW_OPERATIONS,
     Cell("escaip", "import"): "no weights of it were released",
-    Cell("escaip", "kernel"): "its layers run as they are written: no compiled code of them was made yet",
-    Cell("tensornet", "kernel"): "its layers run as they are written: no compiled code of them was made yet",
-    Cell("chgnet", "kernel"): "its layers run as they are written: no compiled code of them was made yet",
-    Cell("orb", "kernel"): "its layers run as they are written: no compiled code of them was made yet",
+    Cell("escaip", "kernel"): _AS_WRITTEN,
+    Cell("tensornet", "kernel"): _AS_WRITTEN,
+    Cell("chgnet", "kernel"): _AS_WRITTEN,
+    Cell("orb", "kernel"): _AS_WRITTEN,
 }
 
 

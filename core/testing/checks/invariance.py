@@ -66,7 +66,7 @@ def check_permutation(subject: Subject) -> None:
 
 def _check_orthogonal(subject: Subject, turn: NDArray[np.float64], what: str) -> None:
     if not subject.backbone.invariant:
-        raise NotApplicable("Its energies change when a structure is turned, and do not claim to stay.")
+        raise NotApplicable("It declares that energies or forces do not turn with a structure.")
     for name, atoms in subject.samples.small().items():
         result = subject.evaluate(atoms)
         virial = None if result.virial is None else turn.T @ result.virial @ turn
