@@ -61,3 +61,16 @@ def test_both_ways_are_each_others_transpose():
     weights = torch.randn_like(rows)
     (pulled,) = torch.autograd.grad((rows * weights).sum(), edges)
     np.testing.assert_array_equal(pulled, block.from_rows(weights))
+
+
+def test_derivatives_of_both_ways_are_reads():
+    """Scatters one after another are what TorchInductor of torch 2.13 compiles wrongly."""
+    block, _ = blocks(next(structures()))
+    lengths = block.lengths().requires_grad_(True)
+    there_and_back = block.from_rows(block.rows(lengths, MOST).cumsum(1))
+    names, nodes = set(), [there_and_back.grad_fn]
+    while nodes:
+        node = nodes.pop()
+        names.add(node.name())
+        nodes += [following for following, _ in node.next_functions if following is not None]
+    assert not [name for name in names if "Index" in name or "Scatter" in name]

@@ -13,6 +13,7 @@ from halocline.aggregation.block import Block, safe_norm, undeclared
 from halocline.aggregation.radial import EdgeConvolution, evaluated
 from halocline.aggregation.rows import prefix, take, weighted
 from halocline.aggregation.sets import EdgeQuadruplets, EdgeSets, EdgeTriplets
+from halocline.aggregation.side_by_side import from_rows, to_rows
 from halocline.aggregation.sums import PLAIN, RowSums
 
 
@@ -87,21 +88,23 @@ class EdgeBlock(Block):
 
     def rows(self, values: Tensor, most: int) -> Tensor:
         """See `Block.rows`; padded to as many slots as rows may have, so that sizes follow from no values."""
-        if self.mask is not None:
-            values = weighted(values, self.mask)
-        edges, starts = values.shape[0], self._starts()
-        ends = torch.cat([starts[1:], starts.new_full((1,), edges)])[: self.n_out]
-        slots = starts[:, None] + torch.arange(most, device=starts.device)
-        slots = torch.where(slots < ends[:, None], slots, edges)  # the zeros that are appended
-        padded = torch.cat([values, values.new_zeros((1, *values.shape[1:]))])
-        return self.sums.take(padded, slots.reshape(-1)).view(*slots.shape, *values.shape[1:])
+        return to_rows(self._masked(values), *self._side_by_side(most))
 
     def from_rows(self, rows: Tensor) -> Tensor:
         """See `Block.from_rows`."""
-        here = torch.arange(self.receivers.shape[0], device=self.receivers.device)
-        columns = here - take(self._starts(), self.receivers)
-        slots = self.receivers * rows.shape[1] + columns.clamp(max=rows.shape[1] - 1)
-        return self.sums.take(rows.flatten(0, 1), slots)
+        return self._masked(from_rows(rows, *self._side_by_side(rows.shape[1])))
+
+    def _side_by_side(self, most: int) -> tuple[Tensor, Tensor]:
+        """Which edge is in each slot of rows, (n_out, most), and in which slot each edge is, (E,)."""
+        edges, starts = self.receivers.shape[0], self._starts()
+        ends = torch.cat([starts[1:], starts.new_full((1,), edges)])[: self.n_out]
+        there = starts[:, None] + torch.arange(most, device=starts.device)
+        there = torch.where(there < ends[:, None], there, edges)
+        columns = torch.arange(edges, device=starts.device) - take(starts, self.receivers)
+        return there, self.receivers * most + columns.clamp(max=most - 1)
+
+    def _masked(self, values: Tensor) -> Tensor:
+        return values if self.mask is None else weighted(values, self.mask)
 
     def _starts(self) -> Tensor:
         return row_starts(self.receivers, self.n_out) if self.row_starts is None else self.row_starts
