@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 
 import pytest
@@ -12,6 +13,9 @@ from halocline.graph.compiled import WORTHWHILE, steps
 
 # The tests compute on small arrays, on machines with few and busy cores: there, a second thread mostly waits.
 torch.set_num_threads(1)
+
+# Tables are as wide as the terminal, and tests read them: those of other widths say so.
+os.environ["COLUMNS"] = "100"
 
 # A shell lets its background jobs ignore SIGINT, and so would the processes that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
