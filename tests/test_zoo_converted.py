@@ -1,5 +1,6 @@
 """Models of other packages arrive converted and compared with known energies, or not at all."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -13,8 +14,13 @@ from zoo_server import serve
 
 import halocline
 from halocline.errors import ZooError
+from halocline.model.build import build_backbone
+from halocline.plugin import registry
+from halocline.potential.potential import Potential
 from halocline.zoo import converted
 from halocline.zoo.cache import seal_path
+from halocline.zoo.conversion import check_references
+from halocline.zoo.index import read_index
 from halocline.zoo.store import Zoo
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -176,6 +182,23 @@ def test_energies_with_few_digits(tmp_path, cache, fields):
     said = []
     zoo_of(folder, fields | {"energies": energies}).pull("model", say=said.append)
     assert said[0].endswith("2 reference energies reproduced to 0.002 eV per atom")
+
+
+def test_each_head_is_compared_with_its_own_energies(tmp_path, origin):
+    of_heads = {"water": {"heads": {"PBE": -1.0, "R2SCAN": -2.0}}}
+    index = read_index(write_foreign_index(tmp_path, foreign_fields(origin, energies=of_heads)))
+    references = index.entries["model"].origin.references
+    heads = {"biased": True, "heads": ["PBE", "R2SCAN"], "head_energies": [0.0, 0.0, 1.0, 2.0]}
+    config = registry().load("backbone", "nequip").example_config() | heads | {"species": ["H", "O"]}
+    potential = Potential(build_backbone("nequip", config), {"H": 0.0, "O": 0.0}, {})
+    found = {
+        head: potential(STRUCTURES["water"], dtype="float64", head=head).energy / 3 for head in heads["heads"]
+    }
+    right = tuple(dataclasses.replace(each, energy=found[each.head]) for each in references)
+    check_references(potential, right)
+    swapped = tuple(dataclasses.replace(each, energy=found["PBE"]) for each in references)
+    with pytest.raises(ZooError, match="'water, R2SCAN'"):
+        check_references(potential, swapped)
 
 
 def test_energies_that_are_no_numbers_are_refused(tmp_path, cache, fields, monkeypatch):

@@ -171,7 +171,8 @@ def test_an_entry_keeps_what_was_written(tmp_path):
         {"card": {"name": "other"}}, {"card": ...}, {"energies": {}}, {"energies": {"water": "low"}},
         {"energies": {"water": math.nan}}, {"energies": {"ice": -1.0}}, {"energies": ...}, {"format": "mattersim"},
         {"energies": {"water": {"energy": -1.0}}}, {"energies": {"water": {"energy": -1.0, "within": 0.0}}},
-        {"energies": {"water": {"energy": "low", "within": 0.1}}},
+        {"energies": {"water": {"energy": "low", "within": 0.1}}}, {"energies": {"water": {"heads": {}}}},
+        {"energies": {"water": {"heads": {"PBE": "low"}}}}, {"energies": {"water": {"heads": -1.0}}},
     ],
     ids=str,
 )  # fmt: skip

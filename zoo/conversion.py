@@ -154,9 +154,10 @@ def check_references(potential: Potential, references: tuple[Reference, ...]) ->
         ZooError: an energy is another one.
     """
     for reference in references:
-        energy = potential(reference.atoms(), dtype="float64", device="cpu").energy / len(reference.symbols)
+        result = potential(reference.atoms(), dtype="float64", device="cpu", head=reference.head)
+        energy = result.energy / len(reference.symbols)
         if not abs(energy - reference.energy) <= reference.tolerance:
             raise ZooError(
-                f"it gives {energy:.9f} eV per atom for the reference {reference.name!r}, "
+                f"it gives {energy:.9f} eV per atom for the reference {reference.title!r}, "
                 f"where {reference.energy:.9f} is right to {reference.tolerance:g}"
             )

@@ -163,7 +163,7 @@ def _card(entry: Entry, origin: Foreign) -> dict[str, Any]:
         "converted_from": origin.form,
         "source": entry.address,
         "files": {name: file.sha256 for name, file in origin.files.items()},
-        "references": {reference.name: reference.energy for reference in origin.references},
+        "references": {reference.title: reference.energy for reference in origin.references},
     }
     return {
         **origin.card,

@@ -68,6 +68,7 @@ class Reference:
         cell: three vectors in Å; None for a molecule.
         energy: by the package that the model comes from, eV per atom.
         tolerance: how well it must be reproduced in float64, eV per atom.
+        head: of a model with several, the one that says it.
     """
 
     name: str
@@ -76,6 +77,12 @@ class Reference:
     cell: tuple[tuple[float, ...], ...] | None
     energy: float
     tolerance: float
+    head: str | None = None
+
+    @property
+    def title(self) -> str:
+        """Of the structure, and of the head if there is one."""
+        return self.name if self.head is None else f"{self.name}, {self.head}"
 
     def atoms(self) -> Atoms:
         """The structure, as ASE has it."""

@@ -27,9 +27,8 @@ from halocline.zoo.source import parse_source
 #: The index that comes in the box.
 SHIPPED_INDEX = Path(__file__).with_name("index.toml")
 
-#: Formats of models of which hardly any energies are published, or which may have heads, one of which a structure
-#: would have to name.
-_WITHOUT_ENERGIES = ("mace", "sevennet")
+#: Formats of models of which hardly any energies are published.
+_WITHOUT_ENERGIES = ("mace",)
 
 #: Fields of a card that an index has in the entry itself, or that conversion writes.
 _NOT_OF_CARD = {"name", "summary", "citation", "licence", "recipe"}
@@ -132,7 +131,11 @@ def _foreign(name: str, fields: Mapping[str, Any], structures: Mapping[str, Any]
         form=fields["format"],
         files=_files(name, fields),
         card=fields["card"],
-        references=tuple(_reference(key, structures[key], value) for key, value in fields["energies"].items()),
+        references=tuple(
+            reference
+            for key, value in fields["energies"].items()
+            for reference in _references(key, structures[key], value)
+        ),
     )
 
 
@@ -170,7 +173,15 @@ def _check_card(name: str, card: dict[str, Any]) -> None:
         raise ZooError(f"The card of the model {name!r} is not one: {error}") from error
 
 
-def _reference(name: str, fields: Mapping[str, Any], known: float | Mapping[str, float]) -> Reference:
+def _references(name: str, fields: Mapping[str, Any], known: float | Mapping[str, Any]) -> list[Reference]:
+    """Of a structure: one, or one for each head."""
+    symbols = tuple(fields["symbols"])
     positions, cell = (tuple(map(tuple, fields[key])) for key in ("positions", "cell"))
-    energy, tolerance = (known["energy"], known["within"]) if isinstance(known, Mapping) else (known, TOLERANCE)
-    return Reference(name, tuple(fields["symbols"]), positions, cell or None, energy, tolerance)
+    of_heads: Mapping[str | None, float]
+    if not isinstance(known, Mapping):
+        of_heads, tolerance = {None: known}, TOLERANCE
+    elif "heads" in known:
+        of_heads, tolerance = known["heads"], TOLERANCE
+    else:
+        of_heads, tolerance = {None: known["energy"]}, known["within"]
+    return [Reference(name, symbols, positions, cell or None, e, tolerance, head) for head, e in of_heads.items()]

@@ -90,6 +90,9 @@ def _are_vectors(value: Any) -> bool:
 
 
 def _is_energy(value: Any) -> bool:
+    if isinstance(value, dict) and set(value) == {"heads"}:
+        heads = value["heads"]
+        return isinstance(heads, dict) and bool(heads) and all(map(_is_number, heads.values()))
     if isinstance(value, dict):  # one that was published with fewer digits than float64 has
         return set(value) == {"energy", "within"} and all(map(_is_number, value.values())) and value["within"] > 0
     return _is_number(value)
@@ -143,7 +146,7 @@ FOREIGN: Rules = {
     "files": ("a list of tables", lambda value: isinstance(value, list) and bool(value)),
     "card": ("a table", lambda value: isinstance(value, dict)),
     "energies": (
-        "a table of eV per atom by structure: numbers, or tables of energy and within",
+        "a table of eV per atom by structure: numbers, or tables of energy and within, or of heads",
         _are_energies,
     ),
 }
