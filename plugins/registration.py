@@ -98,6 +98,9 @@ def halocline_kernels() -> list[Component]:
         ),
         Component("fused-mace", "halocline.plugins.kernels.mace:FusedMACE", "layers of MACE in compiled code"),
         Component(
+            "fused-nequip", "halocline.plugins.kernels.nequip:FusedNequIP", "messages of NequIP in compiled code"
+        ),
+        Component(
             "m3gnet-edges",
             "halocline.plugins.kernels.m3gnet:M3GNetEdges",
             "edges and three-body sums of M3GNet's blocks in compiled code",

@@ -89,6 +89,8 @@ class UnevenProduct(nn.Module):
     Attributes:
         widths: channels of each path.
         inputs: of each result, the channels of all paths that lead to it.
+        ends: of each result, the first of its paths, and the one after its last.
+        out: irreps of the results.
 
     Args:
         left: of the features.
@@ -98,7 +100,7 @@ class UnevenProduct(nn.Module):
 
     def __init__(self, left: Space, right: Sequence[Irrep], out: Sequence[Irrep]) -> None:
         super().__init__()
-        self.plain = ChannelwiseProduct(left.irreps, right, out)
+        self.plain, self.out = ChannelwiseProduct(left.irreps, right, out), tuple(out)
         self.widths = [left.channels[path.left] for path in self.plain.paths]
         ends = list(accumulate(self.plain.of_out, initial=0))
         self.ends = list(pairwise(ends))

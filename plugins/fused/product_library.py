@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from halocline.errors import KernelError
-from halocline.plugins.equivariance import ChannelwiseProduct, natural_irreps, parse_irreps, spherical_harmonics
+from halocline.plugins.equivariance import ChannelwiseProduct, parse_irreps, spherical_harmonics
 from halocline.plugins.fused.edge_library import Edges, Given, Table, call_pull, call_sums, load, source
 from halocline.plugins.fused.product_source import ProductSource
 
@@ -37,7 +37,7 @@ class ProductLibrary:
         *irreps, channels = spec.split("|")
         self.left, self.right, self.out = ([irrep for _, irrep in parse_irreps(text)] for text in irreps)
         self.channels, self.max_degree = int(channels), len(self.right) - 1
-        if tuple(self.right) != natural_irreps(self.max_degree):
+        if [irrep.degree for irrep in self.right] != list(range(len(self.right))):
             raise KernelError(f"its harmonics are {irreps[1]}, not all up to a degree")
         self.source = ProductSource(self.left, self.right, self.out)
         self._loaded: dict[tuple[torch.dtype, bool], ctypes.CDLL] = {}

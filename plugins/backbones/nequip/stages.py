@@ -78,7 +78,8 @@ class Layer(Stage):
         self.gate = Gate(after)
         ungated = [count + (self.gate.gates if irrep == SCALAR else 0) for count, irrep in after.terms]
         self.up = UnevenLinear([(count, count) for count in self.before.channels])
-        self.product = UnevenProduct(self.before, config.harmonics, after.irreps)
+        self.harmonics = config.harmonics
+        self.product = UnevenProduct(self.before, self.harmonics, after.irreps)
         self.weights = RadialNetwork(config, sum(self.product.widths))
         self.down = UnevenLinear(list(zip(self.product.inputs, ungated, strict=True)))
         self.kept = [irrep in self.before.irreps for irrep in after.irreps]
@@ -95,20 +96,26 @@ class Layer(Stage):
     def forward(self, state: State, *blocks: Block) -> State:
         """``features`` (N, D) → (n, D')."""
         (block,) = blocks
+        return self.updated(state, block, self._sums(block, self.sent(state)))
+
+    def sent(self, state: State) -> list[Tensor]:
+        """What every atom sends, (N, 2l + 1, C) of each irrep."""
+        parts = self.up(self.before.split(state.atoms["features"]))
+        return _offset(parts, self.scalars_before, self.sent_offsets, state.atoms.get(HEAD))
+
+    def updated(self, state: State, block: Block, sums: Sequence[Tensor]) -> State:
+        """The state after the layer, by the sums of messages, (n, 2l + 1, C) of each irrep."""
         own = {name: block.targets(state.atoms[name]) for name in ("rows", HEAD) if name in state.atoms}
         features = self.before.split(block.targets(state.atoms["features"]))
-        summed = self.down(self._sums(block, state))
-        summed = _offset(summed, self.scalars_after, self.summed_offsets, own.get(HEAD))
+        summed = _offset(self.down(sums), self.scalars_after, self.summed_offsets, own.get(HEAD))
         skipped = iter(self.skip([features[place] for place in self.carried]))
         parts = [part + next(skipped) if kept else part for part, kept in zip(summed, self.kept, strict=True)]
         if self.norm is not None:
             parts = self.norm(parts)
         return State(own | {"features": Space.join(self.gate(parts))}, {})
 
-    def _sums(self, block: Block, state: State) -> list[Tensor]:
+    def _sums(self, block: Block, sent: Sequence[Tensor]) -> list[Tensor]:
         """Messages summed at their receivers, (n, 2l + 1, C) of each irrep."""
-        sent = self.up(self.before.split(state.atoms["features"]))
-        sent = _offset(sent, self.scalars_before, self.sent_offsets, state.atoms.get(HEAD))
         gathered = self.before.split(block.at_senders(Space.join(sent) * (1.0 / self.denominator)))
         sums: list[Tensor] = self.product(gathered, self._harmonics(block), block.radial(self.weights), block.sum)
         return sums
