@@ -79,7 +79,8 @@ class UnevenLinear(nn.Module):
 
     def forward(self, parts: Sequence[Tensor]) -> list[Tensor]:
         """[..., 2l + 1, C] of each irrep → [..., 2l + 1, C'] of each."""
-        return [part @ weight for part, weight in zip(parts, self.weights, strict=True)]
+        # In one piece, all rows are one product of matrices; otherwise torch makes one for each atom.
+        return [part.contiguous() @ weight for part, weight in zip(parts, self.weights, strict=True)]
 
 
 @final

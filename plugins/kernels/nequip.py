@@ -4,13 +4,13 @@ Irreps have different numbers of channels, and products of one number. Channels 
 each of which the same irreps have channels: of 128x0e+64x1o+32x2e the first 32 with all irreps, 32 more with two,
 and 64 with scalars alone. Each strip is a product of its own; a path begins in one irrep, so nothing is lost.
 
-Shapes: N atoms read, n atoms written, E edges, m components, C channels.
+Shapes: N atoms read, n atoms written, m components, C channels, P paths, H hidden units.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, pairwise
 from typing import ClassVar, NamedTuple, final
 
 import torch
@@ -126,16 +126,11 @@ class FusedLayer(Stage):
         for each in self.products:
             each.prepare(dtype, device, tabulated=tabulated)
         columns = [_columns(strip, strip.paths, plain.product.widths) for strip in self.strips]
-        self.columns = [len(each) for each in columns]
-        self.tables = nn.ParameterList()
-        self.grid = (0.0, 0.0)
-        if isinstance(plain.weights, TabulatedFunction):
-            self.grid = spline_grid(plain.weights)
-            for strip, own in zip(self.strips, columns, strict=True):
-                table = spline_panels(_of_columns(plain.weights, own), strip.width)
-                self.tables.append(nn.Parameter(table, requires_grad=False))
-        else:
-            _reorder(plain.weights, list(chain.from_iterable(columns)))
+        self.grid = spline_grid(plain.weights) if isinstance(plain.weights, TabulatedFunction) else (0.0, 0.0)
+        self.radial = nn.ParameterList(
+            nn.Parameter(_radial(plain.weights, own, strip.width), requires_grad=False)
+            for strip, own in zip(self.strips, columns, strict=True)
+        )
         for place, weight in enumerate(plain.down.weights):
             rows = _rows(self.strips, plain.product, place)
             plain.down.weights[place] = nn.Parameter(weight.detach()[rows] / plain.denominator)
@@ -149,26 +144,21 @@ class FusedLayer(Stage):
     def _sums(self, block: EdgeBlock, sent: Sequence[Tensor]) -> list[Tensor]:
         """Messages summed at their receivers, (n, 2l + 1, C) of each irrep, channels in the order of strips."""
         starts = row_starts(block.receivers, block.n_out) if block.row_starts is None else block.row_starts
-        weights = self._weights(block)
+        network, hidden = self.plain.weights, None
+        if isinstance(network, RadialNetwork):
+            hidden = block.radial_of_pairs(network.hidden)
         of_edges = None if block.pairs is None else block.pair_of
         outer = [part.transpose(0, 1) for part in sent]
         sums: list[list[Tensor]] = [[] for _ in self.plain.down.weights]
-        for number, (strip, fused) in enumerate(zip(self.strips, self.products, strict=True)):
+        for strip, fused, radial in zip(self.strips, self.products, self.radial, strict=True):
             x = torch.cat([outer[place][..., slice(*strip.channels)] for place in strip.left])
-            if weights:
-                found = fused.weighted(x, block.vectors, weights[number], block.senders, starts, of_edges)
+            if hidden is None:
+                found = fused.tabulated(x, block.vectors, radial, self.grid, block.senders, starts)
             else:
-                table = self.tables[number]
-                found = fused.tabulated(x, block.vectors, table, self.grid, block.senders, starts)
+                found = fused.weighted(x, block.vectors, hidden @ radial, block.senders, starts, of_edges)
             for place, result in zip(strip.out, self._apart(found, strip, block.n_out), strict=True):
                 sums[place].append(result)
         return [torch.cat(each, -1).transpose(0, 1) for each in sums]
-
-    def _weights(self, block: EdgeBlock) -> tuple[Tensor, ...]:
-        """Of each strip, (P, C) for each pair or edge; nothing where there are tables."""
-        if len(self.tables):
-            return ()
-        return torch.split(block.radial_of_pairs(self.plain.weights), self.columns, -1)
 
     def _apart(self, found: Tensor, strip: Strip, n: int) -> list[Tensor]:
         """What a product gives, (2l + 1, n, C) of each irrep that it leads to."""
@@ -196,16 +186,13 @@ def _rows(found: Sequence[Strip], plain: UnevenProduct, place: int) -> list[int]
     return rows
 
 
-def _of_columns(function: TabulatedFunction, columns: Sequence[int]) -> TabulatedFunction:
-    """A table of some of the channels of another."""
-    kept = function.to_keep()
-    coefficients, last = kept.coefficients[..., columns], kept.last[:, columns]
-    return TabulatedFunction(coefficients, last, function.start, function.end, kept.pairs, function.errors)
-
-
-def _reorder(function: nn.Module, columns: Sequence[int]) -> None:
-    """Put the functions of a network in another order."""
+def _radial(function: nn.Module, columns: Sequence[int], channels: int) -> Tensor:
+    """Some functions of a table as operators take them; of a network, the weights that make them, (H, P · C)."""
+    if isinstance(function, TabulatedFunction):
+        kept = function.to_keep()
+        coefficients, last = kept.coefficients[..., columns], kept.last[:, columns]
+        return spline_panels(TabulatedFunction(coefficients, last, function.start, function.end), channels)
     assert isinstance(function, RadialNetwork)
-    last = function.layers[-1]
-    assert isinstance(last, nn.Linear)
-    last.weight = nn.Parameter(last.weight.detach()[columns])
+    last_layer = function.layers[-1]
+    assert isinstance(last_layer, nn.Linear)
+    return last_layer.weight.detach()[columns].T.contiguous()

@@ -47,6 +47,11 @@ class RadialNetwork(RadialFunction):
 
     def forward(self, distances: Tensor, numbers: Tensor | None = None) -> Tensor:
         """See `RadialFunction.forward`."""
+        result: Tensor = self.layers[-1](self.hidden(distances, numbers))
+        return result
+
+    def hidden(self, distances: Tensor, numbers: Tensor | None = None) -> Tensor:
+        """What the last layer of the network reads, [..., C]."""
         del numbers
         if self.xplor:
             envelope = xplor_envelope(distances, self.begin, self.end)
@@ -56,8 +61,7 @@ class RadialNetwork(RadialFunction):
         values = torch.sin(arguments) * ((2.0 / self.end) * envelope / distances)[..., None]
         for layer in self.layers[:-1]:
             values = silu(layer(values))
-        result: Tensor = self.layers[-1](values)
-        return result
+        return values
 
 
 def xplor_envelope(distances: Tensor, begin: float, end: float) -> Tensor:
