@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
 import halocline
 from halocline.applicability import describe
@@ -51,7 +52,7 @@ def finish(
     problem = run.problem
     # Built anew: in the trained copy, what follows from the config was rounded to the training precision.
     backbone = build_backbone(problem.backbone.name, problem.backbone.config)
-    backbone.load_state_dict(run.model_weights())
+    backbone.load_state_dict(unrounded(problem.backbone.state_dict(), run.model_weights()))
     potential = Potential(backbone.eval(), problem.reference_energies, {})
     test = problem.split.test
     errors = frame_errors(potential, problem, test, device, take) if test else None
@@ -59,6 +60,21 @@ def finish(
     if problem.recipe.training.stopping.decides:
         card["recipe"]["epochs"] = {"done": len(run.history), "of_the_model": run.model_epoch}
     return dataclasses.replace(potential, card=card), errors
+
+
+def unrounded(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights after a fit; those that it left as they were, in its precision, have all the digits from before.
+
+    Frozen weights and constants are to lose none by a fit that never moves them.
+
+    Args:
+        before: weights and constants by name.
+        after: the same.
+    """
+    return {
+        name: before[name] if torch.equal(before[name].to(found), found) else found
+        for name, found in after.items()
+    }
 
 
 def refuse_unwritable(problem: Problem) -> None:

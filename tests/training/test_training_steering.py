@@ -97,6 +97,19 @@ def test_a_steered_fit_ends_early_and_keeps_its_best(steer):
         assert torch.equal(weights, run.model_weights()[name].to(weights.dtype)), name
 
 
+def test_what_a_fit_leaves_alone_loses_no_digits(steer, edit_recipe):
+    """In single precision: frozen weights and constants are those of before, the others are not."""
+    steer(epochs=2)
+    run = train(edit_recipe('precision = "float64"', 'precision = "float32"'))
+    before, after = run.problem.backbone.state_dict(), finish(run, "cpu")[0].backbone.state_dict()
+    assert any(name.startswith("embed") for name in before)
+    for name, weights in before.items():
+        if name.startswith("embed"):
+            assert not torch.equal(weights, weights.float().double())
+            assert torch.equal(after[name], weights), name
+    assert any(not torch.equal(after[name], weights) for name, weights in before.items())
+
+
 def test_the_best_is_the_average_of_that_epoch(steer):
     path = steer()
     run = train(path)
