@@ -23,7 +23,9 @@ from halocline.plugins.kernels.tables import tabulate
 FOLDER = Path(__file__).parent
 
 #: Files of tests that the interpreter takes tens of seconds for.
-SLOW = {name: [pytest.mark.slow, pytest.mark.exhaustive] for name in ("mace_models", "m3gnet_models")}
+SLOW = {
+    name: [pytest.mark.slow, pytest.mark.exhaustive] for name in ("mace_models", "m3gnet_models", "nequip_models")
+}
 
 
 def triton_version():
