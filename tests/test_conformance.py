@@ -56,11 +56,7 @@ def example(name, **changes):
     return build_backbone(name, registry().load("backbone", name).example_config() | changes)
 
 
-#: ORB's sums at senders need one hop more than anything depends on, as a warning says.
-TOLD = {"orb": [pytest.mark.filterwarnings("ignore:receptive-field")]}
-
-
-@pytest.fixture(params=[pytest.param(name, marks=TOLD.get(name, [])) for name in BACKBONES])
+@pytest.fixture(params=BACKBONES)
 def backbone(request):
     return example(request.param)
 

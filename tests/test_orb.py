@@ -25,6 +25,7 @@ from halocline.plugins.backbones.orb import ORB, energies_of_atoms
 from halocline.plugins.backbones.orb.repulsion import Repulsion
 from halocline.potential.load import build_potential
 from halocline.potential.potential import Potential
+from halocline.probes.receptive_field import measure_hops
 from halocline.program import Precision
 from halocline.program.layout import lay_out
 from halocline.training.problem import _require_trainable
@@ -237,6 +238,30 @@ def test_it_does_not_claim_what_was_only_learned():
     energies = [model(each, dtype="float64", device="cpu").energy for each in (atoms, turned)]
     assert abs(energies[0] - energies[1]) > 1e-6
     assert not model.backbone.invariant
+
+
+def test_a_halo_has_one_hop_for_each_layer_and_one_more():
+    """Parts are exact with it, and it is as far as a chain shows that anything depends on."""
+    rng = np.random.default_rng(0)
+    atoms = Atoms("HO" * 40, rng.random((80, 3)) * [30, 4.5, 4.5], cell=[30, 4.5, 4.5], pbc=True)
+    for changes in ({"layers": 1}, {"layers": 3}, {"layers": 3, "forces": "direct", "repulsion": False}):
+        model = small(neighbours=5, **changes)
+        assert model.backbone.hops == measure_hops(model.backbone) == changes["layers"] + 1
+        expected = model(atoms, dtype="float64", device="cpu")
+        assert np.abs(expected.forces).max() > 1e-2
+        for halo in ("recompute", "exchange"):
+            found = model(atoms, dtype="float64", device="cpu", partition="rcb:5", halo=halo)
+            assert np.abs(found.forces - expected.forces).max() < ROUNDING
+            assert abs(found.energy - expected.energy) < ROUNDING * max(1.0, abs(expected.energy))
+
+
+def test_no_readout_may_follow_what_is_incomplete():
+    model = small()
+    model.backbone.layers[-1].spec = model.backbone.layers[0].spec
+    with pytest.raises(
+        BackboneError, match=r"'layers.1' of 'orb' writes incomplete values, and a readout follows"
+    ):
+        model(structures()["water"], device="cpu")
 
 
 def test_sizes_that_cannot_be_are_refused():

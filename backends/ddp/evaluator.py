@@ -107,7 +107,7 @@ class DdpEvaluator(Evaluator):
             model, precision, inner, kind, exchange=halo == "exchange", timeout=timeout, compress=compress
         )
         self._hops = backbone.hops
-        self._hops_of_stage = max(stage.spec.hops for _, stage in backbone.stages())
+        self._hops_of_stage = max(stage.spec.reach for _, stage in backbone.stages())
         if division is None or division.parts == 1:
             division = Division.parse(divided(self._ranks))
         self._division = division

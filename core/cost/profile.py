@@ -47,7 +47,7 @@ class Profile:
         Raises:
             BackboneError: the backbone cannot be evaluated, see `FrozenModel.freeze`.
         """
-        hops = tuple(stage.spec.hops for _, stage in backbone.stages() if stage.spec.hops)
+        hops = tuple(stage.spec.reach for _, stage in backbone.stages() if stage.spec.hops)
         levels, refusal = _receiver_levels(backbone), backbone.exchange_refusal
         if refusal:
             return cls(levels, hops, 0, 0, refusal)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from halocline.graph import Graph
 from halocline.model.backbone import Output
 from halocline.model.chain import chain
 from halocline.model.pooled import POOLED_WEIGHTS
-from halocline.model.stage import OF_EDGES
+from halocline.model.stage import OF_EDGES, StageSpec
 from halocline.partition import Part, whole
 from halocline.partition.division import divide
 from halocline.program import FrozenModel, ProgramInputs, energies_and_gradients
@@ -55,7 +55,7 @@ class ExchangeRunner(Runner):
         if self._derives:
             _require_forces(frozen)
         sessions = executor.prepare_stages(frozen)
-        self._stages = {name: _Stage(sessions[name], stage.spec.hops) for name, stage in frozen.backbone.stages()}
+        self._stages = {name: _Stage(sessions[name], stage.spec) for name, stage in frozen.backbone.stages()}
         self._path = ["embed", *(f"layers.{layer}" for layer in range(len(backbone.layers)))]
         self._readouts = {depth: f"readouts.{depth}" for depth in backbone.readouts}
 
@@ -68,24 +68,25 @@ class ExchangeRunner(Runner):
         told = condition_tensors(graph.structure, self._precision, self._executor.device)
         weights = told.pop(POOLED_WEIGHTS, None)
         self._forwards_and_back(rows, _Point({"species": species, **told}, complete=True), tally, weights)
-        for hops, blocks in rows.blocks.items():
-            for block, gradients in zip(blocks, rows.gradients[hops], strict=True):
+        for reads, blocks in rows.blocks.items():
+            for block, gradients in zip(blocks, rows.gradients[reads], strict=True):
                 tally.add_gradients(
                     block.part, gather_edges(gradients, block.part, self._executor.capabilities.form)
                 )
         return tally.contribution()
 
-    def _lay_out(self, graph: Graph, parts: NDArray[np.int64]) -> dict[int, list[_Block]]:
-        """The parts once for each number of hops that stages have."""
+    def _lay_out(self, graph: Graph, parts: NDArray[np.int64]) -> dict[_Reads, list[_Block]]:
+        """The parts once for each way in which stages read."""
         return {
-            hops: [self._block(graph, part) for part in divide(graph, parts, hops)]
-            for hops in sorted({stage.hops for stage in self._stages.values()} - {0})
+            reads: [self._block(graph, part, reads) for part in divide(graph, parts, sum(reads))]
+            for reads in sorted({stage.reads for stage in self._stages.values() if stage.hops})
         }
 
-    def _block(self, graph: Graph, part: Part) -> _Block:
-        executor = self._executor
+    def _block(self, graph: Graph, part: Part, reads: _Reads) -> _Block:
+        executor, owned = self._executor, part.levels[0]
+        part = part.widened(reads.incomplete)
         inputs = lay_out(graph, part, executor.capabilities.form, self._precision, executor.device)
-        return _Block(part, torch.from_numpy(part.atoms).to(executor.device), inputs)
+        return _Block(part, owned, torch.from_numpy(part.atoms).to(executor.device), inputs)
 
     def _forwards_and_back(self, rows: _Rows, point: _Point, tally: Tally, weights: Tensor | None) -> None:
         """Every stage in turn, then its vector-Jacobian products in the opposite order.
@@ -145,18 +146,33 @@ def _require_forces(frozen: FrozenModel) -> None:
     energies_and_gradients(frozen.backbone, lay_out(graph, part, frozen.form, frozen.precision))
 
 
+class _Reads(NamedTuple):
+    """Hops of a stage, and how many of the outermost ones that it writes are incomplete; see `StageSpec`."""
+
+    hops: int
+    incomplete: int
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """A part, the rows that it reads, and its edges laid out."""
+    """A part as a stage is given it, the rows that it reads, and its edges laid out.
+
+    Attributes:
+        part: whose owned atoms are all those that the stage writes, the incomplete ones included.
+        owned: how many of them are complete: those that are owned in earnest.
+        reads: rows of the rank's atoms.
+        inputs: see `ProgramInputs`.
+    """
 
     part: Part
+    owned: int
     reads: Tensor
     inputs: ProgramInputs
 
     @property
     def writes(self) -> Tensor:
-        return self.reads[: self.part.levels[0]]
+        return self.reads[: self.owned]
 
 
 @final
@@ -192,11 +208,11 @@ class _Rows:
     """The atoms of a rank: how they are divided, and the cotangents of their edge vectors so far."""
 
     def __init__(
-        self, graph: Graph, parts: NDArray[np.int64], links: Links, blocks: dict[int, list[_Block]]
+        self, graph: Graph, parts: NDArray[np.int64], links: Links, blocks: dict[_Reads, list[_Block]]
     ) -> None:
         self.atoms, self.owned, self.links, self.blocks = len(graph.structure), len(parts), links, blocks
         self.gradients = {
-            hops: [torch.zeros_like(block.inputs.vectors) for block in of_hops] for hops, of_hops in blocks.items()
+            reads: [torch.zeros_like(block.inputs.vectors) for block in read] for reads, read in blocks.items()
         }
 
 
@@ -206,7 +222,15 @@ class _Stage:
     """One stage, over all parts of a rank."""
 
     session: StageSession
-    hops: int
+    spec: StageSpec
+
+    @property
+    def hops(self) -> int:
+        return self.spec.hops
+
+    @property
+    def reads(self) -> _Reads:
+        return _Reads(self.spec.hops, self.spec.incomplete)
 
     def forward(self, rows: _Rows, point: _Point) -> _Point:
         """The state after the stage; what is needed of other ranks is fetched into ``point`` first."""
@@ -219,12 +243,13 @@ class _Stage:
                 rows.links.forward(values)
             point.fetched = True
         after = _Point({}, complete=False)
-        for block, edges in zip(rows.blocks[self.hops], _each(point.edges, rows.blocks[self.hops]), strict=True):
+        blocks = rows.blocks[self.reads]
+        for block, edges in zip(blocks, _each(point.edges, blocks), strict=True):
             written = self.session.value(_take(point.sheet, block.reads) | edges, block.inputs)
             of_edges, of_atoms = _split(written)
             after.edges.append(of_edges)
             for name, values in of_atoms.items():
-                _room(after.sheet, name, values, rows.atoms)[block.writes] = values
+                _room(after.sheet, name, values, rows.atoms)[block.writes] = values[: block.owned]
         return after
 
     def backward(self, rows: _Rows, point: _Point, cotangents: _Cotangents) -> _Cotangents:
@@ -234,11 +259,13 @@ class _Stage:
             read = self.session.product(_first(point.sheet, count), None, _first(cotangents.sheet, count))
             return _Cotangents({name: _extend(values, rows.atoms) for name, values in read.items()})
         before = _Cotangents({})
-        blocks = rows.blocks[self.hops]
+        blocks = rows.blocks[self.reads]
         for number, (block, edges) in enumerate(zip(blocks, _each(point.edges, blocks), strict=True)):
-            pulls = _take(cotangents.sheet, block.writes) | (cotangents.edges[number] if cotangents.edges else {})
+            pulls = _take(cotangents.sheet, block.writes)
+            pulls = {name: _extend(values, block.part.levels[0]) for name, values in pulls.items()}
+            pulls |= cotangents.edges[number] if cotangents.edges else {}
             read = self.session.product(_take(point.sheet, block.reads) | edges, block.inputs, pulls)
-            rows.gradients[self.hops][number] += read.pop("vectors")
+            rows.gradients[self.reads][number] += read.pop("vectors")
             of_edges, of_atoms = _split(read)
             before.edges.append(of_edges)
             for name, values in of_atoms.items():

@@ -55,6 +55,10 @@ class StageSpec:
 
     Attributes:
         hops: how many hops of neighbours its output depends on. Checked numerically by the conformance suite.
+        incomplete: of how many of the outermost hops of what it writes the values miss something, as sums at
+            senders do whose edges end one hop farther out. The layers after it do not let those values reach what
+            is complete, so that a chain of such layers needs this once and not once for each. Where state is
+            exchanged, the stage is given so many hops more.
         neighbours: which neighbours it reads; None for a stage without hops. Its blocks hold those of one rule.
             With `Several`, they hold all edges of the model, of which `Block.within` takes those of a rule.
         forms: layouts of edges that it can work on.
@@ -65,10 +69,16 @@ class StageSpec:
     """
 
     hops: int
+    incomplete: int = 0
     neighbours: NeighbourRule | None = None
     forms: frozenset[Form] = field(default_factory=lambda: frozenset(Form))
     edge_state: tuple[str, ...] = ()
     index_sets: tuple[IndexSet, ...] = ()
+
+    @property
+    def reach(self) -> int:
+        """Hops after which all that it writes is complete."""
+        return self.hops + self.incomplete
 
 
 class Stage(nn.Module, ABC):

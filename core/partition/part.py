@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
@@ -37,6 +37,10 @@ class Part:
     def of_edges(self, values: NDArray[Any]) -> NDArray[Any]:
         """Rows (E, ...) of its edges, of values of all edges; a whole part returns those themselves."""
         return values if self.is_whole else values.take(self.edges, axis=0)
+
+    def widened(self, hops: int) -> Part:
+        """The same atoms and edges, with so many hops around the owned atoms counted as owned, too."""
+        return replace(self, levels=self.levels[hops:], edge_levels=self.edge_levels[hops:]) if hops else self
 
 
 def whole(atoms: int, edges: Edges, hops: int) -> Part:

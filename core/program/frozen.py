@@ -105,6 +105,16 @@ def _require_suitable(policy: PrecisionPolicy, precision: Precision, form: Form,
         raise UsageError(f"Radial functions from tables have no precision policy; leave out compress or {policy}.")
 
 
+def _require_complete(backbone: Backbone) -> None:
+    """Readouts see complete values alone."""
+    for depth, name in enumerate(("embed", *(f"layers.{layer}" for layer in range(len(backbone.layers))))):
+        if depth in backbone.readouts and dict(backbone.stages())[name].spec.incomplete:
+            raise BackboneError(
+                f"Stage {name!r} of {backbone.name!r} writes incomplete values, and a readout follows it; let it "
+                "declare one hop more instead."
+            )
+
+
 def _require_support(backbone: Backbone, form: Form) -> None:
     # A stage of one hop finds edges that end at the atoms it reads if a stage with hops came before, which wrote
     # those of all atoms that it wrote itself. That it returns them is seen when the stages run.
@@ -119,6 +129,7 @@ def _require_support(backbone: Backbone, form: Form) -> None:
                 "writes; let it declare 2 hops, and find or compute those edges on its outer block."
             )
         found = stage.spec.hops > 0
+    _require_complete(backbone)
     require_consistent(backbone.conditions, backbone.name)
     outputs = backbone.outputs
     if outputs[:1] != (Output.ENERGIES,) or len(set(outputs)) < len(outputs):

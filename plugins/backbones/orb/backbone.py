@@ -44,7 +44,8 @@ class ORB(Backbone):
                 Condition(name="spin", kind="integer", least=0, most=_MOST),
             )
         self.embed = Embedding(config)
-        self.layers = nn.ModuleList(Layer(config, first=number == 0) for number in range(config.layers))
+        last = config.layers - 1
+        self.layers = nn.ModuleList(Layer(config, first=i == 0, last=i == last) for i in range(last + 1))
         self.readout = Readout(config)
         self.mean = MeanHead(config) if config.energy == "mean" else None
 

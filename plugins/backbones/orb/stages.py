@@ -59,6 +59,9 @@ class Layer(Stage):
     Args:
         config: of the model.
         first: whether it makes the first features of edges, and what nuclei repel each other with.
+        last: whether all that it writes is complete. Sums at senders need edges that end one hop farther out than
+            features have to be known, so the outermost atoms that other layers write have part of a sum. The next
+            layer uses those only in what it gives such atoms in turn.
     """
 
     profiled_as: ClassVar = {
@@ -69,10 +72,9 @@ class Layer(Stage):
         "edge_update": Work.MESSAGES,
     }
 
-    def __init__(self, config: ORBConfig, *, first: bool) -> None:
+    def __init__(self, config: ORBConfig, *, first: bool, last: bool) -> None:
         super().__init__()
-        # Sums at senders are complete one hop further inwards than those at receivers.
-        self.spec = StageSpec(hops=2, neighbours=config.rule)
+        self.spec = StageSpec(hops=1 + last, incomplete=int(not last), neighbours=config.rule)
         channels, hidden, version = config.features, config.hidden, config.version
         self.cutoff, self.first, self.directs = config.cutoff, first, not config.is_conservative
         if first:
@@ -87,7 +89,7 @@ class Layer(Stage):
 
     def forward(self, state: State, *blocks: Block) -> State:
         """``features`` (N, C) → (n, C), and of edges [..., C]."""
-        outer, inner = blocks
+        outer, inner = blocks[0], blocks[-1]
         lengths = outer.lengths()
         x_NC = state.atoms["features"]
         if self.told is not None:
