@@ -66,6 +66,8 @@ def test_labels_of_the_model_itself_leave_no_error(audited, data, tmp_path):
         assert errors[name]["count"] > 0, name
         assert errors[name]["max"] < AGREEMENT, name
     assert errors["energy per molecule"]["count"] == 0  # atoms of argon are no molecules
+    assert found["curl"] == {"conservative": True}
+    assert "conservative by construction" in (tmp_path / "out" / "report.html").read_text()
     assert found["tally"] == {"frames": 6, "left_out": 0, "reasons": [], "outside": []}
     assert said.splitlines() == [f"Wrote {tmp_path / 'out' / 'report.html'}."]
     assert json.loads((tmp_path / "out" / "audit.json").read_text()) == found

@@ -11,11 +11,12 @@ import torch
 from ase import Atoms
 from oracles.orb.seeded import SIZES, structures, tensors
 
+import halocline
 from halocline.aggregation import Form
 from halocline.dynamics.engine import run_dynamics
 from halocline.dynamics.run_files import RunFiles
 from halocline.dynamics.settings import Settings
-from halocline.errors import BackboneError, CheckpointError, TrainingError, UsageError
+from halocline.errors import BackboneError, CheckpointError, UsageError
 from halocline.model.build import build_backbone
 from halocline.model.chain import chain
 from halocline.model.pruner import pruned
@@ -28,8 +29,8 @@ from halocline.potential.potential import Potential
 from halocline.probes.receptive_field import measure_hops
 from halocline.program import Precision
 from halocline.program.layout import lay_out
-from halocline.training.problem import _require_trainable
-from halocline.zoo.conversion import format_of, read
+from halocline.training.fittable import require_trainable
+from halocline.zoo.conversion import format_of, read, store
 from halocline.zoo.foreign.orb import orb_layout
 
 ANSWERS = json.loads((Path(__file__).parent / "oracles/orb/answers.json").read_text(encoding="utf-8"))
@@ -189,8 +190,6 @@ def test_uses_that_need_derivatives_refuse_direct_forces_by_name(tmp_path):
     files = RunFiles(tmp_path / "run")
     with pytest.raises(UsageError, match="no derivatives of its energy, which nve would not keep"):
         run_dynamics(atoms, model.calculator(), Settings(ensemble="nve"), files, steps=1)
-    with pytest.raises(TrainingError, match="also returns forces, virials, pooled"):
-        _require_trainable(model.backbone)
     with pytest.raises(BackboneError, match="derives it"):
         small(stress=True)
 
@@ -198,7 +197,7 @@ def test_uses_that_need_derivatives_refuse_direct_forces_by_name(tmp_path):
 def test_energies_of_atoms_start_from_the_head_and_can_be_fitted(tmp_path):
     model = imported(written(tmp_path, "v3-direct-20"))
     start = energies_of_atoms(model)
-    _require_trainable(start.backbone)
+    require_trainable(start.backbone)
     assert start.backbone.derives_forces
     alone = Atoms("Si")  # one atom is its own mean, and nothing repels it
     energies = [each(alone, dtype="float64", device="cpu").energy for each in (model, start)]
@@ -238,6 +237,15 @@ def test_it_does_not_claim_what_was_only_learned():
     energies = [model(each, dtype="float64", device="cpu").energy for each in (atoms, turned)]
     assert abs(energies[0] - energies[1]) > 1e-6
     assert not model.backbone.invariant
+
+
+def test_cards_say_what_is_not_smooth_and_not_measured(tmp_path):
+    model = small()
+    assert "the 6 nearest: where two change places, energies and forces jump" in model.backbone.rank_remark
+    store(read("orb", written(tmp_path, "v2")), {"notes": "Seeded."}, tmp_path / "v2.safetensors", lambda _: None)
+    card = halocline.load(tmp_path / "v2.safetensors").card
+    assert card["notes"].startswith("Seeded. Neighbours are the 20 nearest")
+    assert card["direct_forces"] == {"curl": "not measured; `halocline audit` measures it"}
 
 
 def test_a_halo_has_one_hop_for_each_layer_and_one_more():

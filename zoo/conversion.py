@@ -112,10 +112,15 @@ def store(model: ForeignModel, card: dict[str, Any], path: Path, check: Callable
         HaloclineError: the model cannot be converted, or is not what it must be.
         OSError: the result cannot be written.
     """
-    from halocline.potential.load import build_potential  # here, because they import torch
+    from halocline.potential.curl import DIRECT_FORCES, NOT_MEASURED  # here, because they import torch
+    from halocline.potential.load import build_potential
     from halocline.potential.potential import Potential
 
     potential = build_potential(_convert(model))
+    if not potential.backbone.derives_forces:
+        card = card | {DIRECT_FORCES: dict(NOT_MEASURED)}
+    if remark := potential.backbone.rank_remark:
+        card = card | {"notes": f"{card.get('notes', '')} {remark}".strip()}
     keep(Potential(potential.backbone, potential.reference_energies, card).save, path, check)
 
 

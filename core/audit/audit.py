@@ -10,6 +10,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, final
 
+from halocline.audit.curl.stage import audit_curl
 from halocline.audit.distributions.stage import audit_distributions
 from halocline.audit.distributions.statistics import DEFAULT_REACH
 from halocline.audit.labels.stage import audit_labels
@@ -111,6 +112,7 @@ def audit(
         "labels", {**identity, "keys": request.keys}, partial(_labels, request, folder, say, progress)
     )
     found["labels"], tallies = labels["found"], [labels["tally"]]
+    found["curl"] = folder.part("curl", identity, partial(_curl, request, folder, progress))
     found["stability"] = _stability(request, folder, identity, progress)
     moving = Source(request.trajectories, request.data.file_format, runs=_of_runs(request, folder))
     of_frames = {**identity, "trajectories": moving.identity()["data"]}
@@ -151,6 +153,11 @@ def _labels(
             advance=advance,
         )
     return {"found": found, "tally": tally.document()}
+
+
+def _curl(request: Request, folder: AuditFolder, progress: Progress) -> dict[str, Any]:
+    with progress("curl of forces") as advance:
+        return audit_curl(request.subject, request.data, folder.path, advance=advance)
 
 
 def _stability(

@@ -111,6 +111,12 @@ CARD_FIELDS = {
         _is_lineage,
         "of a model that was fitted from another: its name, SHA-256, licence, level of theory, what was pruned",
     ),
+    "direct_forces": CardField(
+        "a table of numbers or strings",
+        _is_table_of_values,
+        "of a model whose forces are no derivative of its energy: their curl, with units in the keys, and where "
+        "it was measured",
+    ),
     "compression": CardField(
         "a table of numbers or strings",
         _is_table_of_values,

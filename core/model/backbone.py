@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from halocline.errors import BackboneError
-from halocline.graph.rules import NeighbourRule, single_rules, together
+from halocline.graph.rules import Nearest, NeighbourRule, single_rules, together
 from halocline.model.channels import Channels
 from halocline.model.condition import Condition
 from halocline.model.pooled import PooledHead
@@ -197,6 +197,20 @@ class Backbone(nn.Module, ABC):
     def derives_stress(self) -> bool:
         """Whether its stress is a derivative of its energy."""
         return self.derives_forces and Output.VIRIALS not in self.outputs
+
+    @property
+    def rank_remark(self) -> str:
+        """A sentence for cards where neighbours are the nearest ones and energies jump with them; else empty.
+
+        Models that weight neighbours by smooth ranks say something else.
+        """
+        nearest = [rule for rule in single_rules(self.neighbours) if isinstance(rule, Nearest)]
+        if not nearest:
+            return ""
+        return (
+            f"Neighbours are the {nearest[0].count} nearest: where two change places, energies and forces jump, "
+            "unless both have faded out at the cutoff."
+        )
 
     @property
     def exchange_refusal(self) -> str:

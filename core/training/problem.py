@@ -26,6 +26,7 @@ from halocline.potential.potential import Potential
 from halocline.training.distillation import Teacher, find_teacher
 from halocline.training.element_energies import ElementEnergies
 from halocline.training.files import frames_of, replayed_frames, unlabelled_frames
+from halocline.training.fittable import require_stress, require_trainable
 from halocline.training.graphs import Graphs
 from halocline.training.parent import Parent, Replay, find_parent
 from halocline.training.recipe import DataSettings, Recipe, ReplaySettings, TrainingSettings
@@ -148,7 +149,9 @@ def prepare(recipe: Recipe, folder: Path) -> Problem:
     elements = _elements(frames, split.train)
     _refuse_absent(recipe.model.new_elements, elements)
     backbone = _build(recipe, species) if origin is None else origin.start
-    _require_trainable(backbone)
+    require_trainable(backbone)
+    if recipe.reads_stress:
+        require_stress(backbone)
     say_unused(frames, taken_entries(backbone.conditions))
     graphs = Graphs(backbone, frames, sorted((*split.seen, *split.validation, *split.test)), split.seen)
     remedy = "" if given else 'Or set data.split.duplicates = "group", which draws all frames of one into one set.'
@@ -330,20 +333,6 @@ def _refuse_absent(new: Sequence[str], fitted: Sequence[str]) -> None:
 
 def _elements(frames: Frames, numbers: Iterable[int]) -> list[str]:
     return [chemical_symbols[z] for z in sorted({z for i in numbers for z in frames.numbers(i).tolist()})]
-
-
-def _require_trainable(backbone: Backbone) -> None:
-    """Refuse a model that says more than training fits: nothing would ever correct it."""
-    if more := backbone.outputs[1:]:
-        raise TrainingError(
-            f"Training fits energies and their derivatives, and {backbone.name!r} also returns {', '.join(more)}; "
-            "leave those out of model.config."
-        )
-    if any(energy for energies in backbone.head_energies.values() for energy in energies.values()):
-        raise TrainingError(
-            f"Training fits one reference energy for each species, and the heads of {backbone.name!r} have some "
-            "of their own; leave those out of model.config."
-        )
 
 
 def _digest(frames: Frames, labels: Sequence[Labels], listed: Split | None) -> str:

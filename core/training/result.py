@@ -19,6 +19,7 @@ from halocline.checkpoint.checkpoint import serialise
 from halocline.errors import CheckpointError, TrainingError
 from halocline.evaluator.result import Result
 from halocline.model.build import build_backbone
+from halocline.potential.curl import DIRECT_FORCES, curl_for_card
 from halocline.potential.potential import Potential
 from halocline.training.errors import Errors, measure
 from halocline.training.parent import inherit, public_name, public_pruning
@@ -32,6 +33,9 @@ UNDETERMINED = (
 
 #: Numbers of frames that a card lists for each set.
 _MOST_LISTED: Final = 10_000
+
+#: Frames on which the curl of direct forces is measured, which takes `PROBES` times two evaluations of each.
+_CURL_FRAMES: Final = 4
 
 _NOT_VALIDATED = "Nothing was validated during the fit: all frames were for training{}."
 
@@ -57,6 +61,8 @@ def finish(
     test = problem.split.test
     errors = frame_errors(potential, problem, test, device, take) if test else None
     card = make_card(problem, errors)
+    if not backbone.derives_forces:
+        card[DIRECT_FORCES] = _curl(potential, problem, device)
     if problem.recipe.training.stopping.decides:
         card["recipe"]["epochs"] = {"done": len(run.history), "of_the_model": run.model_epoch}
     return dataclasses.replace(potential, card=card), errors
@@ -75,6 +81,15 @@ def unrounded(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> dict
         name: before[name] if torch.equal(before[name].to(found), found) else found
         for name, found in after.items()
     }
+
+
+def _curl(potential: Potential, problem: Problem, device: str) -> dict[str, Any]:
+    """How far direct forces are from being a derivative, on the first few frames that serve to judge the model."""
+    purposes = problem.split.purposes()
+    name = next(name for name in ("test", "validation", "train") if purposes[name])
+    frames = purposes[name][:_CURL_FRAMES]
+    where = f"{len(frames)} {name} frames"
+    return curl_for_card(potential, (problem.frames[i].atoms for i in frames), device, where)
 
 
 def refuse_unwritable(problem: Problem) -> None:
@@ -137,6 +152,8 @@ def make_card(problem: Problem, errors: Errors | None) -> dict[str, Any]:
     if not problem.split.validation:
         unseen = " or the test at the end" if problem.split.test else "; errors on unseen structures are not known"
         remarks.append(_NOT_VALIDATED.format(unseen))
+    if problem.backbone.rank_remark:
+        remarks.append(problem.backbone.rank_remark)
     if remarks:
         card["notes"] = " ".join([card.get("notes", ""), *remarks]).strip()
     return card

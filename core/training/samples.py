@@ -159,6 +159,8 @@ class Batch:
         inputs: all structures side by side.
         structures: (N,) int64, the structure of each atom.
         sizes: (S,) float64, atoms of each structure.
+        positions: (N, 3) float64, Å.
+        periodic: of each structure, whether it is periodic in any direction.
         volumes: (S,) float64, Å³; 1 where a structure is not periodic in all three directions.
         targets: their labels.
         lessons: what a teacher says of them; None if it says nothing of any.
@@ -172,7 +174,10 @@ class Batch:
         self.inputs = inputs
         self.structures = torch.from_numpy(joint.of_atoms).to(device)
         self.sizes = torch.tensor([sample.atoms for sample in samples], dtype=torch.float64, device=device)
-        volumes = [sample.graph.structure.volume or 1.0 for sample in samples]
+        structures = [sample.graph.structure for sample in samples]
+        self.positions = torch.from_numpy(np.concatenate([each.positions for each in structures])).to(device)
+        self.periodic = [bool(each.pbc.any()) for each in structures]
+        volumes = [each.volume or 1.0 for each in structures]
         self.volumes = torch.tensor(volumes, dtype=torch.float64, device=device)
         self.targets = Targets.of(samples, device)
         taught = any(sample.taught is not None for sample in samples)

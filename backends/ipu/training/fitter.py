@@ -21,7 +21,7 @@ from halocline.backends.ipu.interpreter import Interpreter
 from halocline.backends.ipu.process import RunnerProcess
 from halocline.backends.ipu.program_file import IpuProgram
 from halocline.backends.ipu.training.arrays import StepArrays
-from halocline.backends.ipu.training.limits import refuse_unheeded
+from halocline.backends.ipu.training.limits import refuse_unheeded, refuse_what_is_told
 from halocline.backends.ipu.training.room import Room
 from halocline.backends.ipu.translate import energies_only, from_lowered
 from halocline.durations import announced
@@ -79,6 +79,7 @@ class IpuFitter(Fitter):
         require_size(atoms, neighbours)
         interpreter = Interpreter.for_target(target, python)
         refuse_unheeded(problem.recipe, target)
+        refuse_what_is_told(problem.backbone)
         self._samples, self._settings = samples, problem.recipe.training
         self._optimiser = _ADAM if target == "cpu" else _POPTORCH
         self._plan = Plan(samples, self._settings, problem.replay)

@@ -7,6 +7,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, Final
 
 from halocline.errors import UsageError
+from halocline.model import Backbone
 from halocline.training.recipe import Recipe
 from halocline.typed_table import shown
 
@@ -55,6 +56,19 @@ def refuse_unheeded(recipe: Recipe, target: str) -> None:
         raise UsageError(
             f"training.ema_decay = {decay:g} cannot be done by ipu:target={target}: weights stay on the device "
             "between steps, so nothing averages them. Set it to 0."
+        )
+
+
+def refuse_what_is_told(backbone: Backbone) -> None:
+    """Refuse a model whose forces are no derivatives, or whose energy is told by a head of the whole.
+
+    Raises:
+        UsageError: it says more than energies of atoms.
+    """
+    if more := backbone.outputs[1:]:
+        raise UsageError(
+            f"The backend ipu fits energies of atoms and their derivatives, and {backbone.name!r} also returns "
+            f"{', '.join(more)}; train with torch."
         )
 
 

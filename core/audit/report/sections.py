@@ -43,6 +43,7 @@ _CAPTIONS: Final = {
 def sections(document: Document) -> Iterator[Section]:
     """All that an audit has found, in the order in which it is told."""
     yield from _of_labels(document["labels"])
+    yield _of_curl(document["curl"])
     yield from _of_distributions(document["distributions"])
     if document["stability"] is not None:
         yield _of_stability(document["stability"])
@@ -110,6 +111,26 @@ def _cells(errors: Document) -> tuple[str, ...]:
     r2 = "" if errors["r2"] is None else f"{errors['r2']:.5f}"
     deviation = "" if errors["std_of_labels"] is None else number(errors["std_of_labels"])
     return (str(errors["count"]), *(number(errors[name]) for name in ("mae", "rmse", "max")), r2, deviation)
+
+
+def _of_curl(found: Document) -> Section:
+    if found["conservative"]:
+        sentence = "Forces are derivatives of the energy: conservative by construction, without any curl."
+        return Section("Curl of forces", [sentence])
+    sentences = [
+        "Forces are direct: they are no derivative of an energy, and do work round closed paths. Of their "
+        "Jacobian J, a gradient has ‖J − Jᵀ‖/‖J + Jᵀ‖ = 0."
+    ]
+    if not found["frames"]:
+        return Section("Curl of forces", [*sentences, "No frame could be evaluated, so it is not measured."])
+    rows = [("‖J − Jᵀ‖/‖J + Jᵀ‖", "", number(found["asymmetry"]))]
+    rows.append(("‖J − Jᵀ‖/√3N", "eV/Å²", number(found["curl_eV_per_A2"])))
+    estimate = f"{found['probes']} random directions on each of {found['frames']} frames"
+    return Section(
+        "Curl of forces",
+        [*sentences, f"Estimated in float64 from {estimate}."],
+        [Table("Antisymmetric part of the Jacobian of forces", ("of", "unit", "root mean square"), rows)],
+    )
 
 
 def _of_distributions(found: Document) -> Iterator[Section]:

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, final
 
-import numpy as np
-
+from halocline.audit.draw import draw_frames
 from halocline.dynamics.settings import Settings
 from halocline.errors import StructureError, UsageError
 
@@ -72,20 +71,11 @@ def draw_starts(frames: Iterable[Frame], plan: Plan) -> list[Start]:
     Raises:
         StructureError: there is no frame that can be read.
     """
-    random = np.random.default_rng(plan.settings.seed)
-    drawn: list[tuple[int, Start]] = []
-    seen = 0
-    for frame in frames:
-        if isinstance(frame.content, StructureError):
-            continue
-        # Algorithm R (J. S. Vitter, ACM Trans. Math. Softw. 11, 37 (1985)): all frames have the same chance.
-        place = len(drawn) if len(drawn) < plan.starts else int(random.integers(seen + 1))
-        if place < plan.starts:
-            drawn[place : place + 1] = [(seen, Start(str(frame), _still(frame.atoms)))]
-        seen += 1
-    if not drawn:
+    ordered = [
+        Start(str(each), _still(each.atoms)) for each in draw_frames(frames, plan.starts, plan.settings.seed)
+    ]
+    if not ordered:
         raise StructureError("No frame can be read, so there is nothing to start dynamics from.")
-    ordered = [start for _, start in sorted(drawn, key=lambda each: each[0])]
     return [ordered[number % len(ordered)] for number in range(plan.starts)]
 
 

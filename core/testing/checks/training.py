@@ -56,6 +56,8 @@ def _check_gradient(backbone: Backbone, inputs: ProgramInputs, form: str) -> Non
 
 
 def _loss(backbone: Backbone, inputs: ProgramInputs) -> Tensor:
-    """Mean square energy and edge gradient."""
-    outputs = energies_and_gradients(backbone, inputs, differentiable=True)
-    return (outputs.energies**2).mean() + (outputs.gradients**2).mean()
+    """Mean squares of energies, edge gradients, and all else that the model says of atoms."""
+    return sum(
+        ((each**2).mean() for each in energies_and_gradients(backbone, inputs, differentiable=True)),
+        start=torch.zeros(()),
+    )

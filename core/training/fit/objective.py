@@ -12,6 +12,7 @@ from halocline.program import ProgramInputs, energies_and_gradients
 from halocline.program.evaluate import atom_energies
 from halocline.program.geometry import forces_from_gradients, virials_from_gradients
 from halocline.training.fit.losses import Loss, Predictions
+from halocline.training.fit.told import tells_more, told
 from halocline.training.recipe import TrainingSettings, Weights
 from halocline.training.samples import Batch, LabelCounts
 
@@ -23,7 +24,7 @@ NOTHING: Final = LabelCounts(0, 0)
 def predict(
     backbone: Backbone, batch: Batch, *, differentiable: bool = False, forces: bool = True, stress: bool = False
 ) -> Predictions:
-    """Energies of the structures of a batch, and their derivatives.
+    """Energies of the structures of a batch, and their derivatives, or what a direct model says in their place.
 
     The stress is the derivative of the energy by strain, divided by the volume: a strain ε makes ε v of what every
     edge vector v gains, so it follows from the same gradients as the forces.
@@ -35,6 +36,8 @@ def predict(
         forces: or leave them out, and with them the derivative by every edge.
         stress: or leave it out.
     """
+    if tells_more(backbone):
+        return told(backbone, batch, differentiable=differentiable, forces=forces, stress=stress)
     inputs = batch.inputs
     if not (forces or stress):
         energies = _energies(backbone, inputs)

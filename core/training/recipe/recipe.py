@@ -20,7 +20,7 @@ from halocline.training.recipe.training import TrainingSettings
 from halocline.typed_table import as_table, read_table, settle_fields
 
 #: Fields of the card that training measures; what a recipe would say in their place could only be wrong.
-_MEASURED: Final = ("errors", "recipe", "units", "shortest_distances", "neighbours", "parent")
+_MEASURED: Final = ("errors", "recipe", "units", "shortest_distances", "neighbours", "direct_forces", "parent")
 
 
 @final

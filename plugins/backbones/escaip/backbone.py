@@ -77,6 +77,13 @@ class EScAIP(Backbone):
         """One readout, of what all layers have added up; a pruned model lacks what later ones would add."""
         return {len(self.layers): self.readout}
 
+    @property
+    def rank_remark(self) -> str:
+        """See `Backbone.rank_remark`: ranks are smooth, but as upstream has it means over neighbours are not."""
+        if self.config["smooth"]:
+            return ""
+        return "Means over neighbours count each that has any weight as one: energies jump where one comes."
+
     def pruned_config(self, layers: int) -> dict[str, Any]:
         """See `Backbone.pruned_config`."""
         return self.config | {"layers": layers}

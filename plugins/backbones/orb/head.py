@@ -77,7 +77,7 @@ class MeanHead(PooledHead):
 
 def _without_torque(forces: Tensor, arms: Tensor) -> Tensor:
     """The smallest change (N, 3) of forces (N, 3) after which arms (N, 3) about the centre see no torque."""
-    inertia = arms.square().sum() * torch.eye(3, dtype=arms.dtype) - arms.T @ arms
+    inertia = arms.square().sum() * torch.eye(3, dtype=arms.dtype, device=arms.device) - arms.T @ arms
     moments, axes = torch.linalg.eigh(inertia)
     kept = moments > _STRAIGHT * moments.max()
     torque = axes.T @ torch.linalg.cross(arms, forces).sum(0)

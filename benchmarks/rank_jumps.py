@@ -1,0 +1,131 @@
+"""By how much energies and forces jump where neighbours change places, of models that keep the nearest ones.
+
+    python benchmarks/rank_jumps.py -o docs/measured/rank_jumps.json
+
+All atoms move along straight paths. Along a smooth path the energy changes by the work of the forces, up to the
+third order in the step; where it does not, the interval is halved until what is left is a jump. Weights are random
+ones, so jumps are told beside the root mean square of forces.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.build import bulk
+
+from halocline.model.build import build_backbone
+from halocline.potential.potential import Potential
+
+#: Å, root mean square by coordinate: length of a step, and of a path.
+STEP, LENGTH = 2e-3, 0.04
+
+#: Halvings of a step: to 5e-7 Å, where smooth energies differ by their slope alone.
+HALVINGS = 12
+
+#: Of the work of the forces in a step, beyond which the energy has changed otherwise than smoothly.
+SMOOTH = 1e-3
+
+SIZES = {"features": 32, "hidden": 64, "head_hidden": 32, "layers": 3}
+
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {
+    "orb, 20 nearest": ("orb", SIZES | {"neighbours": 20}),
+    "orb, 120 nearest": ("orb", SIZES | {"neighbours": 120}),
+    "escaip, smooth": ("escaip", {"hidden": 32, "heads": 1, "frequencies": [32], "layers": 2}),
+    "escaip, plain": (
+        "escaip",
+        {"hidden": 32, "heads": 1, "frequencies": [32], "layers": 2, "capacity": 49, "smooth": False},
+    ),
+}
+
+
+class Point(NamedTuple):
+    """A place on a path, 0 to 1: energy in eV, and forces (N, 3) in eV/Å."""
+
+    place: float
+    energy: float
+    forces: np.ndarray
+
+
+def main() -> None:
+    """Measure all models, and write what was found."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    arguments = parser.parse_args()
+    found = []
+    for name, (backbone, config) in MODELS.items():
+        for structure, atoms in structures():
+            species = sorted(set(atoms.get_chemical_symbols()))
+            model = build_backbone(backbone, config | {"species": species}, seed=0)
+            potential = Potential(model, dict.fromkeys(species, 0.0), {})
+            found.append({"model": name, "structure": structure, "atoms": len(atoms), **jumps(potential, atoms)})
+            print(json.dumps(found[-1]), flush=True)
+    arguments.output.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def structures() -> Iterator[tuple[str, Atoms]]:
+    """Water with 90 neighbours within 6 Å, and diamond with 159."""
+    water = ase.io.read(Path(__file__).parents[1] / "examples/water.extxyz", 0)
+    yield "liquid water", water
+    diamond = bulk("C", cubic=True) * 2
+    diamond.rattle(0.05, seed=1)
+    yield "diamond", diamond
+
+
+def jumps(potential: Potential, atoms: Atoms) -> dict[str, Any]:
+    """The largest jumps along a path, how many there are, and forces to compare with."""
+    rng = np.random.default_rng(0)
+    along = rng.normal(scale=LENGTH, size=(len(atoms), 3))
+
+    def at(place: float) -> Point:
+        moved = atoms.copy()
+        moved.positions += place * along
+        result = potential(moved, dtype="float64", device="cpu")
+        return Point(place, result.energy, result.forces)
+
+    points = [at(place) for place in np.linspace(0.0, 1.0, round(LENGTH / STEP) + 1)]
+    found = []
+    for one, other in pairwise(points):
+        work = abs(_work(one, other, along))
+        if abs(_rest(one, other, along)) > SMOOTH * max(work, 1e-9):
+            found.append(_narrowed(at, one, other, along))
+    forces = float(np.sqrt(np.mean(points[0].forces ** 2)))
+    energies = [abs(_rest(one, other, along)) for one, other in found]
+    steps = [float(np.abs(other.forces - one.forces).max()) for one, other in found]
+    return {
+        "intervals_that_jump": len(found),
+        "intervals": len(points) - 1,
+        "rms_force_eV_per_A": forces,
+        "largest_energy_jump_meV": 1e3 * max(energies, default=0.0),
+        "largest_force_jump_eV_per_A": max(steps, default=0.0),
+    }
+
+
+def _narrowed(at: Callable[[float], Point], one: Point, other: Point, along: np.ndarray) -> tuple[Point, Point]:
+    """The ends of a small piece of an interval, always of the half that is less smooth."""
+    for _ in range(HALVINGS):
+        middle = at(0.5 * (one.place + other.place))
+        halves = ((one, middle), (middle, other))
+        one, other = max(halves, key=lambda ends: abs(_rest(*ends, along)))
+    return one, other
+
+
+def _work(one: Point, other: Point, along: np.ndarray) -> float:
+    """Of the forces between two places, by the trapezoidal rule, eV."""
+    return float((0.5 * (one.forces + other.forces) * along).sum()) * (other.place - one.place)
+
+
+def _rest(one: Point, other: Point, along: np.ndarray) -> float:
+    """What the energy changes by beyond that, eV."""
+    return other.energy - one.energy + _work(one, other, along)
+
+
+if __name__ == "__main__":
+    main()
