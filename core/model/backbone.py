@@ -144,6 +144,22 @@ class Backbone(nn.Module, ABC):
         del head
         return self.state_dict()
 
+    def energies_only_config(self) -> dict[str, Any]:
+        """The config of this model without what it says of atoms beside their energies, as moments and charges.
+
+        Raises:
+            BackboneError: the backbone does not say how that is left out.
+        """
+        more = " and ".join(output for output in self.outputs if output is not Output.ENERGIES)
+        raise BackboneError(
+            f"The backbone {self.name!r} does not say how {more} are left out; it needs energies_only_config and "
+            "energies_only_weights."
+        )
+
+    def energies_only_weights(self) -> dict[str, Tensor]:
+        """The weights, by name, that the model without them takes over. The default takes all."""
+        return self.state_dict()
+
     @property
     def channels(self) -> tuple[Channels, ...]:
         """The channels of each vector inside the network, by the weights that write and read them."""

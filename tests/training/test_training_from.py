@@ -235,6 +235,37 @@ def test_a_backbone_that_cannot_part_with_its_heads_says_so():
         with_one_head(backbone, "pbe")
 
 
+def chgnet():
+    """A parent that also tells moments."""
+    sizes = {"features": 4, "readout_layers": 1, "radial": 3, "angular": 3}
+    return parent_of("chgnet", **sizes, bond_cutoff=4.0)
+
+
+def test_moments_are_left_out_of_what_is_fitted(start_from, argon, caplog):
+    potential = chgnet()
+    run = run_of(start_from(potential))
+    assert "also tells magmoms, which no label would correct" in caplog.text
+    before = potential(argon[0], dtype="float64")
+    bare = halocline.Potential(run.problem.backbone, potential.reference_energies, {})
+    start = bare(argon[0], dtype="float64")
+    assert start.energy == before.energy
+    assert np.array_equal(start.forces, before.forces)
+    run.train(lambda record: None)
+    model, _ = finish(run, "cpu")
+    found = model(argon[0], dtype="float64")
+    assert before.magmoms is not None
+    assert found.magmoms is None
+    assert model.card["parent"]["without"] == "magmoms"
+
+
+def test_a_backbone_that_cannot_leave_moments_out_says_so(start_from, monkeypatch):
+    potential = chgnet()
+    path = start_from(potential)
+    monkeypatch.setattr(type(potential.backbone), "energies_only_config", Backbone.energies_only_config)
+    with pytest.raises(BackboneError, match="'chgnet' does not say how magmoms are left out"):
+        prepare(read_recipe(path), path.parent)
+
+
 def test_a_resumed_run_is_that_of_the_same_parent(start_from, folder):
     path = start_from(parent_of("schnet"))
 

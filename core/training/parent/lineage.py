@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from halocline.model.energies_only import left_out
 from halocline.model.pruner import with_files
 from halocline.training.parent.parent import Parent
 from halocline.training.recipe import ModelSettings
@@ -89,6 +90,7 @@ def _lineage(parent: Parent, settings: ModelSettings) -> dict[str, Any]:
         "pruned": public_pruning(settings.prune),
         "pruned_by_sha256": ", ".join(f"{public_name(file)} {sha256}" for file, sha256 in parent.pruned_by.items())
         or None,
+        "without": ", ".join(left_out(parent.potential.backbone)) or None,
         "new_elements": ", ".join(settings.new_elements) or None,
         "parent": card.get("parent"),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from typing import Any, final
 from halocline.digests import file_digest
 from halocline.errors import UsageError, unknown_name, within
 from halocline.model import Backbone
+from halocline.model.energies_only import left_out, with_energies_only
 from halocline.model.heads import head_names, with_one_head
 from halocline.model.kept_tables import without_tables
 from halocline.model.pruner import pruned
@@ -20,6 +22,8 @@ from halocline.potential.load import load
 from halocline.potential.potential import Potential
 from halocline.training.recipe import ModelSettings, resolve
 from halocline.typed_table import shown
+
+logger = logging.getLogger(__name__)
 
 
 @final
@@ -31,7 +35,7 @@ class Parent:
         name: as the recipe has it.
         digest: SHA-256 of the model as it was found, see `Potential.digest`.
         potential: the model with the chosen head, neither pruned nor with new elements.
-        start: its backbone as the fit begins: pruned, and with new elements.
+        start: its backbone as the fit begins: without moments or charges, pruned, and with new elements.
         pruned_by: the files that pruners read, as they were named → SHA-256.
     """
 
@@ -64,7 +68,13 @@ def find_parent(settings: ModelSettings, folder: Path) -> Parent | None:
         found = load(model_place(settings.from_, folder))
     _refuse_another(settings, found.backbone)
     potential = _of_head(found, settings)
-    start = without_tables(copy.deepcopy(potential.backbone))
+    start = with_energies_only(without_tables(copy.deepcopy(potential.backbone)))
+    if silenced := left_out(potential.backbone):
+        logger.warning(
+            "%s also tells %s, which no label would correct while its weights move: what is fitted tells "
+            "energies, forces and stress alone.",
+            *(settings.from_, " and ".join(silenced)),
+        )
     files: dict[str, str] = {}
     if settings.prune is not None:
         with within("model.prune"):

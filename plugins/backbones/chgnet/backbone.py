@@ -32,11 +32,11 @@ class CHGNet(Backbone):
 
     name = "chgnet"
     numbered_weights = ("embed.table.weight",)
-    outputs = (Output.ENERGIES, Output.MAGMOMS)
 
     def __init__(self, config: CHGNetConfig) -> None:
         super().__init__()
         self.config, self.species = to_json(config), config.species
+        self.outputs = (Output.ENERGIES, Output.MAGMOMS) if config.moments else (Output.ENERGIES,)
         self.embed = Embedding(config)
         self.layers = nn.ModuleList(Layer(config, number) for number in range(config.layers))
         self.readout = Readout(config)
@@ -79,6 +79,14 @@ class CHGNet(Backbone):
         dropped = tuple(f"layers.{layers - 1}.{name}." for name in BETWEEN_LAYERS)
         return {name: tensor for name, tensor in weights.items() if not name.startswith(dropped)}
 
+    def energies_only_config(self) -> dict[str, Any]:
+        """See `Backbone.energies_only_config`."""
+        return self.config | {"moments": False}
+
+    def energies_only_weights(self) -> dict[str, Tensor]:
+        """See `Backbone.energies_only_weights`."""
+        return {name: each for name, each in self.state_dict().items() if not name.startswith("readout.moment.")}
+
 
 @final
 class Embedding(Stage):
@@ -108,13 +116,15 @@ class Readout(Stage):
         self.norm: nn.Module = ChannelNorm(channels) if config.norm else nn.Identity()
         self.hidden = nn.ModuleList(linear(channels, channels) for _ in range(config.readout_layers))
         self.energy = linear(channels, 1)
-        self.moment = linear(channels, 1)
+        self.moment = linear(channels, 1) if config.moments else None
 
     def forward(self, state: State, *blocks: Block) -> State:
-        """``features`` and ``before`` (n, C) → ``energies`` (n,) in eV and ``magmoms`` (n,) in μB."""
+        """``features`` and ``before`` (n, C) → ``energies`` (n,) in eV and, if told, ``magmoms`` (n,) in μB."""
         del blocks
         x = self.norm(state.atoms["features"])
         for layer in self.hidden:
             x = silu(layer(x))
-        moments = torch.abs(self.moment(state.atoms["before"])).squeeze(-1)
-        return State({"energies": self.energy(x).squeeze(-1), "magmoms": moments}, {})
+        energies = {"energies": self.energy(x).squeeze(-1)}
+        if self.moment is None:
+            return State(energies, {})
+        return State(energies | {"magmoms": torch.abs(self.moment(state.atoms["before"])).squeeze(-1)}, {})

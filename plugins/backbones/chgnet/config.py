@@ -29,6 +29,7 @@ class CHGNetConfig:
         envelope: the exponent p of the polynomial by which messages end at a cutoff.
         norm: whether gated perceptrons and the readout normalise their channels (from 0.3.0 on).
         offsets: whether sums of messages get an offset (0.2.0).
+        moments: whether it tells magnetic moments.
         cutoff: Å, of the atom graph.
         bond_cutoff: Å, of the bonds that form angles; shorter than the former.
     """
@@ -42,6 +43,7 @@ class CHGNetConfig:
     envelope: int = 8
     norm: bool = True
     offsets: bool = False
+    moments: bool = True
     cutoff: float = 6.0
     bond_cutoff: float = 3.0
 
