@@ -32,6 +32,11 @@ def halocline_backbones() -> list[Component]:
             "attention among the neighbours of each atom (Qu and Krishnapriyan 2024)",
         ),
         Component(
+            "jmp",
+            "halocline.plugins.backbones.jmp:JMP",
+            "pairs and chains of edges: GemNet-OC (Gasteiger et al. 2022), as in JMP",
+        ),
+        Component(
             "mace",
             "halocline.plugins.backbones.mace:MACE",
             "equivariant many-body messages (Batatia et al. 2022)",
@@ -73,6 +78,7 @@ def halocline_converters() -> list[Component]:
             "mattersim", "halocline.plugins.backbones.m3gnet.from_mattersim:convert", "M3GNet models of MatterSim"
         ),
         Component("chgnet", "halocline.plugins.backbones.chgnet.from_chgnet:convert", "models of CHGNet"),
+        Component("jmp", "halocline.plugins.backbones.jmp.from_jmp:convert", "pre-trained networks of JMP"),
         Component("mace", "halocline.plugins.backbones.mace.from_mace:convert", "models of MACE"),
         Component("sevennet", "halocline.plugins.backbones.nequip.from_sevennet:convert", "models of SevenNet"),
         Component("nequix", "halocline.plugins.backbones.nequip.from_nequix:convert", "models of Nequix"),

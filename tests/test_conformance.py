@@ -42,7 +42,7 @@ VARIANTS = {
 }
 
 #: Backbones whose variants take a minute each.
-SLOW = {"m3gnet", "mace", "nequip", "chgnet", "orb", "escaip", "tensornet"}
+SLOW = {"m3gnet", "mace", "nequip", "chgnet", "orb", "escaip", "jmp", "tensornet"}
 
 #: Of these, those that are left to `make exhaustive`: tests of parity have their options as well.
 EXHAUSTIVE = {
@@ -56,7 +56,11 @@ def example(name, **changes):
     return build_backbone(name, registry().load("backbone", name).example_config() | changes)
 
 
-@pytest.fixture(params=BACKBONES)
+#: JMP is lowered for minutes; its own tests see what costs less.
+COSTLY = {"jmp": [pytest.mark.slow, pytest.mark.exhaustive]}
+
+
+@pytest.fixture(params=[pytest.param(name, marks=COSTLY.get(name, [])) for name in BACKBONES])
 def backbone(request):
     return example(request.param)
 
@@ -132,7 +136,10 @@ def marks(check, spec, backbone):
     """
     found = [pytest.mark.slow] if ":" in spec else []
     repeated = check != "results" and spec == "onnx" and backbone in SLOW - {"mace"}
-    return found + [pytest.mark.slow, pytest.mark.exhaustive] * (repeated or spec.endswith("compile=aot"))
+    costly = spec == "onnx" and backbone in COSTLY
+    return found + [pytest.mark.slow, pytest.mark.exhaustive] * (
+        repeated or costly or spec.endswith("compile=aot")
+    )
 
 
 @pytest.mark.timeout(2400)  # compiling may take minutes where others compute as well

@@ -24,6 +24,9 @@ from halocline.testing.hosts import BUNDLES, HOSTS
 #: Backends that take seconds for every model: they compile, or start processes.
 SLOW = ("torch:compile", "ipu", "ddp", "onnx:threads=2")
 
+#: Models that are lowered for minutes.
+COSTLY = ("jmp",)
+
 #: Backends that compile or lower anew, and the models for which CI lets them; others take a minute or more each.
 COMPILING = ("torch:compile", "ipu", "ddp:ranks=2,inner", "onnx:threads=2")
 COMPILED = ("lennard-jones", "schnet")
@@ -50,7 +53,10 @@ def nobody_is_left() -> Iterator[None]:
 def marks(cell: Cell) -> list[pytest.MarkDecorator]:
     """When a cell is run."""
     found = [pytest.mark.slow] if cell.backend.startswith(SLOW) else []
-    return found + [pytest.mark.exhaustive] * (cell.backend.startswith(COMPILING) and cell.model not in COMPILED)
+    compiles = cell.backend.startswith(COMPILING) and cell.model not in COMPILED
+    lowers = cell.backend.startswith("onnx") and cell.model in COSTLY
+    found += [pytest.mark.slow] * lowers
+    return found + [pytest.mark.exhaustive] * (compiles or lowers)
 
 
 @pytest.mark.timeout(2400)  # compiling may take minutes where others compute as well

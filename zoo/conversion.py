@@ -35,6 +35,7 @@ def format_of(path: Path) -> str:
     if not path.exists():
         raise ZooError(f"There is no folder or file {path}.")
     from halocline.zoo.foreign.archive import first_name, texts  # here, because its package imports torch
+    from halocline.zoo.foreign.jmp import MARK as OF_JMP
     from halocline.zoo.foreign.model import show_name
     from halocline.zoo.foreign.nequix import begins_with_settings
     from halocline.zoo.foreign.orb import MARK as OF_ORB
@@ -49,6 +50,8 @@ def format_of(path: Path) -> str:
     name = first_name(path)
     if name.startswith("mace."):
         return "mace"
+    if any(OF_JMP in text for text in texts(path)):  # among objects of training, which may come first
+        return "jmp"
     if name in PLAIN_NAMES or not name:
         names = texts(path)
         if MARK in names:
@@ -60,7 +63,7 @@ def format_of(path: Path) -> str:
         return "chgnet" if any(text.startswith("bond_basis_expansion.") for text in names) else "mattersim"
     raise CheckpointError(
         f"{path} holds {show_name(name)}, which is not read. Models in files of torch.save are read of MACE, as "
-        "mace-torch saves them whole, of SevenNet, of CHGNet, of MatterSim, of orb-models, and of PNNL's "
+        "mace-torch saves them whole, of SevenNet, of CHGNet, of MatterSim, of orb-models, of JMP, and of PNNL's "
         "water-cluster work; those of MatGL are folders, and those of Nequix begin with their settings."
     )
 
@@ -77,6 +80,7 @@ def read(form: str, path: Path) -> ForeignModel:
     """
     from halocline.zoo.foreign import (  # here, because they import torch
         read_chgnet,
+        read_jmp,
         read_mace,
         read_matgl,
         read_mattersim,
@@ -92,6 +96,7 @@ def read(form: str, path: Path) -> ForeignModel:
         "mace": read_mace,
         "chgnet": read_chgnet,
         "orb": read_orb,
+        "jmp": read_jmp,
         "pnnl": read_pnnl,
         "sevennet": read_sevennet,
         "nequix": read_nequix,

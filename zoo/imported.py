@@ -110,7 +110,7 @@ def import_model(source: Path, name: str, address: str | None = None) -> Path:
     """Convert a model and store it under a name, in the place of an earlier one.
 
     Args:
-        source: a folder of MatGL, or a file of MatterSim, MACE, SevenNet, Nequix or PNNL.
+        source: a folder of MatGL, or a file of MatterSim, MACE, SevenNet, Nequix, ORB, JMP or PNNL.
         name: of the result.
         address: where it was fetched from, for the card.
 

@@ -23,6 +23,7 @@ FILES_OF_FORMATS = {
     "nequix": None,
     "chgnet": None,
     "orb": None,
+    "jmp": None,
 }
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 

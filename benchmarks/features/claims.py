@@ -100,6 +100,10 @@ ALSO: Final = {
     r"test_published_parity\.py::.*\[chgnet": Cell("chgnet", "parity"),
     r"test_escaip\.py::test_compressed": Cell("escaip", "compress"),
     r"test_escaip\.py::test_energies_forces_and_stress": Cell("escaip", "parity"),
+    r"test_jmp\.py::test_imported_networks": Cell("jmp", "parity"),
+    r"test_jmp\.py::test_averaged_weights": Cell("jmp", "import"),
+    r"test_jmp\.py::test_parts_and_batches": Cell("jmp", "batch"),
+    r"test_jmp\.py::test_compressed": Cell("jmp", "compress"),
     r"test_compress\.py::test_compressed_water_is_water": Cell("schnet", "compress"),
     r"test_fused_convolution\.py::test_(?:the_suite_passes|parts_and_batches)": Cell("schnet", "kernel"),
 }
@@ -108,6 +112,7 @@ ALSO: Final = {
 REFUSED: Final = {
     r"test_compress\.py::test_models_without_radial_functions_are_refused\[(.+)\]": "compress",
     r"test_(chgnet)\.py::test_state_of_bonds_is_not_exchanged": "exchange",
+    r"test_(jmp)\.py::test_state_of_edges_is_not_exchanged": "exchange",
 }
 
 #: Feature → why it is refused, where tests provoke that.
@@ -129,6 +134,7 @@ MISSING: Final = {
     Cell("tensornet", "kernel"): _AS_WRITTEN,
     Cell("chgnet", "kernel"): _AS_WRITTEN,
     Cell("orb", "kernel"): _AS_WRITTEN,
+    Cell("jmp", "kernel"): _AS_WRITTEN,
 }
 
 

@@ -24,7 +24,7 @@ class ForeignModel:
 
     Attributes:
         dialect: the name of its converter: ``matgl``, ``matgl-tensornet``, ``mattersim``, ``mace``, ``sevennet``,
-            ``nequix``, ``chgnet``, ``orb`` or ``pnnl``.
+            ``nequix``, ``chgnet``, ``orb``, ``jmp`` or ``pnnl``.
         config: its hyper-parameters under its names; plain JSON values.
         tensors: its weights and constants under its names, each with memory of its own.
         facts: where it was read from, for the card: ``files`` (name → SHA-256) and what the file says of itself.
