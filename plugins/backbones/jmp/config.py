@@ -98,7 +98,7 @@ class JMPConfig:
         unknown = [s for s in self.species if not 0 < atomic_numbers.get(s, 0) < ROWS]
         if unknown or not self.species:
             raise BackboneError(f"JMP needs species as chemical symbols, not {list(self.species)}.")
-        wide = ("layers", "atom", "edge", "radial", "angular", "dihedral", "degrees", "envelope")
+        wide: tuple[str, ...] = ("layers", "atom", "edge", "radial", "angular", "dihedral", "degrees", "envelope")
         wide += tuple(f"{each}_{end}" for each in ("triplet", "quadruplet", "pair") for end in ("in", "out"))
         for name in (*wide, "main", "mixed", "close", "pairs"):
             if getattr(self, name) < 1:

@@ -1,8 +1,8 @@
 """Pre-trained networks of JMP (https://github.com/facebookresearch/JMP). They have no energy surface.
 
 Heads of the data sets that they were trained on are left behind, as upstream does, and the head that energies
-are read from here is new: it gives zero until it is fitted. Functions of the distance, which all blocks upstream share,
-each block has for itself; they start equal.
+are read from here is new: it gives zero until it is fitted. Functions of the distance, which all blocks upstream
+share, each block has for itself; they start equal.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from ase.data import chemical_symbols
-from torch import Tensor
+from torch import Tensor, nn
 
 from halocline.checkpoint import Checkpoint
 from halocline.model.config import to_json
@@ -83,6 +83,7 @@ def _fresh_head(ours: JMPConfig) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(_SEED)
     with torch.no_grad():
         for layer in head.hidden:
+            assert isinstance(layer, nn.Linear)
             layer.weight.normal_(std=ours.atom**-0.5, generator=generator)
             layer.bias.zero_()
         head.out.weight.zero_()

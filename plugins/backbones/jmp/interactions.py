@@ -17,6 +17,11 @@ from halocline.plugins.backbones.jmp.config import JMPConfig
 from halocline.plugins.backbones.jmp.dense import Dense, Scale, linear
 
 
+def in_columns(x: Tensor, shape: tuple[int, int]) -> Tensor:
+    """[..., B L] → [..., B, L]."""
+    return x.unflatten(-1, shape)  # type: ignore[no-untyped-call, no-any-return]
+
+
 @final
 class Weighted(nn.Module):
     """Features times functions of the distance, fewer of them: act(W (act(V x) ∘ U g(r))).
@@ -65,7 +70,7 @@ class Bilinear(nn.Module):
 
     def spread(self, block: Block, sums: Tensor) -> Tensor:
         """Sums of the edges of a block, [..., M, C] → [..., B, C]."""
-        return block.radial(self.basis).unflatten(-1, self.shape) @ sums
+        return in_columns(block.radial(self.basis), self.shape) @ sums
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., B, C] → [..., D]."""
@@ -177,7 +182,7 @@ class Chains(nn.Module):
         main, close, far = block.within(self.main), block.within(self.close), outer.within(self.main)
         chains = block.quadruplets(self.chains)
         at_i, at_k, dihedral = chain_angles(chains, (main, close, far), self.degrees, self.softness)
-        functions = chains.at_between(close.radial(self.basis).unflatten(-1, self.shape))  # [..., +, B, L]
+        functions = chains.at_between(in_columns(close.radial(self.basis), self.shape))  # [..., +, B, L]
         functions = (functions @ at_k[..., None]).squeeze(-1)
         x = self.scale(chains.at_read(self.read(far, m_E)) * self.weight(functions))  # [..., +, C]
         # One degree after the other: all products at once are the largest tensor by far.
