@@ -19,7 +19,7 @@ from halocline.plugins.backbones.jmp.dense import Dense, Scale, linear
 
 def in_columns(x: Tensor, shape: tuple[int, int]) -> Tensor:
     """[..., B L] → [..., B, L]."""
-    return x.unflatten(-1, shape)  # type: ignore[no-untyped-call, no-any-return]
+    return torch.unflatten(x, -1, shape)
 
 
 @final

@@ -108,9 +108,11 @@ class Layer(Stage):
     def _begin(self, block: Block, h_NA: Tensor, edges: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Edges that have seen the atoms at both ends, [..., E], and what is read then, (n, A)."""
         if self.start is not None:
-            return self.start(block, h_NA)
+            started: tuple[Tensor, Tensor] = self.start(block, h_NA)
+            return started
         assert self.before is not None
-        return self.before(block, h_NA, block.within(self.main).own(edges["features"]))
+        closed: tuple[Tensor, Tensor] = self.before(block, h_NA, block.within(self.main).own(edges["features"]))
+        return closed
 
     def _messages(
         self, outer: Block, middle: Block, inner: Block, h_NA: Tensor, m_E: Tensor
