@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental import _config as symbolic_shapes
 
+from halocline.backends.torch.reads import ReadsAfterWrites
 from halocline.backends.torch.samples import samples
 from halocline.cache import own_cache
 from halocline.errors import ArtefactError, UsageError
@@ -23,8 +24,8 @@ from halocline.ownership import make_own_folder
 from halocline.program import Precision
 
 #: Kernels ask how many threads there are when they run: what was compiled on one core may run on many, and a host
-#: that wants one gets one.
-OPTIONS: Final[dict[str, Any]] = {"cpp.dynamic_threads": True}
+#: that wants one gets one. Nothing is fused past the sums that it reads.
+OPTIONS: Final[dict[str, Any]] = {"cpp.dynamic_threads": True, "_pre_fusion_custom_pass": ReadsAfterWrites()}
 
 #: Environment variables by which hosts choose where torch keeps kernels; torch itself sets the first one.
 KERNELS: Final = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")

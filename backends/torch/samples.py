@@ -70,6 +70,8 @@ def _tensor(
             return _condition(condition, shape, getattr(torch, value.dtype), random)
     if value.name == "receivers" and len(shape) == 1:
         return _receivers(manifest, atoms, edges, random)
+    if value.name.startswith("rule_") and "E" in _named(manifest) and size_family(str(value.shape[0]))[1] is None:
+        return _listed(value, manifest, atoms, edges, shape[0])
     if value.dtype == "int64":  # an index that exists whatever it counts
         found = torch.randint(min(atoms, edges or atoms), shape, generator=random)
         # Edges of a list have the order of all; so have the edges that messages go to.
@@ -86,15 +88,40 @@ def _tensor(
 
 def _receivers(manifest: Manifest, atoms: int, edges: int, random: Generator) -> Tensor:
     """Never decreasing, the edges of each hop level before those of the next."""
-    named = {size for value in manifest.inputs for size in value.shape if isinstance(size, str)}
-    inner = sum(name.startswith("e_") for name in named)
-    ends = [_size(f"e_{level}", atoms, edges) for level in range(inner)] + [_size("E", atoms, edges)]
+    ends = _ends(manifest, "E", atoms, edges)
     found, first, done = [], 0, 0
     for level, end in enumerate(ends):
         last = _size(f"n_{level}", atoms, edges)
         found.append(torch.randint(first, max(last, first + 1), (end - done,), generator=random).sort().values)
         first, done = last, end
     return torch.cat(found)
+
+
+def _listed(value: Value, manifest: Manifest, atoms: int, edges: int, count: int) -> Tensor:
+    """Edges of a list, (count,), each once or twice: with many edges in the place of one, none might count.
+
+    Those of each hop level are among its edges.
+    """
+    if not count:
+        return torch.zeros(0, dtype=torch.int64)
+    name = str(value.shape[0])
+    found, first, done = [], 0, 0
+    for last, end in zip(_ends(manifest, "E", atoms, edges), _ends(manifest, name, atoms, edges), strict=True):
+        found.append(first + torch.arange(end - done) * (last - first) // (end - done))
+        first, done = last, end
+    return torch.cat(found)
+
+
+def _ends(manifest: Manifest, name: str, atoms: int, edges: int) -> list[int]:
+    """How many edges there are up to each hop level, of all (``E``) or of a list, named as its size is."""
+    inner = (name.lower() if name == "E" else name) + "_"
+    levels = sum(size.startswith(inner) for size in _named(manifest))
+    return [_size(f"{inner}{level}", atoms, edges) for level in range(levels)] + [_size(name, atoms, edges)]
+
+
+def _named(manifest: Manifest) -> set[str]:
+    """Sizes that are free."""
+    return {size for value in manifest.inputs for size in value.shape if isinstance(size, str)}
 
 
 def _condition(declared: dict[str, Any], shape: tuple[int, ...], dtype: torch.dtype, random: Generator) -> Tensor:

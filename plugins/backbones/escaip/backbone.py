@@ -27,8 +27,8 @@ class EScAIP(Backbone):
 
     name = "escaip"
     compiler_refusal = (
-        "Torch's compiler makes wrong forces of 'escaip', with energies that are right; why is not known yet. Use "
-        "--backend torch or onnx."
+        "Torch's compiler made wrong forces of 'escaip'; why is known and mended, but no compiled program was held "
+        "against the definition since. Use --backend torch or onnx."
     )
 
     def __init__(self, config: EScAIPConfig) -> None:
