@@ -188,10 +188,3 @@ def test_direct_forces_keep_the_contract_and_do_not_claim_to_turn():
     results = check_backbone(example(forces="direct"), checks=checks).results
     assert not {result.check for result in results if result.status == "failed"}
     assert {result.check for result in results if result.status == "skipped"} == {"rotation", "reflection"}
-
-
-@pytest.mark.parametrize("how", ["inductor", "aot"])
-def test_compilers_that_make_wrong_forces_of_it_are_refused(how):
-    water = Atoms("OH2", [(0, 0, 0), (0.8, 0.6, 0), (-0.8, 0.6, 0)])
-    with pytest.raises(UsageError, match="made wrong forces of 'escaip'"):
-        potential(example())(water, backend=f"torch:compile={how}")

@@ -26,10 +26,6 @@ class EScAIP(Backbone):
     """
 
     name = "escaip"
-    compiler_refusal = (
-        "Torch's compiler made wrong forces of 'escaip'; why is known and mended, but no compiled program was held "
-        "against the definition since. Use --backend torch or onnx."
-    )
 
     def __init__(self, config: EScAIPConfig) -> None:
         super().__init__()
