@@ -1,7 +1,8 @@
 """What reads sums stays behind them: a fault of TorchInductor's scheduler, mended from outside.
 
-Sums by scatter are written in place, into zeros; what reads them is told from what reads zeros by a new name. Where
-the scheduler of torch 2.13 fuses loops over (n · k) numbers with loops over (n, k), it works out again what is read
+Sums by scatter are written in place, into zeros; what reads them is told from what reads zeros by a new name.
+Where the scheduler of torch 2.13 fuses loops over (n · k) numbers with loops over (n, k), it works out again what
+is read
 (`SchedulerNode.recompute_size_and_body`), and takes up new names only where the node waits for something that it
 does not read as well. Others then read zeros, before the sums are there.
 """
