@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch._inductor.scheduler import SchedulerNode
 
-from halocline.backends.torch.compiler import OPTIONS, require_agreement, torch_warns_itself
+from halocline.backends.torch.compiler import compiler_options, require_agreement, torch_warns_itself
 from halocline.backends.torch.executor import TorchExecutor
 from halocline.errors import ArtefactError
 from halocline.lowering import lower
@@ -54,10 +54,10 @@ def reads(options, monkeypatch):
 
 @pytest.mark.slow
 def test_what_reads_sums_is_told_to_wait_for_them(monkeypatch):
-    before, after = reads(OPTIONS, monkeypatch)
+    before, after = reads(compiler_options(), monkeypatch)
     assert before == after
     before, after = reads({}, monkeypatch)
-    if torch.__version__.startswith("2.13"):  # else `ReadsAfterWrites` is not needed any more
+    if torch.__version__.startswith("2.13"):  # else `reads_after_writes` is not needed any more
         assert before != after
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental import _config as symbolic_shapes
 
-from halocline.backends.torch.reads import ReadsAfterWrites
+from halocline.backends.torch.reads import reads_after_writes
 from halocline.backends.torch.samples import samples
 from halocline.cache import own_cache
 from halocline.errors import ArtefactError, UsageError
@@ -23,15 +23,20 @@ from halocline.native.compiler import find_compiler
 from halocline.ownership import make_own_folder
 from halocline.program import Precision
 
-#: Kernels ask how many threads there are when they run: what was compiled on one core may run on many, and a host
-#: that wants one gets one. Nothing is fused past the sums that it reads.
-OPTIONS: Final[dict[str, Any]] = {"cpp.dynamic_threads": True, "_pre_fusion_custom_pass": ReadsAfterWrites()}
-
 #: Environment variables by which hosts choose where torch keeps kernels; torch itself sets the first one.
 KERNELS: Final = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
 
 #: Largest difference from the graph as lowered, by the largest value: compilers fuse and reorder, no more.
 AGREEMENT: Final = {Precision.FLOAT64: 1e-10, Precision.FLOAT32: 1e-5}
+
+
+def compiler_options() -> dict[str, Any]:
+    """What programs are compiled with.
+
+    Kernels ask how many threads there are when they run: what was compiled on one core may run on many, and a host
+    that wants one gets one. Nothing is fused past the sums that it reads.
+    """
+    return {"cpp.dynamic_threads": True, "_pre_fusion_custom_pass": reads_after_writes()}
 
 
 def require_compiler() -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from halocline.backends.torch.compiler import (
-    OPTIONS,
+    compiler_options,
     free_sizes,
     keep_kernels_private,
     require_agreement,
@@ -38,7 +38,7 @@ def compile_now(program: Program, device: str) -> Callable[..., Sequence[Tensor]
     keep_kernels_private()
     graph = compilable(program, device)
     with torch_warns_itself():
-        compiled = torch.compile(graph, dynamic=True, options=OPTIONS)
+        compiled = torch.compile(graph, dynamic=True, options=compiler_options())
 
     def run(*inputs: Tensor) -> Sequence[Tensor]:
         _fix_sizes(program.manifest, inputs)

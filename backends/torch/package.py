@@ -16,7 +16,7 @@ from torch import Tensor
 
 from halocline.artefacts import cached
 from halocline.backends.torch.compiler import (
-    OPTIONS,
+    compiler_options,
     free_sizes,
     keep_kernels_private,
     require_agreement,
@@ -112,7 +112,9 @@ def build_package(program: Program, device: str, path: Path) -> None:
                 dynamic_shapes=free,
             )
             aoti_compile_and_package(
-                exported, package_path=str(path), inductor_configs=OPTIONS | {"aot_inductor.metadata": metadata}
+                exported,
+                package_path=str(path),
+                inductor_configs=compiler_options() | {"aot_inductor.metadata": metadata},
             )
         except RuntimeError as error:
             raise ArtefactError(
