@@ -18,10 +18,13 @@ def reads_after_writes() -> Any:
 
     Torch's compiler is imported here, so that nothing else needs it.
     """
-    from torch._inductor.custom_graph_pass import CustomSchedulerPass
+    from torch._inductor import custom_graph_pass
     from torch._inductor.dependencies import StarDep
 
-    class ReadsAfterWrites(CustomSchedulerPass):
+    # Torch 2.11 has no base for passes of the scheduler: it takes them, and keeps no programs made with one.
+    base: Any = getattr(custom_graph_pass, "CustomSchedulerPass", custom_graph_pass.CustomGraphPass)
+
+    class ReadsAfterWrites(base):  # type: ignore[misc]
         def __call__(self, nodes: list[Any]) -> list[Any]:
             for node in nodes:
                 read = {dependency.name for dependency in node.read_writes.reads}
