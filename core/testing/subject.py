@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import final
 
 import numpy as np
+import torch
 from ase import Atoms
 from numpy.typing import NDArray
 
@@ -85,4 +87,13 @@ class Subject:
         graph = self.graph(atoms)
         run = partial(energies_and_gradients, self.frozen(form, precision).backbone)
         parts = divide(graph, self.backbone.hops, owners)
-        return sum_parts(run, graph, parts, form, precision, shapes=self.backbone.shapes)
+        return self._balanced(atoms, sum_parts(run, graph, parts, form, precision, shapes=self.backbone.shapes))
+
+    def _balanced(self, atoms: Atoms, result: Result) -> Result:
+        """With direct forces as the head leaves them that sees those of all atoms."""
+        head = self.backbone.pooled_head
+        if head is None or self.backbone.derives_forces:
+            return result
+        positions, periodic = torch.from_numpy(atoms.positions), bool(atoms.pbc.any())
+        forces = head.balanced(torch.from_numpy(result.forces), positions, periodic=periodic)
+        return replace(result, forces=forces.numpy())
