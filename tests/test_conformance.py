@@ -174,7 +174,7 @@ class TestExecutors(ExecutorTests):
 def exports():
     """Every exporter with every backbone; compiling takes minutes."""
     for name, each in product(sorted(registry().names("exporter")), BACKBONES):
-        marks = [pytest.mark.exhaustive] if name == "aot" else []
+        marks = [pytest.mark.exhaustive] if name == "aot" or each in COSTLY else []
         yield pytest.param((name, each), id=f"{name}-{each}", marks=marks)
 
 
