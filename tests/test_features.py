@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 from features.claims import FEATURES, MISSING, Cell, refusal, shown_by
 from features.page import State, page, states
 
 from halocline.plugin import registry
+
+DOCS = Path(__file__).parents[1] / "docs"
 
 BACKBONES = sorted(registry().names("backbone"))
 
@@ -39,3 +44,10 @@ def test_a_skip_is_told_in_its_own_words():
 def test_tests_of_something_else_show_nothing():
     assert shown_by("tests/test_locks.py::test_one_at_a_time") is None
     assert refusal("tests/test_locks.py::test_one_at_a_time") == ""
+
+
+def test_the_page_is_that_of_its_record():
+    document = json.loads((DOCS / "measured/features.json").read_text(encoding="utf-8"))
+    assert (DOCS / "features.md").read_text(encoding="utf-8") == page(document, BACKBONES)
+    for cell, state in states(document["tests"], BACKBONES).items():
+        assert state.word.isdecimal() or (state.word != "FAILED" and state.reason), cell
