@@ -12,7 +12,7 @@ from torch import Tensor
 from halocline.aggregation import Form
 from halocline.backends.torch.stages import EagerStage
 from halocline.devices import KINDS, device_there
-from halocline.errors import UsageError, unknown_name
+from halocline.errors import unknown_name
 from halocline.executor import Capabilities, Diagnosis, Executor, Session, StageSession
 from halocline.lowering import flatten, lower
 from halocline.model import Backbone
@@ -82,14 +82,12 @@ class TorchExecutor(Executor):
 
         Raises:
             LoweringError: the model cannot be lowered.
-            UsageError: there is no compiler, or it is not to be used with this model.
+            UsageError: there is no compiler.
             ArtefactError: the program cannot be compiled or kept.
         """
         if self._compile == "none":
             frozen.backbone.to(self.device)
             return EagerSession(frozen.backbone)
-        if frozen.backbone.compiler_refusal:
-            raise UsageError(frozen.backbone.compiler_refusal)
         program = lower(frozen)
         if self._compile == "inductor":
             from halocline.backends.torch.inductor import compile_now

@@ -124,7 +124,4 @@ def why_not(cell: Cell) -> str:
             return f"{spec.name} has no {cell.dtype}"
     if cell.division == "exchange" and cell.backend in WHOLE_PROGRAMS:
         return f"{cell.backend} runs whole programs only"
-    backbone = potential(cell.model).backbone
-    if "compile=" in cell.backend and backbone.compiler_refusal:
-        return backbone.compiler_refusal
-    return backbone.exchange_refusal if cell.division == "exchange" else ""
+    return potential(cell.model).backbone.exchange_refusal if cell.division == "exchange" else ""

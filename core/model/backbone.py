@@ -67,7 +67,6 @@ class Backbone(nn.Module, ABC):
 
     Attributes:
         name: the name under which the backbone is registered and saved.
-        compiler_refusal: why programs that torch's compiler makes of it are not to be used; empty if they are.
         invariant: whether energies stay, and forces turn, when a structure is turned or mirrored, by construction.
         config: everything needed to build it again, as plain JSON values.
         species: chemical symbols it knows.
@@ -82,7 +81,6 @@ class Backbone(nn.Module, ABC):
 
     name: ClassVar[str]
 
-    compiler_refusal: str = ""
     invariant: bool = True
     outputs: tuple[Output, ...] = (Output.ENERGIES,)
     conditions: tuple[Condition, ...] = ()
