@@ -11,16 +11,21 @@ import torch
 from ase import Atoms
 from oracles.jmp.seeded import COMMON, LISTS, SHIFTS, SIZES, SMALL, head_layout, structures, tensors
 
-from halocline.errors import BackboneError, CheckpointError, UsageError
+from halocline.aggregation import Form
+from halocline.checkpoint import read_header
+from halocline.errors import BackboneError, CheckpointError, LoweringError, UsageError
+from halocline.lowering import lower_structure
 from halocline.model.build import build_backbone
-from halocline.model.pruner import pruned
+from halocline.model.pruner import make_pruner, pruned
 from halocline.plugin import registry
 from halocline.plugins.backbones.jmp import JMP, JMPConfig
 from halocline.potential.load import build_potential
 from halocline.potential.potential import Potential
+from halocline.program import Capabilities, FrozenModel, Precision
 from halocline.testing import check_backbone
 from halocline.zoo.conversion import format_of, read
 from halocline.zoo.foreign.jmp import AVERAGED, LAST, jmp_layout
+from halocline.zoo.imported import import_model
 
 ANSWERS = json.loads((Path(__file__).parent / "oracles/jmp/answers.json").read_text(encoding="utf-8"))
 
@@ -144,6 +149,9 @@ def test_all_tensors_of_published_sizes_are_used_but_those_of_direct_forces(size
     ({"unique_basis_per_layer": True}, "'unique_basis_per_layer'"),
     ({"num_blocks": 3}, "has no tensor backbone.int_blocks.2"),
     ({"surprise": 1}, "'surprise', whose meaning is not known"),
+    ({"sbf": {"name": "spherical_harmonics"}}, "'sbf' .* must be {'name': 'legendre_outer'}"),
+    ({"direct_forces": False}, "'direct_forces' .* must be True"),
+    ({"atom_interaction": False}, "'atom_interaction' .* must be True"),
 ])  # fmt: skip
 def test_what_is_no_known_network_is_refused_by_name(tmp_path, change, told):
     with pytest.raises(CheckpointError, match=told):
@@ -154,9 +162,28 @@ def test_files_without_a_network_are_refused(tmp_path):
     with pytest.raises(CheckpointError, match="has state_dict and hyper_parameters"):
         read("jmp", written(tmp_path, {"state_dict": content()["state_dict"]}))
     made = content()
+    del made["hyper_parameters"]["backbone"]
+    with pytest.raises(CheckpointError, match="hyper-parameters"):
+        read("jmp", written(tmp_path, made))
+    made = content()
     made["state_dict"]["backbone.surprise"] = torch.ones(1)
     with pytest.raises(CheckpointError, match="surprise"):
         read("jmp", written(tmp_path, made))
+
+
+def test_functions_of_the_distance_are_made_of_the_same_gaussians(tmp_path):
+    made = content()
+    made["state_dict"]["backbone.bases.radial_basis_aint.rbf.offset"] *= 0.5
+    with pytest.raises(BackboneError, match=r"radial_basis_aint.rbf.offset differs"):
+        imported(written(tmp_path, made))
+
+
+def test_cards_of_imports_say_the_licence_and_that_energies_jump(tmp_path, monkeypatch):
+    monkeypatch.setenv("HALOCLINE_CACHE_DIR", str(tmp_path / "cache"))
+    header = read_header(import_model(written(tmp_path), "jmp-small"))
+    assert header.card["licence"] == {"code": "CC-BY-NC-4.0", "weights": "CC-BY-NC-4.0"}
+    assert any("2310.16802" in each for each in header.card["citation"])
+    assert "30 nearest" in header.card["notes"]
 
 
 def example(**changes):
@@ -187,6 +214,25 @@ def test_parts_and_batches_are_the_whole():
 def test_state_of_edges_is_not_exchanged():
     with pytest.raises(UsageError, match=r"'layers.1' of 'jmp' reads features of edges .* choose halo=recompute"):
         example()(crystal(), device="cpu", partition="rcb:2", halo="exchange")
+
+
+def test_it_is_not_exported_as_one_program():
+    model = example()
+    frozen = FrozenModel.freeze(model.backbone, Precision.FLOAT64, Capabilities.reference(Form.TABLE))
+    with pytest.raises(LoweringError, match="'jmp' has several lists of neighbours"):
+        lower_structure(frozen, model.reference_energies)
+
+
+def test_channels_are_not_pruned():
+    with pytest.raises(UsageError, match="'jmp' does not say which of its weights belong to one channel"):
+        make_pruner("channels:keep=0.5").prune(example().backbone)
+
+
+def test_later_layers_read_what_the_first_has_computed():
+    """Weights of distances are those of the first layer: blocks share them, as upstream's do."""
+    names = [name for name in example().backbone.state_dict() if ".basis." in name or ".distance." in name]
+    assert names
+    assert all(name.startswith("layers.0.") for name in names)
 
 
 def test_compressed_functions_of_the_distance_are_what_they_were():

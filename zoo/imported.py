@@ -120,12 +120,16 @@ def import_model(source: Path, name: str, address: str | None = None) -> Path:
     form = format_of(source)
     model = read(form, source)
     target = imported_path(name)
-    card = {
+    card: dict[str, Any] = {
         "name": name,
         "summary": f"Imported from {source.name}.",
         "recipe": {"converted_from": form, **({"source": address} if address else {}), **model.facts},
         "notes": "Nothing was verified after conversion: no energies of this model were known.",
     }
+    if model.licence:
+        card["licence"] = dict(model.licence)
+    if model.citation:
+        card["citation"] = list(model.citation)
     with locked(target, name, sum(tensor.nbytes for tensor in model.tensors.values())):
         store(model, card, target, _unchecked)
     return target

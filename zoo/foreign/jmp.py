@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from torch import Tensor
@@ -90,6 +91,15 @@ _NOT_FITTED = re.compile(r"task_steps|.*(rbf\.offset|rbf\.temps|scale_factor)$|.
 AVERAGED: Final = "averages over the last steps of training, which upstream prefers"
 LAST: Final = "those of the last step of training"
 
+#: That of everything that upstream released: no commercial use.
+LICENCE: Final = MappingProxyType({"code": "CC-BY-NC-4.0", "weights": "CC-BY-NC-4.0"})
+CITATION: Final = (
+    "N. Shoghi et al., From molecules to materials: pre-training large generalizable models for atomic property "
+    "prediction, ICLR 2024, arXiv:2310.16802",
+    "J. Gasteiger et al., GemNet-OC: developing graph neural networks for large and diverse molecular simulation "
+    "datasets, TMLR 2022, arXiv:2204.02782",
+)
+
 Shape = tuple[int, ...]
 
 
@@ -131,7 +141,9 @@ def read_jmp(path: Path) -> ForeignModel:
         "model": f"JMP, {config['num_blocks']} blocks",
         "weights": AVERAGED if averages else LAST,
     }
-    return ForeignModel(dialect="jmp", config=config, tensors=tensors, facts=facts)
+    return ForeignModel(
+        dialect="jmp", config=config, tensors=tensors, facts=facts, licence=LICENCE, citation=CITATION
+    )
 
 
 def _averages(state: Mapping[str, Tensor], optimisers: Any) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ import math
 import re
 import reprlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 from halocline.errors import CheckpointError
@@ -28,12 +28,16 @@ class ForeignModel:
         config: its hyper-parameters under its names; plain JSON values.
         tensors: its weights and constants under its names, each with memory of its own.
         facts: where it was read from, for the card: ``files`` (name → SHA-256) and what the file says of itself.
+        licence: of ``code`` and ``weights``, SPDX identifiers, where all files of the dialect have one.
+        citation: of what is in all of them.
     """
 
     dialect: str
     config: dict[str, Any]
     tensors: dict[str, Tensor]
     facts: dict[str, Any]
+    licence: Mapping[str, str] = field(default_factory=dict)
+    citation: tuple[str, ...] = ()
 
 
 class Rule(NamedTuple):

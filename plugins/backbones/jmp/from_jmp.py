@@ -1,8 +1,7 @@
 """Pre-trained networks of JMP (https://github.com/facebookresearch/JMP). They have no energy surface.
 
 Heads of the data sets that they were trained on are left behind, as upstream does, and the head that energies
-are read from here is new: it gives zero until it is fitted. Functions of the distance, which all blocks upstream
-share, each block has for itself; they start equal.
+are read from here is new: it gives zero until it is fitted.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from ase.data import chemical_symbols
 from torch import Tensor, nn
 
 from halocline.checkpoint import Checkpoint
+from halocline.errors import BackboneError
 from halocline.model.config import to_json
 from halocline.plugins.backbones.jmp.config import ROWS, JMPConfig
 from halocline.plugins.backbones.jmp.outputs import Head
@@ -46,6 +46,10 @@ _SIZES = {
     "output_layers": "num_output_afteratom",
     "final_layers": "num_global_out_layers",
 }
+
+#: What its functions of the distance, and of it and an angle, are for.
+_LENGTHS = ("qint", "out", "tint", "eaint", "h", "aeint")
+_ANGLES = ("tint", "aeint", "eaint", "qint")
 
 Named = Iterator[tuple[str, Tensor]]
 
@@ -95,6 +99,12 @@ class _Network:
 
     def __init__(self, ours: JMPConfig, theirs: Mapping[str, Tensor]) -> None:
         self.ours, self.theirs = ours, theirs
+        self.offsets = theirs["bases.radial_basis.rbf.offset"]
+        for name, offsets in theirs.items():
+            if name.endswith(".rbf.offset") and not torch.equal(offsets, self.offsets):
+                raise BackboneError(
+                    f"JMP has one set of Gaussians here, and {name} differs from that of radial_basis."
+                )
 
     def tensors(self) -> Named:
         """All but those of the head."""
@@ -113,8 +123,23 @@ class _Network:
         weight = self.theirs["bases.edge_emb.dense.linear.weight"]
         yield "layers.0.start.ends.source.weight", weight[:, :atom]
         yield "layers.0.start.ends.target.weight", weight[:, atom : 2 * atom]
-        yield from self._radial("layers.0.start.distance", "radial_basis", weight[:, 2 * atom :])
+        yield from self._radial("layers.0.start.distance", weight[:, 2 * atom :])
         yield from self._output("layers.0.start.output", 0)
+        yield from self._geometry("layers.0.geometry")
+
+    def _geometry(self, name: str) -> Named:
+        """Functions of the distance side by side, as `Geometry` has them."""
+        lengths = {kind: self.theirs[f"bases.mlp_rbf_{kind}.linear.weight"] for kind in _LENGTHS}
+        angles = {kind: self.theirs[f"bases.mlp_cbf_{kind}.weight"].flatten(1).T for kind in _ANGLES}
+        dihedral = self.theirs["bases.mlp_sbf_qint.weight"].flatten(1).T
+        near = (lengths["tint"], angles["tint"], angles["aeint"], dihedral, lengths["eaint"], lengths["h"])
+        yield from self._radial(f"{name}.far.basis", torch.cat([lengths["qint"], lengths["out"]]))
+        yield from self._radial(f"{name}.near.basis", torch.cat(near))
+        mixed = torch.cat([lengths["aeint"], angles["eaint"]])
+        yield from self._radial(f"{name}.mixed.basis", mixed)
+        yield from self._radial(f"{name}.close.basis", angles["qint"])
+        pairs = self.theirs["bases.mlp_rbf_aint.weight"]
+        yield from self._radial(f"{name}.pairs.basis", pairs)
 
     def _close(self, name: str, block: int) -> Named:
         atom, theirs = self.ours.atom, f"int_blocks.{block}"
@@ -127,23 +152,21 @@ class _Network:
 
     def _output(self, name: str, block: int) -> Named:
         atom, theirs = self.ours.atom, f"out_blocks.{block}"
-        yield from self._from_edges(f"{name}.from_edges", theirs, "mlp_rbf_out")
+        yield from self._from_edges(f"{name}.from_edges", theirs)
         yield from self._residuals(f"{name}.layers", f"{theirs}.seq_energy2", self.ours.output_layers)
         weight = self.theirs["out_mlp_E.out_mlp.0.linear.weight"]
         yield f"{name}.share.weight", weight[:, block * atom : (block + 1) * atom]
 
     def _layer(self, name: str, theirs: str) -> Named:
         yield from self._dense(f"{name}.skip", f"{theirs}.dense_ca")
-        for ours, kind, basis in (
-            ("edges_to_edges", "trip", "tint"),
-            ("atoms_to_edges", "atom_edge", "aeint"),
-            ("edges_to_atoms", "edge_atom", "eaint"),
+        for ours, kind in (
+            ("edges_to_edges", "trip"),
+            ("atoms_to_edges", "atom_edge"),
+            ("edges_to_atoms", "edge_atom"),
         ):
             given = f"{theirs}.{kind}_interaction"
-            radial = "radial_basis_aeaint" if basis == "aeint" else "radial_basis"
-            yield from self._weighted(f"{name}.{ours}.read", given, "dense_ba", f"mlp_rbf_{basis}", radial)
-            cir = f"cbf_basis_{basis}.radial_basis"
-            yield from self._bilinear(f"{name}.{ours}.bilinear", f"{given}.mlp_cbf", f"mlp_cbf_{basis}", cir)
+            yield from self._weighted(f"{name}.{ours}.read", given, "dense_ba")
+            yield f"{name}.{ours}.bilinear.weight.weight", self.theirs[f"{given}.mlp_cbf.bilinear.linear.weight"]
             yield f"{name}.{ours}.bilinear.scale.factor", self.theirs[f"{given}.scale_cbf_sum.scale_factor"]
             if kind == "edge_atom":
                 yield from self._dense(f"{name}.{ours}.up", f"{given}.up_projection_ca")
@@ -153,7 +176,6 @@ class _Network:
         pairs, given = f"{name}.atoms_to_atoms", f"{theirs}.atom_interaction"
         yield from self._dense(f"{pairs}.down", f"{given}.down_projection")
         yield from self._dense(f"{pairs}.up", f"{given}.up_projection")
-        yield from self._radial(f"{pairs}.basis", "radial_basis_aint", self.theirs["bases.mlp_rbf_aint.weight"])
         yield f"{pairs}.weight.weight", self.theirs[f"{given}.bilinear.linear.weight"]
         yield f"{pairs}.scale.factor", self.theirs[f"{given}.scale_rbf_sum.scale_factor"]
         for ours, layers, count in (
@@ -162,36 +184,27 @@ class _Network:
             ("atom_layers", "atom_emb_layers", self.ours.atom_layers),
         ):
             yield from self._residuals(f"{name}.{ours}", f"{theirs}.{layers}", count)
-        yield from self._from_edges(f"{name}.from_edges", f"{theirs}.atom_update", "mlp_rbf_h")
+        yield from self._from_edges(f"{name}.from_edges", f"{theirs}.atom_update")
 
     def _chains(self, name: str, theirs: str) -> Named:
-        yield from self._weighted(f"{name}.read", theirs, "dense_db", "mlp_rbf_qint", "radial_basis")
-        weight = self.theirs["bases.mlp_cbf_qint.weight"].flatten(1).T
-        yield from self._radial(f"{name}.basis", "cbf_basis_qint.radial_basis", weight)
+        yield from self._weighted(f"{name}.read", theirs, "dense_db")
         yield f"{name}.weight.weight", self.theirs[f"{theirs}.mlp_cbf.linear.weight"]
         yield f"{name}.scale.factor", self.theirs[f"{theirs}.scale_cbf.scale_factor"]
-        radial = "sbf_basis_qint.radial_basis"
-        yield from self._bilinear(f"{name}.bilinear", f"{theirs}.mlp_sbf", "mlp_sbf_qint", radial)
+        yield f"{name}.bilinear.weight.weight", self.theirs[f"{theirs}.mlp_sbf.bilinear.linear.weight"]
         yield f"{name}.bilinear.scale.factor", self.theirs[f"{theirs}.scale_sbf_sum.scale_factor"]
         yield from self._both_ways(f"{name}.up", theirs)
 
-    def _weighted(self, name: str, theirs: str, dense: str, basis: str, radial: str) -> Named:
+    def _weighted(self, name: str, theirs: str, dense: str) -> Named:
         yield from self._dense(f"{name}.dense", f"{theirs}.{dense}")
         yield from self._dense(f"{name}.down", f"{theirs}.down_projection")
-        yield from self._radial(f"{name}.basis", radial, self.theirs[f"bases.{basis}.linear.weight"])
         yield f"{name}.weight.weight", self.theirs[f"{theirs}.mlp_rbf.linear.weight"]
         yield f"{name}.scale.factor", self.theirs[f"{theirs}.scale_rbf.scale_factor"]
-
-    def _bilinear(self, name: str, theirs: str, basis: str, radial: str) -> Named:
-        yield from self._radial(f"{name}.basis", radial, self.theirs[f"bases.{basis}.weight"].flatten(1).T)
-        yield f"{name}.weight.weight", self.theirs[f"{theirs}.bilinear.linear.weight"]
 
     def _both_ways(self, name: str, theirs: str) -> Named:
         yield from self._dense(f"{name}.own", f"{theirs}.up_projection_ca")
         yield from self._dense(f"{name}.opposite", f"{theirs}.up_projection_ac")
 
-    def _from_edges(self, name: str, theirs: str, basis: str) -> Named:
-        yield from self._radial(f"{name}.basis", "radial_basis", self.theirs[f"bases.{basis}.linear.weight"])
+    def _from_edges(self, name: str, theirs: str) -> Named:
         yield f"{name}.weight.weight", self.theirs[f"{theirs}.dense_rbf.linear.weight"]
         yield f"{name}.scale.factor", self.theirs[f"{theirs}.scale_sum.scale_factor"]
         into = self.ours.edge != self.ours.atom
@@ -206,8 +219,8 @@ class _Network:
                 given = f"{theirs}.{first + layer}.dense_mlp.{dense}"
                 yield from self._dense(f"{name}.layers.{layer}.{ours}", given)
 
-    def _radial(self, name: str, theirs: str, weight: Tensor) -> Named:
-        yield f"{name}.offsets", self.theirs[f"bases.{theirs}.rbf.offset"]
+    def _radial(self, name: str, weight: Tensor) -> Named:
+        yield f"{name}.offsets", self.offsets
         yield f"{name}.project.weight", weight
 
     def _dense(self, name: str, theirs: str) -> Named:

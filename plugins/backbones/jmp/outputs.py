@@ -43,12 +43,12 @@ class FromEdges(nn.Module):
 
     def __init__(self, config: JMPConfig, layers: int) -> None:
         super().__init__()
-        self.basis, self.weight = Radial(config, config.radial), linear(config.radial, config.edge)
-        self.scale, self.layers = Scale(), Residuals(config.edge, config.atom, layers)
+        self.weight, self.scale = linear(config.radial, config.edge), Scale()
+        self.layers = Residuals(config.edge, config.atom, layers)
 
-    def forward(self, main: Block, m_E: Tensor) -> Tensor:
-        """Edges [..., E] → (n, A)."""
-        sums = main.sum(m_E * self.weight(main.radial(self.basis)))
+    def forward(self, main: Block, m_E: Tensor, functions: Tensor) -> Tensor:
+        """Edges [..., E] by functions [..., B] of their lengths → (n, A)."""
+        sums = main.sum(m_E * self.weight(functions))
         result: Tensor = self.layers(self.scale(sums))
         return result
 
@@ -64,9 +64,9 @@ class Output(nn.Module):
         self.mixes = config.output_layers > 0
         self.share = linear(config.atom, config.atom, share=1.0 / (config.layers + 1))
 
-    def forward(self, main: Block, h_nA: Tensor, m_E: Tensor) -> Tensor:
-        """Atoms (n, A) and edges [..., E] → (n, A)."""
-        x = self.from_edges(main, m_E)
+    def forward(self, main: Block, h_nA: Tensor, m_E: Tensor, functions: Tensor) -> Tensor:
+        """Atoms (n, A) and edges [..., E] by functions [..., B] of their lengths → (n, A)."""
+        x = self.from_edges(main, m_E, functions)
         x = self.layers(joined(x, h_nA)) if self.mixes else x
         result: Tensor = self.share(x)
         return result
@@ -78,16 +78,14 @@ class Start(nn.Module):
 
     def __init__(self, config: JMPConfig) -> None:
         super().__init__()
-        self.main = config.main_list
         self.ends = Ends(config, config.gaussians)
         self.distance = Radial(config, config.edge, share=config.gaussians / (2 * config.atom + config.gaussians))
         self.output = Output(config)
 
-    def forward(self, block: Block, h_NA: Tensor) -> tuple[Tensor, Tensor]:
-        """Atoms (N, A) → edges [..., E], and (n, A) to read energies from."""
-        main = block.within(self.main)
+    def forward(self, main: Block, h_NA: Tensor, functions: Tensor) -> tuple[Tensor, Tensor]:
+        """Atoms (N, A) and functions [..., B] → edges [..., E], and (n, A) to read energies from."""
         m_E = active(self.ends(main, h_NA) + main.radial(self.distance))
-        return m_E, self.output(main, block.targets(h_NA), m_E)
+        return m_E, self.output(main, main.targets(h_NA), m_E, functions)
 
 
 @final
@@ -96,18 +94,15 @@ class Close(nn.Module):
 
     def __init__(self, config: JMPConfig) -> None:
         super().__init__()
-        self.main = config.main_list
         self.ends = Ends(config, config.edge)
         self.edge = linear(config.edge, config.edge, share=config.edge / (2 * config.atom + config.edge))
         self.layers = Residuals(config.edge, config.edge, config.concat_layers)
         self.output = Output(config)
 
-    def forward(self, block: Block, h_NA: Tensor, m_E: Tensor) -> tuple[Tensor, Tensor]:
-        """Atoms (N, A) and edges [..., E] → edges [..., E], and (n, A) to read energies from."""
-        main = block.within(self.main)
-        seen = self.layers(active(self.ends(main, h_NA) + self.edge(m_E)))
-        m_E = joined(m_E, seen)
-        return m_E, self.output(main, block.targets(h_NA), m_E)
+    def forward(self, main: Block, h_NA: Tensor, m_E: Tensor, functions: Tensor) -> tuple[Tensor, Tensor]:
+        """Atoms (N, A), edges [..., E] and functions [..., B] → edges [..., E], and (n, A) that are read."""
+        m_E = joined(m_E, self.layers(active(self.ends(main, h_NA) + self.edge(m_E))))
+        return m_E, self.output(main, main.targets(h_NA), m_E, functions)
 
 
 @final

@@ -4,7 +4,8 @@ Shapes: N atoms read, n atoms written, A features of atoms, E of edges, [...] ed
 
 A block ends with edges that see what has become of the atoms at both ends. The next layer does that, which reads
 its neighbours anyway; so a layer has three hops: those in which edges see atoms, gather chains, and see their
-opposites.
+opposites. What all of them see of distances and angles is computed by the first, for its own edges, of which those
+of later ones are a part.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from halocline.graph import Several
 from halocline.model import Stage, StageSpec, State, Work
 from halocline.plugins.backbones.jmp.config import ROWS, JMPConfig
 from halocline.plugins.backbones.jmp.dense import Dense, Residuals, active, joined
-from halocline.plugins.backbones.jmp.interactions import AtomsToAtoms, Chains, EdgesToAtoms, ToEdges
+from halocline.plugins.backbones.jmp.geometry import INNER, MIDDLE, OUTER, OUTPUT, UPDATE, Geometry, Hops, places
+from halocline.plugins.backbones.jmp.interactions import AtomsToAtoms, Chains, EdgesToAtoms, Seen, ToEdges
 from halocline.plugins.backbones.jmp.outputs import Close, FromEdges, Head, Start
 
 #: Hops of a layer, and of the last one, whose edges see atoms once more before energies are read.
@@ -55,6 +57,7 @@ class Layer(Stage):
 
     profiled_as: ClassVar = {
         "forward": Work.UPDATE,
+        "geometry": Work.ANGULAR,
         "edges_to_edges": Work.MESSAGES,
         "atoms_to_edges": Work.MESSAGES,
         "edges_to_atoms": Work.MESSAGES,
@@ -73,6 +76,8 @@ class Layer(Stage):
             edge_state=("features",) if number else (),
         )
         self.main, self.opposites = config.main_list, config.opposites
+        self.places = places(config)
+        self.geometry = None if number else Geometry(config)
         self.start = None if number else Start(config)
         self.before = Close(config) if number else None
         self.skip = Dense(config.edge, config.edge)
@@ -88,50 +93,55 @@ class Layer(Stage):
         self.after = Close(config) if last else None
 
     def forward(self, state: State, *blocks: Block) -> State:
-        """``features`` and ``read`` (N, A) → (n, A), and ``features`` [..., E] of edges."""
+        """``features`` and ``read`` (N, A) → (n, A), and of edges ``features`` [..., E] and all of `Geometry`."""
+        hops = Hops(blocks)
+        geometry = state.edges if self.geometry is None else self.geometry(hops)
+        seen = {name: hops.own(geometry[name], place) for name, place in self.places.items()}
         outer, middle, inner = blocks[:3]
-        h_NA = state.atoms["features"]
-        m_E, read = self._begin(outer, h_NA, state.edges)
+        h_NA, main = state.atoms["features"], hops.edges(INNER, self.main)
+        m_E, read = self._begin(hops.edges(OUTER, self.main), h_NA, state.edges, seen[OUTPUT])
         h_NA, read = outer.targets(h_NA), outer.targets(state.atoms["read"]) + read
-        x_E = self._messages(outer, middle, inner, h_NA, m_E)
+        x_E = self._messages(hops, h_NA, m_E, seen)
         h_NA, read = middle.targets(h_NA), inner.targets(middle.targets(read))
-        m_E = inner.within(self.main).own(m_E)
-        h_nA = joined(inner.targets(h_NA), self.edges_to_atoms(inner, m_E), self.atoms_to_atoms(inner, h_NA))
+        m_E = main.own(m_E)
+        told = self.edges_to_atoms(hops, m_E, seen), self.atoms_to_atoms(hops, h_NA, seen)
+        h_nA = joined(inner.targets(h_NA), *told)
         m_E = self.after_skip(joined(m_E, self.before_skip(joined(self.skip(m_E), *x_E))))
-        h_nA = joined(self.atom_layers(h_nA), self.from_edges(inner.within(self.main), m_E))
+        h_nA = joined(self.atom_layers(h_nA), self.from_edges(main, m_E, seen[UPDATE]))
         if self.after is None:
-            return State({"features": h_nA, "read": read}, {"features": m_E})
+            handed_on = {name: geometry[name] for name in self.places}
+            return State({"features": h_nA, "read": read}, {"features": m_E, **handed_on})
         (final_block,) = blocks[3:]
-        _, more = self.after(final_block, h_nA, final_block.within(self.main).own(m_E))
+        final_main = final_block.within(self.main)
+        _, more = self.after(final_main, h_nA, final_main.own(m_E), final_main.own(seen[OUTPUT]))
         return State({"read": final_block.targets(read) + more}, {})
 
-    def _begin(self, block: Block, h_NA: Tensor, edges: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def _begin(
+        self, main: Block, h_NA: Tensor, edges: dict[str, Tensor], functions: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Edges that have seen the atoms at both ends, [..., E], and what is read then, (n, A)."""
         if self.start is not None:
-            started: tuple[Tensor, Tensor] = self.start(block, h_NA)
+            started: tuple[Tensor, Tensor] = self.start(main, h_NA, functions)
             return started
         assert self.before is not None
-        closed: tuple[Tensor, Tensor] = self.before(block, h_NA, block.within(self.main).own(edges["features"]))
+        closed: tuple[Tensor, Tensor] = self.before(main, h_NA, main.own(edges["features"]), functions)
         return closed
 
-    def _messages(
-        self, outer: Block, middle: Block, inner: Block, h_NA: Tensor, m_E: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _messages(self, hops: Hops, h_NA: Tensor, m_E: Tensor, seen: Seen) -> tuple[Tensor, Tensor, Tensor]:
         """What others tell the edges of the inner block, three times [..., E].
 
         Args:
-            outer: the block whose edges have features.
-            middle: that of the edges that are told something.
-            inner: that of the edges that are kept.
+            hops: the blocks.
             h_NA: atoms that the middle one reads.
             m_E: edges of the outer one.
+            seen: of distances and angles.
         """
         told = (
-            self.edges_to_edges(middle, middle.within(self.main).own(m_E)),
-            self.chains(outer, middle, m_E),
-            self.atoms_to_edges(middle, h_NA),
+            self.edges_to_edges(hops, hops.edges(MIDDLE, self.main).own(m_E), seen),
+            self.chains(hops, m_E, seen),
+            self.atoms_to_edges(hops, h_NA, seen),
         )
-        opposites, main = inner.triplets(self.opposites), inner.within(self.main)
+        opposites, main = hops.pairs(INNER, self.opposites), hops.edges(INNER, self.main)
         one, two, three = (
             joined(main.own(own), opposites.sum(opposites.at_read(opposite))) for own, opposite in told
         )
