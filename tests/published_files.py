@@ -11,7 +11,7 @@ def place_of_files(entry: Entry) -> list[str]:
     """Options of ``zoo pull`` with which they are found: none where they are in the package index."""
     match entry.origin.form:
         case "matgl":
-            return ["--from", str(real_data("checkpoints_matgl") / entry.address.rstrip("/").rpartition("/")[2])]
+            return ["--from", str(real_data("checkpoints_matgl"))]
         case "nequix":
             return ["--from", str(real_data("checkpoints_nequix"))]
         case _:

@@ -304,3 +304,22 @@ def test_of_several_folders_below_none_is_taken(tmp_path, origin, fields):
         shutil.copytree(origin, parent / name)
     with pytest.raises(ZooError, match=rf"2 folders below.*name one of them: {parent}/one, {parent}/two"):
         zoo_of(tmp_path, fields).pull("model", parent)
+
+
+def test_of_several_models_below_that_of_the_index_is_taken(tmp_path, origin, fields):
+    """Whose folders are all alike but for what is in their files."""
+    parent = tmp_path / "parent"
+    for name in ("another", "model", "third"):
+        shutil.copytree(origin, parent / name)
+        if name != "model":
+            (parent / name / "model.json").write_text(f"of {name}")
+    assert zoo_of(tmp_path, fields).pull("model", parent).is_file()
+
+
+def test_of_other_models_below_none_is_taken(tmp_path, origin, fields):
+    parent = tmp_path / "parent"
+    for name in ("one", "two"):
+        shutil.copytree(origin, parent / name)
+        (parent / name / "model.json").write_text("of another model")
+    with pytest.raises(ZooError, match=rf"none of them the model's; name one of them: {parent}/one, {parent}/two"):
+        zoo_of(tmp_path, fields).pull("model", parent)

@@ -59,7 +59,7 @@ def test_sources_are_pinned_to_a_commit(name):
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_the_real_weights(capsys, cache, name):
-    folder = real_data("checkpoints_matgl") / FOREIGN[name].address.rstrip("/").rpartition("/")[2]
+    folder = real_data("checkpoints_matgl")  # which holds a folder for each model
     assert main(["zoo", "pull", name, "--from", str(folder)]) == 0
     captured = capsys.readouterr()
     count = len(FOREIGN[name].origin.references)

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from halocline.cache import cache_folder, find_cache
 from halocline.canonical import to_canonical_json
 from halocline.checkpoint import read_header
 from halocline.errors import CheckpointError, HaloclineError, ZooError
-from halocline.zoo.cache import check_sealed, find_cached, is_file, seal_path, shared_stores
+from halocline.zoo.cache import check_sealed, digest, find_cached, is_file, seal_path, shared_stores
 from halocline.zoo.conversion import VERSION, check_references, read, store
 from halocline.zoo.download import ByteCounter
 from halocline.zoo.entry import Entry, Foreign, Unmeasured
@@ -110,7 +111,7 @@ def _fetch_all(
     origin: Foreign, source: Path | None, index: str | None, folder: Path, progress: ByteCounter
 ) -> None:
     if source is not None and source.is_dir():
-        source = folder_with(source, origin.files)
+        source = folder_with(source, origin.files, partial(_are_pinned, origin))
     for name, pinned in origin.files.items():
         place = _place(pinned.source, source, index, name, len(origin.files))
         assert not isinstance(place, Shipped)  # the index takes folders only
@@ -120,6 +121,11 @@ def _fetch_all(
         else:
             whole = pinned
         fetch(whole, place, folder / name, progress)
+
+
+def _are_pinned(origin: Foreign, folder: Path) -> bool:
+    """Whether files of a folder have the digests of the index."""
+    return all(digest(folder / name) == file.sha256 for name, file in origin.files.items())
 
 
 def _place(known: Source, source: Path | None, index: str | None, name: str, count: int) -> Source:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -144,8 +144,14 @@ def local(text: str) -> Local:
     return Local(path)
 
 
-def folder_with(top: Path, names: Collection[str]) -> Path:
-    """Find the folder that holds all of some files: ``top`` itself, or the only one below it. No link is followed.
+def folder_with(top: Path, names: Collection[str], is_right: Callable[[Path], bool]) -> Path:
+    """Find the folder that holds all of some files. No link is followed.
+
+    Args:
+        top: the folder itself, or one above it.
+        names: of the files.
+        is_right: whether those in a folder are the ones that are meant; asked where several folders hold such
+            names, as the folders of all models of a package do.
 
     Raises:
         ZooError: there is none, there are several, or too many folders to look into.
@@ -161,15 +167,18 @@ def folder_with(top: Path, names: Collection[str]) -> Path:
             )
         if _holds(Path(folder), names):
             found.append(Path(folder))
-    if len(found) > 1:
-        shown = ", ".join(map(str, found[:_SHOWN])) + (", …" if len(found) > _SHOWN else "")
-        raise ZooError(f"{len(found)} folders below {top} hold {_listed(names)}; name one of them: {shown}.")
-    if not found:
-        missing = [name for name in names if not (top / name).is_file()]
+    right = list(filter(is_right, found)) if len(found) > 1 else found
+    if len(right) == 1:
+        return right[0]
+    if found:
+        shown = right or found
+        places = ", ".join(map(str, shown[:_SHOWN])) + (", …" if len(shown) > _SHOWN else "")
+        of_this = "" if right else ", none of them the model's"
         raise ZooError(
-            f"There is no file {missing[0]} in {top}, and no folder below it that holds {_listed(names)}."
+            f"{len(shown)} folders below {top} hold {_listed(names)}{of_this}; name one of them: {places}."
         )
-    return found[0]
+    missing = [name for name in names if not (top / name).is_file()]
+    raise ZooError(f"There is no file {missing[0]} in {top}, and no folder below it that holds {_listed(names)}.")
 
 
 def _holds(folder: Path, names: Collection[str]) -> bool:

@@ -256,7 +256,7 @@ def _file_in(folder: Path, pinned: Pinned) -> Path:
     failures = []
     for name in names:
         try:
-            return folder_with(folder, [name]) / name
+            return folder_with(folder, [name], lambda at, name=name: is_pinned(pinned, at / name)) / name
         except ZooError as error:
             failures.append(error)
     raise next((each for each in failures if "name one of them" in str(each)), failures[0])
