@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import final
 from urllib.parse import urlsplit
@@ -256,10 +257,15 @@ def _file_in(folder: Path, pinned: Pinned) -> Path:
     failures = []
     for name in names:
         try:
-            return folder_with(folder, [name], lambda at, name=name: is_pinned(pinned, at / name)) / name
+            return folder_with(folder, [name], partial(_holds, pinned, name)) / name
         except ZooError as error:
             failures.append(error)
     raise next((each for each in failures if "name one of them" in str(each)), failures[0])
+
+
+def _holds(pinned: Pinned, name: str, folder: Path) -> bool:
+    """Whether the file of that name in a folder is the pinned one."""
+    return is_pinned(pinned, folder / name)
 
 
 def _last_part(source: Source) -> str:
