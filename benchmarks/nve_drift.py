@@ -28,14 +28,29 @@ TEMPERATURE = 300.0  # K
 EQUILIBRATION = 1000  # steps
 
 
-def total_energies(model: str, dtype: str, picoseconds: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Times (M,) in ps, total and kinetic energies (M,) in meV/atom along the run."""
-    atoms, rng = read(BOX), np.random.default_rng(0)
+def total_energies(
+    model: str,
+    dtype: str,
+    picoseconds: float,
+    *,
+    structure: Path = BOX,
+    equilibration: int = EQUILIBRATION,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Times (M,) in ps, total and kinetic energies (M,) in meV/atom along the run.
+
+    Args:
+        model: of the zoo, or a file.
+        dtype: of the network.
+        picoseconds: at constant energy.
+        structure: a file, of which the first frame is taken.
+        equilibration: steps before.
+    """
+    atoms, rng = read(structure, 0), np.random.default_rng(0)
     atoms.calc = halocline.load(model).calculator(dtype=dtype)
     thermalize_momenta(atoms, TEMPERATURE, rng=rng)
     Langevin(
         atoms, TIMESTEP * units.fs, temperature_K=TEMPERATURE, friction=0.02 / units.fs, fixcm=False, rng=rng
-    ).run(EQUILIBRATION)
+    ).run(equilibration)
     rows: list[tuple[float, float, float]] = []
     dynamics = VelocityVerlet(atoms, TIMESTEP * units.fs)
 
