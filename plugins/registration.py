@@ -111,6 +111,11 @@ def halocline_kernels() -> list[Component]:
             "halocline.plugins.kernels.m3gnet:M3GNetEdges",
             "edges and three-body sums of M3GNet's blocks in compiled code",
         ),
+        Component(
+            "escaip-attention",
+            "halocline.plugins.kernels.escaip:FusedAttention",
+            "attention of EScAIP by torch's fused one, on GPUs",
+        ),
     ]
 
 

@@ -9,16 +9,22 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
 from oracles.escaip.models import MODELS, seeded, structures
 
-from halocline.errors import BackboneError, UsageError
+from halocline.aggregation import Form
+from halocline.dynamics import RunFiles, Settings, run_dynamics
+from halocline.errors import BackboneError, LoweringError, UsageError
+from halocline.lowering import lower_structure
 from halocline.model.build import build_backbone
 from halocline.model.pruner import pruned
 from halocline.plugin import registry
 from halocline.plugins.backbones.escaip import EScAIPConfig
 from halocline.plugins.backbones.escaip.attention import legendre
 from halocline.plugins.equivariance import spherical_harmonics
+from halocline.plugins.pruners.channels import ChannelPruner
 from halocline.potential.potential import Potential
+from halocline.program import Capabilities, FrozenModel, Precision
 from halocline.testing import check_backbone
 
 ANSWERS = json.loads((Path(__file__).parent / "oracles" / "escaip" / "answers.json").read_text(encoding="utf-8"))
@@ -180,6 +186,50 @@ def test_compressed_distances_are_distances():
     expected = model(atoms, dtype="float64", device="cpu")
     found = model(atoms, dtype="float32", device="cpu", compress=True)
     assert np.abs(found.forces - expected.forces).max() < 1e-4 * np.abs(expected.forces).max()
+
+
+def test_exports_and_thinner_channels_are_refused():
+    lists = r"'escaip' has several lists of neighbours.* Evaluate the model with a backend"
+    with pytest.raises(LoweringError, match=lists):
+        lower_structure(FrozenModel.freeze(example(), Precision.FLOAT64, Capabilities.reference(Form.TABLE)), {})
+    with pytest.raises(UsageError, match=r"'escaip'.*channels"):
+        ChannelPruner(0.5).prune(example())
+
+
+def test_what_needs_a_derivative_refuses_direct_forces(tmp_path):
+    """Constant energy, and stress, of the whole or in parts."""
+    model = potential(example(forces="direct"))
+    atoms = Atoms("OH2", [(0, 0, 0), (0.96, 0, 0), (-0.24, 0.93, 0)], cell=[4.0] * 3, pbc=True)
+    for options in ({}, {"partition": "rcb:2"}):
+        atoms.calc = model.calculator(dtype="float64", device="cpu", **options)
+        assert np.isfinite(atoms.get_forces()).all()
+        with pytest.raises(PropertyNotImplementedError, match="has no stress"):
+            atoms.get_stress()
+    with pytest.raises(UsageError, match="nve would not keep"):
+        run_dynamics(atoms, atoms.calc, Settings(ensemble="nve"), RunFiles(tmp_path / "run.traj"), steps=1)
+
+
+def test_cells_below_the_cutoff_and_more_neighbours_than_are_ranked_are_no_errors():
+    """Images are neighbours like others, of which the nearest are ranked; two cells are two of one."""
+    model = potential(example(nearest=3, capacity=6))
+    cell = Atoms("OH2", [(0, 0, 0), (0.96, 0.1, 0), (-0.24, 0.93, 0)], cell=[3.1, 2.9, 3.3], pbc=True)
+    small, large = (model(each, dtype="float64", device="cpu") for each in (cell, cell * (2, 1, 1)))
+    assert large.energy == pytest.approx(2.0 * small.energy, rel=1e-12)
+    assert np.abs(large.forces - np.tile(small.forces, (2, 1))).max() < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, ""),
+        ({"smooth": False}, "Means over neighbours"),
+        ({"nearest": 30, "capacity": 49}, "Only the 49 nearest"),
+    ],
+)
+def test_cards_say_where_energies_jump(changes, said):
+    remark = example(**changes).rank_remark
+    assert remark.startswith(said)
+    assert bool(remark) == bool(said)
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.io import read, write
+from matrix.record import measured_on
 from nve_drift import total_energies
 
 import halocline
@@ -36,7 +37,7 @@ FITTED, UNSEEN, HOT, HOT_UNSEEN, PROBE = 300, 100, 60, 100, 40
 KEPT, LISTED = 20, 26
 
 #: ps of dynamics at constant energy, steps before, and fs of each.
-PICOSECONDS, EQUILIBRATION = 1.0, 400
+PICOSECONDS, EQUILIBRATION = 0.5, 200
 
 #: Epochs of the fits that follow the pruning.
 TUNING_EPOCHS = 12
@@ -134,16 +135,31 @@ def main() -> None:
     parser.add_argument("source", type=Path)
     parser.add_argument("runs", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, default=300.0, help="of the processor, for each fit")
+    parser.add_argument("--seconds", type=float, default=120.0, help="of the processor, for each fit")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     runs = Runs(arguments.runs, arguments.source)
-    frames = {"fitted": FITTED, "unseen": UNSEEN, "hot": HOT, "hot_unseen": HOT_UNSEEN}
-    document: dict[str, Any] = {"data": "3BPA, wB97X/6-31G(d)", "frames": frames, "torch": torch.__version__}
-    document["fits"] = {name: fitted(runs, name, arguments.seconds) for name in MODELS}
-    document["drift"] = {name: runs.once(f"drift-{name}", lambda name=name: drift(runs, name)) for name in MODELS}
+    for document in parts(runs, arguments.seconds):
+        arguments.output.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def parts(runs: Runs, seconds: float) -> Iterator[dict[str, Any]]:
+    """What is known, after each part that was found out."""
+    document: dict[str, Any] = {
+        "measured": measured_on("cpu", "attention"),
+        "data": "3BPA, wB97X/6-31G(d)",
+        "frames": {"fitted": FITTED, "unseen": UNSEEN, "hot": HOT, "hot_unseen": HOT_UNSEEN},
+        "fits": {},
+        "drift": {},
+    }
+    for name in MODELS:
+        document["fits"][name] = fitted(runs, name, seconds)
+        yield document
     document["pruned"] = tuned(runs)
-    arguments.output.write_text(json.dumps(document, indent=1) + "\n")
+    yield document
+    for name in MODELS:
+        document["drift"][name] = runs.once(f"drift-{name}", lambda name=name: drift(runs, name))
+        yield document
 
 
 def fitted(runs: Runs, name: str, seconds: float) -> dict[str, Any]:

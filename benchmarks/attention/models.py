@@ -46,9 +46,6 @@ class Compared:
 MODELS: Final = MappingProxyType(
     {
         "escaip": Compared("escaip", dict(ESCAIP), 2e-3),
-        "escaip-direct": Compared(
-            "escaip", {**ESCAIP, "hidden": 25, "frequencies": [9, 4, 4, 4, 4], "forces": "direct"}, 2e-3
-        ),
         "mace": Compared(
             "mace",
             {
@@ -62,6 +59,9 @@ MODELS: Final = MappingProxyType(
             5e-3,
         ),
         "schnet": Compared("schnet", {"features": 64, "gaussians": 32, "layers": 3}, 2e-3),
+        "escaip-direct": Compared(
+            "escaip", {**ESCAIP, "hidden": 25, "frequencies": [9, 4, 4, 4, 4], "forces": "direct"}, 2e-3
+        ),
     }
 )
 

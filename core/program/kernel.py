@@ -26,6 +26,8 @@ class Kernel(ABC):
         precisions: that they compute in.
         operators: custom operators that they call; empty if they are made of plain operations, which any executor
             takes.
+        other_code_on_device: whether its plain operations run other code on a GPU than on the CPU: what is checked
+            is then the stage on the device itself. Custom operators always do.
         tolerances: by how much values and vector-Jacobian products of a stage may differ from the plain one's,
             relative to the largest of them. Checked whenever a stage is replaced.
     """
@@ -37,6 +39,7 @@ class Kernel(ABC):
     devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
     precisions: ClassVar[tuple[Precision, ...]] = tuple(Precision)
     operators: ClassVar[tuple[CustomOperator, ...]] = ()
+    other_code_on_device: ClassVar[bool] = False
     tolerances: ClassVar[dict[Precision, float]] = {Precision.FLOAT64: 1e-11, Precision.FLOAT32: 1e-5}
 
     @abstractmethod

@@ -134,8 +134,8 @@ def exchanged(
 
     A stage is compressed first, if it is at all, and what comes out is given to the exact kernels: one of them may
     run tables, too. Each replacement is held against what it replaces: an exact one as it will run, another one in
-    float64, where what it is off by is not lost in rounding; one that calls operators on the device, any other on
-    the CPU.
+    float64, where what it is off by is not lost in rounding; one that calls operators, or that says that it runs
+    other code there, on the device, any other on the CPU.
 
     Args:
         original: the model before it was cast.
@@ -251,7 +251,8 @@ class _Current:
         )
         before = self.running if kernel.exact else dict(checked.backbone.stages())[self.name]
         cases = stage_inputs(checked, self.name)
-        if kernel.operators and kind != "cpu":  # they run by torch, and by other code than on the CPU
+        # Operators run by torch, and by other code than on the CPU.
+        if (kernel.operators or kernel.other_code_on_device) and kind != "cpu":
             before, found = copy.deepcopy(before).to(device), found.to(device)
             cases = [_moved(*case, device) for case in cases]
         moving, tolerance = finds_moving_state(checked.backbone, self.name), kernel.tolerances[checked.precision]

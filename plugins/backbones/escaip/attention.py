@@ -41,15 +41,33 @@ class Attention(nn.Module):
 
         Those of edges are None where they are not asked for.
         """
+        queries, keys, values, biases = self.slots(block, edges, own, extents)
+        logits = self._logits(block, queries, keys) + biases[:, None, None]
+        return self.mixed(block, torch.softmax(logits, -1) @ values)
+
+    def slots(
+        self, block: Block, edges: Tensor, own: Tensor, extents: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What attention is made of, the own edge first: queries, keys and values, and what is added to logits.
+
+        Returns:
+            (n, heads, q, D), of the own edge alone where no other is asked for; twice (n, heads, s, D); (n, s).
+        """
         queries = self.query(own)[:, None] if self.own_only else self._slots(block, edges, own, self.query)
         keys, values = (self._slots(block, edges, own, each) for each in (self.key, self.value))
         bias = log_envelope(OUT + block.rows(extents - OUT, self.capacity))  # what is no edge is out
         biases = torch.cat([torch.zeros_like(bias[:, :1]), bias], 1)
-        logits = self._logits(block, self._split(queries), self._split(keys)) + biases[:, None, None]
-        mixed = torch.softmax(logits, -1) @ self._split(values)
-        out: Tensor = self.out(torch.cat(mixed.unbind(1), -1))
+        return self._split(queries), self._split(keys), self._split(values), biases
+
+    def mixed(self, block: Block, values: Tensor) -> tuple[Tensor | None, Tensor]:
+        """What `forward` returns, of values (n, heads, q, D) that were mixed."""
+        out: Tensor = self.out(torch.cat(values.unbind(1), -1))
         own = out[:, 0]
         return (None if self.own_only else block.from_rows(out[:, 1:])), own
+
+    def directions(self, block: Block) -> Tensor:
+        """Unit vectors (n, k, 3) of the edges of each receiver, zeros after them."""
+        return block.rows(block.vectors / block.lengths()[..., None], self.capacity)
 
     def _slots(self, block: Block, edges: Tensor, own: Tensor, layer: nn.Module) -> Tensor:
         """A dense layer on edges [..., H] and own ones (n, H), side by side: (n, 1 + k, H)."""
@@ -66,8 +84,7 @@ class Attention(nn.Module):
         products = (q @ k.transpose(-1, -2) for q, k in parts if q.shape[-1])
         if self.own_only:  # the edge to itself has no direction
             return next(products)
-        directions = block.rows(block.vectors / block.lengths()[..., None], self.capacity)
-        angles = legendre(directions, len(self.frequencies))
+        angles = legendre(self.directions(block), len(self.frequencies))
         weights = [p for p, count in zip(angles, self.frequencies, strict=True) if count]
         return sum_of(weight[:, None] * product for weight, product in zip(weights, products, strict=True))
 

@@ -75,10 +75,21 @@ class EScAIP(Backbone):
 
     @property
     def rank_remark(self) -> str:
-        """See `Backbone.rank_remark`: ranks are smooth, but as upstream has it means over neighbours are not."""
-        if self.config["smooth"]:
-            return ""
-        return "Means over neighbours count each that has any weight as one: energies jump where one comes."
+        """See `Backbone.rank_remark`: ranks are smooth, but as upstream has it means over neighbours are not.
+
+        Each nearer neighbour counts a half at least, and the atom itself: what is left out of 2k - 1 has rank k.
+        """
+        remarks = []
+        if not self.config["smooth"]:
+            remarks.append(
+                "Means over neighbours count each that has any weight as one: energies jump where one comes."
+            )
+        if self.config["capacity"] < 2 * self.config["nearest"] - 1:
+            remarks.append(
+                f"Only the {self.config['capacity']} nearest neighbours are ranked, fewer than 2k - 1: where many "
+                "are at one distance, energies jump as one comes."
+            )
+        return " ".join(remarks)
 
     def pruned_config(self, layers: int) -> dict[str, Any]:
         """See `Backbone.pruned_config`."""

@@ -45,6 +45,11 @@ class EScAIPConfig:
         smooth: whether the envelope weights neighbours in orders and in direct forces as well, and ranks have
             three derivatives. Without it, as upstream, energies jump as a neighbour comes or goes.
         forces: ``gradient`` of the energy, or ``direct``: not equivariant, and no gradient of anything.
+
+    Raises:
+        BackboneError: a species is unknown, a size is below one, frequencies do not add up to the features of a
+            head, fewer neighbours are ranked than kept, or a length is not positive.
+        UsageError: there is no such kind of forces.
     """
 
     species: tuple[str, ...]

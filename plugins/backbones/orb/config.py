@@ -41,6 +41,11 @@ class ORBConfig:
         layers: updates of edges and atoms.
         neighbours: to how many of its nearest ones an atom sends; 120 in models that upstream calls unlimited.
         cutoff: Å.
+
+    Raises:
+        BackboneError: a species is unknown, there is no such version or kind of forces or energy, a stress is told
+            where it is derived, a size is below one, features for charge and spin come in no fours, or the cutoff
+            is not positive.
     """
 
     species: tuple[str, ...]
