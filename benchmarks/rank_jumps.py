@@ -35,6 +35,14 @@ SMOOTH = 1e-3
 
 SIZES = {"features": 32, "hidden": 64, "head_hidden": 32, "layers": 3}
 
+#: Numbers of neighbours and cutoff are JMP's own: chains of 30 · 8 · 30 edges for each atom.
+OF_JMP = {
+    **dict.fromkeys(("atom", "edge"), 16),
+    **dict.fromkeys(("radial", "angular", "dihedral", "triplet_in", "triplet_out"), 4),
+    **dict.fromkeys(("quadruplet_in", "quadruplet_out", "pair_in", "pair_out"), 4),
+    **{"layers": 1, "degrees": 3, "softness": 0.05},
+}
+
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "orb, 20 nearest": ("orb", SIZES | {"neighbours": 20}),
     "orb, 120 nearest": ("orb", SIZES | {"neighbours": 120}),
@@ -43,6 +51,7 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
         "escaip",
         {"hidden": 32, "heads": 1, "frequencies": [32], "layers": 2, "capacity": 49, "smooth": False},
     ),
+    "jmp": ("jmp", OF_JMP),
 }
 
 
@@ -58,20 +67,30 @@ def main() -> None:
     """Measure all models, and write what was found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--length", type=float, default=LENGTH, help="of the path, Å")
+    parser.add_argument("--halvings", type=int, default=HALVINGS)
     arguments = parser.parse_args()
     found = []
-    for name, (backbone, config) in MODELS.items():
-        for structure, atoms in structures():
+    for name in arguments.models:
+        backbone, config = MODELS[name]
+        for structure, atoms in structures(small=backbone == "jmp"):
             species = sorted(set(atoms.get_chemical_symbols()))
             model = build_backbone(backbone, config | {"species": species}, seed=0)
             potential = Potential(model, dict.fromkeys(species, 0.0), {})
-            found.append({"model": name, "structure": structure, "atoms": len(atoms), **jumps(potential, atoms)})
+            measured = jumps(potential, atoms, arguments.length, arguments.halvings)
+            found.append({"model": name, "structure": structure, "atoms": len(atoms), **measured})
             print(json.dumps(found[-1]), flush=True)
     arguments.output.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def structures() -> Iterator[tuple[str, Atoms]]:
-    """Water with 90 neighbours within 6 Å, and diamond with 159."""
+def structures(*, small: bool) -> Iterator[tuple[str, Atoms]]:
+    """Water with 90 neighbours within 6 Å, and diamond with 159; or one cell of diamond alone."""
+    if small:
+        cell = bulk("C", cubic=True)
+        cell.rattle(0.05, seed=1)
+        yield "diamond", cell
+        return
     water = ase.io.read(Path(__file__).parents[1] / "examples/water.extxyz", 0)
     yield "liquid water", water
     diamond = bulk("C", cubic=True) * 2
@@ -79,10 +98,10 @@ def structures() -> Iterator[tuple[str, Atoms]]:
     yield "diamond", diamond
 
 
-def jumps(potential: Potential, atoms: Atoms) -> dict[str, Any]:
-    """The largest jumps along a path, how many there are, and forces to compare with."""
+def jumps(potential: Potential, atoms: Atoms, length: float, halvings: int) -> dict[str, Any]:
+    """The largest jumps along a path of a length in Å, how many there are, and forces to compare with."""
     rng = np.random.default_rng(0)
-    along = rng.normal(scale=LENGTH, size=(len(atoms), 3))
+    along = rng.normal(scale=length, size=(len(atoms), 3))
 
     def at(place: float) -> Point:
         moved = atoms.copy()
@@ -90,12 +109,12 @@ def jumps(potential: Potential, atoms: Atoms) -> dict[str, Any]:
         result = potential(moved, dtype="float64", device="cpu")
         return Point(place, result.energy, result.forces)
 
-    points = [at(place) for place in np.linspace(0.0, 1.0, round(LENGTH / STEP) + 1)]
+    points = [at(place) for place in np.linspace(0.0, 1.0, round(length / STEP) + 1)]
     found = []
     for one, other in pairwise(points):
         work = abs(_work(one, other, along))
         if abs(_rest(one, other, along)) > SMOOTH * max(work, 1e-9):
-            found.append(_narrowed(at, one, other, along))
+            found.append(_narrowed(at, one, other, along, halvings))
     forces = float(np.sqrt(np.mean(points[0].forces ** 2)))
     energies = [abs(_rest(one, other, along)) for one, other in found]
     steps = [float(np.abs(other.forces - one.forces).max()) for one, other in found]
@@ -108,9 +127,11 @@ def jumps(potential: Potential, atoms: Atoms) -> dict[str, Any]:
     }
 
 
-def _narrowed(at: Callable[[float], Point], one: Point, other: Point, along: np.ndarray) -> tuple[Point, Point]:
+def _narrowed(
+    at: Callable[[float], Point], one: Point, other: Point, along: np.ndarray, halvings: int
+) -> tuple[Point, Point]:
     """The ends of a small piece of an interval, always of the half that is less smooth."""
-    for _ in range(HALVINGS):
+    for _ in range(halvings):
         middle = at(0.5 * (one.place + other.place))
         halves = ((one, middle), (middle, other))
         one, other = max(halves, key=lambda ends: abs(_rest(*ends, along)))

@@ -290,10 +290,23 @@ def test_unknown_sizes_are_refused():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive  # half a minute of lowering; that later blocks are lowered is for the suite to see
+def test_one_block_is_itself_on_onnx_runtime():
+    pytest.importorskip("onnxruntime")
+    model, atoms = example(layers=1), crystal()
+    expected = model(atoms, dtype="float64", device="cpu")
+    found = model(atoms, dtype="float64", device="cpu", backend="onnx")
+    for quantity in ("energies", "forces", "virial"):
+        difference = getattr(found, quantity) - getattr(expected, quantity)
+        assert np.abs(difference).max() < ROUNDING * np.abs(getattr(expected, quantity)).max(), quantity
+
+
+@pytest.mark.slow
 def test_a_small_model_keeps_the_contract():
     """What costs no lowering; all of it is left to `make exhaustive`."""
     checks = ["declaration", "config", "one-atom", "no-neighbours", "rotation", "reflection", "permutation"]
     checks += ["forces", "stress", "receptive-field", "forms", "saving", "pruning", "elements"]
+    checks += ["parts", "training", "float32"]
     results = check_backbone(example().backbone, checks=checks).results
     assert not [result for result in results if result.status == "failed"]
     assert len(results) == len(checks)
