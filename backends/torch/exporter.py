@@ -1,19 +1,24 @@
-"""One model as one package, from positions to energy, forces and virial."""
+"""One model as one package: from positions to energy, forces and virial, or from edge vectors for engines."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import final
+from typing import Final, final
 
 from halocline.aggregation import Form
+from halocline.backends.torch import engine
 from halocline.backends.torch.compiler import require_agreement, require_compiler
 from halocline.backends.torch.package import SUFFIX, build_package, open_package
 from halocline.devices import device_there
+from halocline.errors import UsageError
 from halocline.exporter import Exporter
 from halocline.files import replacement
-from halocline.lowering import Manifest, lower_structure
+from halocline.lowering import Manifest, lower, lower_structure
 from halocline.potential.potential import Potential
 from halocline.program import Capabilities, FrozenModel, Precision
+
+#: What packages can compute; see docs/export.md.
+KINDS: Final = ("structure", "program")
 
 
 @final
@@ -22,15 +27,19 @@ class AotExporter(Exporter):
 
     Args:
         device: that the package is to run on: ``cpu`` or ``cuda``.
+        kind: ``structure`` for forces from positions, ``program`` for engines that have neighbours and ghosts.
 
     Raises:
-        UsageError: there is no C++ compiler, or no such device.
+        UsageError: there is no C++ compiler, or no such device or kind.
     """
 
     suffix = SUFFIX
 
-    def __init__(self, device: str = "cpu") -> None:
+    def __init__(self, device: str = "cpu", kind: str = "structure") -> None:
+        if kind not in KINDS:
+            raise UsageError(f"kind={kind!r} is none of {', '.join(KINDS)}.")
         require_compiler()
+        self._kind = kind
         self._device = device_there(device)
 
     def export(
@@ -38,10 +47,15 @@ class AotExporter(Exporter):
     ) -> Manifest:
         """See `Exporter.export`."""
         compress = compress or potential.compressed
-        capabilities = Capabilities.reference(Form.TABLE, kernels=compress)
+        as_program = self._kind == "program"
+        if as_program:
+            engine.require_served(potential)
+        form = Form.EDGES if as_program else Form.TABLE
+        capabilities = Capabilities.reference(form, kernels=compress)
         frozen = FrozenModel.freeze(potential.backbone, precision, capabilities, self._device, compress=compress)
-        program = lower_structure(frozen, potential.reference_energies)
+        program = lower(frozen) if as_program else lower_structure(frozen, potential.reference_energies)
+        told = engine.metadata(program, potential.reference_energies) if as_program else {}
         with replacement(path) as temporary:
-            build_package(program, self._device, temporary)
+            build_package(program, self._device, temporary, told)
             require_agreement(program, open_package(temporary, self._device).run, self._device)
         return program.manifest

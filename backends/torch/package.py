@@ -6,7 +6,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
@@ -80,13 +80,14 @@ def cached_package(frozen: FrozenModel, program: Program, device: str) -> Packag
     )
 
 
-def build_package(program: Program, device: str, path: Path) -> None:
+def build_package(program: Program, device: str, path: Path, told: Mapping[str, str] | None = None) -> None:
     """Compile a program and write its package, which is yet to be held against the program.
 
     Args:
         program: on the CPU.
         device: where its inputs will be.
         path: of the package.
+        told: further metadata.
 
     Raises:
         UsageError: there is no C++ compiler.
@@ -98,6 +99,7 @@ def build_package(program: Program, device: str, path: Path) -> None:
     keep_kernels_private()
     manifest = program.manifest
     metadata = {MANIFEST: json.dumps(manifest.to_json()), MACHINE: json.dumps(machine_key() | {"device": device})}
+    metadata |= told or {}
     recorded, *_ = samples(manifest).values()
     free = tuple(
         {place: torch.export.Dim.DYNAMIC for place, size in enumerate(value.shape) if isinstance(size, str)}

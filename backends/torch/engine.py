@@ -1,0 +1,71 @@
+"""What packages of kind ``program`` tell engines in other languages, in words that need no parser of JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import torch
+from ase.data import atomic_numbers
+
+from halocline.errors import LoweringError
+from halocline.graph import Radius
+from halocline.lowering import Program
+from halocline.potential.potential import Potential
+
+#: What names in the metadata begin with.
+PREFIX: Final = "halocline.program."
+
+
+def require_served(potential: Potential) -> None:
+    """See that engines can give a model what it reads: neighbours within one cutoff, and nothing else.
+
+    Raises:
+        LoweringError: they cannot.
+    """
+    backbone = potential.backbone
+    if not isinstance(backbone.neighbours, Radius):
+        raise LoweringError(
+            f"{backbone.name!r} chooses its neighbours by more than one cutoff, and engines that run a program "
+            "give all those within one; export kind=structure, which takes the list that is made for it."
+        )
+    if backbone.conditions:
+        names = ", ".join(condition.name for condition in backbone.conditions)
+        raise LoweringError(
+            f"{backbone.name!r} has to be told {names}, which engines that run a program do not know of; "
+            "export kind=structure."
+        )
+    if not backbone.derives_forces:
+        raise LoweringError(
+            f"{backbone.name!r} tells forces by themselves, and engines that run a program take derivatives of "
+            "the energy; export kind=structure."
+        )
+
+
+def metadata(program: Program, references: Mapping[str, float]) -> dict[str, str]:
+    """Names and values, each of the latter one word or several with blanks between.
+
+    Args:
+        program: of kind ``program``, with flat edges.
+        references: eV by element, which energies of the program lack.
+
+    Raises:
+        LoweringError: it calls operators that only Python brings.
+    """
+    manifest = program.manifest
+    if called := [what.removeprefix("operator ") for what in manifest.versions if what.startswith("operator ")]:
+        raise LoweringError(
+            f"The program calls {', '.join(called)}, which engines do not have; export without --compress."
+        )
+    assert manifest.neighbours is not None
+    facts = {
+        "torch": torch.__version__.partition("+")[0],
+        "precision": manifest.precision.value,
+        "cutoff": repr(float(manifest.neighbours["cutoff"])),
+        "hops": str(manifest.hops),
+        "species": " ".join(manifest.species),
+        "numbers": " ".join(str(atomic_numbers[symbol]) for symbol in manifest.species),
+        "references": " ".join(repr(float(references.get(symbol, 0.0))) for symbol in manifest.species),
+        "inputs": " ".join(value.name for value in manifest.inputs),
+    }
+    return {PREFIX + name: value for name, value in facts.items()}

@@ -1,0 +1,204 @@
+"""The pair style in a real LAMMPS with a real MPI, against the calculator; and what exports tell engines."""
+
+import lammps_runs
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+from halocline_lammps.build import BuildError, build
+
+from halocline.aggregation import Form
+from halocline.backends.torch import engine
+from halocline.backends.torch.exporter import AotExporter
+from halocline.errors import LoweringError, UsageError
+from halocline.lowering import lower
+from halocline.model.build import build_backbone
+from halocline.potential.potential import Potential
+from halocline.program import Capabilities, FrozenModel, Precision
+
+ELEMENTS = ["Na", "Cl"]
+REFERENCES = {"Na": -1.25, "Cl": -3.5}
+
+#: Of energies in eV, forces in eV/Å and stress in eV/Å³: the same program in float64, summed in another order.
+SAME = 1e-10
+
+SCRIPT = f"""
+units {{units}}
+atom_style atomic
+newton {{newton}}
+boundary p p p
+{{processors}}
+read_data data
+plugin load {{plugin}}
+{{before}}
+pair_style {{style}}
+pair_coeff * * {{model}} {{elements}}
+compute own all pe/atom
+thermo_style custom {lammps_runs.COLUMNS}
+thermo_modify format float %.15g
+dump forces all custom 1 forces id fx fy fz c_own
+dump_modify forces sort id format float %.17g
+{{run}}
+"""
+
+MISSING = lammps_runs.missing()
+needs_lammps = pytest.mark.skipif(bool(MISSING), reason=MISSING or "nothing is missing")
+
+
+def schnet(**changes):
+    config = {"species": ELEMENTS, "features": 16, "layers": 2, "cutoff": 4.0} | changes
+    return Potential(build_backbone("schnet", config), REFERENCES, {"name": "schnet"})
+
+
+# ---- What exports tell ---------------------------------------------------------------------------------------
+
+
+def test_packages_say_what_engines_have_to_give():
+    potential = schnet()
+    frozen = FrozenModel.freeze(potential.backbone, Precision.FLOAT64, Capabilities.reference(Form.EDGES), "cpu")
+    told = engine.metadata(lower(frozen), potential.reference_energies)
+    assert {name.removeprefix(engine.PREFIX): value for name, value in told.items() if "torch" not in name} == {
+        "precision": "float64",
+        "cutoff": "4.0",
+        "hops": "2",
+        "species": "Na Cl",
+        "numbers": "11 17",
+        "references": "-1.25 -3.5",
+        "inputs": "species vectors senders receivers pairs pair_of seeds level_1 edge_level_0 pair_level_0",
+    }
+
+
+def test_models_that_read_more_than_one_cutoff_are_refused():
+    with pytest.raises(LoweringError, match=r"by more than one cutoff.*kind=structure"):
+        engine.require_served(schnet(neighbours="nearest", nearest_count=8))
+
+
+def test_a_kind_that_does_not_exist_is_refused():
+    with pytest.raises(UsageError, match="kind='programme' is none of structure, program"):
+        AotExporter(kind="programme")
+
+
+def test_building_says_what_is_missing(tmp_path):
+    with pytest.raises(BuildError, match=r"no headers of LAMMPS in .*--lammps"):
+        build(tmp_path / "pair.so", lammps=tmp_path)
+    (tmp_path / "pair.h").touch()
+    with pytest.raises(BuildError, match="does not tell the version of LAMMPS"):
+        build(tmp_path / "pair.so", lammps=tmp_path)
+    (tmp_path / "version.h").write_text('#define LAMMPS_VERSION "22 Jul 2025"\n')
+    with pytest.raises(BuildError, match=r"There is no nowhere.*--compiler"):
+        build(tmp_path / "pair.so", lammps=tmp_path, compiler="nowhere")
+    assert not (tmp_path / "pair.so").exists()
+
+
+# ---- In LAMMPS -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """What scripts name: the pair style and a model; and the calculator of that."""
+    folder = tmp_path_factory.mktemp("lammps")
+    build(folder / "pair.so", compiler=lammps_runs.compiler())
+    AotExporter(kind="program").export(schnet(), Precision.FLOAT64, folder / "model.pt2")
+    return {"plugin": folder / "pair.so", "model": folder / "model.pt2"}
+
+
+@pytest.fixture
+def script(installed):
+    """A script of LAMMPS, with changes."""
+    usual = {
+        "units": "metal",
+        "newton": "on",
+        "processors": "",
+        "before": "",
+        "style": "halocline",
+        "run": "run 0",
+    }
+    usual |= {name: str(path) for name, path in installed.items()} | {"elements": "Na Cl"}
+    return lambda **changes: SCRIPT.format(**usual | changes)
+
+
+def skewed():
+    """24 atoms in a cell that is skewed and thinner than the model sees, so that ghosts are images of images."""
+    atoms = bulk("NaCl", "rocksalt", a=5.64) * (3, 2, 2)
+    strain = np.eye(3) + 0.02 * np.random.default_rng(0).normal(size=(3, 3))
+    atoms.set_cell(atoms.cell.array @ strain, scale_atoms=True)
+    atoms.rattle(0.1, seed=1)
+    atoms.wrap()
+    return atoms
+
+
+def slab():
+    """Two layers below much vacuum, in which ranks have nothing."""
+    atoms = bulk("NaCl", "rocksalt", a=5.64, cubic=True) * (2, 2, 1)
+    atoms.cell[2, 2] = 40.0
+    atoms.rattle(0.1, seed=2)
+    atoms.positions[:, 2] += 1.0
+    atoms.wrap()
+    return atoms
+
+
+def expected(atoms):
+    atoms.calc = schnet().calculator(dtype="float64", backend="torch:kernels=off")
+    return atoms
+
+
+@pytest.mark.slow
+@needs_lammps
+@pytest.mark.parametrize(
+    ("structure", "ranks", "processors"),
+    [(skewed, 1, ""), (skewed, 2, ""), (skewed, 4, ""), (slab, 4, "processors 1 1 4")],
+)
+def test_results_are_those_of_the_calculator(script, tmp_path, structure, ranks, processors):
+    atoms = expected(structure())
+    prism = lammps_runs.write(atoms, tmp_path, ELEMENTS)
+    done = lammps_runs.run(script(processors=processors), tmp_path, ranks)
+    found = lammps_runs.thermo(done.stdout)
+    forces, energies = lammps_runs.dumped(tmp_path, prism)
+    assert found["PotEng"][0] == pytest.approx(atoms.get_potential_energy(), abs=SAME)
+    np.testing.assert_allclose(energies, atoms.get_potential_energies(), rtol=0, atol=SAME)
+    np.testing.assert_allclose(forces, atoms.get_forces(), rtol=0, atol=SAME)
+    np.testing.assert_allclose(lammps_runs.stress(found, prism), atoms.get_stress(voigt=False), rtol=0, atol=SAME)
+
+
+#: eV per atom in 200 steps of 1 fs. The integrator's own error; wrong forces drift by a thousand times as much.
+DRIFT = 1e-5
+
+
+@pytest.mark.slow
+@needs_lammps
+def test_energy_is_conserved_and_restarts_go_on(script, tmp_path):
+    atoms = skewed() * (2, 2, 2)
+    MaxwellBoltzmannDistribution(atoms, temperature_K=300, rng=np.random.default_rng(0))
+    lammps_runs.write(atoms, tmp_path, ELEMENTS)
+    steps = "timestep 0.001\nfix move all nve\nthermo 20\nrun 100\nwrite_restart half\nrun 100"
+    whole = lammps_runs.thermo(lammps_runs.run(script(run=steps), tmp_path, 2).stdout)
+    assert np.ptp(whole["PotEng"]) > 0.05  # it moves
+    assert np.ptp(whole["TotEng"]) / len(atoms) < DRIFT
+    again = script(run="timestep 0.001\nfix move all nve\nthermo 20\nrun 100")
+    again = again.replace("read_data data", "read_restart half")
+    again = again.replace("units metal\natom_style atomic\nnewton on\nboundary p p p", "newton on")
+    resumed = lammps_runs.thermo(lammps_runs.run(again, tmp_path, 1).stdout)
+    assert resumed["Step"][0] == 100
+    # On another number of ranks sums have another order, and trajectories part slowly.
+    np.testing.assert_allclose(resumed["TotEng"][-1], whole["TotEng"][-1], rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+@needs_lammps
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"newton": "off"}, "needs newton on"),
+        ({"units": "real"}, "needs units metal, and these are real"),
+        ({"before": "comm_modify cutoff 6.0"}, "comm_modify cutoff 6 is too small"),
+        ({"elements": "Na Br"}, "does not know Br, type 2"),
+        ({"elements": "Na"}, "an element for each of the 2 types"),
+        ({"style": "halocline fast"}, "takes no arguments"),
+        ({"model": "data"}, "data cannot be read as a package of PyTorch"),
+    ],
+)
+def test_what_cannot_be_right_is_refused(script, tmp_path, changes, sentence):
+    lammps_runs.write(skewed(), tmp_path, ELEMENTS)
+    done = lammps_runs.run(script(**changes), tmp_path)
+    assert done.returncode != 0
+    assert sentence in done.stdout + done.stderr
