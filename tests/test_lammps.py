@@ -4,7 +4,7 @@ import lammps_runs
 import numpy as np
 import pytest
 from ase.build import bulk
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+from ase.md.velocitydistribution import thermalize_momenta
 from halocline_lammps.build import BuildError, build
 
 from halocline.aggregation import Form
@@ -168,7 +168,7 @@ DRIFT = 1e-5
 @needs_lammps
 def test_energy_is_conserved_and_restarts_go_on(script, tmp_path):
     atoms = skewed() * (2, 2, 2)
-    MaxwellBoltzmannDistribution(atoms, temperature_K=300, rng=np.random.default_rng(0))
+    thermalize_momenta(atoms, 300, rng=np.random.default_rng(0))
     lammps_runs.write(atoms, tmp_path, ELEMENTS)
     steps = "timestep 0.001\nfix move all nve\nthermo 20\nrun 100\nwrite_restart half\nrun 100"
     whole = lammps_runs.thermo(lammps_runs.run(script(run=steps), tmp_path, 2).stdout)
