@@ -1,8 +1,8 @@
 """Ghosts, evaluated atoms and edges, and time of steps in LAMMPS, by the depth of a model and the number of ranks.
 
     python -m halocline_lammps build -o pair.so
-    halocline export MODEL --prune K --backend aot:kind=program -o model-K.pt2                        for each depth
-    python benchmarks/lammps_ghosts.py --plugin pair.so --elements Na Cl --models model-1.pt2 model-2.pt2 --ranks 1 2
+    halocline export MODEL --prune K --backend aot:kind=program -o model-K.pt2
+    python benchmarks/lammps_ghosts.py --plugin pair.so --models model-1.pt2 model-2.pt2 --ranks 1 2
 
 Rock salt with a = 5.64 Å, rattled by 0.05 Å, takes a few steps of NVE; LAMMPS tells how long pairs took. Prints a
 table in Markdown.
@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from ase import Atoms
 from ase.build import bulk
 from ase.md.velocitydistribution import thermalize_momenta
 
@@ -58,7 +59,7 @@ def main() -> None:
             print(f"| {model.stem} | {ranks} | {ghosts:.0f} | {seconds:.3f} |", flush=True)
 
 
-def measured(atoms, model: Path, ranks: int, arguments: argparse.Namespace) -> tuple[float, float]:
+def measured(atoms: Atoms, model: Path, ranks: int, arguments: argparse.Namespace) -> tuple[float, float]:
     """Ghosts of a rank on average, and seconds of a step in the pair style."""
     script = SCRIPT.format(
         plugin=arguments.plugin.resolve(),
