@@ -3,8 +3,8 @@
     PYTHONPATH=benchmarks OMP_NUM_THREADS=1 python -m attention.fits BOTNET_3BPA RUNS -o RESULT.json
 
 BOTNET_3BPA is the folder of 3BPA's published frames (train_300K.xyz, train_mixedT.xyz). Each model is fitted by
-``halocline train`` for as many epochs as a probe of one and of three says fit into the time. RUNS keeps what is
-done, and the same command goes on from there.
+``halocline train`` for as many epochs as take about as long. RUNS keeps what is done, and the same command goes on
+from there.
 """
 
 from __future__ import annotations
@@ -30,17 +30,19 @@ import halocline
 from attention.models import MODELS, config_of, parameters
 from halocline.potential.potential import Potential
 
-#: Frames: fitted, unseen at the same temperature, fitted at others, unseen there; and those of a probe.
-FITTED, UNSEEN, HOT, HOT_UNSEEN, PROBE = 300, 100, 60, 100, 40
+#: Frames: fitted, unseen at the same temperature, fitted at others, unseen there.
+FITTED, UNSEEN, HOT, HOT_UNSEEN = 300, 100, 60, 100
+
+NAMES = [name for name, compared in MODELS.items() if compared.epochs]
 
 #: Neighbours that EScAIP keeps; 26 is all that an atom of the molecule can have.
 KEPT, LISTED = 20, 26
 
 #: ps of dynamics at constant energy, steps before, and fs of each.
-PICOSECONDS, EQUILIBRATION = 0.5, 200
+PICOSECONDS, EQUILIBRATION = 0.25, 100
 
 #: Epochs of the fits that follow the pruning.
-TUNING_EPOCHS = 12
+TUNING_EPOCHS = 6
 
 RECIPE = """\
 [data]
@@ -89,7 +91,6 @@ class Runs:
         mixed = [frame for frame in mixed if np.abs(seen - frame.positions).max((1, 2)).min() > 1e-4]
         order, hot = rng.permutation(len(cool)), rng.permutation(len(mixed))
         parts = {
-            "probe": (cool, order[:PROBE]),
             "fitted": (cool, order[:FITTED]),
             "unseen": (cool, order[FITTED : FITTED + UNSEEN]),
             "hot": (mixed, hot[:HOT]),
@@ -135,15 +136,14 @@ def main() -> None:
     parser.add_argument("source", type=Path)
     parser.add_argument("runs", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, default=120.0, help="of the processor, for each fit")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     runs = Runs(arguments.runs, arguments.source)
-    for document in parts(runs, arguments.seconds):
+    for document in parts(runs):
         arguments.output.write_text(json.dumps(document, indent=1) + "\n")
 
 
-def parts(runs: Runs, seconds: float) -> Iterator[dict[str, Any]]:
+def parts(runs: Runs) -> Iterator[dict[str, Any]]:
     """What is known, after each part that was found out."""
     document: dict[str, Any] = {
         "measured": measured_on("cpu", "attention"),
@@ -152,24 +152,20 @@ def parts(runs: Runs, seconds: float) -> Iterator[dict[str, Any]]:
         "fits": {},
         "drift": {},
     }
-    for name in MODELS:
-        document["fits"][name] = fitted(runs, name, seconds)
+    for name in NAMES:
+        document["fits"][name] = fitted(runs, name)
         yield document
     document["pruned"] = tuned(runs)
     yield document
-    for name in MODELS:
+    for name in NAMES:
         document["drift"][name] = runs.once(f"drift-{name}", lambda name=name: drift(runs, name))
         yield document
 
 
-def fitted(runs: Runs, name: str, seconds: float) -> dict[str, Any]:
-    """Of one model: epochs that fit into the time, the fit, and its errors on frames that it has not seen."""
-    text = described(name)
-    rate = MODELS[name].learning_rate
-    once, thrice = (runs.fit(f"probe-{name}-{n}", text, rate, n, ("probe", "unseen"))["seconds"] for n in (1, 3))
-    epoch = 0.5 * (thrice - once) * FITTED / PROBE
-    epochs = max(1, round((seconds - once) / epoch))
-    found = runs.fit(name, text, rate, epochs, ("fitted", "unseen"))
+def fitted(runs: Runs, name: str) -> dict[str, Any]:
+    """Of one model: the fit, and its errors on frames that it has not seen."""
+    compared = MODELS[name]
+    found = runs.fit(name, described(name), compared.learning_rate, compared.epochs, ("fitted", "unseen"))
     return found | runs.once(f"errors-{name}", lambda: errors(runs.model(name), runs.file("unseen")))
 
 

@@ -36,16 +36,18 @@ class Compared:
         backbone: its name.
         config: without species, cutoff and neighbours.
         learning_rate: of its fits; not tuned, but in the order that is usual for each.
+        epochs: of its fit, which take about two minutes of the processor; 0 for a model that is not fitted.
     """
 
     backbone: str
     config: dict[str, Any]
-    learning_rate: float
+    learning_rate: float = 2e-3
+    epochs: int = 0
 
 
 MODELS: Final = MappingProxyType(
     {
-        "escaip": Compared("escaip", dict(ESCAIP), 2e-3),
+        "escaip": Compared("escaip", dict(ESCAIP), epochs=4),
         "mace": Compared(
             "mace",
             {
@@ -57,10 +59,11 @@ MODELS: Final = MappingProxyType(
                 "radial_units": [32, 32, 32],
             },
             5e-3,
+            epochs=6,
         ),
-        "schnet": Compared("schnet", {"features": 64, "gaussians": 32, "layers": 3}, 2e-3),
+        "schnet": Compared("schnet", {"features": 64, "gaussians": 32, "layers": 3}, epochs=26),
         "escaip-direct": Compared(
-            "escaip", {**ESCAIP, "hidden": 25, "frequencies": [9, 4, 4, 4, 4], "forces": "direct"}, 2e-3
+            "escaip", {**ESCAIP, "hidden": 25, "frequencies": [9, 4, 4, 4, 4], "forces": "direct"}
         ),
     }
 )
