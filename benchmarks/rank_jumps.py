@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,15 +43,17 @@ OF_JMP = {
     **{"layers": 1, "degrees": 3, "softness": 0.05},
 }
 
-MODELS: dict[str, tuple[str, dict[str, Any]]] = {
-    "orb, 20 nearest": ("orb", SIZES | {"neighbours": 20}),
-    "orb, 120 nearest": ("orb", SIZES | {"neighbours": 120}),
-    "escaip, smooth": ("escaip", {"hidden": 32, "heads": 1, "frequencies": [32], "layers": 2}),
-    "escaip, plain": (
-        "escaip",
-        {"hidden": 32, "heads": 1, "frequencies": [32], "layers": 2, "capacity": 49, "smooth": False},
-    ),
-    "jmp": ("jmp", OF_JMP),
+ESCAIP = {"hidden": 32, "heads": 1, "frequencies": [32], "layers": 2}
+
+#: Backbone, what its config has beside the defaults, and structures; ORB's defaults are the published sizes.
+MODELS: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
+    "orb, 20 nearest": ("orb", SIZES | {"neighbours": 20}, ("liquid water", "diamond")),
+    "orb, 120 nearest": ("orb", SIZES, ("liquid water", "diamond")),
+    "orb, published sizes, 20 nearest": ("orb", {"neighbours": 20}, ("diamond, one cell",)),
+    "orb, published sizes, 120 nearest": ("orb", {}, ("diamond, one cell",)),
+    "escaip, smooth": ("escaip", ESCAIP, ("liquid water", "diamond")),
+    "escaip, plain": ("escaip", ESCAIP | {"capacity": 49, "smooth": False}, ("liquid water", "diamond")),
+    "jmp": ("jmp", OF_JMP, ("diamond, one cell",)),
 }
 
 
@@ -70,38 +72,37 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--length", type=float, default=LENGTH, help="of the path, Å")
     parser.add_argument("--halvings", type=int, default=HALVINGS)
+    parser.add_argument(
+        "--halved", type=int, help="so many steps, the least smooth ones, smooth or not; else all rough"
+    )
     arguments = parser.parse_args()
     found = []
     for name in arguments.models:
-        backbone, config = MODELS[name]
-        for structure, atoms in structures(small=backbone == "jmp"):
+        backbone, config, chosen = MODELS[name]
+        for structure in chosen:
+            atoms = structures()[structure]
             species = sorted(set(atoms.get_chemical_symbols()))
             model = build_backbone(backbone, config | {"species": species}, seed=0)
             potential = Potential(model, dict.fromkeys(species, 0.0), {})
-            measured = jumps(potential, atoms, arguments.length, arguments.halvings)
+            measured = jumps(potential, atoms, arguments)
             found.append({"model": name, "structure": structure, "atoms": len(atoms), **measured})
             print(json.dumps(found[-1]), flush=True)
     arguments.output.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def structures(*, small: bool) -> Iterator[tuple[str, Atoms]]:
-    """Water with 90 neighbours within 6 Å, and diamond with 159; or one cell of diamond alone."""
-    if small:
-        cell = bulk("C", cubic=True)
-        cell.rattle(0.05, seed=1)
-        yield "diamond", cell
-        return
+def structures() -> dict[str, Atoms]:
+    """Water with 90 neighbours within 6 Å, and diamond with 159."""
     water = ase.io.read(Path(__file__).parents[1] / "examples/water.extxyz", 0)
-    yield "liquid water", water
-    diamond = bulk("C", cubic=True) * 2
-    diamond.rattle(0.05, seed=1)
-    yield "diamond", diamond
+    cell, diamond = bulk("C", cubic=True), bulk("C", cubic=True) * 2
+    for atoms in (cell, diamond):
+        atoms.rattle(0.05, seed=1)
+    return {"liquid water": water, "diamond": diamond, "diamond, one cell": cell}
 
 
-def jumps(potential: Potential, atoms: Atoms, length: float, halvings: int) -> dict[str, Any]:
-    """The largest jumps along a path of a length in Å, how many there are, and forces to compare with."""
+def jumps(potential: Potential, atoms: Atoms, options: argparse.Namespace) -> dict[str, Any]:
+    """The largest jumps along a path, how many steps are not smooth, and forces to compare with."""
     rng = np.random.default_rng(0)
-    along = rng.normal(scale=length, size=(len(atoms), 3))
+    along = rng.normal(scale=options.length, size=(len(atoms), 3))
 
     def at(place: float) -> Point:
         moved = atoms.copy()
@@ -109,18 +110,19 @@ def jumps(potential: Potential, atoms: Atoms, length: float, halvings: int) -> d
         result = potential(moved, dtype="float64", device="cpu")
         return Point(place, result.energy, result.forces)
 
-    points = [at(place) for place in np.linspace(0.0, 1.0, round(length / STEP) + 1)]
-    found = []
-    for one, other in pairwise(points):
-        work = abs(_work(one, other, along))
-        if abs(_rest(one, other, along)) > SMOOTH * max(work, 1e-9):
-            found.append(_narrowed(at, one, other, along, halvings))
+    points = [at(place) for place in np.linspace(0.0, 1.0, round(options.length / STEP) + 1)]
+    pairs = list(pairwise(points))
+    rests = [abs(_rest(*pair, along)) for pair in pairs]
+    rough = [i for i, pair in enumerate(pairs) if rests[i] > SMOOTH * max(abs(_work(*pair, along)), 1e-9)]
+    chosen = rough if options.halved is None else np.argsort(rests)[-options.halved :]
+    found = [_narrowed(at, *pairs[i], along, options.halvings) for i in chosen]
     forces = float(np.sqrt(np.mean(points[0].forces ** 2)))
     energies = [abs(_rest(one, other, along)) for one, other in found]
     steps = [float(np.abs(other.forces - one.forces).max()) for one, other in found]
     return {
-        "intervals_that_jump": len(found),
-        "intervals": len(points) - 1,
+        "rough_intervals": len(rough),
+        "intervals": len(pairs),
+        "halved": len(found),
         "rms_force_eV_per_A": forces,
         "largest_energy_jump_meV": 1e3 * max(energies, default=0.0),
         "largest_force_jump_eV_per_A": max(steps, default=0.0),

@@ -3,35 +3,52 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
+import ase.io
 import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.singlepoint import SinglePointCalculator
 from oracles.orb.seeded import SIZES, structures, tensors
 
 import halocline
 from halocline.aggregation import Form
+from halocline.backends.torch.executor import TorchExecutor
+from halocline.cost.loads import count_loads
+from halocline.cost.profile import Profile
 from halocline.dynamics.engine import run_dynamics
 from halocline.dynamics.run_files import RunFiles
 from halocline.dynamics.settings import Settings
 from halocline.errors import BackboneError, CheckpointError, UsageError
+from halocline.evaluator import NoLinks
+from halocline.evaluator.make import make_runner
+from halocline.graph import NeighbourList, Structure
+from halocline.model.backbone import Output
 from halocline.model.build import build_backbone
 from halocline.model.chain import chain
+from halocline.model.energies_of_atoms import with_energies_of_atoms
 from halocline.model.pruner import pruned
 from halocline.partition import whole
 from halocline.plugin import registry
-from halocline.plugins.backbones.orb import ORB, energies_of_atoms
+from halocline.plugins.backbones.orb import ORB
 from halocline.plugins.backbones.orb.repulsion import Repulsion
+from halocline.plugins.backbones.orb.stages import Layer
 from halocline.potential.load import build_potential
 from halocline.potential.potential import Potential
 from halocline.probes.receptive_field import measure_hops
 from halocline.program import Precision
 from halocline.program.layout import lay_out
 from halocline.training.fittable import require_trainable
+from halocline.training.parent import inherit
+from halocline.training.problem import prepare
+from halocline.training.recipe import read_recipe
 from halocline.zoo.conversion import format_of, read, store
 from halocline.zoo.foreign.orb import orb_layout
+from halocline.zoo.index import read_index
 
 ANSWERS = json.loads((Path(__file__).parent / "oracles/orb/answers.json").read_text(encoding="utf-8"))
 MODELS = ANSWERS["models"]
@@ -196,7 +213,7 @@ def test_uses_that_need_derivatives_refuse_direct_forces_by_name(tmp_path):
 
 def test_energies_of_atoms_start_from_the_head_and_can_be_fitted(tmp_path):
     model = imported(written(tmp_path, "v3-direct-20"))
-    start = energies_of_atoms(model)
+    start = Potential(with_energies_of_atoms(model.backbone), model.reference_energies, {})
     require_trainable(start.backbone)
     assert start.backbone.derives_forces
     alone = Atoms("Si")  # one atom is its own mean, and nothing repels it
@@ -206,14 +223,27 @@ def test_energies_of_atoms_start_from_the_head_and_can_be_fitted(tmp_path):
     found = start(atoms, dtype="float64", device="cpu")
     parts = start(atoms, dtype="float64", device="cpu", partition="rcb:2")
     assert abs(found.energy - parts.energy) < ROUNDING * abs(found.energy)
-    with pytest.raises(TypeError, match="schnet"):
-        energies_of_atoms(
-            Potential(
-                build_backbone("schnet", registry().load("backbone", "schnet").example_config()),
-                {"H": 0, "O": 0},
-                {},
-            )
-        )
+    with pytest.raises(BackboneError, match="'orb' is a sum over atoms already"):
+        with_energies_of_atoms(start.backbone)
+
+
+def test_a_recipe_may_ask_for_energies_of_atoms(tmp_path):
+    parent, recipe = small(species=("Ar",), forces="direct", stress=True), tmp_path / "recipe.toml"
+    parent.save(tmp_path / "parent.safetensors")
+    frames = [Atoms("Ar2", [(0, 0, 0), (0, 0, 2.0 + 0.1 * step)]) for step in range(4)]
+    for atoms in frames:
+        atoms.calc = SinglePointCalculator(atoms, energy=-1.0, forces=np.zeros((2, 3)))
+    ase.io.write(tmp_path / "frames.extxyz", frames)
+    recipe.write_text(
+        '[data]\nfiles = ["frames.extxyz"]\n[data.split]\nseed = 0\ntrain = 2\nvalidation = 1\n'
+        '[model]\nfrom = "parent.safetensors"\nenergies_of_atoms = true\nprune = 1\n[training]\nepochs = 1\n'
+    )
+    settings = read_recipe(recipe)
+    origin = prepare(settings, tmp_path).origin
+    assert origin.start.outputs == (Output.ENERGIES,)
+    assert len(origin.start.layers) == 1
+    assert torch.equal(origin.start.readout.scale, parent.backbone.mean.scale)
+    assert inherit({}, origin, settings.model)["parent"]["energies"] == "of atoms"
 
 
 def test_nuclei_repel_each_other_as_those_of_the_next_element_do():
@@ -242,6 +272,7 @@ def test_it_does_not_claim_what_was_only_learned():
 def test_cards_say_what_is_not_smooth_and_not_measured(tmp_path):
     model = small()
     assert "the 6 nearest: where two change places, energies and forces jump" in model.backbone.rank_remark
+    assert "less than 0.053 atoms/Å³" in model.backbone.rank_remark  # 6 in a sphere of 3 Å
     store(read("orb", written(tmp_path, "v2")), {"notes": "Seeded."}, tmp_path / "v2.safetensors", lambda _: None)
     card = halocline.load(tmp_path / "v2.safetensors").card
     assert card["notes"].startswith("Seeded. Neighbours are the 20 nearest")
@@ -261,6 +292,55 @@ def test_a_halo_has_one_hop_for_each_layer_and_one_more():
             found = model(atoms, dtype="float64", device="cpu", partition="rcb:5", halo=halo)
             assert np.abs(found.forces - expected.forces).max() < ROUNDING
             assert abs(found.energy - expected.energy) < ROUNDING * max(1.0, abs(expected.energy))
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+@pytest.mark.parametrize("exchange", [False, True])
+def test_costs_are_told_of_the_edges_that_layers_evaluate(monkeypatch, layers, exchange):
+    """Sums at senders need one hop more, but no edges there."""
+    model, rng = small(neighbours=80, layers=layers, energy="atoms"), np.random.default_rng(0)
+    atoms = Atoms("HO" * 40, rng.random((80, 3)) * [30, 4.5, 4.5], cell=[30, 4.5, 4.5], pbc=True)
+    graph = NeighbourList(model.backbone.neighbours).graph(Structure.from_atoms(atoms))
+    owners, forward, seen = np.digitize(atoms.positions[:, 0], [15.0]), Layer.forward, []
+
+    def counted(layer, state, *blocks):
+        seen.append(blocks[0].vectors.flatten(0, -2).shape[0])
+        return forward(layer, state, *blocks)
+
+    monkeypatch.setattr(Layer, "forward", counted)
+    executor = TorchExecutor("cpu")
+    runner = make_runner(model.backbone, executor, Precision.FLOAT64, exchange=exchange)
+    seen.clear()
+    runner.run(graph, owners, NoLinks())
+    loads = count_loads(
+        graph.edges, owners, parts=2, ranks=1, profile=Profile.of(model.backbone, Precision.FLOAT64)
+    )
+    assert sum(seen[: 2 * layers]) == (loads.exchange if exchange else loads.recompute).edges
+
+
+def test_what_a_model_has_not_is_refused_by_name():
+    model, crystal = small(forces="direct", repulsion=False), structures()["water"]
+    crystal.set_cell([9.0] * 3)
+    crystal.pbc = True
+    with pytest.raises(UsageError, match="no heads to choose from; leave out head='pbe'"):
+        model(crystal, head="pbe", device="cpu")
+    with pytest.raises(UsageError, match="Cannot keep 5 layers of a model that has 2"):
+        pruned(model.backbone, 5)
+    assert model(crystal, device="cpu", partition="rcb:2").stress is None
+    crystal.calc = model.calculator(device="cpu")
+    with pytest.raises(PropertyNotImplementedError, match="says what forces are, and has no stress"):
+        crystal.get_stress()
+
+
+@pytest.mark.parametrize(("entry", "released"), [
+    ("orb-v3-conservative-inf-omat", "v3-conservative"),
+    ("orb-v3-conservative-omol", "v3-conservative-omol"),
+])  # fmt: skip
+def test_the_index_has_files_as_long_as_their_tensors_are(entry, released):
+    """All but names and places of tensors, some hundred bytes each."""
+    shapes = ANSWERS["released"][released].values()
+    more = read_index().entries[entry].size - 4 * sum(math.prod(shape) for shape in shapes)
+    assert 0 < more < 1000 * len(shapes)
 
 
 def test_no_readout_may_follow_what_is_incomplete():

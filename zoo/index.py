@@ -28,7 +28,7 @@ from halocline.zoo.source import parse_source
 SHIPPED_INDEX = Path(__file__).with_name("index.toml")
 
 #: Formats of models of which hardly any energies are published.
-_WITHOUT_ENERGIES = ("mace",)
+_WITHOUT_ENERGIES = ("mace", "orb")
 
 #: Fields of a card that an index has in the entry itself, or that conversion writes.
 _NOT_OF_CARD = {"name", "summary", "citation", "licence", "recipe"}

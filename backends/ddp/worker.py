@@ -11,6 +11,7 @@ from torch.distributed import ProcessGroup
 from halocline.backends.ddp.device import device_of_rank
 from halocline.backends.ddp.links import DistributedLinks, join_group, leave_group, time_link
 from halocline.backends.ddp.messages import Assignment, Measured, Plan, Step, Trial
+from halocline.cost.profile import receiver_levels
 from halocline.cost.speeds import Speeds, measure_compute
 from halocline.errors import UsageError
 from halocline.evaluator.make import make_runner
@@ -60,7 +61,7 @@ class DomainWorker:
             self._runner(exchange=True)
         except UsageError as error:
             return Measured(refusal=str(error))
-        runner, hops = self._runner(exchange=False), self._backbone.hops
+        runner, hops = self._runner(exchange=False), len(receiver_levels(self._backbone))
         few = trial.graph
         graph = cut_candidates(self._backbone.neighbours, few.edges, few.partners, few.structure)
         return Measured(Speeds(measure_compute(runner, graph, hops), rate, latency))

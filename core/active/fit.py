@@ -74,7 +74,13 @@ def continued(recipe: Recipe, parent: str) -> Recipe:
     first, distillation = recipe.model, recipe.distillation
     if distillation is not None and distillation.teacher is None:  # which the first fit started from
         distillation = replace(distillation, teacher=first.from_, head=first.head)
-    model = replace(first, from_=parent, backbone=None, config={}, head=None, prune=None, new_elements=())
+    model = replace(
+        replace(first, from_=parent, backbone=None, config={}),
+        head=None,
+        energies_of_atoms=False,
+        prune=None,
+        new_elements=(),
+    )
     references = ReferenceSettings(kind="keep")
     return replace(recipe, model=model, references=references, distillation=distillation)
 

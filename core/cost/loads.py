@@ -83,7 +83,7 @@ def predict_loads(atoms: float, density: float, cutoff: float, ranks: int, profi
     owned, neighbours = atoms / ranks, density * 4.0 / 3.0 * pi * cutoff**3
     reached = [ratio * owned for ratio in growth(atoms, density, cutoff, ranks, profile.reach)]
     recomputed = neighbours * sum(reached[level] for level in profile.levels)
-    exchanged = neighbours * sum(reached[level] for hops in profile.hops for level in range(hops))
+    exchanged = neighbours * sum(reached[level] for level in profile.exchanged_levels)
     near = reached[profile.exchanged_reach]
     return Loads(
         recompute=Load(ranks, atoms, recomputed, 0.0, ranks * reached[profile.reach]),
@@ -100,5 +100,5 @@ def _edges(
         within = cutter.cut(np.flatnonzero(owners == part), profile.reach).edge_levels
         rank = part * ranks // parts
         recomputed[rank] += sum(within[level] for level in profile.levels)
-        exchanged[rank] += sum(within[level] for hops in profile.hops for level in range(hops))
+        exchanged[rank] += sum(within[level] for level in profile.exchanged_levels)
     return int(recomputed.max()), int(exchanged.max())

@@ -11,7 +11,7 @@ from halocline.aggregation import Form
 from halocline.context import in_evaluation_context
 from halocline.model.backbone import Backbone
 from halocline.model.chain import chain
-from halocline.model.stage import Stage, State
+from halocline.model.stage import Stage, StageSpec, State
 from halocline.partition.part import whole
 from halocline.program import Capabilities, FrozenModel, Precision
 from halocline.program.layout import lay_out
@@ -25,16 +25,18 @@ CHAIN = 8
 class Profile:
     """The hops of a model and the state between them.
 
+    A level is that of the receivers of edges, for each hop of each stage in which it evaluates edges.
+
     Attributes:
-        levels: the hop level of the receivers, for each hop of each stage, where halos are recomputed.
-        hops: of each stage that has any. Where state is exchanged, these are the halos of the stages.
+        levels: where halos are recomputed.
+        exchanged_levels: where state is exchanged, and each stage has a halo of its own.
         bytes: that exchanging ranks send in one step for each atom of a halo, forwards and backwards.
         rounds: how often they do so.
         refusal: why they cannot; see `Backbone.exchange_refusal`. Nothing is sent then.
     """
 
     levels: tuple[int, ...]
-    hops: tuple[int, ...]
+    exchanged_levels: tuple[int, ...]
     bytes: int
     rounds: int
     refusal: str = ""
@@ -47,13 +49,13 @@ class Profile:
         Raises:
             BackboneError: the backbone cannot be evaluated, see `FrozenModel.freeze`.
         """
-        hops = tuple(stage.spec.reach for _, stage in backbone.stages() if stage.spec.hops)
-        levels, refusal = _receiver_levels(backbone), backbone.exchange_refusal
+        levels, refusal = receiver_levels(backbone), backbone.exchange_refusal
+        exchanged = tuple(level for _, stage in backbone.stages() for level in _alone(stage.spec))
         if refusal:
-            return cls(levels, hops, 0, 0, refusal)
+            return cls(levels, exchanged, 0, 0, refusal)
         forwards, backwards = _sent(backbone, precision)
         sent = sum(_row_bytes(values) for values in (*forwards, *backwards))
-        return cls(levels, hops, sent, len(forwards) + len(backwards))
+        return cls(levels, exchanged, sent, len(forwards) + len(backwards))
 
     @classmethod
     def of_layers(cls, layers: int, floats: int, size: int = 4) -> Self:
@@ -65,7 +67,7 @@ class Profile:
             size: bytes of a float.
         """
         rounds = 2 * (layers - 1)
-        return cls(tuple(reversed(range(layers))), (1,) * layers, rounds * floats * size, rounds)
+        return cls(tuple(reversed(range(layers))), (0,) * layers, rounds * floats * size, rounds)
 
     @property
     def reach(self) -> int:
@@ -75,20 +77,25 @@ class Profile:
     @property
     def exchanged_reach(self) -> int:
         """Hops of the halo of exchanging ranks."""
-        return max(self.hops, default=0)
+        return max(self.exchanged_levels, default=-1) + 1
 
 
-def _receiver_levels(backbone: Backbone) -> tuple[int, ...]:
-    """Stages work their way from the outermost level to the innermost; so does each readout by itself."""
+def receiver_levels(backbone: Backbone) -> tuple[int, ...]:
+    """See `Profile.levels`: stages work their way inwards from the outermost; so does each readout by itself."""
     level, readouts = backbone.hops, backbone.readouts
     levels: list[int] = []
     for depth, stage in enumerate((backbone.embed, *backbone.layers)):
         assert isinstance(stage, Stage)
-        levels += range(level - stage.spec.hops, level)
+        levels += range(level - stage.spec.hops + stage.spec.edgeless, level)
         level -= stage.spec.hops
         if depth in readouts:
-            levels += range(readouts[depth].spec.hops)
+            levels += range(readouts[depth].spec.edgeless, readouts[depth].spec.hops)
     return tuple(levels)
+
+
+def _alone(spec: StageSpec) -> range:
+    """The levels of a stage that is given the state which it needs, and drops what it leaves incomplete."""
+    return range(spec.edgeless + spec.incomplete, spec.reach)
 
 
 def _sent(backbone: Backbone, precision: Precision) -> tuple[list[Tensor], list[Tensor]]:

@@ -53,7 +53,7 @@ def measure_compute(runner: Runner, graph: Graph, hops: int) -> float:
     Args:
         runner: that recomputes halos.
         graph: of a small structure, see `excerpt`.
-        hops: receptive field of its model.
+        hops: in which its model evaluates edges, see `Profile.levels`.
 
     Raises:
         StructureError: the graph has no edges.

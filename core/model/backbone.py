@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
+from math import isfinite, pi
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -158,6 +159,21 @@ class Backbone(nn.Module, ABC):
         """The weights, by name, that the model without them takes over. The default takes all."""
         return self.state_dict()
 
+    def energies_of_atoms_config(self) -> dict[str, Any]:
+        """The config of this model with an energy of each atom, in the place of one of the whole structure.
+
+        Raises:
+            BackboneError: the backbone does not say how that is made.
+        """
+        raise BackboneError(
+            f"The backbone {self.name!r} does not say how its energy becomes one of atoms; it needs "
+            "energies_of_atoms_config and energies_of_atoms_weights."
+        )
+
+    def energies_of_atoms_weights(self) -> dict[str, Tensor]:
+        """The weights, by name, that such a model starts from. The default takes all."""
+        return self.state_dict()
+
     @property
     def channels(self) -> tuple[Channels, ...]:
         """The channels of each vector inside the network, by the weights that write and read them."""
@@ -221,10 +237,15 @@ class Backbone(nn.Module, ABC):
         nearest = [rule for rule in single_rules(self.neighbours) if isinstance(rule, Nearest)]
         if not nearest:
             return ""
-        return (
-            f"Neighbours are the {nearest[0].count} nearest: where two change places, energies and forces jump, "
+        rule = nearest[0]
+        remark = (
+            f"Neighbours are the {rule.count} nearest: where two change places, energies and forces jump, "
             "unless both have faded out at the cutoff."
         )
+        if not isfinite(rule.cutoff):
+            return remark
+        density = rule.count / (4.0 / 3.0 * pi * rule.cutoff**3)
+        return f"{remark} On average, fewer are within it where there are less than {density:.2g} atoms/Å³."
 
     @property
     def exchange_refusal(self) -> str:

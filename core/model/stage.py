@@ -59,6 +59,8 @@ class StageSpec:
             senders do whose edges end one hop farther out. The layers after it do not let those values reach what
             is complete, so that a chain of such layers needs this once and not once for each. Where state is
             exchanged, the stage is given so many hops more.
+        edgeless: of how many of the innermost hops it evaluates no edges, as it does nothing there but add up
+            messages of the outer ones. What it costs is told by it.
         neighbours: which neighbours it reads; None for a stage without hops. Its blocks hold those of one rule.
             With `Several`, they hold all edges of the model, of which `Block.within` takes those of a rule.
         forms: layouts of edges that it can work on.
@@ -70,6 +72,7 @@ class StageSpec:
 
     hops: int
     incomplete: int = 0
+    edgeless: int = 0
     neighbours: NeighbourRule | None = None
     forms: frozenset[Form] = field(default_factory=lambda: frozenset(Form))
     edge_state: tuple[str, ...] = ()

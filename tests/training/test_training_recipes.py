@@ -32,7 +32,7 @@ KEYS = {
         "unlabelled_files",
     ],
     "data.split": ["seed", "train", "validation", "test", "duplicates"],
-    "model": ["backbone", "from", "head", "prune", "new_elements", "config"],
+    "model": ["backbone", "from", "head", "energies_of_atoms", "prune", "new_elements", "config"],
     "model.adapters": ["rank", "alpha", "full"],
     "model.config": ["features", "gaussians", "layers", "cutoff", "species", "neighbours", "nearest_count"],
     "training": list(TrainingSettings.__dataclass_fields__),

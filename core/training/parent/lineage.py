@@ -87,6 +87,7 @@ def _lineage(parent: Parent, settings: ModelSettings) -> dict[str, Any]:
         "licence_of_code": licence.get("code"),
         "licence_of_weights": licence.get("weights"),
         "head": settings.head,
+        "energies": "of atoms" if settings.energies_of_atoms else None,
         "pruned": public_pruning(settings.prune),
         "pruned_by_sha256": ", ".join(f"{public_name(file)} {sha256}" for file, sha256 in parent.pruned_by.items())
         or None,

@@ -13,6 +13,7 @@ from typing import Any, final
 from halocline.digests import file_digest
 from halocline.errors import UsageError, unknown_name, within
 from halocline.model import Backbone
+from halocline.model.energies_of_atoms import with_energies_of_atoms
 from halocline.model.energies_only import left_out, with_energies_only
 from halocline.model.heads import head_names, with_one_head
 from halocline.model.kept_tables import without_tables
@@ -35,7 +36,8 @@ class Parent:
         name: as the recipe has it.
         digest: SHA-256 of the model as it was found, see `Potential.digest`.
         potential: the model with the chosen head, neither pruned nor with new elements.
-        start: its backbone as the fit begins: without moments or charges, pruned, and with new elements.
+        start: its backbone as the fit begins: without moments or charges, with energies of atoms, pruned, and with
+            new elements.
         pruned_by: the files that pruners read, as they were named → SHA-256.
     """
 
@@ -60,7 +62,7 @@ def find_parent(settings: ModelSettings, folder: Path) -> Parent | None:
         UsageError: there is no such model, head or pruner, or the recipe asks for another config than it has.
         ZooError: the model could not be fetched.
         CheckpointError: its file cannot be read.
-        BackboneError: it cannot take new elements, or its heads cannot be separated.
+        BackboneError: it cannot take new elements or energies of atoms, or its heads cannot be separated.
     """
     if settings.from_ is None:
         return None
@@ -75,6 +77,9 @@ def find_parent(settings: ModelSettings, folder: Path) -> Parent | None:
             "energies, forces and stress alone.",
             *(settings.from_, " and ".join(silenced)),
         )
+    if settings.energies_of_atoms:
+        with within("model.energies_of_atoms"):
+            start = with_energies_of_atoms(start)
     files: dict[str, str] = {}
     if settings.prune is not None:
         with within("model.prune"):

@@ -20,6 +20,7 @@ class ModelSettings:
         backbone: its name. With `from_` it may be left out, or must be the parent's.
         from_: name or file of the parent, the model to start from; the key is ``from``.
         head: of a parent with several heads, the one to start from.
+        energies_of_atoms: of a parent whose energy is one of the whole structure, whether atoms get their own.
         prune: of the parent, as for `halocline.load`; it is pruned before the first step.
         new_elements: chemical symbols that the parent does not know and the model shall.
         adapters: fitted in the place of weights; none by default.
@@ -30,6 +31,7 @@ class ModelSettings:
     backbone: str | None = None
     from_: str | None = None
     head: str | None = None
+    energies_of_atoms: bool = False
     prune: int | str | None = None
     new_elements: tuple[str, ...] = ()
     adapters: AdapterSettings | None = None
@@ -53,8 +55,8 @@ class ModelSettings:
                 "The configuration lacks model.backbone, or model.from with the name or file of a model to start "
                 "from."
             )
-        for name in ("head", "prune", "new_elements"):
-            if getattr(self, name) not in (None, ()):
+        for name in ("head", "energies_of_atoms", "prune", "new_elements"):
+            if getattr(self, name) not in (None, (), False):
                 raise UsageError(f"model.{name} is about a model to start from; name it in model.from.")
 
 

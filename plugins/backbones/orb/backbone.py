@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self, final
 
-from torch import nn
+from torch import Tensor, nn
 
 from halocline.model import Backbone, Condition, PooledHead, Stage
 from halocline.model.backbone import Output
 from halocline.model.config import read_config, to_json
 from halocline.plugins.backbones.orb.config import ORBConfig
 from halocline.plugins.backbones.orb.head import MeanHead
+from halocline.plugins.backbones.orb.of_atoms import weights_of_atoms
 from halocline.plugins.backbones.orb.stages import Embedding, Layer, Readout
 
 #: Charges, in e, and spin multiplicities that may be told; the data of the published models are within.
@@ -81,6 +82,14 @@ class ORB(Backbone):
     def pruned_config(self, layers: int) -> dict[str, Any]:
         """See `Backbone.pruned_config`."""
         return self.config | {"layers": layers}
+
+    def energies_of_atoms_config(self) -> dict[str, Any]:
+        """See `Backbone.energies_of_atoms_config`."""
+        return self.config | {"energy": "atoms", "forces": "conservative", "stress": False}
+
+    def energies_of_atoms_weights(self) -> dict[str, Tensor]:
+        """See `Backbone.energies_of_atoms_weights`."""
+        return weights_of_atoms(self.state_dict())
 
 
 def _outputs(config: ORBConfig) -> tuple[Output, ...]:

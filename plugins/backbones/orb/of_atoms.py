@@ -1,41 +1,27 @@
-"""A model whose energy is one of each atom, made of one whose energy is that of the mean of features."""
+"""The weights of a model with energies of atoms, out of one whose energy is that of the mean of features."""
 
 from __future__ import annotations
 
-from halocline.model.build import build_backbone
-from halocline.plugins.backbones.orb.backbone import ORB
-from halocline.potential.potential import Potential
+from collections.abc import Mapping
 
-#: What the new readout takes over from the head, and the head from the old readout.
-_OF_HEAD = ("energy.", "scale", "shift")
+from torch import Tensor
+
+#: What the new readout takes over from the head, and what has no place any more.
+_OF_HEAD = ("mean.energy.", "mean.scale", "mean.shift")
+_GONE = ("mean.", "readout.force")
 
 
-def energies_of_atoms(potential: Potential) -> Potential:
-    """The start of a fit: the network that gave an energy for the mean of features now does for each atom.
+def weights_of_atoms(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights by name: the network that gave an energy for the mean of features is the readout of each atom.
 
-    The two are equal where all atoms have the same features, and else are not: what this returns is to be fitted
-    before it is used. Forces are the derivative, also where they were direct, and heads for direct forces and
-    stress are left behind. Nuclei repel each other in full, of which conservative models had the mean over atoms.
+    The two energies are equal where all atoms have the same features, and else are not. What told direct forces
+    and stress is left behind. Nuclei repel each other in full; conservative models had the mean over atoms of it.
 
     Args:
-        potential: of an ORB; it stays as it is.
-
-    Returns:
-        A model that can be fitted, divided in one run, and exported by what takes its neighbour rule.
-
-    Raises:
-        TypeError: it is another model.
+        weights: of an ORB.
     """
-    backbone = potential.backbone
-    if not isinstance(backbone, ORB):
-        raise TypeError(f"Only ORBs have an energy of the mean of features, not {backbone.name!r}.")
-    config = backbone.config | {"energy": "atoms", "forces": "conservative", "stress": False}
-    weights = {}
-    for name, tensor in backbone.state_dict().items():
-        if name.startswith("mean.") and name.removeprefix("mean.").startswith(_OF_HEAD):
-            weights["readout." + name.removeprefix("mean.")] = tensor
-        elif not name.startswith(("mean.", "readout.force")):
-            weights[name] = tensor
-    made = build_backbone(ORB.name, config)
-    made.load_state_dict(weights)
-    return Potential(made, potential.reference_energies, dict(potential.card))
+    return {
+        name.replace("mean.", "readout.", 1) if name.startswith(_OF_HEAD) else name: tensor
+        for name, tensor in weights.items()
+        if name.startswith(_OF_HEAD) or not name.startswith(_GONE)
+    }

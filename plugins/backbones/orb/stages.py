@@ -74,7 +74,7 @@ class Layer(Stage):
 
     def __init__(self, config: ORBConfig, *, first: bool, last: bool) -> None:
         super().__init__()
-        self.spec = StageSpec(hops=1 + last, incomplete=int(not last), neighbours=config.rule)
+        self.spec = StageSpec(hops=1 + last, incomplete=int(not last), edgeless=int(last), neighbours=config.rule)
         channels, hidden, version = config.features, config.hidden, config.version
         self.cutoff, self.first, self.directs = config.cutoff, first, not config.is_conservative
         if first:
