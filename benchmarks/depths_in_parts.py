@@ -1,6 +1,6 @@
 """What a step of dynamics takes at each depth of an ORB with random weights: whole, in parts, and on two ranks.
 
-    python benchmarks/depths_in_parts.py -o docs/measured/orb_depths_in_parts.json [--features 128] [--steps 1]
+    python benchmarks/depths_in_parts.py -o docs/measured/cpu/orb_depths_in_parts.json [--features 128] [--steps 1]
 
 A thin bar of lithium, 140 Å long, so that halos of some tens of Å are less than all of it where it is cut in two.
 Hidden layers have four times the features, as in released models. Times are processor time, as other work on a
