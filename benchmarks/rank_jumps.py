@@ -3,8 +3,8 @@
     python benchmarks/rank_jumps.py -o docs/measured/rank_jumps.json
 
 All atoms move along straight paths. Along a smooth path the energy changes by the work of the forces, up to the
-third order in the step; where it does not, the interval is rough, and is halved until what is left is a jump. Weights are random
-ones, so jumps are told beside the root mean square of forces.
+third order in the step; where it does not, the interval is rough, and is halved until what is left is a jump.
+Weights are random ones, so jumps are told beside the root mean square of forces.
 """
 
 from __future__ import annotations
