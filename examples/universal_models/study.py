@@ -38,15 +38,16 @@ MODELS = {
         "7net-0:prune=3",
         "nequix-mp-1",
     ),
-    # Rates and epochs are those that suit: quick models take more steps in the same time.
+    # Rates and epochs are those that were run: quick models take more steps in the same time.
     "silicon": (
-        "m3gnet-mp-2021:learning_rate=1e-3,epochs=4",
-        "m3gnet-matpes-pbe:learning_rate=1e-3,epochs=3",
-        "tensornet-matpes-pbe:learning_rate=5e-4,epochs=3",
-        "chgnet-0.3.0:learning_rate=3e-4,epochs=3",
+        "m3gnet-mp-2021:learning_rate=1e-3,epochs=2",
+        "m3gnet-matpes-pbe:learning_rate=1e-3,epochs=2",
+        "tensornet-matpes-pbe:learning_rate=5e-4,epochs=2",
+        "tensornet-matpes-pbe:learning_rate=1e-4,epochs=2,warmup_steps=5",
+        "chgnet-0.3.0:learning_rate=3e-4,epochs=2",
         "7net-0:learning_rate=2e-4,epochs=2",
-        "7net-mf-0:head=PBE,learning_rate=2e-4,epochs=2",
-        "7net-l3i5:learning_rate=1e-4,epochs=2",
+        "7net-mf-0:head=PBE,learning_rate=2e-4,epochs=1,warmup_steps=5",
+        "7net-l3i5:learning_rate=1e-4,epochs=1,warmup_steps=5",
         "nequix-mp-1:learning_rate=1e-4,epochs=4,energy_weight=10.0",
     ),
 }
