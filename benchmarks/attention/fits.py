@@ -42,7 +42,7 @@ KEPT, LISTED = 20, 26
 PICOSECONDS, EQUILIBRATION = 0.25, 100
 
 #: Epochs of the fits that follow the pruning.
-TUNING_EPOCHS = 6
+TUNING_EPOCHS = 15
 
 RECIPE = """\
 [data]
@@ -169,9 +169,9 @@ def fitted(runs: Runs, name: str) -> dict[str, Any]:
     return found | runs.once(f"errors-{name}", lambda: errors(runs.model(name), runs.file("unseen")))
 
 
-def described(name: str, **changes: Any) -> str:
+def described(name: str) -> str:
     """A model as recipes have it."""
-    config = config_of(name, KEPT, listed=LISTED) | changes
+    config = config_of(name, KEPT, listed=LISTED)
     lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in config.items())
     return f'backbone = "{MODELS[name].backbone}"\n\n[model.config]\n{lines}'
 
@@ -220,19 +220,15 @@ def drift(runs: Runs, name: str) -> dict[str, Any]:
 
 
 def tuned(runs: Runs) -> dict[str, Any]:
-    """The fitted EScAIP cut to one layer and fitted to hotter frames, beside one layer from scratch."""
+    """The fitted EScAIP cut to one layer and fitted to hotter frames."""
     unseen, parent = runs.file("hot-unseen"), runs.model("escaip")
-    rate, sets = MODELS["escaip"].learning_rate, ("hot", "hot-unseen")
     shorter = f"from = {json.dumps(str(parent))}\nprune = 1\n"
-    found = {
+    fit = runs.fit("hot", shorter, MODELS["escaip"].learning_rate, TUNING_EPOCHS, ("hot", "hot-unseen"))
+    return {
         "whole": runs.once("hot-whole", lambda: errors(parent, unseen)),
         "cut": runs.once("hot-cut", lambda: errors(halocline.load(parent, prune=1), unseen)),
+        "cut and fitted": fit | runs.once("errors-hot", lambda: errors(runs.model("hot"), unseen)),
     }
-    for name, text in (("cut and fitted", shorter), ("one layer from scratch", described("escaip", layers=1))):
-        run = f"hot-{name.replace(' ', '-')}"
-        fit = runs.fit(run, text, rate, TUNING_EPOCHS, sets)
-        found[name] = fit | runs.once(f"errors-{run}", lambda run=run: errors(runs.model(run), unseen))
-    return found
 
 
 if __name__ == "__main__":

@@ -125,7 +125,7 @@ def model(point: Point) -> Potential:
         config = config_of(name, point.value // 2, cutoff=WIDE)
     else:
         atoms = water(ATOMS)
-        density = len(atoms) / atoms.get_volume()
+        density = len(atoms) / float(atoms.get_volume())
         config = config_of(name, point.value, cutoff=(point.value / (4 / 3 * math.pi * density)) ** (1 / 3))
     return Potential(build_backbone(backbone, config | {"species": ["H", "O"]}, seed=0), {"H": 0.0, "O": 0.0}, {})
 
