@@ -56,7 +56,7 @@ def example(name, **changes):
     return build_backbone(name, registry().load("backbone", name).example_config() | changes)
 
 
-#: JMP is lowered for minutes; its own tests see what costs less.
+#: JMP is lowered for a minute and more; its own tests see what costs less.
 COSTLY = {"jmp": [pytest.mark.slow, pytest.mark.exhaustive]}
 
 
