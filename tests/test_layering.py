@@ -77,7 +77,7 @@ ROOMS = (
     "executor",
     "evaluator",
     "cost data potential",
-    "__init__ dynamics exporter profile training",
+    "__init__ dynamics engines exporter profile training",
     "evaluation testing",
     "active audit doctor",
     "bench",

@@ -1,0 +1,1 @@
+"""Potentials in engines that are written in Python; imports none of them."""
