@@ -6,7 +6,7 @@ Needs torch-sim: ``pip install 'halocline[torch-sim]'``.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, TypedDict, final
+from typing import Any, Final, TypedDict, cast, final
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from halocline.devices import device_there
 from halocline.errors import UsageError
+from halocline.evaluator.result import Result
 from halocline.graph import Nearest
 from halocline.graph.rules import single_rules
 from halocline.potential.potential import DEFAULT_DTYPE, Potential
@@ -104,14 +105,15 @@ class HaloclineModel(ModelInterface):  # type: ignore[misc]
             UsageError: stress is wanted of one that is not periodic, or of a model that does not say it.
         """
         state = SimState(**state) if isinstance(state, dict) else state
-        results = list(self.potential.map(_structures(state), **self._options))
+        # Errors are raised and not among the results, as `map` does by default.
+        results = cast("list[Result]", list(self.potential.map(_structures(state), **self._options)))
         found = {
             "energy": self._tensor([result.energy for result in results]),
             "forces": self._tensor(np.concatenate([result.forces for result in results])),
         }
         if self._compute_stress:
-            stresses = [result.stress for result in results]
-            if any(stress is None for stress in stresses):
+            stresses = [result.stress for result in results if result.stress is not None]
+            if len(stresses) < len(results):
                 raise UsageError(
                     "Stress is wanted of a structure that is not periodic in all directions, or of a model that "
                     "does not say it; make the model with stress=False."

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
+from torch import Tensor
 
 from halocline.aggregation import Form
 from halocline.context import in_evaluation_context
@@ -23,14 +24,8 @@ from halocline.graph import Graph
 from halocline.model.backbone import Backbone
 from halocline.model.chain import SPACING, chain
 from halocline.partition import Part, whole
-from halocline.program import (
-    Capabilities,
-    FrozenModel,
-    Precision,
-    ProgramInputs,
-    atom_energies,
-    energies_and_gradients,
-)
+from halocline.program import Capabilities, FrozenModel, Precision, ProgramInputs
+from halocline.program.evaluate import atom_outputs, vector_jacobian_product
 from halocline.program.layout import gather_edges, lay_out
 
 logger = logging.getLogger(__name__)
@@ -42,7 +37,7 @@ PROBES: Final = ((SPACING, 0), (SPACING, 1), (0.55, 2))
 #: Hops of the chains beyond the declared ones: how far too far a backbone reaches is told up to there.
 BEYOND: Final = 2
 
-#: Energies that differ by less (of the larger of 1 eV and themselves) differ by rounding.
+#: Numbers that differ by less (of the larger of 1 and themselves) differ by rounding.
 ROUNDING: Final = 1e-11
 
 #: What becomes of lengths beyond: pairs stay within the cutoff.
@@ -55,7 +50,7 @@ def require_hops(backbone: Backbone) -> None:
     More declared hops than there are cost a wider halo than needed, and are only logged.
 
     Raises:
-        BackboneError: energies depend on atoms beyond the declared hops.
+        BackboneError: energies, or what else the model tells, depend on atoms beyond the declared hops.
     """
     declared, measured = backbone.hops, measure_hops(backbone)
     if measured > declared:
@@ -98,37 +93,50 @@ def _long_chain(backbone: Backbone, hops: int, spacing: float, seed: int) -> Gra
 
 
 def _reach(frozen: FrozenModel, graph: Graph) -> int:
-    """Hops from the first atom to the farthest that its energy depends on."""
+    """Hops from the first atom to the farthest that anything told of it depends on."""
     distances = _distances(graph)
-    energy, gradients = _energy_and_gradients(frozen, graph)
+    told, gradients = _told_and_gradients(frozen, graph)
     reach = 1 + int(distances[graph.edges.receivers[gradients.any(axis=1)]].max(initial=-1))
     while reach < distances.max():
         exchanged = _exchanged_beyond(graph, distances, reach, frozen.backbone.species)
-        if abs(_energy(frozen, exchanged) - energy) <= ROUNDING * max(1.0, abs(energy)):
+        inputs, _ = _inputs(frozen, exchanged)
+        with torch.no_grad():
+            changes = (_told(frozen, inputs, inputs.vectors) - told).abs()
+        if (changes <= ROUNDING * told.abs().clamp(min=1.0)).all():
             break
         reach += 1
     return reach
 
 
-def _energy_and_gradients(frozen: FrozenModel, graph: Graph) -> tuple[float, NDArray[np.float64]]:
-    """The first atom's energy, and its gradient by each edge vector, (E, 3)."""
+def _told_and_gradients(frozen: FrozenModel, graph: Graph) -> tuple[Tensor, NDArray[np.float64]]:
+    """What the model tells of the first atom, and the gradient of a mixture of it by each edge vector, (E, 3).
+
+    Raises:
+        BackboneError: there are edges and declared hops, and nothing depends on them.
+    """
     inputs, part = _inputs(frozen, graph)
-    seeds = torch.zeros_like(inputs.seeds)
-    seeds[0] = 1.0
-    outputs = energies_and_gradients(frozen.backbone, dataclasses.replace(inputs, seeds=seeds))
-    return float(outputs.energies[0]), gather_edges(outputs.gradients, part, frozen.form).numpy()
+    vectors = inputs.vectors.detach().requires_grad_()
+    told = _told(frozen, inputs, vectors)
+    mixture = told @ torch.linspace(1.0, 2.0, len(told), dtype=told.dtype)  # of which nothing cancels
+    gradients = vector_jacobian_product(
+        {"told": mixture},
+        {"told": torch.ones_like(mixture)},
+        {"vectors": vectors},
+        f"Energies of {frozen.backbone.name!r}",
+        constant=lambda: not frozen.backbone.hops or not vectors.numel(),
+    )["vectors"]
+    return told.detach(), gather_edges(gradients, part, frozen.form).numpy()
 
 
-def _energy(frozen: FrozenModel, graph: Graph) -> float:
-    """The first atom's energy."""
-    inputs, _ = _inputs(frozen, graph)
-    with torch.no_grad():
-        return float(atom_energies(frozen.backbone, inputs, inputs.vectors)[0])
+def _told(frozen: FrozenModel, inputs: ProgramInputs, vectors: Tensor) -> Tensor:
+    """All numbers of the first atom in one row: its energy, and whatever the model tells beside it."""
+    outputs = atom_outputs(frozen.backbone, inputs, vectors)
+    return torch.cat([values[0].reshape(-1) for values in outputs.values()])
 
 
 def _inputs(frozen: FrozenModel, graph: Graph) -> tuple[ProgramInputs, Part]:
     part = whole(len(graph.structure), graph.edges, frozen.backbone.hops)
-    return lay_out(graph, part, frozen.form, frozen.precision), part
+    return lay_out(graph, part, frozen.form, frozen.precision).usable(), part
 
 
 def _exchanged_beyond(graph: Graph, distances: NDArray[np.int64], hops: int, species: tuple[str, ...]) -> Graph:
