@@ -104,6 +104,7 @@ ALSO: Final = {
     r"test_jmp\.py::test_imported_networks": Cell("jmp", "parity"),
     r"test_jmp\.py::test_averaged_weights": Cell("jmp", "import"),
     r"test_jmp\.py::test_parts_and_batches": Cell("jmp", "batch"),
+    r"test_jmp\.py::test_one_block_is_itself_on_onnx_runtime": Cell("jmp", "onnx"),
     r"test_jmp\.py::test_compressed": Cell("jmp", "compress"),
     r"test_compress\.py::test_compressed_water_is_water": Cell("schnet", "compress"),
     r"test_fused_convolution\.py::test_(?:the_suite_passes|parts_and_batches)": Cell("schnet", "kernel"),
