@@ -1,6 +1,6 @@
 """By how much energies and forces jump where neighbours change places, of models that keep the nearest ones.
 
-    python benchmarks/rank_jumps.py -o docs/measured/rank_jumps.json
+    python benchmarks/rank_jumps.py -o docs/measured/cpu/rank_jumps.json
 
 All atoms move along straight paths. Along a smooth path the energy changes by the work of the forces, up to the
 third order in the step; where it does not, the interval is rough, and is halved until what is left is a jump.

@@ -12,7 +12,9 @@ from halocline.backends.torch import engine
 from halocline.backends.torch.exporter import AotExporter
 from halocline.errors import LoweringError, UsageError
 from halocline.lowering import lower
+from halocline.model.backbone import Output
 from halocline.model.build import build_backbone
+from halocline.plugin import registry
 from halocline.potential.potential import Potential
 from halocline.program import Capabilities, FrozenModel, Precision
 
@@ -50,6 +52,11 @@ def schnet(**changes):
     return Potential(build_backbone("schnet", config), REFERENCES, {"name": "schnet"})
 
 
+def example(name, **changes):
+    kind = registry().load("backbone", name)
+    return kind.from_config(kind.example_config() | changes)
+
+
 # ---- What exports tell ---------------------------------------------------------------------------------------
 
 
@@ -69,13 +76,25 @@ def test_packages_say_what_engines_have_to_give():
 
 
 def test_models_that_read_more_than_one_cutoff_are_refused():
-    with pytest.raises(LoweringError, match=r"by more than one cutoff.*kind=structure"):
+    with pytest.raises(LoweringError, match="does not take all neighbours within one cutoff"):
         engine.require_served(schnet(neighbours="nearest", nearest_count=8))
+
+
+def test_models_that_are_told_more_or_tell_forces_are_refused():
+    heads = example("mace", heads=["one", "two"], head_scales=[1.0, 1.0], head_energies=[0.0] * 4)
+    with pytest.raises(LoweringError, match="has to be told head"):
+        engine.require_served(Potential(heads, dict.fromkeys(heads.species, 0.0), {}))
+    forces = schnet()
+    forces.backbone.outputs = (Output.ENERGIES, Output.FORCES)
+    with pytest.raises(LoweringError, match="tells forces by themselves"):
+        engine.require_served(forces)
 
 
 def test_a_kind_that_does_not_exist_is_refused():
     with pytest.raises(UsageError, match="kind='programme' is none of structure, program"):
         AotExporter(kind="programme")
+    with pytest.raises(UsageError, match="on CPUs alone"):
+        AotExporter(kind="program", device="cuda")
 
 
 def test_building_says_what_is_missing(tmp_path):
@@ -203,3 +222,24 @@ def test_what_cannot_be_right_is_refused(script, tmp_path, changes, sentence):
     done = lammps_runs.run(script(**changes), tmp_path)
     assert done.returncode != 0
     assert sentence in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@needs_lammps
+def test_pairs_that_others_take_away_are_refused_and_those_they_add_are_not(script, installed, tmp_path):
+    lammps_runs.write(skewed(), tmp_path, ELEMENTS)
+    named = f"halocline {installed['model']}"
+    for changes, sentence in (
+        (
+            {"style": "hybrid halocline zero 5.0", "model": named, "run": "pair_coeff 1 2 zero\nrun 0"},
+            "hybrid divides",
+        ),
+        ({"run": "neigh_modify exclude type 1 2\nrun 0"}, "exclude leaves some out"),
+    ):
+        done = lammps_runs.run(script(**changes), tmp_path)
+        assert done.returncode != 0
+        assert sentence in done.stdout + done.stderr
+    alone = lammps_runs.thermo(lammps_runs.run(script(), tmp_path).stdout)
+    overlay = {"style": "hybrid/overlay halocline zero 5.0", "model": named, "run": "pair_coeff * * zero\nrun 0"}
+    added = lammps_runs.thermo(lammps_runs.run(script(**overlay), tmp_path).stdout)
+    assert added["PotEng"][0] == pytest.approx(alone["PotEng"][0], abs=SAME)

@@ -79,6 +79,27 @@ def test_too_few_declared_hops_are_refused(fault, monkeypatch):
         require_hops(schnet(layers=1))
 
 
+def test_models_that_tell_forces_are_measured_by_gradients_too():
+    """Ranks at the far ends of edges change by lengths that no exchange of atoms shows."""
+    example = registry().load("backbone", "escaip").example_config()
+    model = build_backbone("escaip", example | {"forces": "direct"}, seed=0)
+    assert measure_hops(model) == model.hops
+
+
+def test_forces_are_looked_at_where_energies_are_constant(monkeypatch):
+    """What is measured is that of all that a model tells."""
+    example = registry().load("backbone", "escaip").example_config()
+    model = build_backbone("escaip", example | {"forces": "direct"}, seed=0)
+    declared, right = model.hops, type(model.readout).forward
+
+    def forward(self, state, *blocks):
+        found = right(self, state, *blocks)
+        return State(found.atoms | {"energies": torch.zeros_like(found.atoms["energies"])}, found.edges)
+
+    monkeypatch.setattr(type(model.readout), "forward", forward)
+    assert measure_hops(model) == declared
+
+
 def test_too_many_declared_hops_are_logged(monkeypatch, caplog):
     right, right_init = Interaction.forward, Interaction.__init__
 

@@ -26,14 +26,14 @@ def require_served(potential: Potential) -> None:
     backbone = potential.backbone
     if not isinstance(backbone.neighbours, Radius):
         raise LoweringError(
-            f"{backbone.name!r} chooses its neighbours by more than one cutoff, and engines that run a program "
-            "give all those within one; export kind=structure, which takes the list that is made for it."
+            f"{backbone.name!r} does not take all neighbours within one cutoff, which is what engines that run a "
+            "program give; evaluate it by Halocline, such as with its ASE calculator."
         )
     if backbone.conditions:
         names = ", ".join(condition.name for condition in backbone.conditions)
         raise LoweringError(
             f"{backbone.name!r} has to be told {names}, which engines that run a program do not know of; "
-            "export kind=structure."
+            "export kind=structure, which takes it as an input."
         )
     if not backbone.derives_forces:
         raise LoweringError(
@@ -48,15 +48,8 @@ def metadata(program: Program, references: Mapping[str, float]) -> dict[str, str
     Args:
         program: of kind ``program``, with flat edges.
         references: eV by element, which energies of the program lack.
-
-    Raises:
-        LoweringError: it calls operators that only Python brings.
     """
     manifest = program.manifest
-    if called := [what.removeprefix("operator ") for what in manifest.versions if what.startswith("operator ")]:
-        raise LoweringError(
-            f"The program calls {', '.join(called)}, which engines do not have; export without --compress."
-        )
     assert manifest.neighbours is not None
     facts = {
         "torch": torch.__version__.partition("+")[0],

@@ -30,7 +30,7 @@ class AotExporter(Exporter):
         kind: ``structure`` for forces from positions, ``program`` for engines that have neighbours and ghosts.
 
     Raises:
-        UsageError: there is no C++ compiler, or no such device or kind.
+        UsageError: there is no C++ compiler, or no such device or kind, or none of that kind on the device.
     """
 
     suffix = SUFFIX
@@ -38,6 +38,8 @@ class AotExporter(Exporter):
     def __init__(self, device: str = "cpu", kind: str = "structure") -> None:
         if kind not in KINDS:
             raise UsageError(f"kind={kind!r} is none of {', '.join(KINDS)}.")
+        if kind == "program" and device != "cpu":
+            raise UsageError("Engines run kind=program on CPUs alone; leave out device.")
         require_compiler()
         self._kind = kind
         self._device = device_there(device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from halocline.errors import BackboneError
 from halocline.model.backbone import Backbone, Output
-from halocline.model.build import build_with_seed
+from halocline.model.energies_only import remade
 
 
 def with_energies_of_atoms(backbone: Backbone) -> Backbone:
@@ -23,12 +23,5 @@ def with_energies_of_atoms(backbone: Backbone) -> Backbone:
         raise BackboneError(
             f"The energy of this {backbone.name!r} is a sum over atoms already; leave it as it is."
         )
-    made = build_with_seed(type(backbone), backbone.energies_of_atoms_config())
-    weights = backbone.energies_of_atoms_weights()
-    if set(weights) != set(made.state_dict()) or made.outputs != (Output.ENERGIES,):
-        raise BackboneError(
-            f"energies_of_atoms_config and energies_of_atoms_weights of {backbone.name!r} do not agree, or leave "
-            "more than energies."
-        )
-    made.load_state_dict(weights)
-    return made.train(backbone.training)
+    config, weights = backbone.energies_of_atoms_config(), backbone.energies_of_atoms_weights()
+    return remade(backbone, config, weights, "energies_of_atoms")

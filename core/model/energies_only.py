@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
+
+from torch import Tensor
 
 from halocline.errors import BackboneError
 from halocline.model.backbone import Backbone, Output
@@ -29,12 +32,26 @@ def with_energies_only(backbone: Backbone) -> Backbone:
     """
     if not left_out(backbone):
         return backbone
-    alone = build_with_seed(type(backbone), backbone.energies_only_config())
-    weights = backbone.energies_only_weights()
-    if set(weights) != set(alone.state_dict()) or alone.outputs != (Output.ENERGIES,):
+    config, weights = backbone.energies_only_config(), backbone.energies_only_weights()
+    return remade(backbone, config, weights, "energies_only")
+
+
+def remade(backbone: Backbone, config: Mapping[str, Any], weights: Mapping[str, Tensor], name: str) -> Backbone:
+    """A backbone of the same kind that says energies alone.
+
+    Args:
+        backbone: that it is made of.
+        config: of the new one.
+        weights: that it starts from, all of its own.
+        name: what the methods of the backbone that gave both begin with, for messages.
+
+    Raises:
+        BackboneError: config and weights do not agree, or leave more than energies.
+    """
+    made = build_with_seed(type(backbone), config)
+    if set(weights) != set(made.state_dict()) or made.outputs != (Output.ENERGIES,):
         raise BackboneError(
-            f"energies_only_config and energies_only_weights of {backbone.name!r} do not agree, or leave more "
-            "than energies."
+            f"{name}_config and {name}_weights of {backbone.name!r} do not agree, or leave more than energies."
         )
-    alone.load_state_dict(weights)
-    return alone.train(backbone.training)
+    made.load_state_dict(weights)
+    return made.train(backbone.training)

@@ -55,7 +55,7 @@ def require_hops(backbone: Backbone) -> None:
     declared, measured = backbone.hops, measure_hops(backbone)
     if measured > declared:
         raise BackboneError(
-            f"{backbone.name!r} declares {declared} hops of neighbours, but its energies depend on atoms "
+            f"{backbone.name!r} declares {declared} hops of neighbours, but what it tells depends on atoms "
             f"{measured} hops away, so parts would be wrong; declare in its stages what they read."
         )
     if measured < declared:

@@ -81,6 +81,8 @@ void PairHalocline::init_style() {
   for (int order = 1; order <= 3; order++)
     if (atom->molecular != Atom::ATOMIC && force->special_lj[order] != 1.0)
       error->all(FLERR, "pair_style halocline needs special_bonds lj/coul 1 1 1, as bonded atoms are its neighbours, too");
+  if (strcmp(force->pair_style, "hybrid") == 0)
+    error->all(FLERR, "pair_style halocline needs all pairs, which hybrid divides; use hybrid/overlay, which adds");
   if (comm->mode != Comm::SINGLE) error->all(FLERR, "pair_style halocline needs comm_modify mode single");
   if (comm->cutghostuser > 0.0 && comm->cutghostuser < reach())
     error->all(FLERR,
@@ -92,6 +94,8 @@ void PairHalocline::init_style() {
 }
 
 void PairHalocline::setup() {
+  if (neighbor->exclude)
+    error->all(FLERR, "pair_style halocline needs all pairs, and neigh_modify exclude leaves some out");
   if (comm->get_comm_cutoff() < reach())
     error->all(FLERR, "Ghosts are there within {} A, and the model needs them within {} A", comm->get_comm_cutoff(),
                reach());
@@ -104,7 +108,7 @@ double PairHalocline::init_one(int i, int j) {
 void PairHalocline::compute(int eflag, int vflag) {
   ev_init(eflag, vflag);
   if (list->inum != atom->nlocal)
-    error->one(FLERR, "pair_style halocline needs all atoms: it can be no part of pair_style hybrid");
+    error->one(FLERR, "pair_style halocline needs all atoms, and its list has {} of {}", list->inum, atom->nlocal);
   if (atom->nlocal == 0) return;
   const halocline::Facts& facts = program_->facts();
   place_.resize(size_t(atom->nlocal + atom->nghost));
