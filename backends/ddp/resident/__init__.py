@@ -1,0 +1,1 @@
+"""Ranks that own their atoms: they build domains and halos themselves, and hand over atoms that move away."""
