@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from foreign_files import write_matgl
 from oracles.jmp.seeded import COMMON, LISTS, SHIFTS, SIZES, SMALL, head_layout, structures, tensors
 
+import halocline
 from halocline.aggregation import Form
 from halocline.checkpoint import read_header
-from halocline.errors import BackboneError, CheckpointError, LoweringError, UsageError
+from halocline.errors import BackboneError, CheckpointError, LoweringError, UsageError, ZooError
 from halocline.lowering import lower_structure
 from halocline.model.build import build_backbone
 from halocline.model.pruner import make_pruner, pruned
@@ -26,6 +28,7 @@ from halocline.testing import check_backbone
 from halocline.zoo.conversion import format_of, read
 from halocline.zoo.foreign.jmp import AVERAGED, LAST, jmp_layout
 from halocline.zoo.imported import import_model
+from halocline.zoo.store import Zoo
 
 ANSWERS = json.loads((Path(__file__).parent / "oracles/jmp/answers.json").read_text(encoding="utf-8"))
 
@@ -184,6 +187,26 @@ def test_cards_of_imports_say_the_licence_and_that_energies_jump(tmp_path, monke
     assert header.card["licence"] == {"code": "CC-BY-NC-4.0", "weights": "CC-BY-NC-4.0"}
     assert any("2310.16802" in each for each in header.card["citation"])
     assert "30 nearest" in header.card["notes"]
+
+
+def test_the_zoo_has_its_names_and_fetches_nothing_that_no_digest_tells_apart(tmp_path, monkeypatch):
+    monkeypatch.setenv("HALOCLINE_CACHE_DIR", str(tmp_path / "cache"))
+    zoo = Zoo()
+    assert not zoo.present("jmp-s")
+    with pytest.raises(ZooError, match=r"No digest .*zoo import https://.*/jmp-s\.pt --name jmp-s"):
+        zoo.path("jmp-s")
+    zoo.add(written(tmp_path), "jmp-s")
+    entry = zoo.entry("jmp-s")
+    assert (entry.backbone, entry.licences["weights"]) == ("jmp", "CC-BY-NC-4.0")
+    assert zoo.names().count("jmp-s") == 1
+    assert halocline.load("jmp-s").card["recipe"]["converted_from"] == "jmp"
+
+
+def test_its_names_are_for_its_models_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("HALOCLINE_CACHE_DIR", str(tmp_path / "cache"))
+    with pytest.raises(UsageError, match=r"jmp-s is the zoo's name .* format jmp, .* format matgl"):
+        Zoo().add(write_matgl(tmp_path / "other"), "jmp-s")
+    assert not Zoo().present("jmp-s")
 
 
 def example(**changes):

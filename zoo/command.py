@@ -13,7 +13,7 @@ from halocline.cli.output import emit, emit_json, progress, say
 from halocline.cli.tables import facts, table
 from halocline.zoo import audit
 from halocline.zoo.cache import digest
-from halocline.zoo.entry import Entry, Foreign, Imported, Pinned
+from halocline.zoo.entry import Entry, Foreign, Imported, Pinned, Unpinned
 from halocline.zoo.shown import shown
 from halocline.zoo.store import Zoo
 
@@ -215,5 +215,7 @@ def _files(entry: Entry) -> dict[str, Any]:
             return {"format": "halocline", "sha256": sha256}
         case Foreign(form=form, files=files):
             return {"format": form, "sha256": {name: file.sha256 for name, file in files.items()}}
+        case Unpinned(form=form):
+            return {"format": form, "sha256": None}
         case _:
             return {"format": "halocline", "sha256": None}

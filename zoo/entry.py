@@ -133,6 +133,20 @@ class Foreign:
 
 @final
 @dataclass(frozen=True, slots=True)
+class Unpinned:
+    """A model in a file of which no digest is published: nothing tells whether a file is the right one.
+
+    Attributes:
+        form: name of the format among the converters.
+        url: where the file lies.
+    """
+
+    form: str
+    url: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class Imported:
     """A model that its user put into the store.
 
@@ -166,7 +180,7 @@ class Entry:
     backbone: str
     species: tuple[str, ...]
     address: str
-    origin: Pinned | Foreign | Imported
+    origin: Pinned | Foreign | Unpinned | Imported
     licences: Mapping[str, str]
     citation: tuple[str, ...]
     terms: str | None = None
@@ -186,5 +200,7 @@ class Entry:
             case Foreign(files=files):
                 sizes = [file.size for file in files.values() if isinstance(file, Pinned)]
                 return sum(sizes) if len(sizes) == len(files) else None
+            case Unpinned():
+                return None
             case Imported(path=path):
                 return path.stat().st_size

@@ -90,40 +90,48 @@ def imported_entry(name: str) -> Entry:
     )
 
 
-def import_remote(url: str, name: str, progress: ByteCounter) -> Path:
+def import_remote(url: str, name: str, progress: ByteCounter, form: str | None = None) -> Path:
     """Fetch a file, and convert it as `import_model` does; the card has its address and digest.
 
     Args:
         url: https://HOST/PATH.
         name: of the result.
         progress: told of every piece that came in.
+        form: the format that it must have; None for any.
 
     Raises:
         HaloclineError: it cannot be fetched, is no such model, or cannot be stored.
     """
     source = remote(url)
     with tempfile.TemporaryDirectory(prefix="halocline-") as folder:
-        return import_model(fetch_unpinned(name, source, Path(folder), progress), name, url)
+        return import_model(fetch_unpinned(name, source, Path(folder), progress), name, url, form)
 
 
-def import_model(source: Path, name: str, address: str | None = None) -> Path:
+def import_model(source: Path, name: str, address: str | None = None, form: str | None = None) -> Path:
     """Convert a model and store it under a name, in the place of an earlier one.
 
     Args:
         source: a folder of MatGL, or a file of MatterSim, MACE, SevenNet, Nequix, ORB, JMP or PNNL.
         name: of the result.
         address: where it was fetched from, for the card.
+        form: the format that it must have; None for any.
 
     Raises:
+        UsageError: it has another format than it must.
         HaloclineError: it is no such model, or cannot be stored.
     """
-    form = format_of(source)
-    model = read(form, source)
+    found = format_of(source)
+    if form not in (None, found):
+        raise UsageError(
+            f"{name} is the zoo's name of a model of format {form}, and {source.name} has format {found}; "
+            "keep yours under another name, with --name."
+        )
+    model = read(found, source)
     target = imported_path(name)
     card: dict[str, Any] = {
         "name": name,
         "summary": f"Imported from {source.name}.",
-        "recipe": {"converted_from": form, **({"source": address} if address else {}), **model.facts},
+        "recipe": {"converted_from": found, **({"source": address} if address else {}), **model.facts},
         "notes": "Nothing was verified after conversion: no energies of this model were known.",
     }
     if model.licence:

@@ -10,7 +10,7 @@ from typing import Any, final
 
 from halocline.checkpoint.card import check_card
 from halocline.errors import CheckpointError, ZooError
-from halocline.zoo.entry import TOLERANCE, Audit, Entry, Foreign, Pinned, Reference, Unmeasured
+from halocline.zoo.entry import TOLERANCE, Audit, Entry, Foreign, Pinned, Reference, Unmeasured, Unpinned
 from halocline.zoo.rules import (
     AUDIT,
     CHECKPOINT,
@@ -19,10 +19,12 @@ from halocline.zoo.rules import (
     FOREIGN,
     STRUCTURE,
     UNMEASURED,
+    UNPINNED,
+    Rules,
     check_fields,
     check_name,
 )
-from halocline.zoo.source import parse_source
+from halocline.zoo.source import parse_source, remote
 
 #: The index that comes in the box.
 SHIPPED_INDEX = Path(__file__).with_name("index.toml")
@@ -94,10 +96,11 @@ def _entry(name: str, fields: Any, structures: Mapping[str, Any]) -> Entry:
     if isinstance(fields, dict) and "audit" in fields:
         fields = dict(fields)
         audit = _audit(name, fields.pop("audit"))
-    is_foreign = isinstance(fields, dict) and "format" in fields
-    check_fields(f"The model {name!r} in the zoo's index", fields, FOREIGN if is_foreign else CHECKPOINT)
-    if is_foreign:
-        origin: Foreign | Pinned = _foreign(name, fields, structures)
+    check_fields(f"The model {name!r} in the zoo's index", fields, _rules(fields))
+    if "files" in fields:
+        origin: Foreign | Unpinned | Pinned = _foreign(name, fields, structures)
+    elif "format" in fields:
+        origin = Unpinned(fields["format"], remote(fields["source"]).url)
     else:
         origin = Pinned(name, parse_source(fields["source"]), fields["size"], fields["sha256"])
     return Entry(
@@ -112,6 +115,13 @@ def _entry(name: str, fields: Any, structures: Mapping[str, Any]) -> Entry:
         citation=tuple(fields["citation"]),
         audit=audit,
     )
+
+
+def _rules(fields: Any) -> Rules:
+    """Those of a checkpoint, of files of another package, or of one whose digest nobody has published."""
+    if not isinstance(fields, dict) or "format" not in fields:
+        return CHECKPOINT
+    return FOREIGN if set(fields) - set(UNPINNED) else UNPINNED
 
 
 def _audit(name: str, fields: Any) -> Audit:

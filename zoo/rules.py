@@ -152,6 +152,9 @@ FOREIGN: Rules = {
     ),
 }
 
+#: Of such a model in one file of which no digest is published; its source is that file.
+UNPINNED: Rules = {**_COMMON, "format": FOREIGN["format"]}
+
 #: Of a file of such a model whose size nobody has published.
 UNMEASURED: Rules = {
     "name": ("a plain file name", lambda v: isinstance(v, str) and bool(_FILE_NAME.fullmatch(v))),

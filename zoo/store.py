@@ -23,7 +23,7 @@ from halocline.zoo.cache import (
 )
 from halocline.zoo.converted import Say, check_converted, find_converted, pull_converted
 from halocline.zoo.download import ByteCounter
-from halocline.zoo.entry import Entry, Foreign, Imported, Pinned
+from halocline.zoo.entry import Entry, Foreign, Imported, Pinned, Unpinned
 from halocline.zoo.fetch import fetch
 from halocline.zoo.imported import (
     add_checkpoint,
@@ -75,10 +75,13 @@ class Zoo:
         Raises:
             UsageError: there is no such model.
         """
-        if name in self._index.entries:
-            return self._index.entries[name]
+        known = self._index.entries.get(name)
+        if known and not isinstance(known.origin, Unpinned):
+            return known
         if name in imported_names():
             return imported_entry(name)
+        if known:
+            return known
         raise unknown_name("model", name, self.names())
 
     def present(self, name: str) -> bool:
@@ -135,6 +138,11 @@ class Zoo:
         match entry.origin:
             case Foreign() as origin:
                 return pull_converted(entry, origin, source, index, progress or _unseen, say or _unheard)
+            case Unpinned(url=url):
+                raise ZooError(
+                    f"No digest of {url} is published, so nothing tells that what comes from there is {name}. "
+                    f"If you trust it, say: halocline zoo import {url} --name {name}"
+                )
             case Pinned(source=Local() | Remote() | Wheel()) as pinned:
                 return _pull_pinned(pinned, source, index, progress or _unseen)
             case _:
@@ -144,19 +152,23 @@ class Zoo:
         """Convert a model of another package, so that its new name finds it.
 
         Args:
-            source: a folder of MatGL or a file of MatterSim, MACE, SevenNet, Nequix or PNNL; or the address of
-                such a file, https://HOST/PATH.
-            name: none of the index; an imported model of this name is replaced.
+            source: a folder of MatGL or a file of MatterSim, MACE, SevenNet, Nequix, ORB, JMP or PNNL; or the
+                address of such a file, https://HOST/PATH.
+            name: none of the index, but that of a model of which no digest is published; an imported model of
+                this name is replaced.
             progress: called with the numbers of bytes that came in.
 
         Raises:
             UsageError: the name is not free, or cannot be one.
             HaloclineError: the model cannot be converted or stored.
         """
-        self._require_free(name)
+        known = self._index.entries.get(name)
+        form = known.origin.form if known and isinstance(known.origin, Unpinned) else None
+        if form is None:
+            self._require_free(name)
         if isinstance(source, str):
-            return import_remote(source, name, progress or _unseen)
-        return import_model(source, name)
+            return import_remote(source, name, progress or _unseen, form)
+        return import_model(source, name, form=form)
 
     def add_checkpoint(self, path: Path, name: str | None = None, *, replace: bool = False) -> Path:
         """Keep a checkpoint of the user's own, so that its name finds it.
@@ -214,6 +226,8 @@ class Zoo:
                 return path
             case Foreign() as origin:
                 return find_converted(origin)
+            case Unpinned():
+                return None
             case Pinned(source=Shipped(file=file)):
                 return self._index.data / file
             case pinned:
