@@ -1,0 +1,160 @@
+"""Integrators of atoms that ranks own: the formulas of ASE's, on nothing but one's own atoms.
+
+Momenta are in ASE's unit √(amu·eV), times in Å·√(amu/eV), as ASE has them.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import NamedTuple, final
+
+import numpy as np
+from ase import units
+from numpy.typing import NDArray
+
+from halocline.backends.ddp.resident.counter_random import common_noise, normals
+from halocline.backends.ddp.resident.owned_atoms import OwnedAtoms
+from halocline.dynamics.settings import Settings
+
+
+class Held(NamedTuple):
+    """The atoms of a rank and what acts on them.
+
+    Attributes:
+        atoms: n of them.
+        forces: (n, 3) eV/Å.
+    """
+
+    atoms: OwnedAtoms
+    forces: NDArray[np.float64]
+
+
+#: Finds forces where atoms are now. Atoms may go to other ranks meanwhile, with their momenta, and others come.
+Evaluate = Callable[[OwnedAtoms], Held]
+
+#: Adds a number up over all ranks.
+Total = Callable[[float], float]
+
+
+class Integrator(ABC):
+    """Moves atoms by one step of time. Arrays of the atoms are changed in place."""
+
+    @abstractmethod
+    def step(self, held: Held, done: int, evaluate: Evaluate) -> Held:
+        """One step.
+
+        Args:
+            held: atoms, and the forces where they are.
+            done: steps of the run before this one; random numbers and the bath's temperature follow from it.
+            evaluate: finds forces.
+        """
+
+
+@final
+class VelocityVerlet(Integrator):
+    """Swope et al., J. Chem. Phys. 76, 637 (1982).
+
+    Args:
+        timestep: in ASE's unit.
+    """
+
+    def __init__(self, timestep: float) -> None:
+        self._timestep = timestep
+
+    def step(self, held: Held, done: int, evaluate: Evaluate) -> Held:
+        """See `Integrator.step`."""
+        del done
+        half = 0.5 * self._timestep
+        _kick(held, half)
+        _drift(held.atoms, self._timestep)
+        held = evaluate(held.atoms)
+        _kick(held, half)
+        return held
+
+
+@final
+class Bussi(Integrator):
+    """Stochastic velocity rescaling, Bussi, Donadio and Parrinello, J. Chem. Phys. 126, 014101 (2007), eq. A7.
+
+    Args:
+        settings: time step, relaxation time, temperature and seed.
+        free: degrees of freedom of all atoms.
+        total: adds up over ranks.
+    """
+
+    def __init__(self, settings: Settings, free: int, total: Total) -> None:
+        self._settings, self._free, self._total = settings, free, total
+        self._decay = math.exp(-settings.timestep / settings.relaxation_time)
+        self._verlet = VelocityVerlet(settings.timestep * units.fs)
+
+    def step(self, held: Held, done: int, evaluate: Evaluate) -> Held:
+        """See `Integrator.step`."""
+        kinetic = self._total(kinetic_energy(held.atoms))
+        np.multiply(held.atoms.momenta, self._factor(kinetic, done), out=held.atoms.momenta)
+        return self._verlet.step(held, done, evaluate)
+
+    def _factor(self, kinetic: float, done: int) -> float:
+        """By which all momenta are multiplied."""
+        normal, others = common_noise(self._settings.seed, done, self._free - 1)
+        target = 0.5 * units.kB * self._settings.bath_temperature(done) * self._free
+        share = (1.0 - self._decay) * target / kinetic / self._free
+        return math.sqrt(
+            self._decay + share * (others + normal**2) + 2.0 * normal * math.sqrt(self._decay * share)
+        )
+
+
+@final
+class Langevin(Integrator):
+    """BAOAB splitting, Leimkuhler and Matthews, J. Chem. Phys. 138, 174102 (2013).
+
+    Args:
+        settings: time step, relaxation time, temperature and seed.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._timestep = settings.timestep * units.fs
+        self._decay = math.exp(-settings.timestep / settings.relaxation_time)
+
+    def step(self, held: Held, done: int, evaluate: Evaluate) -> Held:
+        """See `Integrator.step`."""
+        half, atoms = 0.5 * self._timestep, held.atoms
+        _kick(held, half)
+        _drift(atoms, half)
+        thermal = units.kB * self._settings.bath_temperature(done) * (1.0 - self._decay**2)
+        noise = normals(self._settings.seed, done, atoms.ids)
+        noise *= np.sqrt(thermal * atoms.masses)[:, None]
+        np.multiply(atoms.momenta, self._decay, out=atoms.momenta)
+        np.add(atoms.momenta, noise, out=atoms.momenta)
+        _drift(atoms, half)
+        held = evaluate(atoms)
+        _kick(held, half)
+        return held
+
+
+def build_integrator(settings: Settings, free: int, total: Total) -> Integrator:
+    """The integrator of nve, or of nvt with either thermostat.
+
+    Args:
+        settings: of the run; never npt.
+        free: degrees of freedom of all atoms.
+        total: adds up over ranks.
+    """
+    if settings.ensemble == "nve":
+        return VelocityVerlet(settings.timestep * units.fs)
+    return Bussi(settings, free, total) if settings.thermostat == "bussi" else Langevin(settings)
+
+
+def kinetic_energy(atoms: OwnedAtoms) -> float:
+    """Of the atoms of this rank, eV."""
+    return 0.5 * float((atoms.momenta**2 / atoms.masses[:, None]).sum())
+
+
+def _kick(held: Held, time: float) -> None:
+    np.add(held.atoms.momenta, time * held.forces, out=held.atoms.momenta)
+
+
+def _drift(atoms: OwnedAtoms, time: float) -> None:
+    np.add(atoms.positions, time * atoms.momenta / atoms.masses[:, None], out=atoms.positions)
