@@ -76,14 +76,25 @@ def radius_edges(structure: Structure, cutoff: float, receivers: NDArray[np.int6
     if receivers is None:
         lattice = lattice_of(structure)
         reach = _reach(structure, lattice, cutoff)
-        _refuse_small_cells(lattice, reach)
+        refuse_small_cells(lattice, reach)
         few = radius_edges_of_few(structure, cutoff, lattice, reach)
         if few is not None:
             return few
     wanted = np.arange(len(structure)) if receivers is None else receivers
-    images = images_within(structure, cutoff, wanted)
+    return edges_among(images_within(structure, cutoff, wanted), structure, cutoff, wanted)
+
+
+def edges_among(images: Images, structure: Structure, cutoff: float, receivers: NDArray[np.int64]) -> Edges:
+    """Find the edges of some atoms whose neighbours are all among some images.
+
+    Args:
+        images: of the N atoms.
+        structure: these.
+        cutoff: Å.
+        receivers: in increasing order.
+    """
     tree = KDTree(images.points)
-    parts = np.split(wanted, range(AT_ONCE, len(wanted), AT_ONCE))
+    parts = np.split(receivers, range(AT_ONCE, len(receivers), AT_ONCE))
     return Edges.joined([_edges_of(some, structure, images, tree, cutoff) for some in parts])
 
 
@@ -100,16 +111,21 @@ def images_within(structure: Structure, cutoff: float, receivers: NDArray[np.int
     """
     lattice = lattice_of(structure)
     reach = _reach(structure, lattice, cutoff)
-    _refuse_small_cells(lattice, reach)
+    refuse_small_cells(lattice, reach)
     steps = -np.floor(structure.positions @ lattice.inverse).astype(np.int64)
     points = structure.positions + steps @ lattice.vectors
-    _refuse_crowds(points, receivers, lattice, reach)
-    return _images(points, steps, lattice, structure.pbc, reach)
+    refuse_crowds(points, receivers, lattice, reach)
+    return images_of(points, steps, lattice, structure.pbc, reach, (np.zeros(3), np.ones(3)))
 
 
 def _reach(structure: Structure, lattice: Lattice, cutoff: float) -> float:
     """See `Images.reach`."""
-    longest = max(float(np.abs(structure.positions).max()), float(np.abs(lattice.vectors).max(initial=0.0)))
+    return widened(cutoff, float(np.abs(structure.positions).max()), lattice)
+
+
+def widened(cutoff: float, farthest: float, lattice: Lattice) -> float:
+    """How near points must be to be looked at, where no component of a position is larger; all in Å."""
+    longest = max(farthest, float(np.abs(lattice.vectors).max(initial=0.0)))
     return cutoff * (1.0 + MARGIN) + ROUNDINGS * float(np.spacing(longest))
 
 
@@ -131,28 +147,31 @@ def _edges_of(
     return (edges if inside.all() else edges[inside]).sorted()
 
 
-def _images(
+def images_of(
     points: NDArray[np.float64],
     steps: NDArray[np.int64],
     lattice: Lattice,
     pbc: NDArray[np.bool_],
     reach: float,
+    box: tuple[NDArray[np.float64], NDArray[np.float64]],
 ) -> Images:
-    """Surround atoms in the cell with images up to the reach.
+    """The atoms, and those images of them that are within reach of a box, such as the cell.
 
     Args:
-        points: (N, 3) Å, in the cell.
+        points: (N, 3) Å, in or near the box.
         steps: (N, n), vectors of the lattice that brought them there.
         lattice: n vectors.
         pbc: (3,), to which directions of the structure they belong.
         reach: Å.
+        box: its lower and upper faces, (n,) or more, in units of the vectors.
     """
     atoms, home = np.arange(len(points)), np.ones(len(points), dtype=np.bool_)
     for axis, (vector, height) in enumerate(zip(lattice.vectors, lattice.heights, strict=True)):
+        low, high = box[0][axis], box[1][axis]
         place = points @ lattice.inverse[:, axis]
         # Rounding may put an atom just outside of the cell; it is there all the same.
-        lowest = np.minimum(np.ceil(-reach / height - place).astype(np.int64), 0)
-        counts = np.maximum(np.floor(1.0 + reach / height - place).astype(np.int64), 0) - lowest + 1
+        lowest = np.minimum(np.ceil(low - reach / height - place).astype(np.int64), 0)
+        counts = np.maximum(np.floor(high + reach / height - place).astype(np.int64), 0) - lowest + 1
         source = np.repeat(np.arange(len(points)), counts)
         step = np.arange(len(source)) - np.repeat(np.cumsum(counts) - counts - lowest, counts)
         points = points[source] + step[:, None] * vector
@@ -168,7 +187,7 @@ def _images_within(lattice: Lattice, reach: float) -> float:
     return math.prod(max(1.0, 2.0 * reach / float(height)) for height in lattice.heights)
 
 
-def _refuse_small_cells(lattice: Lattice, reach: float) -> None:
+def refuse_small_cells(lattice: Lattice, reach: float) -> None:
     """Look at the cell alone, before positions are counted in its vectors."""
     images = _images_within(lattice, reach)
     if images > MOST_IMAGES:
@@ -178,7 +197,7 @@ def _refuse_small_cells(lattice: Lattice, reach: float) -> None:
         )
 
 
-def _refuse_crowds(
+def refuse_crowds(
     points: NDArray[np.float64], receivers: NDArray[np.int64], lattice: Lattice, reach: float
 ) -> None:
     """Estimate the number of edges before the search allocates them."""

@@ -74,20 +74,55 @@ def build_domains(
     pieces = [cutter.cut(np.flatnonzero(rank_of == rank), hops) for rank in range(ranks)]
     receives = [_receives(piece, reach, rank_of, ranks, exchange) for piece in pieces]
     return [
-        Domain(
-            atoms=piece.atoms,
-            owned=piece.levels[0],
-            decided=piece.levels[max(0, reach - 1)],
-            parts=owners[piece.atoms[: piece.levels[0]]],
-            numbers=structure.numbers[piece.atoms],
-            conditions={name: values[piece.atoms] for name, values in structure.conditions.items()},
-            edges=Edges(piece.receivers, piece.senders, candidates.shifts[piece.edges]),
-            partners=None if partners is None else _partners_within(piece, partners),
+        domain_of(
+            piece,
+            structure,
+            candidates,
+            partners,
+            owners[piece.atoms[: piece.levels[0]]],
+            reach,
             sends=tuple(_rows(piece, pieces[to].atoms[receives[to][rank]]) for to in range(ranks)),
             receives=receives[rank],
         )
         for rank, piece in enumerate(pieces)
     ]
+
+
+def domain_of(
+    piece: Part,
+    structure: Structure,
+    candidates: Edges,
+    partners: NDArray[np.int64] | None,
+    parts: NDArray[np.int64],
+    reach: int,
+    *,
+    sends: tuple[NDArray[np.int64], ...],
+    receives: tuple[NDArray[np.int64], ...],
+) -> Domain:
+    """The domain of a rank that holds a piece of a structure.
+
+    Args:
+        piece: its atoms and candidates.
+        structure: that they are a piece of.
+        candidates: of the structure.
+        partners: the opposite of each, or None.
+        parts: (owned,) int64, of the atoms that the rank owns.
+        reach: hops of the halo.
+        sends: see `Domain`.
+        receives: likewise.
+    """
+    return Domain(
+        atoms=piece.atoms,
+        owned=piece.levels[0],
+        decided=piece.levels[max(0, reach - 1)],
+        parts=parts,
+        numbers=structure.numbers[piece.atoms],
+        conditions={name: values[piece.atoms] for name, values in structure.conditions.items()},
+        edges=Edges(piece.receivers, piece.senders, candidates.shifts[piece.edges]),
+        partners=None if partners is None else _partners_within(piece, partners),
+        sends=sends,
+        receives=receives,
+    )
 
 
 def _receives(
