@@ -2,7 +2,7 @@
 
     python benchmarks/resident_building.py -o docs/measured/cpu/resident_building.json
 
-Ranks are threads, of which each is asked for the processor time that it took itself. Argon near melting, cutoff 6 Å
+Ranks are threads; each is asked for the processor time that it took itself. Argon near melting, cutoff 6 Å
 and skin 0.5 Å; first with as many on each rank however many ranks there are, then one structure on more of them.
 """
 
