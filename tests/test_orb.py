@@ -17,6 +17,7 @@ from oracles.orb.seeded import SIZES, structures, tensors
 
 import halocline
 from halocline.aggregation import Form
+from halocline.backends.ipu.executor import fixed_capacity
 from halocline.backends.torch.executor import TorchExecutor
 from halocline.cost.loads import count_loads
 from halocline.cost.profile import Profile
@@ -27,6 +28,7 @@ from halocline.errors import BackboneError, CheckpointError, UsageError
 from halocline.evaluator import NoLinks
 from halocline.evaluator.make import make_runner
 from halocline.graph import NeighbourList, Structure
+from halocline.lowering.example import whole_inputs
 from halocline.model.backbone import Output
 from halocline.model.build import build_backbone
 from halocline.model.chain import chain
@@ -40,7 +42,8 @@ from halocline.plugins.backbones.orb.stages import Layer
 from halocline.potential.load import build_potential
 from halocline.potential.potential import Potential
 from halocline.probes.receptive_field import measure_hops
-from halocline.program import Precision
+from halocline.program import Capabilities, FrozenModel, Precision
+from halocline.program.capacity import pad
 from halocline.program.layout import lay_out
 from halocline.training.fittable import require_trainable
 from halocline.training.parent import inherit
@@ -341,6 +344,14 @@ def test_the_index_has_files_as_long_as_their_tensors_are(entry, released):
     shapes = ANSWERS["released"][released].values()
     more = read_index().entries[entry].size - 4 * sum(math.prod(shape) for shape in shapes)
     assert 0 < more < 1000 * len(shapes)
+
+
+def test_more_neighbours_than_a_program_has_room_for_are_refused():
+    model = small(layers=1).backbone
+    inputs = whole_inputs(model, Form.TABLE, Precision.FLOAT32, atoms=7)
+    frozen = FrozenModel.freeze(model, Precision.FLOAT32, Capabilities.reference(Form.TABLE))
+    with pytest.raises(UsageError, match=r"needs room for .* slots of neighbours .* Compile it for more"):
+        pad(inputs, fixed_capacity(frozen, 7, 3))
 
 
 def test_no_readout_may_follow_what_is_incomplete():

@@ -29,6 +29,8 @@ _MOLECULES = ["H2O", "CH3CH2OH", "NH3", "SiH4", "PH3", "SH2", "BF3", "CCl4", "CH
 
 _ELEMENTS = string2symbols("LiNaKRbCsMgCaSrBaAlSiGeSnPbCTiZrHfVNbTaCrMoWFeCoNiCuAgAuZnCdPdPtRhIrRuOsReTcScYBeTh")
 _SALTS = {"NaCl": 5.6, "MgO": 4.2, "LiF": 4.0, "FeO": 4.3, "MnO": 4.4}
+#: Of elements that have no angles in their own crystals.
+_WITH_ANGLES = (("CaF2", "fluorite", 5.46), ("ScN", "rocksalt", 4.5))
 
 
 def wide() -> dict[str, Atoms]:
@@ -72,7 +74,7 @@ def _moved(rng: np.random.Generator, atoms: Atoms, rattle: float, strain: float 
 
 
 def for_chgnet() -> dict[str, Atoms]:
-    """58 structures for CHGNet."""
+    """60 structures for CHGNet."""
     random, found = np.random.RandomState(3), {}
     for seed, s in enumerate(_ELEMENTS):
         atoms = bulk("Sn", "diamond", 6.49) if s == "Sn" else bulk(s)
@@ -90,6 +92,9 @@ def for_chgnet() -> dict[str, Atoms]:
         found[f"box {name}"] = molecule(name)
         found[f"box {name}"].center(vacuum=7)
     found["isolated Fe2"] = Atoms("Fe2", [(0, 0, 0), (20, 0, 0)], cell=[40, 20, 20])
+    for name, kind, a in _WITH_ANGLES:
+        found[name] = bulk(name, kind, a, cubic=True)
+        found[name].rattle(0.08, seed=5)
     return {name: _periodic(atoms) for name, atoms in found.items()}
 
 
