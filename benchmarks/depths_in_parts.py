@@ -1,10 +1,11 @@
-"""What a step of dynamics takes at each depth of an ORB with random weights: whole, in parts, and on two ranks.
+"""What a step of dynamics takes at each depth of a model with random weights: whole, in parts, and on two ranks.
 
-    python benchmarks/depths_in_parts.py -o docs/measured/cpu/orb_depths_in_parts.json [--features 128] [--steps 1]
+    python benchmarks/depths_in_parts.py orb -o docs/measured/cpu/orb_depths_in_parts.json [--steps 1]
+    python benchmarks/depths_in_parts.py jmp -o docs/measured/cpu/jmp_depths_in_parts.json --features 16
 
 A thin bar of lithium, 140 Å long, so that halos of some tens of Å are less than all of it where it is cut in two.
-Hidden layers have four times the features, as in released models. Times are processor time, as other work on a
-machine does not count there; of two ranks, that of both together.
+Hidden layers of ORB have four times the features, as in released models; JMP has short lists within 5 Å. Times are
+processor time, as other work on a machine does not count there; of two ranks, that of both together.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from md_ranks import TEMPERATURE, Dynamics
 
 from halocline.cost.profile import Profile
 from halocline.graph import NeighbourList, Structure
+from halocline.model.backbone import Backbone
 from halocline.model.build import build_backbone
 from halocline.model.pruner import pruned
 from halocline.partition import Cutter
@@ -41,30 +43,55 @@ WAYS = {
     "two ranks, exchange": ("ddp:ranks=2", "rcb:2", "exchange"),
 }
 
+#: Of JMP: lists, and what is half or a quarter as wide as its features.
+LISTS = {"cutoff": 5.0, "main": 10, "mixed": 8, "close": 4, "pairs": 16, "degrees": 3, "softness": 0.05}
+HALVES = ("triplet", "quadruplet", "pair")
+QUARTERS = ("angular", "dihedral")
+
 
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", choices=["orb", "jmp"])
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--features", type=int, default=128)
     parser.add_argument("--depths", type=int, nargs="+", default=[5, 2, 1])
-    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS))
     parser.add_argument("--steps", type=int, default=1)
     arguments = parser.parse_args()
     atoms, width = bulk("Li", "bcc", a=3.51, cubic=True) * (1, 1, 40), arguments.features
     thermalize_momenta(atoms, TEMPERATURE, rng=np.random.default_rng(0))
-    sizes = {"features": width, "hidden": 4 * width, "head_hidden": width, "layers": max(arguments.depths)}
-    whole = build_backbone("orb", sizes | {"species": ["Li"]}, seed=0)
+    whole = model(arguments.model, width, max(arguments.depths))
+    possible = [way for way, (*_, halo) in WAYS.items() if arguments.model == "orb" or halo == "recompute"]
     found = []
     for depth in arguments.depths:
         backbone = pruned(whole, depth) if depth < len(whole.layers) else whole
         potential = Potential(backbone, {"Li": 0.0}, {})
         row: dict[str, Any] = {"features": width, "layers": depth, "atoms": len(atoms), **halo(potential, atoms)}
-        for way in arguments.ways:
+        for way in arguments.ways or possible:
             row[way] = seconds(potential, atoms.copy(), way, arguments.steps)
         found.append(row)
         print(json.dumps(row), flush=True)
         arguments.output.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def model(name: str, width: int, layers: int) -> Backbone:
+    """Of lithium, with random weights."""
+    if name == "orb":
+        sizes = {"features": width, "hidden": 4 * width, "head_hidden": width, "layers": layers}
+    else:
+        halves = {f"{each}_{way}": width // 2 for each in HALVES for way in ("in", "out")}
+        quarters = dict.fromkeys(QUARTERS, width // 4)
+        sizes = {
+            "layers": layers,
+            "atom": width,
+            "edge": width,
+            "radial": width // 2,
+            **halves,
+            **quarters,
+            **LISTS,
+        }
+    return build_backbone(name, sizes | {"species": ["Li"]}, seed=0)
 
 
 def halo(potential: Potential, atoms: Atoms) -> dict[str, Any]:

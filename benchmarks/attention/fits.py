@@ -33,8 +33,6 @@ from halocline.potential.potential import Potential
 #: Frames: fitted, unseen at the same temperature, fitted at others, unseen there.
 FITTED, UNSEEN, HOT, HOT_UNSEEN = 300, 100, 60, 100
 
-NAMES = [name for name, compared in MODELS.items() if compared.epochs]
-
 #: Neighbours that EScAIP keeps; 26 is all that an atom of the molecule can have.
 KEPT, LISTED = 20, 26
 
@@ -152,12 +150,12 @@ def parts(runs: Runs) -> Iterator[dict[str, Any]]:
         "fits": {},
         "drift": {},
     }
-    for name in NAMES:
+    for name in MODELS:
         document["fits"][name] = fitted(runs, name)
         yield document
     document["pruned"] = tuned(runs)
     yield document
-    for name in NAMES:
+    for name in (name for name, compared in MODELS.items() if compared.conserves):
         document["drift"][name] = runs.once(f"drift-{name}", lambda name=name: drift(runs, name))
         yield document
 

@@ -35,14 +35,19 @@ class Compared:
     Attributes:
         backbone: its name.
         config: without species, cutoff and neighbours.
+        epochs: of its fit, which take about two minutes of the processor.
         learning_rate: of its fits; not tuned, but in the order that is usual for each.
-        epochs: of its fit, which take about two minutes of the processor; 0 for a model that is not fitted.
     """
 
     backbone: str
     config: dict[str, Any]
+    epochs: int
     learning_rate: float = 2e-3
-    epochs: int = 0
+
+    @property
+    def conserves(self) -> bool:
+        """Whether forces are a gradient, so that dynamics at constant energy mean something."""
+        return self.config.get("forces") != "direct"
 
 
 MODELS: Final = MappingProxyType(
@@ -58,12 +63,12 @@ MODELS: Final = MappingProxyType(
                 "layers": 2,
                 "radial_units": [32, 32, 32],
             },
-            5e-3,
             epochs=6,
+            learning_rate=5e-3,
         ),
         "schnet": Compared("schnet", {"features": 64, "gaussians": 32, "layers": 3}, epochs=26),
         "escaip-direct": Compared(
-            "escaip", {**ESCAIP, "hidden": 25, "frequencies": [9, 4, 4, 4, 4], "forces": "direct"}
+            "escaip", {**ESCAIP, "hidden": 25, "frequencies": [9, 4, 4, 4, 4], "forces": "direct"}, epochs=7
         ),
     }
 )
