@@ -118,7 +118,14 @@ def regional(atoms, ranks):
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 @pytest.mark.parametrize("atoms", STRUCTURES.values(), ids=STRUCTURES)
 def test_they_are_those_of_the_whole_list(atoms, rule):
-    for ranks, hops, scattered in ((1, 2, False), (2, 1, False), (3, 3, False), (8, 2, False), (3, 2, True)):
+    for ranks, hops, scattered in (
+        (1, 2, False),
+        (2, 1, False),
+        (3, 3, False),
+        (8, 2, False),
+        (3, 2, True),
+        (2, 0, False),
+    ):
         owners = regional(atoms, ranks)[0]
         if scattered:  # ranks that own atoms everywhere, or none
             owners = np.random.default_rng(ranks).integers(0, 2, len(atoms))

@@ -200,7 +200,7 @@ def _search(
         high: (3,), upper faces.
         hops: how far atoms are held.
     """
-    if not (low <= high).all():
+    if not hops or not (low <= high).all():
         nobody = np.empty(0, np.int64)
         return Edges(nobody, nobody, np.empty((0, 3), np.int64)), nobody
     lattice, repeats, coordinates = frame.lattice, frame.repeats, frame.coordinates(structure.positions)
