@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from halocline.cli.engines import add_engine
 from halocline.cli.options import (
     add_format,
     add_model_options,
@@ -49,17 +50,19 @@ _DIGITS = {
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
-        "structure", metavar="STRUCTURE", help="the start: last frame of a file, - is extxyz on stdin"
+        "structure",
+        metavar="STRUCTURE",
+        help="the start: last frame of a file, all of them with --engine torch-sim; - is extxyz on stdin",
     )
     add_format(parser)
     add_model_options(parser, several=True)
     _add_ensemble_options(parser.add_argument_group("ensemble"))
     _add_length_options(parser.add_argument_group("length and output"))
     _add_watch_options(parser.add_argument_group("where the members of a committee disagree"))
-    parser.set_defaults(run=run)
+    add_engine(parser, "md")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run_one(arguments: argparse.Namespace) -> int:
     """Run or resume molecular dynamics, and print what it amounts to.
 
     Raises:
@@ -72,9 +75,9 @@ def run(arguments: argparse.Namespace) -> int:
     from halocline.dynamics import RunFiles, run_dynamics
     from halocline.structures.read import read_frames
 
-    settings, watch = _settings(arguments), _watch(arguments)
+    settings, watch = settings_of(arguments), _watch(arguments)
     output = RunFiles(Path(arguments.output), arguments.collect)
-    steps = _number_of_steps(arguments)
+    steps = number_of_steps(arguments)
     atoms = read_frames(arguments.structure, arguments.format)[-1]
     potential = load_potential(arguments)
     calculator = potential.calculator(
@@ -231,14 +234,19 @@ def _ramp_steps(arguments: argparse.Namespace) -> int | None:
             raise UsageError("--ramp-time needs the two ends of a ramp, such as --temperature 100:300.")
         return None
     if arguments.ramp_time is None:
-        return _number_of_steps(arguments)
+        return number_of_steps(arguments)
     if not 0.0 < arguments.ramp_time < float("inf"):
         raise UsageError(f"--ramp-time must be finite and greater than 0, not {arguments.ramp_time!r} ps.")
     steps: float = arguments.ramp_time * 1000.0 / arguments.timestep
     return max(1, round(steps))
 
 
-def _settings(arguments: argparse.Namespace) -> Settings:
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """What the options ask for.
+
+    Raises:
+        UsageError: it makes no sense.
+    """
     from dataclasses import replace
 
     from halocline.errors import UsageError
@@ -260,7 +268,12 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     return replace(constant, final_temperature=arguments.temperature[1], ramp_steps=_ramp_steps(arguments))
 
 
-def _number_of_steps(arguments: argparse.Namespace) -> int:
+def number_of_steps(arguments: argparse.Namespace) -> int:
+    """Steps of the whole run.
+
+    Raises:
+        UsageError: they are fewer than none.
+    """
     from halocline.errors import UsageError
 
     steps: float = arguments.steps if arguments.time is None else arguments.time * 1000.0 / arguments.timestep

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from halocline.cli.engines import add_engine
 from halocline.cli.options import (
     add_format,
     add_model_options,
@@ -29,12 +30,14 @@ _GOAL = Goal()
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
-        "structure", metavar="STRUCTURE", help="the start: last frame of a file, - is extxyz on stdin"
+        "structure",
+        metavar="STRUCTURE",
+        help="the start: last frame of a file, all of them with --engine torch-sim; - is extxyz on stdin",
     )
     add_format(parser)
     add_model_options(parser, several=True)
     group = parser.add_argument_group("relaxation")
-    group.add_argument("--optimiser", default=_GOAL.optimiser, choices=OPTIMISERS, help="[%(default)s]")
+    group.add_argument("--optimiser", choices=OPTIMISERS, help=f"[{_GOAL.optimiser}; fire with torch-sim]")
     group.add_argument(
         "--fmax", type=float, default=_GOAL.fmax, metavar="F", help="largest force left, eV/Å [%(default)s]"
     )
@@ -57,10 +60,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--overwrite", action="store_true", help="replace a relaxation of the same name")
     group.add_argument("--plot", action="store_true", help="draw the log into a PNG beside it")
     group.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.set_defaults(run=run)
+    add_engine(parser, "relax")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run_one(arguments: argparse.Namespace) -> int:
     """Relax a structure, and print how far it came.
 
     Raises:
@@ -76,9 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
     from halocline.files import write_atomically
     from halocline.structures.read import read_frames
 
-    names = ("optimiser", "fmax", "max_steps", "cell", "hydrostatic", "pressure")
-    goal = Goal(**{name: getattr(arguments, name) for name in names})
-    files = _files(Path(arguments.output), overwrite=arguments.overwrite)
+    goal = goal_of(arguments, optimiser=_GOAL.optimiser)
+    files = output_files(Path(arguments.output), overwrite=arguments.overwrite)
     atoms = read_frames(arguments.structure, arguments.format)[-1]
     calculator = load_potential(arguments).calculator(**evaluation_options(arguments), head=arguments.head)
     replaced = calculator.replaced
@@ -106,8 +108,26 @@ def run(arguments: argparse.Namespace) -> int:
     return interruption.exit_status or 1
 
 
-def _files(structure: Path, *, overwrite: bool) -> dict[str, Path]:
-    """The files of a relaxation, none of which may be there already unless they may be replaced."""
+def goal_of(arguments: argparse.Namespace, *, optimiser: str) -> Goal:
+    """What the options ask for.
+
+    Args:
+        arguments: of the command.
+        optimiser: where none is named.
+
+    Raises:
+        UsageError: it makes no sense.
+    """
+    names = ("fmax", "max_steps", "cell", "hydrostatic", "pressure")
+    return Goal(optimiser=arguments.optimiser or optimiser, **{name: getattr(arguments, name) for name in names})
+
+
+def output_files(structure: Path, *, overwrite: bool) -> dict[str, Path]:
+    """The files of a relaxation, none of which may be there already unless they may be replaced.
+
+    Raises:
+        UsageError: one is there, or the name is none of a structure.
+    """
     from halocline.errors import UsageError
     from halocline.structures.write import check_output
 

@@ -103,13 +103,7 @@ def run_dynamics(
     """
     if (watch.collect_at is None) != (output.collected is None):
         raise UsageError("Frames are collected into a file from a spread on: give both (--collect, --at-spread).")
-    if not (isinstance(minimum_distance, int | float) and 0.0 <= minimum_distance <= 1.0):
-        raise UsageError(f"The minimum distance must be a fraction between 0 and 1, not {minimum_distance!r}.")
-    if settings.ensemble == "nve" and not direct_forces and not getattr(calculator, "derives_forces", True):
-        raise UsageError(
-            "The forces of this model are no derivatives of its energy, which nve would not keep: choose a "
-            "thermostat, or say --direct-forces (direct_forces=True)."
-        )
+    check_request(settings, minimum_distance, direct_forces or getattr(calculator, "derives_forces", True))
     stated = calculator.stated(atoms) if isinstance(calculator, HaloclineCalculator) else {}
     options = settings.as_options() | (identity or {}) | stated | {"structure": structure_digest(atoms)}
     options |= watch.as_options() | output.as_options()
@@ -119,6 +113,26 @@ def run_dynamics(
             *(atoms, calculator, settings, output, options, guards, watch), resume=resume, overwrite=overwrite
         )
         return run.advance(steps, checkpoint_interval, on_step, interrupted)
+
+
+def check_request(settings: Settings, minimum_distance: float, keeps_energy: bool) -> None:
+    """Refuse what no engine should run.
+
+    Args:
+        settings: of the run.
+        minimum_distance: see `run_dynamics`.
+        keeps_energy: whether forces are derivatives of the energy, or need not be.
+
+    Raises:
+        UsageError: the distance is no fraction, or nve would not keep its energy.
+    """
+    if not (isinstance(minimum_distance, int | float) and 0.0 <= minimum_distance <= 1.0):
+        raise UsageError(f"The minimum distance must be a fraction between 0 and 1, not {minimum_distance!r}.")
+    if settings.ensemble == "nve" and not keeps_energy:
+        raise UsageError(
+            "The forces of this model are no derivatives of its energy, which nve would not keep: choose a "
+            "thermostat, or say --direct-forces (direct_forces=True)."
+        )
 
 
 class _Run:
