@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,7 @@ def relax(arguments: argparse.Namespace) -> int:
     Raises:
         HaloclineError: an input is no good, or a file cannot be written.
     """
+    _require_torch_sim()
     from contextlib import closing
 
     from halocline.cli.output import progress, say
@@ -105,6 +107,7 @@ def md(arguments: argparse.Namespace) -> int:
     Raises:
         HaloclineError: an input is no good, or a file cannot be written.
     """
+    _require_torch_sim()
     from contextlib import closing
 
     from halocline.cli.md import number_of_steps, settings_of
@@ -150,6 +153,15 @@ def md(arguments: argparse.Namespace) -> int:
         )
         return interruption.exit_status
     return 1 if lost else 0
+
+
+def _require_torch_sim() -> None:
+    """Say what is missing before a module fails that imports it.
+
+    Raises:
+        UsageError: torch-sim is not installed.
+    """
+    importlib.import_module("halocline.engines.torch_sim.model")
 
 
 def _refuse(arguments: argparse.Namespace, unused: Mapping[str, object]) -> None:
