@@ -63,7 +63,7 @@ def of_whole(atoms, conditions):
     return Structure.from_atoms(atoms).under(conditions)
 
 
-def built(atoms, owners, rule, hops, ranks):
+def built(atoms, owners, rule, hops, ranks, exchange=False):
     """The domains of ranks that own what they are told to, and those that are cut out of the whole list."""
     structure = of_whole(atoms, {"charge": np.arange(len(atoms))})
     candidates, partners = search(rule, structure, SKIN)
@@ -75,13 +75,14 @@ def built(atoms, owners, rule, hops, ranks):
         parts=ranks,
         ranks=ranks,
         reach=hops,
-        exchange=False,
+        exchange=exchange,
         ranked=is_ranked(rule),
     )
 
     def work(peers):
         mine = OwnedAtoms.of(atoms, np.flatnonzero(owners == peers.rank), structure.conditions)
-        return build_resident_domain(mine, structure.cell, structure.pbc, rule, SKIN, hops, peers)
+        cell, pbc = structure.cell, structure.pbc
+        return build_resident_domain(mine, cell, pbc, rule, SKIN, hops, peers, exchange=exchange)
 
     return on_ranks(ranks, work), expected
 
@@ -98,7 +99,7 @@ def require_same(found, expected, rank):
         elif name == "conditions":
             assert np.array_equal(left["charge"], right["charge"])
         elif name in ("sends", "receives"):
-            assert [len(rows) for rows in left] == [len(rows) for rows in right]
+            assert all(np.array_equal(*each) for each in zip(left, right, strict=True)), (name, rank)
         else:
             assert np.array_equal(left, right), (name, rank)
 
@@ -118,18 +119,19 @@ def regional(atoms, ranks):
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 @pytest.mark.parametrize("atoms", STRUCTURES.values(), ids=STRUCTURES)
 def test_they_are_those_of_the_whole_list(atoms, rule):
-    for ranks, hops, scattered in (
-        (1, 2, False),
-        (2, 1, False),
-        (3, 3, False),
-        (8, 2, False),
-        (3, 2, True),
-        (2, 0, False),
+    for ranks, hops, scattered, exchange in (
+        (1, 2, False, False),
+        (2, 1, False, True),
+        (3, 3, False, False),
+        (8, 2, False, True),
+        (3, 2, True, False),
+        (3, 1, True, True),
+        (2, 0, False, True),
     ):
         owners = regional(atoms, ranks)[0]
         if scattered:  # ranks that own atoms everywhere, or none
             owners = np.random.default_rng(ranks).integers(0, 2, len(atoms))
-        found, expected = built(atoms, owners, rule, hops, ranks)
+        found, expected = built(atoms, owners, rule, hops, ranks, exchange)
         for rank, (one, other) in enumerate(zip(found, expected, strict=True)):
             require_same(one.domain, other, rank)
 

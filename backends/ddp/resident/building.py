@@ -26,7 +26,8 @@ class ResidentDomain:
     """A domain, and whose atoms its halo has.
 
     Attributes:
-        domain: without sends and receives: halos are recomputed.
+        domain: what is held. Its own sends and receives are of state at borders, and empty where halos are
+            recomputed.
         sends: for each rank, the rows of atoms of this rank that it holds copies of.
         receives: for each rank, the halo rows that are copies of its atoms, in the order in which it sends them.
     """
@@ -73,6 +74,8 @@ def build_resident_domain(
     skin: float,
     hops: int,
     peers: Peers,
+    *,
+    exchange: bool = False,
 ) -> ResidentDomain:
     """Build the domain of this rank, in time and memory that go with its own atoms and those around them.
 
@@ -85,8 +88,9 @@ def build_resident_domain(
         pbc: (3,), which of its vectors repeat.
         rule: of the model.
         skin: Å, by which candidates may be longer than the cutoff.
-        hops: receptive field of the model.
+        hops: of the halo: those of the model, or of its farthest-reaching stage where state is exchanged.
         peers: all ranks.
+        exchange: whether ranks send state to each other.
 
     Raises:
         UsageError: neighbours may be however far.
@@ -116,8 +120,15 @@ def build_resident_domain(
     domain = replace(domain, atoms=held.ids[piece.atoms])
     halo_owner = owner[piece.atoms[domain.owned :]]
     receives = [domain.owned + np.flatnonzero(halo_owner == rank) for rank in range(peers.size)]
-    asked = peers.swap([domain.atoms[halo] for halo in receives])
-    return ResidentDomain(domain, tuple(np.searchsorted(atoms.ids, ids) for ids in asked), tuple(receives))
+
+    def sent(receives: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], ...]:
+        asked = peers.swap([domain.atoms[halo] for halo in receives])
+        return tuple(np.searchsorted(atoms.ids, ids) for ids in asked)
+
+    if exchange:  # of what is held only for the ranks of candidates, no state is asked for
+        near = tuple(halo[halo < piece.levels[hops]] for halo in receives)
+        domain = replace(domain, sends=sent(near), receives=near)
+    return ResidentDomain(domain, sent(receives), tuple(receives))
 
 
 @final
