@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Final, final
 
@@ -26,7 +28,7 @@ def serve(
     abandon: Callable[[], object],
     check: Callable[[Assignment], None] = lambda assignment: None,
 ) -> None:
-    """Work until the driver says that it is enough.
+    """Work until the driver says that it is enough; Ctrl-C and SIGTERM are for the driver to decide about.
 
     Args:
         channel: to the driver.
@@ -39,7 +41,11 @@ def serve(
     Raises:
         DistributedError: the driver is gone.
     """
-    line = _Line(channel, timeout, abandon)
+    with _deaf():
+        _serve(_Line(channel, timeout, abandon), greeting, place, check)
+
+
+def _serve(line: _Line, greeting: Hello, place: Place, check: Callable[[Assignment], None]) -> None:
     line.answer(greeting)
     worker: DomainWorker | None = None
     while (request := line.request()) is not Signal.STOP:
@@ -59,6 +65,25 @@ def serve(
         line.answer(answer)
     if worker is not None:
         worker.close()
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Pass over the signals that schedulers and launchers send to all processes of a program at a time limit.
+
+    The driver ends its step and keeps its state, for which it needs its ranks; they end with it, however it ends.
+    """
+    if (
+        threading.current_thread() is not threading.main_thread()
+    ):  # the rank beside the driver, whose signals they are
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @final

@@ -52,12 +52,16 @@ class Interruption:
     def hold(self, number: int, frame: FrameType | None) -> None:
         """Take note of a signal: the handler to set for it.
 
+        A second SIGTERM says nothing new: launchers pass on to each process what schedulers have sent to all.
+
         Raises:
-            KeyboardInterrupt: it is the second one, which ends the program at once.
+            KeyboardInterrupt: it is Ctrl-C after another signal, which ends the program at once.
         """
         del frame
         if self:
-            raise KeyboardInterrupt
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            return
         self._signal = number
         say("halocline: ending after this step; interrupt again to end at once.")
 
