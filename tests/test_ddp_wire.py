@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pytest
+from ase.build import bulk
 from ddp_setups import backbone, liquid
 from numpy.typing import NDArray
 
@@ -28,19 +29,26 @@ from halocline.backends.ddp.crew import Crew
 from halocline.backends.ddp.messages import (
     TO_DRIVER,
     TO_RANK,
+    Advance,
     Assignment,
     FailedAnswer,
+    Gathered,
     Measured,
+    Moved,
     Plan,
+    Settle,
     Signal,
     Step,
     Trial,
     hello,
 )
 from halocline.backends.ddp.model import PortableModel
+from halocline.backends.ddp.resident.owned_atoms import OwnedAtoms
 from halocline.backends.ddp.service import serve
 from halocline.backends.ddp.wire import MAX_BODY, MAX_HEADER, ForeignMessageError, decode, encode
 from halocline.cost.speeds import Speeds
+from halocline.dynamics.residents import StepSums
+from halocline.dynamics.settings import Settings
 from halocline.errors import BackboneError, DistributedError, HaloclineError, UsageError
 from halocline.evaluator.runner import Contribution
 from halocline.graph import Contacts, NeighbourList
@@ -90,6 +98,15 @@ def messages():
     told = structure.under({"charge": np.arange(len(structure)), "temperature": np.ones(len(structure))})
     yield Trial(dataclasses.replace(graph, structure=told), "group")
     yield FailedAnswer.of(UsageError("x"))
+    atoms = OwnedAtoms.of(bulk("Ar", cubic=True), np.array([0, 2]), {"charge": np.arange(4)})
+    axes, cuts, cell, pbc, settings = np.zeros(1, np.int64), np.ones(1), structure.cell, structure.pbc, Settings()
+    yield Settle(atoms, None, None, None, cell, pbc, settings, free=9, done=0)
+    yield Settle(atoms, atoms.momenta, axes, cuts, cell, pbc, dataclasses.replace(settings, seed=7), 9, done=3)
+    yield Advance(2**40)
+    sums = StepSums(3, inf, -0.0, np.eye(3), Contacts.of(graph), 0.5, 11)
+    yield Moved((sums, dataclasses.replace(sums, not_finite="the force of atom 3")))
+    yield Moved(())
+    yield Gathered(atoms.ids, *[atoms.positions] * 3, atoms.masses, atoms.positions, axes, cuts)
 
 
 def frame(message):

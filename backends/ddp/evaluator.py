@@ -17,7 +17,9 @@ from halocline.backends.ddp.joining import serve_driver
 from halocline.backends.ddp.messages import Assignment, Plan, Step
 from halocline.backends.ddp.model import PortableModel
 from halocline.backends.ddp.muster import join_ranks, start_ranks
+from halocline.backends.ddp.resident.driver import DdpResidents
 from halocline.cost.profile import Profile
+from halocline.dynamics.residents import Houses, Residents
 from halocline.errors import DistributedError, UsageError
 from halocline.evaluator import Evaluator
 from halocline.evaluator.result import Result
@@ -50,7 +52,7 @@ class _Held(NamedTuple):
 
 
 @final
-class DdpEvaluator(Evaluator):
+class DdpEvaluator(Evaluator, Houses):
     """Evaluates structures on many processes, which stay alive between steps.
 
     The ranks are started by this object, or are the processes that torchrun has started. In the second case only
@@ -121,8 +123,7 @@ class DdpEvaluator(Evaluator):
         Raises:
             DistributedError: a rank died, hangs or ran out of memory. The next call starts new ones.
         """
-        if not self._crew.alive:
-            self._held, self._crew = None, self._enlist()
+        self._living()
         search = self._neighbours.search(structure)
         # An interrupt anywhere below leaves nothing remembered: the next call tells all ranks everything.
         held, self._held = self._held, None
@@ -140,6 +141,16 @@ class DdpEvaluator(Evaluator):
         contributions = self._crew.ask(steps, Contribution)
         self._held = _Held(shares, search, structure.copy())
         return _add_up(structure, shares, contributions)
+
+    def residents(self) -> Residents:
+        """See `Houses.residents`. They recompute halos, whatever is done for other evaluations."""
+        return DdpResidents(self._living, self._ranks)
+
+    def _living(self) -> Crew:
+        """The ranks, started anew if they have ended."""
+        if not self._crew.alive:
+            self._held, self._crew = None, self._enlist()
+        return self._crew
 
     @property
     def searches(self) -> int:

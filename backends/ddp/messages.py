@@ -17,7 +17,10 @@ import halocline
 from halocline import errors
 from halocline.backends.ddp.links import LostPeerError
 from halocline.backends.ddp.model import PortableModel
+from halocline.backends.ddp.resident.owned_atoms import OwnedAtoms
 from halocline.cost.speeds import Speeds
+from halocline.dynamics.residents import StepSums
+from halocline.dynamics.settings import Settings
 from halocline.errors import DistributedError, HaloclineError
 from halocline.evaluator.runner import Contribution
 from halocline.graph import Graph
@@ -33,6 +36,7 @@ class Signal(Enum):
 
     BEAT = auto()  # "I am alive": of a driver always, of a rank while it works
     STOP = auto()  # of the driver, at the end
+    GATHER = auto()  # of the driver to ranks that hold atoms; answered with `Gathered`
 
 
 def own_versions() -> dict[str, str]:
@@ -168,6 +172,84 @@ class Step:
 
 @final
 @dataclass(frozen=True, slots=True)
+class Settle:
+    """Atoms that a rank is to hold and move; answered with `Moved`.
+
+    Attributes:
+        atoms: any of the structure's, each of which one rank is given.
+        positions: (n, 3) Å, where they are now, if those of `atoms` are where domains were built; else None.
+        axes: of `Regions`, by which that was done; None if they are to be found.
+        cuts: likewise.
+        cell: (3, 3) Å.
+        pbc: (3,) bool.
+        settings: of the run.
+        free: degrees of freedom of all atoms.
+        done: steps of the run so far.
+    """
+
+    atoms: OwnedAtoms
+    positions: NDArray[np.float64] | None
+    axes: NDArray[np.int64] | None
+    cuts: NDArray[np.float64] | None
+    cell: NDArray[np.float64]
+    pbc: NDArray[np.bool_]
+    settings: Settings
+    free: int
+    done: int
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """Move the atoms that ranks hold; answered with `Moved`.
+
+    Attributes:
+        steps: how many.
+    """
+
+    steps: int
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Atoms have moved.
+
+    Attributes:
+        sums: of each step; the way of the farthest atom, contacts and what is not finite are those of the rank.
+    """
+
+    sums: tuple[StepSums, ...]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What a rank holds.
+
+    Attributes:
+        ids: (n,) int64, of its atoms.
+        positions: (n, 3) Å.
+        momenta: (n, 3) √(amu·eV).
+        forces: (n, 3) eV/Å.
+        energies: (n,) eV.
+        built: (n, 3) Å, where they were when domains were built.
+        axes: of `Regions`, by which that was done.
+        cuts: likewise.
+    """
+
+    ids: NDArray[np.int64]
+    positions: NDArray[np.float64]
+    momenta: NDArray[np.float64]
+    forces: NDArray[np.float64]
+    energies: NDArray[np.float64]
+    built: NDArray[np.float64]
+    axes: NDArray[np.int64]
+    cuts: NDArray[np.float64]
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class FailedAnswer:
     """An answer that is none.
 
@@ -205,8 +287,8 @@ class FailedAnswer:
 
 
 #: What may be sent to a rank, and what it may answer.
-TO_RANK: Final = (Signal, Assignment, Trial, Step)
-TO_DRIVER: Final = (Signal, Hello, Ready, Measured, Contribution, FailedAnswer)
+TO_RANK: Final = (Signal, Assignment, Trial, Step, Settle, Advance)
+TO_DRIVER: Final = (Signal, Hello, Ready, Measured, Contribution, Moved, Gathered, FailedAnswer)
 
 #: Errors that ranks and driver share.
 _ERRORS: Final[dict[str, type[HaloclineError]]] = {

@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from typing import Final, final
 
 from halocline.backends.ddp.channel import BEATS, Channel
-from halocline.backends.ddp.messages import Assignment, FailedAnswer, Hello, Ready, Signal, Step, Trial
+from halocline.backends.ddp.messages import Assignment, FailedAnswer, Hello, Ready, Signal
 from halocline.backends.ddp.worker import DomainWorker
 from halocline.errors import DistributedError
 from halocline.place import Place
@@ -58,8 +58,7 @@ def _serve(line: _Line, greeting: Hello, place: Place, check: Callable[[Assignme
                 answer: object = Ready(worker.replaced)
             else:
                 assert worker is not None
-                assert isinstance(request, Trial | Step)
-                answer = worker.measure(request) if isinstance(request, Trial) else worker.step(request)
+                answer = worker.answer(request)
         except Exception as error:  # whatever it is, the driver has to know
             answer = FailedAnswer.of(error)
         line.answer(answer)

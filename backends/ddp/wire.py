@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halocline.canonical import parse_strict_json
-from halocline.errors import DistributedError
+from halocline.errors import DistributedError, UsageError
 
 _PREFIX: Final = struct.Struct("!4sIQ")
 _MAGIC: Final = b"HALO"
@@ -97,8 +97,9 @@ def decode(kinds: Sequence[type], read: Callable[[memoryview], None]) -> Any:
         message = _read(kind, value, arrays)
         if next(arrays, None) is not None:
             raise ValueError("it has more arrays than fields for them")
-    except (ValueError, LookupError, OverflowError) as error:
-        raise ForeignMessageError(f"What arrived is no message of this version: {error}.") from None
+    except (ValueError, LookupError, OverflowError, UsageError) as error:
+        reason = str(error).removesuffix(".")
+        raise ForeignMessageError(f"What arrived is no message of this version: {reason}.") from None
     return message
 
 

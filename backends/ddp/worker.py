@@ -5,18 +5,32 @@ from __future__ import annotations
 from typing import final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch.distributed import ProcessGroup
 
 from halocline.backends.ddp.device import device_of_rank
 from halocline.backends.ddp.links import DistributedLinks, join_group, leave_group, time_link
-from halocline.backends.ddp.messages import Assignment, Measured, Plan, Step, Trial
+from halocline.backends.ddp.messages import (
+    Advance,
+    Assignment,
+    Gathered,
+    Measured,
+    Moved,
+    Plan,
+    Settle,
+    Signal,
+    Step,
+    Trial,
+)
+from halocline.backends.ddp.resident.peers import Alone, GroupPeers, Peers
+from halocline.backends.ddp.resident.residence import Residence
 from halocline.cost.profile import receiver_levels
 from halocline.cost.speeds import Speeds, measure_compute
 from halocline.errors import UsageError
 from halocline.evaluator.make import make_runner
 from halocline.evaluator.runner import Contribution, Links, NoLinks, Runner
-from halocline.graph import cut_candidates
+from halocline.graph import Graph, cut_candidates
 from halocline.partition import domain_graph
 from halocline.place import Place
 from halocline.plugin import registry
@@ -43,10 +57,33 @@ class DomainWorker:
         self._executor = spec.build(registry().load("executor", spec.name), device=str(self._device))
         self._runners: dict[bool, Runner] = {}
         self._group: ProcessGroup | None = None
+        self._peers_group: ProcessGroup | None = None
         self._prepare(exchange=assignment.exchange)
         self._links: Links = NoLinks()
         self._plan: Plan | None = None
         self._cell: NDArray[np.float64] | None = None
+        self._residence: Residence | None = None
+        self._peers: Peers | None = None
+
+    def answer(self, request: object) -> Measured | Contribution | Moved | Gathered:
+        """Do what the driver asks.
+
+        Raises:
+            HaloclineError: it cannot be done, or a neighbour was lost.
+        """
+        if isinstance(request, Trial):
+            return self.measure(request)
+        if isinstance(request, Step):
+            return self.step(request)
+        if isinstance(request, Settle):
+            self._residence = None  # atoms of a run before need not fit beside those of the next
+            self._residence = self._settle(request)
+            return self._residence.settled()
+        assert self._residence is not None
+        if isinstance(request, Advance):
+            return self._residence.advance(request.steps)
+        assert request is Signal.GATHER
+        return self._residence.gather()
 
     def measure(self, trial: Trial) -> Measured:
         """Time messages and, where there is a graph, evaluations.
@@ -88,9 +125,27 @@ class DomainWorker:
         return self._runner(exchange=self._plan.exchange).run(graph, domain.parts, self._links)
 
     def close(self) -> None:
-        """Leave the process group that this rank shares with the others."""
-        if self._group is not None:
-            leave_group(self._group)
+        """Leave the process groups that this rank shares with the others."""
+        for group in (self._group, self._peers_group):
+            if group is not None:
+                leave_group(group)
+
+    def _settle(self, start: Settle) -> Residence:
+        """Hold atoms, which go from rank to rank in the memory of the CPU."""
+        if self._peers is None:
+            place, assignment = self._place, self._assignment
+            if place.size > 1:
+                name = f"{assignment.group}/atoms"
+                self._peers_group = join_group(torch.device("cpu"), place, name, assignment.timeout)
+                self._peers = GroupPeers(self._peers_group, place.rank, place.size)
+            else:
+                self._peers = Alone()
+        runner = self._runner(exchange=False)
+
+        def run(graph: Graph, parts: NDArray[np.int64]) -> Contribution:
+            return runner.run(graph, parts, NoLinks())
+
+        return Residence(start, self._backbone.neighbours, self._backbone.hops, self._peers, run)
 
     def _take(self, plan: Plan) -> None:
         self._prepare(exchange=plan.exchange)

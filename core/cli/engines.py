@@ -11,6 +11,12 @@ from typing import Final
 ENGINES: Final[dict[str, dict[str, str]]] = {
     "ase": {"md": "halocline.cli.md:run_one", "relax": "halocline.cli.relax:run_one"},
     "torch-sim": {"md": "halocline.cli.torch_sim:md", "relax": "halocline.cli.torch_sim:relax"},
+    "ranks": {"md": "halocline.cli.md_on_ranks:md"},
+}
+#: What one does that the others do not.
+_ABOUT: Final[dict[str, str]] = {
+    "torch-sim": "torch-sim moves all structures of a file, many at a time",
+    "ranks": "ranks of ddp keep the atoms of one among themselves",
 }
 #: Options that mean something to some engines only; they are None unless they are given.
 _MEANT_FOR: Final[dict[str, tuple[str, ...]]] = {"batch_atoms": ("torch-sim",)}
@@ -29,7 +35,9 @@ def add_engine(parser: argparse.ArgumentParser, command: str) -> None:
         "--engine",
         default="ase",
         choices=names,
-        help="who moves the atoms: torch-sim moves all structures of a file, many at a time [%(default)s]",
+        help="who moves the atoms: "
+        + "; ".join(_ABOUT[name] for name in names if name in _ABOUT)
+        + " [%(default)s]",
     )
     group.add_argument(
         "--batch-atoms", type=int, metavar="N", help="torch-sim: structures of so many atoms move together [10000]"

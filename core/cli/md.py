@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from halocline.cli.output import Advance
     from halocline.dynamics import DynamicsResult, RunFiles, StepRecord, Watch
-    from halocline.potential.calculator import HaloclineCalculator
     from halocline.potential.potential import Potential
     from halocline.program.replacement import Replacement
 
@@ -85,7 +84,7 @@ def run_one(arguments: argparse.Namespace) -> int:
     )  # only the driver of several ranks goes on
     say_replaced(calculator.replaced)
     replaced = calculator.replaced
-    resume = _resumes(arguments, calculator, output)
+    resume = resumes(arguments, output, restarted=calculator.restarted)
     bar = progress(steps, f"md {arguments.ensemble}")
     named = located(arguments.structure)
     with closing(calculator), default_explained(arguments), named, held_back() as interruption, bar as advance:
@@ -102,10 +101,10 @@ def run_one(arguments: argparse.Namespace) -> int:
             direct_forces=arguments.direct_forces,
             minimum_distance=NEAREST if arguments.minimum_distance is None else arguments.minimum_distance,
             watch=watch,
-            on_step=_shower(advance),
+            on_step=shower(advance),
             interrupted=lambda: bool(interruption),
         )
-    _report(arguments, output, outcome, len(atoms), settings, replaced)
+    report(arguments, output, outcome, len(atoms), settings, replaced)
     if outcome.stopped is not None:
         say(f"halocline: ended as told: {outcome.stopped}. With a larger --stop-at-spread, --resume goes on.")
     if not outcome.finished:
@@ -204,7 +203,7 @@ def _watch(arguments: argparse.Namespace) -> Watch:
     )
 
 
-def _shower(advance: Advance) -> Callable[[StepRecord], None]:
+def shower(advance: Advance) -> Callable[[StepRecord], None]:
     """Make the function that moves a progress bar to a step; a resumed run starts where it was."""
     shown = 0
 
@@ -282,11 +281,11 @@ def number_of_steps(arguments: argparse.Namespace) -> int:
     return round(steps)
 
 
-def _resumes(arguments: argparse.Namespace, calculator: HaloclineCalculator, output: RunFiles) -> bool:
+def resumes(arguments: argparse.Namespace, output: RunFiles, *, restarted: bool) -> bool:
     """As told; and where torchrun has started all ranks anew, the same command goes on from its checkpoint."""
     from halocline.cli.output import say
 
-    if arguments.resume or not calculator.restarted or not output.resumable:
+    if arguments.resume or not restarted or not output.resumable:
         return bool(arguments.resume)
     say(f"halocline: started anew; the run goes on from {output.checkpoint}.")
     return True
@@ -300,7 +299,7 @@ def _identity(
     return evaluation_options(arguments) | {"model": potential.digest()} | identity_of(replaced)
 
 
-def _report(
+def report(
     arguments: argparse.Namespace,
     output: RunFiles,
     outcome: DynamicsResult,
@@ -308,6 +307,7 @@ def _report(
     settings: Settings,
     replaced: tuple[Replacement, ...],
 ) -> None:
+    """Print what a run amounts to, as a table or as JSON, and draw it if that is asked for."""
     from halocline.cli.output import emit_json
     from halocline.cli.tables import facts
     from halocline.dynamics.plot import plot_log

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -23,14 +22,13 @@ from halocline.dynamics.identity import check_same_options, structure_digest
 from halocline.dynamics.records import frame_bytes, row_bytes, unlabelled_bytes
 from halocline.dynamics.run_files import RunFiles
 from halocline.dynamics.settings import CHECKPOINT_INTERVAL, NEAREST, Settings
-from halocline.dynamics.snapshot import Snapshot, load_snapshot, save_snapshot
+from halocline.dynamics.snapshot import Snapshot, load_snapshot, save_snapshot, say_other_versions
 from halocline.dynamics.step_record import StepRecord, measure
 from halocline.dynamics.watch import Watch
 from halocline.errors import DynamicsError, StructureError, UnstableDynamicsError, UsageError
 from halocline.potential.calculator import HaloclineCalculator
 from halocline.shares import timed
 
-_LOG = logging.getLogger(__name__)
 _INDIFFERENT = Watch()
 _LIBRARIES = ("halocline", "ase", "numpy", "scipy", "torch")
 
@@ -281,12 +279,7 @@ class _Run:
         """Bring atoms and random numbers to the state of the checkpoint."""
         snapshot = load_snapshot(self._output.checkpoint)
         check_same_options(snapshot.options, self._options)
-        for name, old in snapshot.versions.items():
-            if self._versions.get(name) != old:
-                _LOG.warning(
-                    "The run was started with %s %s, now %s: the restart may not be exact to the last bit.",
-                    *(name, old, self._versions.get(name)),
-                )
+        say_other_versions(snapshot.versions, self._versions)
         self._atoms.set_cell(snapshot.cell, scale_atoms=False, apply_constraint=False)
         self._atoms.set_positions(snapshot.positions, apply_constraint=False)
         self._atoms.set_momenta(snapshot.momenta, apply_constraint=False)

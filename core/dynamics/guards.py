@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Final, final
 
 import numpy as np
@@ -10,6 +11,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
+from halocline.applicability import Outside
 from halocline.dynamics.settings import NEAREST
 from halocline.dynamics.step_record import StepRecord, result
 from halocline.shares import timed
@@ -35,7 +37,7 @@ class Guards:
     """
 
     def __init__(self, atoms: Atoms, temperature: float, nearest: float = NEAREST) -> None:
-        self._nearest = nearest
+        self.nearest = nearest
         self._hottest = temperature + EXCESS_TEMPERATURE
         self._gap = max(WIDEST_GAP, 2.0 * _widest_gap(atoms)[1])
         self._room = 0.0  # Å, by which gaps may still grow until one can be too wide
@@ -48,15 +50,25 @@ class Guards:
             self._not_finite(atoms, sample)
             or self.too_near(atoms)
             or self._too_fast(atoms, sample)
-            or self._apart(atoms)
+            or (self.apart(atoms) if self._room <= 0.0 else None)
         )
 
     def too_near(self, atoms: Atoms) -> str | None:
         """Return which atoms are too near for the model, or None; calculators other than ours do not know."""
-        for remark in getattr(atoms.calc, "outside", ()):
-            if remark.nearness is not None and remark.nearness < self._nearest:
-                share = f"{remark.nearness:.2g} of it, where a run stops below {self._nearest:g}"
-                return f"{remark.text}, {share} (--minimum-distance)"
+        return nearer(getattr(atoms.calc, "outside", ()), self.nearest)
+
+    def too_hot(self, sample: StepRecord) -> str | None:
+        """Return that the temperature has run away, or None."""
+        if not sample.temperature <= self._hottest:
+            return f"the temperature ran away to {sample.temperature:.3g} K"
+        return None
+
+    def apart(self, atoms: Atoms) -> str | None:
+        """Return which atom has flown away, or None."""
+        atom, gap = _widest_gap(atoms)
+        self._room = self._gap - gap
+        if gap > self._gap:
+            return f"atom {atom} has flown apart, {gap:.3g} Å from its nearest neighbour"
         return None
 
     def _not_finite(self, atoms: Atoms, sample: StepRecord) -> str | None:
@@ -79,8 +91,8 @@ class Guards:
 
     def _too_fast(self, atoms: Atoms, sample: StepRecord) -> str | None:
         previous, self._previous = self._previous, atoms.positions.copy()
-        if not sample.temperature <= self._hottest:
-            return f"the temperature ran away to {sample.temperature:.3g} K"
+        if hot := self.too_hot(sample):
+            return hot
         if previous is None:
             return None
         moves = self._previous - previous
@@ -89,18 +101,22 @@ class Guards:
         if farthest > LONGEST_MOVE:
             lengths = np.linalg.norm(moves, axis=1)
             atom = int(lengths.argmax())
-            if lengths[atom] > LONGEST_MOVE:
-                return f"atom {atom} moved {lengths[atom]:.3g} Å in one step"
+            return too_far(atom, float(lengths[atom]))
         return None
 
-    def _apart(self, atoms: Atoms) -> str | None:
-        if self._room > 0.0:
-            return None
-        atom, gap = _widest_gap(atoms)
-        self._room = self._gap - gap
-        if gap > self._gap:
-            return f"atom {atom} has flown apart, {gap:.3g} Å from its nearest neighbour"
-        return None
+
+def nearer(remarks: Iterable[Outside], nearest: float) -> str | None:
+    """Return which atoms are nearer than this fraction of the shortest distance in training, or None."""
+    for remark in remarks:
+        if remark.nearness is not None and remark.nearness < nearest:
+            share = f"{remark.nearness:.2g} of it, where a run stops below {nearest:g}"
+            return f"{remark.text}, {share} (--minimum-distance)"
+    return None
+
+
+def too_far(atom: int, length: float) -> str | None:
+    """Return that an atom has moved farther in a step than any does, or None; lengths are in Å."""
+    return f"atom {atom} moved {length:.3g} Å in one step" if length > LONGEST_MOVE else None
 
 
 def why_failed(atoms: Atoms, error: Exception) -> str:

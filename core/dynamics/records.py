@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from ase import Atoms
@@ -22,6 +23,20 @@ from halocline.structures.write import extended_xyz
 _COLUMNS = ("tags", "masses", "momenta", *STATE_COLUMNS)
 #: What a frame carries of the calculator's results.
 _RESULTS = ("energy", "forces", "stress", "energies")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class FrameResults:
+    """What a frame says of the model where no calculator of ASE has computed it.
+
+    Attributes:
+        results: by ASE's names.
+        taken_entries: of ``atoms.info``, which the model has taken.
+    """
+
+    results: dict[str, Any]
+    taken_entries: frozenset[str]
 
 
 def frame_bytes(atoms: Atoms, **info: float) -> bytes:

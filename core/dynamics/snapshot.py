@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -18,8 +19,13 @@ from numpy.typing import NDArray
 from halocline.errors import DynamicsError
 from halocline.files import newest, previous_path, write_keeping_previous
 
+_LOG = logging.getLogger(__name__)
+
 FORMAT_VERSION = 2
 _ARRAYS = ("positions", "momenta", "cell")
+
+#: Before the names of arrays of `Snapshot.placing`.
+_PLACING = "placing/"
 
 
 @final
@@ -38,6 +44,7 @@ class Snapshot:
         options: everything that must not change when the run goes on, by name.
         versions: of the libraries that took part.
         collected: steps of the frames that were collected, ascending.
+        placing: which process held which atom, and since when, where several held them; see `residents`.
     """
 
     step: int
@@ -50,6 +57,7 @@ class Snapshot:
     options: dict[str, Any]
     versions: dict[str, str]
     collected: list[int] = field(default_factory=list)
+    placing: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
 def save_snapshot(path: Path, snapshot: Snapshot) -> None:
@@ -58,10 +66,10 @@ def save_snapshot(path: Path, snapshot: Snapshot) -> None:
     Raises:
         DynamicsError: the disk is full or the folder cannot be written; the old checkpoint is intact.
     """
-    header = {"format_version": FORMAT_VERSION} | {
-        name: getattr(snapshot, name) for name in Snapshot.__dataclass_fields__ if name not in _ARRAYS
-    }
+    names = [name for name in Snapshot.__dataclass_fields__ if name not in (*_ARRAYS, "placing")]
+    header = {"format_version": FORMAT_VERSION} | {name: getattr(snapshot, name) for name in names}
     arrays = {name: getattr(snapshot, name) for name in _ARRAYS}
+    arrays |= {f"{_PLACING}{name}": values for name, values in snapshot.placing.items()}
     archive = io.BytesIO()
     np.savez(archive, header=np.array(json.dumps(header)), **arrays)
     try:
@@ -83,11 +91,22 @@ def load_snapshot(path: Path) -> Snapshot:
     return _read(found)
 
 
+def say_other_versions(stored: dict[str, str], here: dict[str, str]) -> None:
+    """Warn of each library that a run was started with another version of."""
+    for name, old in stored.items():
+        if here.get(name) != old:
+            _LOG.warning(
+                "The run was started with %s %s, now %s: the restart may not be exact to the last bit.",
+                *(name, old, here.get(name)),
+            )
+
+
 def _read(path: Path) -> Snapshot:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             header = json.loads(str(archive["header"]))
             arrays = {name: archive[name] for name in _ARRAYS}
+            placing = {name.removeprefix(_PLACING): archive[name] for name in archive if name.startswith(_PLACING)}
         version = header.pop("format_version")
     except Exception as error:  # damage shows as almost any error of zipfile, NumPy or json
         raise DynamicsError(
@@ -99,4 +118,4 @@ def _read(path: Path) -> Snapshot:
             f"The checkpoint {path} has format version {version}, this release reads {FORMAT_VERSION}; "
             "resume with the release that wrote it."
         )
-    return Snapshot(**header, **arrays)
+    return Snapshot(**header, **arrays, placing=placing)

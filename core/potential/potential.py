@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from ase.symbols import Symbols
 
-from halocline.applicability import Applicability
+from halocline.applicability import Applicability, Outside
 from halocline.checkpoint import Checkpoint, save_checkpoint
 from halocline.context import in_evaluation_context
 from halocline.digests import tensors_digest
@@ -38,6 +38,7 @@ from halocline.errors import BackboneError, HaloclineError, NotFiniteError, Usag
 from halocline.evaluator import Evaluator, FollowingEvaluator
 from halocline.evaluator.result import Result
 from halocline.forks import lock
+from halocline.graph import Contacts
 from halocline.graph.rules import reach
 from halocline.model.adapters import merged
 from halocline.model.backbone import Backbone
@@ -353,7 +354,7 @@ class Potential:
 
     def _completed(self, result: Result, prepared: Prepared) -> Result:
         """With reference energies, and what lies outside of the training."""
-        outside = () if result.contacts is None else self._applicability.outside(result.contacts)
+        outside = () if result.contacts is None else self.remarks(result.contacts)
         return result.completed(prepared.reference, outside)
 
     def prepare(self, atoms: Atoms, head: str | None = None) -> Prepared:
@@ -412,7 +413,15 @@ class Potential:
 
     def say_outside(self, result: Result) -> None:
         """Warn of a result outside of the training, once of each pair of elements and of each element."""
-        for remark in result.outside:
+        self.say(result.outside)
+
+    def remarks(self, contacts: Contacts) -> tuple[Outside, ...]:
+        """In what a structure with these contacts lies outside of the training."""
+        return self._applicability.outside(contacts)
+
+    def say(self, remarks: Iterable[Outside]) -> None:
+        """Warn as `say_outside` does."""
+        for remark in remarks:
             if remark.key not in self._said:
                 self._said.add(remark.key)
                 _LOG.warning("%s.", remark.warning)

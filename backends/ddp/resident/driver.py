@@ -1,0 +1,130 @@
+"""What the driver says to ranks that hold the atoms of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, TypeVar, final
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from halocline.backends.ddp.crew import Crew
+from halocline.backends.ddp.messages import Advance, Gathered, Moved, Settle, Signal
+from halocline.backends.ddp.resident.frame import Frame
+from halocline.backends.ddp.resident.owned_atoms import OwnedAtoms
+from halocline.backends.ddp.resident.regions import Regions
+from halocline.dynamics.residents import Everything, Residents, Start, StepSums
+from halocline.errors import DistributedError
+from halocline.graph import Contacts
+
+T = TypeVar("T")
+
+#: Of sums that are not finite, where no rank can tell why.
+_SUMS: Final = "the sum of all energies"
+
+
+@final
+class DdpResidents(Residents):
+    """Ranks of ``ddp`` that hold atoms.
+
+    Args:
+        crew: gives the ranks, which are started anew after they have failed.
+        ranks: how many.
+    """
+
+    def __init__(self, crew: Callable[[], Crew], ranks: int) -> None:
+        self._crew, self._ranks = crew, ranks
+        self._atoms = 0
+
+    def settle(self, start: Start) -> StepSums:
+        """See `Residents.settle`."""
+        crew, atoms = self._crew(), start.atoms
+        self._atoms, self._at = len(atoms), crew
+        placing = _placing_for(self._ranks, start.placing)
+        owners = _owners(atoms, self._ranks, placing)
+        messages = [_message(start, np.flatnonzero(owners == rank), placing) for rank in range(self._ranks)]
+        return _merged(crew.ask(messages, Moved))[0]
+
+    def advance(self, steps: int) -> Sequence[StepSums]:
+        """See `Residents.advance`."""
+        return _merged(self._held_by().ask([Advance(steps)] * self._ranks, Moved))
+
+    def gather(self) -> Everything:
+        """See `Residents.gather`."""
+        found = self._held_by().ask([Signal.GATHER] * self._ranks, Gathered)
+        ids = np.concatenate([each.ids for each in found])
+        if not np.array_equal(np.sort(ids), np.arange(self._atoms)):
+            raise DistributedError("Ranks do not hold each atom once; start again.")
+
+        def in_order(values: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+            whole = np.empty((self._atoms, *values[0].shape[1:]))
+            whole[ids] = np.concatenate(values)
+            return whole
+
+        return Everything(
+            positions=in_order([each.positions for each in found]),
+            momenta=in_order([each.momenta for each in found]),
+            forces=in_order([each.forces for each in found]),
+            energies=in_order([each.energies for each in found]),
+            placing={
+                "built": in_order([each.built for each in found]),
+                "axes": found[0].axes,
+                "cuts": found[0].cuts,
+            },
+        )
+
+    def _held_by(self) -> Crew:
+        if not self._at.alive:
+            raise DistributedError("The ranks have ended, and with them the atoms that they held; start again.")
+        return self._at
+
+
+def _placing_for(ranks: int, placing: Mapping[str, NDArray[Any]] | None) -> Mapping[str, NDArray[Any]] | None:
+    """How atoms were held, if as many ranks are to hold them; others divide them anew."""
+    return placing if placing is not None and len(placing["cuts"]) == ranks - 1 else None
+
+
+def _owners(atoms: Atoms, ranks: int, placing: Mapping[str, NDArray[Any]] | None) -> NDArray[np.int64]:
+    """The rank that each atom is sent to, (N,): the one that held it, or any in equal numbers."""
+    if placing is None:
+        return np.arange(len(atoms)) * ranks // len(atoms)
+    frame = Frame.of(atoms.cell.array, atoms.pbc)
+    return Regions(placing["axes"], placing["cuts"]).owners(frame.wrapped(placing["built"]))
+
+
+def _message(start: Start, ids: NDArray[np.int64], placing: Mapping[str, NDArray[Any]] | None) -> Settle:
+    """For one rank."""
+    atoms = OwnedAtoms.of(start.atoms, ids, start.conditions)
+    now = None if placing is None else atoms.positions
+    if placing is not None:
+        atoms = replace(atoms, positions=placing["built"][ids])
+    return Settle(
+        atoms=atoms,
+        positions=now,
+        axes=None if placing is None else placing["axes"],
+        cuts=None if placing is None else placing["cuts"],
+        cell=start.atoms.cell.array,
+        pbc=start.atoms.pbc,
+        settings=start.settings,
+        free=start.free,
+        done=start.step,
+    )
+
+
+def _merged(answers: Sequence[Moved]) -> list[StepSums]:
+    """Sums are the same on all ranks; each tells what it has seen of its own atoms."""
+    return [_merged_step(each) for each in zip(*(answer.sums for answer in answers), strict=True)]
+
+
+def _merged_step(several: Sequence[StepSums]) -> StepSums:
+    farthest = max(several, key=lambda each: each.farthest)
+    reasons = [each.not_finite for each in several if each.not_finite]
+    return replace(
+        several[0],
+        contacts=Contacts.merge([each.contacts for each in several]),
+        farthest=farthest.farthest,
+        farthest_atom=farthest.farthest_atom,
+        not_finite=None if several[0].not_finite is None else next(iter(reasons), _SUMS),
+    )

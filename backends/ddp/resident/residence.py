@@ -1,0 +1,160 @@
+"""The atoms of one rank, which moves them, evaluates them, and builds its domain anew when they have gone far."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Final, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halocline.backends.ddp.messages import Gathered, Moved, Settle
+from halocline.backends.ddp.resident.building import ResidentDomain, build_resident_domain
+from halocline.backends.ddp.resident.frame import Frame
+from halocline.backends.ddp.resident.integration import Held, build_integrator, kinetic_energy
+from halocline.backends.ddp.resident.migration import settle
+from halocline.backends.ddp.resident.owned_atoms import OwnedAtoms
+from halocline.backends.ddp.resident.peers import Peers
+from halocline.backends.ddp.resident.regions import Regions
+from halocline.dynamics.residents import StepSums
+from halocline.evaluator.runner import Contribution
+from halocline.graph import Graph, NeighbourRule
+from halocline.graph.neighbours import DEFAULT_SKIN
+from halocline.graph.rules import reach
+from halocline.partition import domain_graph
+
+#: Finds what the parts (n_0,) of a graph contribute.
+Run = Callable[[Graph, NDArray[np.int64]], Contribution]
+
+#: What is added up over ranks after a step: energies, virial, and what shows whether all numbers are finite.
+_SUMS: Final = 12
+
+
+@final
+class Residence:
+    """What a rank holds between two messages of the driver. All ranks call the same methods in the same order.
+
+    Args:
+        start: the atoms, and what becomes of them.
+        rule: of the model.
+        hops: receptive field of the model.
+        peers: all ranks.
+        run: evaluates what this rank owns.
+
+    Raises:
+        HaloclineError: they cannot be evaluated, or another rank was lost.
+    """
+
+    def __init__(self, start: Settle, rule: NeighbourRule, hops: int, peers: Peers, run: Run) -> None:
+        self._cell, self._pbc, self._done = start.cell, start.pbc, start.done
+        self._rule, self._hops, self._peers, self._run = rule, hops, peers, run
+        self._frame = Frame.of(start.cell, start.pbc)
+        cutoff = reach(rule)
+        self._room = 0.5 * ((cutoff + DEFAULT_SKIN) - cutoff)
+        self._integrator = build_integrator(start.settings, start.free, self._total)
+        regions = None if start.axes is None or start.cuts is None else Regions(start.axes, start.cuts)
+        atoms = self._build(start.atoms, regions)
+        if start.positions is not None:  # they have moved since domains were built
+            atoms.positions[:] = start.positions
+        self._before, self._farthest = atoms.positions.copy(), (0.0, -1)
+        self._held = self._evaluated(atoms)
+        self._latest = self._sums()
+
+    def settled(self) -> Moved:
+        """The sums of the step at which the atoms came."""
+        return Moved((self._latest,))
+
+    def advance(self, steps: int) -> Moved:
+        """Make so many steps, or as many as everything is finite.
+
+        Raises:
+            HaloclineError: atoms cannot be evaluated, or another rank was lost.
+        """
+        found: list[StepSums] = []
+        with np.errstate(all="ignore"):  # what overflows is told
+            while len(found) < steps and self._latest.not_finite is None:
+                self._held = self._integrator.step(self._held, self._done, self._evaluate)
+                self._done += 1
+                self._latest = self._sums()
+                found.append(self._latest)
+        return Moved(tuple(found))
+
+    def gather(self) -> Gathered:
+        """Everything, as it is now."""
+        atoms, regions = self._held.atoms, self._regions
+        return Gathered(
+            *(atoms.ids, atoms.positions, atoms.momenta, self._held.forces, self._contribution.energies),
+            *(self._built, regions.axes, regions.cuts),
+        )
+
+    def _evaluate(self, atoms: OwnedAtoms) -> Held:
+        """Forces where atoms are now, after they have changed hands if they must."""
+        moves = np.linalg.norm(atoms.positions - self._before, axis=1)
+        longest = int(moves.argmax()) if len(moves) else -1
+        self._farthest = (float(moves[longest]), int(atoms.ids[longest])) if len(moves) else (0.0, -1)
+        away = atoms.positions - self._built
+        lengths = np.array([np.einsum("ij,ij->i", away, away).max(initial=0.0), np.abs(atoms.positions).sum()])
+        squares, places = self._peers.gathered(lengths).T
+        if not np.isfinite(places).all():  # no list is built of these: the sums tell
+            return Held(atoms, np.zeros_like(atoms.positions))
+        if not math.sqrt(squares.max()) <= self._room:
+            atoms = self._build(atoms)
+        self._before = atoms.positions.copy()
+        return self._evaluated(atoms)
+
+    def _build(self, atoms: OwnedAtoms, regions: Regions | None = None) -> OwnedAtoms:
+        """Hand atoms over, and build the domain of those that are held then.
+
+        Args:
+            atoms: of this rank until now.
+            regions: of the ranks; balanced ones if they are None.
+        """
+        peers = self._peers
+        self._regions = regions or Regions.balanced(atoms.positions, self._frame, peers)
+        atoms = settle(atoms, self._regions, self._frame, peers)
+        self._domain: ResidentDomain = build_resident_domain(
+            atoms, self._cell, self._pbc, self._rule, DEFAULT_SKIN, self._hops, peers
+        )
+        self._built = atoms.positions.copy()
+        return atoms
+
+    def _evaluated(self, atoms: OwnedAtoms) -> Held:
+        domain = self._domain.domain
+        positions = self._domain.positions(atoms.positions, self._peers)
+        graph = domain_graph(domain, positions, self._cell, self._pbc, self._rule)
+        self._contribution = self._run(graph, domain.parts)
+        self._contacts = self._contribution.contacts.renumbered(domain.atoms)
+        return Held(atoms, self._domain.forces(self._contribution.forces, self._peers))
+
+    def _total(self, number: float) -> float:
+        return float(self._peers.total(np.array([number]))[0])
+
+    def _sums(self) -> StepSums:
+        """Of the step that has just been made."""
+        atoms, forces = self._held.atoms, self._held.forces
+        sums = np.empty(_SUMS)
+        sums[0], sums[1] = self._contribution.energies.sum(), kinetic_energy(atoms)
+        sums[2:11] = self._contribution.virial.ravel()
+        sums[11] = np.abs(forces).sum() + np.abs(atoms.positions).sum()
+        sums = self._peers.total(sums)
+        return StepSums(
+            step=self._done,
+            potential=float(sums[0]),
+            kinetic=float(sums[1]),
+            virial=sums[2:11].reshape(3, 3),
+            contacts=self._contacts,
+            farthest=self._farthest[0],
+            farthest_atom=self._farthest[1],
+            not_finite=None if np.isfinite(sums).all() else self._not_finite(),
+        )
+
+    def _not_finite(self) -> str:
+        """What it is, as far as this rank can tell; empty if it has no such thing."""
+        atoms = self._held.atoms
+        arrays = (("position", atoms.positions), ("force", self._held.forces), ("velocity", atoms.momenta))
+        for name, values in arrays:
+            if len(bad := np.flatnonzero(~np.isfinite(values).all(axis=1))):
+                return f"the {name} of atom {atoms.ids[bad[0]]}"
+        mine = (self._contribution.energies.sum(), self._contribution.virial)
+        return "" if all(np.isfinite(each).all() for each in mine) else "the energy or its virial"

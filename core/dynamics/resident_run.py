@@ -1,0 +1,323 @@
+"""Run molecular dynamics whose atoms live in other processes: what is done here does not grow with the structure.
+
+Only where a frame or a checkpoint is due do the atoms come here.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from importlib.metadata import version
+from typing import Any, Final, final
+
+import numpy as np
+from ase import Atoms, units
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from halocline.appended import EMPTY, AppendedFile
+from halocline.context import in_evaluation_context
+from halocline.dynamics import integrators
+from halocline.dynamics.engine import DynamicsResult, check_request
+from halocline.dynamics.guards import Guards, nearer, too_far
+from halocline.dynamics.identity import check_same_options, structure_digest
+from halocline.dynamics.records import FrameResults, frame_bytes, row_bytes
+from halocline.dynamics.residents import Everything, Houses, Residents, Start, StepSums
+from halocline.dynamics.run_files import RunFiles
+from halocline.dynamics.settings import CHECKPOINT_INTERVAL, NEAREST, Settings
+from halocline.dynamics.snapshot import Snapshot, load_snapshot, save_snapshot, say_other_versions
+from halocline.dynamics.step_record import StepRecord
+from halocline.errors import DynamicsError, StructureError, UnstableDynamicsError, UsageError
+from halocline.graph.structure import volume_of
+from halocline.model.condition import read_conditions, taken_entries
+from halocline.partition import Division
+from halocline.potential.evaluators import make_evaluator
+from halocline.potential.potential import Potential
+from halocline.program import Precision
+from halocline.spec import Spec
+
+_LIBRARIES: Final = ("halocline", "ase", "numpy", "torch")
+
+#: Steps that processes make without a word: so long may an interruption have to wait.
+BATCH: Final = 16
+
+
+@in_evaluation_context
+def open_houses(
+    potential: Potential, backend: str, dtype: str, device: str, partition: str, halo: str, compress: bool
+) -> Houses:
+    """Make the evaluator whose processes are to hold atoms; arguments as for a call of the potential.
+
+    Raises:
+        UsageError: the backend has no such processes, or an option does not suit them.
+        HaloclineError: as for a call.
+    """
+    if partition != "none":
+        raise UsageError("Ranks divide the atoms that they hold among themselves; leave --partition out.")
+    if halo == "exchange":
+        raise UsageError("Ranks that hold atoms recompute halos; leave --halo out, or say --halo recompute.")
+    backbone = potential.backbone
+    if not backbone.derives_stress or backbone.pooled_head is not None:
+        raise UsageError(
+            "Ranks hold the atoms of models whose energy is a sum over atoms, and whose forces and stress are its "
+            "derivatives, which those of this model are not; leave --engine ranks out."
+        )
+    spec, division = Spec.parse(backend), Division.parse(partition)
+    evaluator = make_evaluator(backbone, spec, Precision(dtype), device, division, "recompute", compress)
+    if not isinstance(evaluator, Houses):
+        evaluator.close()
+        raise UsageError(f"Only ranks can hold atoms: give --backend ddp:ranks=2, for example, not {backend!r}.")
+    return evaluator
+
+
+def run_resident(
+    atoms: Atoms,
+    potential: Potential,
+    residents: Residents,
+    settings: Settings,
+    output: RunFiles,
+    *,
+    steps: int,
+    checkpoint_interval: int = CHECKPOINT_INTERVAL,
+    identity: dict[str, Any] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    minimum_distance: float = NEAREST,
+    head: str | None = None,
+    on_step: Callable[[StepRecord], None] = lambda sample: None,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> DynamicsResult:
+    """Integrate the equations of motion up to a step where the atoms live, and record it.
+
+    Files, arguments and errors are those of `halocline.dynamics.run_dynamics`, with these differences: a restart
+    on as many processes is exact, and one on another number of them goes on to rounding; interruptions are asked
+    for after every `BATCH` steps at least; whether an atom has flown away is looked at where frames are written.
+
+    Args:
+        atoms: see there.
+        potential: the model.
+        residents: its processes.
+        settings: see there; nve and nvt.
+        output: see there.
+        steps: see there.
+        checkpoint_interval: see there.
+        identity: see there.
+        resume: see there.
+        overwrite: see there.
+        minimum_distance: see there.
+        head: of the model that is to answer.
+        on_step: see there.
+        interrupted: see there.
+
+    Raises:
+        UsageError: likewise, or the ensemble or the constraints are none that processes can keep by themselves.
+    """
+    check_request(settings, minimum_distance, potential.backbone.derives_forces)
+    if settings.ensemble == "npt":
+        raise UsageError("Ranks that hold atoms run nve and nvt; for npt leave --engine ranks out.")
+    if atoms.constraints:
+        raise UsageError("Ranks that hold atoms let all of them move; for fixed atoms leave --engine ranks out.")
+    options = settings.as_options() | (identity or {}) | {"structure": structure_digest(atoms), "engine": "ranks"}
+    guards = functools.partial(Guards, nearest=minimum_distance)
+    with output.locked():
+        run = _Run(
+            *(atoms, potential, residents, settings, output, options, guards, head),
+            resume=resume,
+            overwrite=overwrite,
+        )
+        return run.advance(steps, checkpoint_interval, on_step, interrupted)
+
+
+@final
+class _Run:
+    """One run, from its start or its checkpoint on."""
+
+    def __init__(
+        self,
+        atoms: Atoms,
+        potential: Potential,
+        residents: Residents,
+        settings: Settings,
+        output: RunFiles,
+        options: dict[str, Any],
+        guards: Callable[[Atoms, float], Guards],
+        head: str | None,
+        *,
+        resume: bool,
+        overwrite: bool,
+    ) -> None:
+        self._potential, self._residents, self._settings, self._output = potential, residents, settings, output
+        self._atoms = integrators.prepare(atoms, settings, np.random.default_rng(settings.seed))
+        prepared = potential.prepare(self._atoms, head)
+        self._reference, self._total_reference = prepared.reference, float(prepared.reference.sum())
+        declared = potential.backbone.conditions
+        numbers = read_conditions(declared, atoms.info, head)
+        stated = {each.name: each.stated(numbers[each.name]) for each in declared}
+        self._options = options | stated
+        self._guards = guards(self._atoms, max(settings.highest_temperature, self._atoms.get_temperature()))
+        self._nearest = self._guards.nearest
+        self._free = self._atoms.get_number_of_degrees_of_freedom()
+        self._volume = volume_of(self._atoms.cell.array) if self._atoms.pbc.all() else None
+        self._versions = {name: version(name) for name in _LIBRARIES}
+        snapshot = self._restore() if resume else None
+        step, placing = (0, None) if snapshot is None else (snapshot.step, snapshot.placing)
+        start = Start(self._atoms, prepared.structure.conditions, settings, self._free, step, placing)
+        self._first = residents.settle(start)  # what cannot be evaluated shows before any file is touched
+        if near := self._near(self._first):
+            raise StructureError(f"{near}. Relax the structure first.")
+        if snapshot is None:
+            output.prepare(overwrite=overwrite)
+            self._marks = dict.fromkeys(output.appended, EMPTY)
+            save_snapshot(output.checkpoint, self._snapshot(self._marks, 0, residents.gather()))
+        else:
+            self._marks = snapshot.marks
+        self._step = self._saved = step
+        self._recorded: int | None = None
+
+    def advance(
+        self,
+        steps: int,
+        checkpoint_interval: int,
+        on_step: Callable[[StepRecord], None],
+        interrupted: Callable[[], bool],
+    ) -> DynamicsResult:
+        """Compute and record steps until the last one, or until interrupted."""
+        start = self._step
+        if steps < start:
+            raise DynamicsError(f"The run is at step {start} already, beyond the {steps} steps asked for.")
+        begun, finished = time.perf_counter(), True
+        with ExitStack() as stack:
+            self._files = {
+                name: stack.enter_context(AppendedFile(path, self._marks[name], error_class=DynamicsError))
+                for name, path in self._output.appended.items()
+            }
+            for samples in self._batches(steps, checkpoint_interval):
+                sample = samples[-1]
+                finished = sample.step == steps or not interrupted()
+                due = sample.step % checkpoint_interval == 0 or sample.step == steps or not finished
+                self._keep(sample, save=due and sample.step > start, record=finished)
+                for each in samples if finished else samples[:-1]:
+                    on_step(each)
+                if not finished:
+                    break
+        return DynamicsResult(self._step, finished, self._step - start, time.perf_counter() - begun)
+
+    def _batches(self, steps: int, checkpoint_interval: int) -> Iterator[list[StepRecord]]:
+        """Steps up to the next that is recorded; raise where the run must not go on."""
+        intervals = (self._settings.log_interval, self._settings.frame_interval, checkpoint_interval, BATCH)
+        yield [self._checked(self._first)]
+        while self._step < steps:
+            ends = [(self._step // interval + 1) * interval for interval in intervals]
+            try:
+                found = self._residents.advance(min(*ends, steps) - self._step)
+            except Exception as error:  # whatever may be raised: the forces of this step do not exist
+                failed = f"the calculator failed with {type(error).__name__}: {str(error).removesuffix('.')}"
+                raise self._stopped(failed) from error
+            yield [self._checked(sums) for sums in found]
+
+    def _checked(self, sums: StepSums) -> StepRecord:
+        """The record of a step, unless the run has to stop at it."""
+        self._step, self._virial = sums.step, sums.virial
+        sample = self._sample(sums)
+        reason = sums.not_finite and f"{sums.not_finite} is not finite"
+        reason = reason or self._near(sums) or self._guards.too_hot(sample)
+        if reason := reason or too_far(sums.farthest_atom, sums.farthest):
+            raise self._stopped(reason)
+        return sample
+
+    def _sample(self, sums: StepSums) -> StepRecord:
+        pressure = None
+        if self._volume is not None:
+            static = -float(np.trace(sums.virial)) / 3.0 / self._volume
+            pressure = (static + 2.0 * sums.kinetic / (3.0 * self._volume)) / units.GPa
+        return StepRecord(
+            step=sums.step,
+            time=sums.step * self._settings.timestep,
+            potential=sums.potential + self._total_reference,
+            kinetic=sums.kinetic,
+            temperature=2.0 * sums.kinetic / (self._free * units.kB),
+            pressure=pressure,
+            volume=self._volume,
+        )
+
+    def _near(self, sums: StepSums) -> str | None:
+        remarks = self._potential.remarks(sums.contacts)
+        self._potential.say(remarks)
+        return nearer(remarks, self._nearest)
+
+    def _keep(self, sample: StepRecord, *, save: bool, record: bool) -> None:
+        """Write what is due at a step: a checkpoint before its frame, so that a restart writes that again."""
+        framed = record and sample.step % self._settings.frame_interval == 0
+        everything = self._residents.gather() if save or framed else None
+        if everything is not None:
+            self._bring_here(everything)
+            if reason := self._guards.apart(self._atoms):
+                raise self._stopped(reason)
+        if save and everything is not None:
+            self._save(sample.step, everything)
+        if not record:
+            return
+        log = self._files["log"]
+        if sample.step == 0:
+            log.append(row_bytes(sample.columns))
+        if sample.step % self._settings.log_interval == 0:
+            log.append(row_bytes(sample.row()))
+        if framed and everything is not None:
+            self._atoms.calc = self._results(sample, everything)
+            frame = frame_bytes(self._atoms, step=sample.step, time_fs=sample.time)
+            self._files["trajectory"].append(frame)
+            self._recorded = sample.step
+
+    def _bring_here(self, everything: Everything) -> None:
+        self._atoms.set_positions(everything.positions, apply_constraint=False)
+        self._atoms.set_momenta(everything.momenta, apply_constraint=False)
+
+    def _results(self, sample: StepRecord, everything: Everything) -> FrameResults:
+        """What a frame says of the model."""
+        results = {
+            "energy": sample.potential,
+            "forces": everything.forces,
+            "energies": everything.energies + self._reference,
+        }
+        if self._volume is not None:
+            results["stress"] = full_3x3_to_voigt_6_stress(self._virial / self._volume)
+        return FrameResults(results, frozenset(taken_entries(self._potential.backbone.conditions)))
+
+    def _save(self, step: int, everything: Everything) -> None:
+        for file in self._files.values():
+            file.sync()
+        marks = {name: file.mark() for name, file in self._files.items()}
+        save_snapshot(self._output.checkpoint, self._snapshot(marks, step, everything))
+        self._saved = step
+
+    def _snapshot(self, marks: dict[str, dict[str, Any]], step: int, everything: Everything) -> Snapshot:
+        return Snapshot(
+            step=step,
+            positions=everything.positions,
+            momenta=everything.momenta,
+            cell=self._atoms.cell.array.copy(),
+            integrator={},
+            rng={},  # numbers follow from seed, step and atom
+            marks=marks,
+            options=self._options,
+            versions=self._versions,
+            placing=everything.placing,
+        )
+
+    def _restore(self) -> Snapshot:
+        """Bring atoms to the state of the checkpoint."""
+        snapshot = load_snapshot(self._output.checkpoint)
+        check_same_options(snapshot.options, self._options)
+        say_other_versions(snapshot.versions, self._versions)
+        self._atoms.set_positions(snapshot.positions, apply_constraint=False)
+        self._atoms.set_momenta(snapshot.momenta, apply_constraint=False)
+        return snapshot
+
+    def _stopped(self, reason: str) -> UnstableDynamicsError:
+        frame = "none" if self._recorded is None else f"step {self._recorded}"
+        return UnstableDynamicsError(
+            f"The run stopped near step {self._step} ({self._step * self._settings.timestep:g} fs): {reason}. "
+            f"All steps before it are kept. Last frame in {self._output.trajectory}: {frame}; "
+            f"checkpoint: step {self._saved}."
+        )

@@ -1,0 +1,126 @@
+"""``halocline md --engine ranks`` on real processes: a run that loses a rank goes on where one process would."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.io import write
+from ddp_setups import SOON, process_of, rank_processes, wait_until
+
+from halocline.cli.main import main
+from halocline.dynamics import RunFiles
+from halocline.dynamics.snapshot import load_snapshot
+from halocline.errors import UsageError
+
+SAVED, TIMEOUT = 5, 5
+
+#: Å after all steps: ranks only change the order of sums, and cold argon forgets nothing in this time.
+SAME = 1e-8
+
+RUN = ["-m", "lennard-jones-argon", "--dtype", "float64", "--device", "cpu", "--ensemble", "nve"]
+RUN += ["--temperature", "40", "--timestep", "4", "--interval", "5", "--checkpoint-interval", str(SAVED)]
+ON_RANKS = ["--engine", "ranks", "--backend", f"ddp:ranks=2,timeout={TIMEOUT}"]
+
+
+@pytest.fixture(autouse=True)
+def no_rank_is_left():
+    """Commands end their ranks themselves, not the collection of what they leave."""
+    gc.disable()
+    yield
+    left = rank_processes(os.getpid())
+    gc.enable()
+    assert not left
+
+
+@pytest.fixture
+def command(tmp_path):
+    """``md`` of a crystal, without its length and output."""
+    path = tmp_path / "argon.extxyz"
+    write(path, bulk("Ar", "fcc", 5.4, cubic=True) * (4, 3, 3))
+    return ["md", str(path), *RUN]
+
+
+def strike(command, prefix, blow, steps=1_000_000, starter=()):
+    """Strike rank 1 while the program runs, beyond a few checkpoints; its exit status and what it says."""
+    command = [sys.executable, *starter, "-m", "halocline", *command, *ON_RANKS]
+    command += ["--steps", str(steps), "-o", str(prefix)]
+    log = RunFiles(prefix).log
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        until = time.monotonic() + 10 * SOON
+        while process.poll() is None and (not log.exists() or log.read_bytes().count(b"\n") < 2.5 * SAVED):
+            assert time.monotonic() < until, "the run does not begin"
+            time.sleep(0.01)
+        ranks = list(rank_processes(process.pid))
+        os.kill(process_of(1, process.pid), blow)
+        _, said = process.communicate(timeout=5 * SOON)
+    wait_until(lambda: not any(Path(f"/proc/{rank}").exists() for rank in ranks))
+    return process.returncode, said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("blow", "how"),
+    [
+        (signal.SIGKILL, "Rank 1 was ended by SIGKILL; perhaps memory ran out; all ranks were stopped. "),
+        pytest.param(
+            signal.SIGSTOP,
+            "Rank 1 gave no sign of life for 5 s and counts as hung; all ranks were stopped. ",
+            marks=pytest.mark.exhaustive,
+        ),
+    ],
+    ids=["killed", "hung"],
+)
+def test_a_struck_rank_ends_the_run_which_resumes(command, tmp_path, blow, how):
+    """On the same number of ranks after one blow, and on a single one after the other."""
+    prefix = tmp_path / "run"
+    status, said = strike(command, prefix, blow)
+    assert status == 1
+    (sentence,) = said.splitlines()
+    assert sentence.startswith("halocline: The run stopped near step ")
+    assert f"DistributedError: {how}" in said
+    saved = load_snapshot(RunFiles(prefix).checkpoint).step
+    assert saved % SAVED == 0
+    steps = str(saved + 2 * SAVED)
+    ranks = [each.replace("ranks=2", "ranks=1") if blow == signal.SIGSTOP else each for each in ON_RANKS]
+    assert main([*command, *ranks, "--resume", "--steps", steps, "--output", str(prefix)]) == 0
+    assert main([*command, "--steps", steps, "--output", str(tmp_path / "one")]) == 0
+    found, expected = (load_snapshot(RunFiles(tmp_path / name).checkpoint).positions for name in ("run", "one"))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=SAME)
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+def test_torchrun_starts_the_ranks_anew_and_the_run_goes_on(command, tmp_path):
+    starter = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1"]
+    prefix, steps = tmp_path / "run", 300
+    status, said = strike(command, prefix, signal.SIGKILL, steps, starter)
+    assert status == 0, said
+    assert "the run goes on from" in said
+    assert main([*command, "--steps", str(steps), "--output", str(tmp_path / "one")]) == 0
+    found, expected = (load_snapshot(RunFiles(tmp_path / name).checkpoint) for name in ("run", "one"))
+    assert found.step == steps
+    np.testing.assert_allclose(found.positions, expected.positions, rtol=0, atol=SAME)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--backend", "torch"], "Only ranks can hold atoms: give --backend ddp:ranks=2"),
+        (["--backend", "ddp:ranks=2", "--halo", "exchange"], "recompute halos"),
+        (["--backend", "ddp:ranks=2", "--partition", "rcb:4"], "divide the atoms that they hold"),
+        (["--backend", "ddp:ranks=2", "--stop-at-spread", "1"], "--stop-at-spread is nothing that --engine ranks"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(command, tmp_path, capsys, options, message):
+    status = main([*command, "--engine", "ranks", *options, "--steps", "1", "--output", str(tmp_path / "run")])
+    assert status == UsageError.exit_status
+    assert message in capsys.readouterr().err
