@@ -100,8 +100,19 @@ def messages():
     yield FailedAnswer.of(UsageError("x"))
     atoms = OwnedAtoms.of(bulk("Ar", cubic=True), np.array([0, 2]), {"charge": np.arange(4)})
     axes, cuts, cell, pbc, settings = np.zeros(1, np.int64), np.ones(1), structure.cell, structure.pbc, Settings()
-    yield Settle(atoms, None, None, None, cell, pbc, settings, free=9, done=0)
-    yield Settle(atoms, atoms.momenta, axes, cuts, cell, pbc, dataclasses.replace(settings, seed=7), 9, done=3)
+    yield Settle(atoms, None, None, None, cell, pbc, settings, free=9, done=0, exchange=False)
+    yield Settle(
+        atoms,
+        atoms.momenta,
+        axes,
+        cuts,
+        cell,
+        pbc,
+        dataclasses.replace(settings, seed=7),
+        9,
+        done=3,
+        exchange=True,
+    )
     yield Advance(2**40)
     sums = StepSums(3, inf, -0.0, np.eye(3), Contacts.of(graph), 0.5, 11)
     yield Moved((sums, dataclasses.replace(sums, not_finite="the force of atom 3")))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import queue
 import threading
 
+import torch
 from thread_peers import ThreadPeers
 
 from halocline.backends.ddp.messages import TO_DRIVER, TO_RANK, Assignment
 from halocline.backends.ddp.model import PortableModel
-from halocline.backends.ddp.resident.driver import DdpResidents
 from halocline.backends.ddp.resident.peers import Alone
 from halocline.backends.ddp.wire import decode, encode
 from halocline.backends.ddp.worker import DomainWorker
+from halocline.evaluator.runner import Links
 from halocline.place import Place
 from halocline.program import Precision
 
@@ -26,6 +28,28 @@ def across(message, kinds):
         buffer[:], data = data[: len(buffer)], data[len(buffer) :]
 
     return decode(kinds, read)
+
+
+class ThreadLinks(Links):
+    """Does what `DistributedLinks` does."""
+
+    def __init__(self, peers, domain):
+        self.peers, self.sends, self.receives = peers, domain.sends, domain.receives
+
+    def forward(self, rows):
+        for halo, arrived in self.swapped(rows, self.sends, self.receives):
+            rows[halo] = arrived
+
+    def backward(self, rows):
+        arrived = self.swapped(rows, self.receives, self.sends)
+        for halo in self.receives:
+            rows[halo] = 0
+        for owned, of_halo in arrived:
+            rows[owned] += of_halo
+
+    def swapped(self, rows, out, into):
+        found = self.peers.swap([rows[some].numpy() for some in out], [len(some) for some in into])
+        return [(some, torch.from_numpy(arrived)) for some, arrived in zip(into, found, strict=True)]
 
 
 class ThreadCrew:
@@ -42,6 +66,7 @@ class ThreadCrew:
         self.barrier = barrier
         for rank, worker in enumerate(self.workers):
             worker._peers = ThreadPeers(rank, board, barrier) if ranks > 1 else Alone()
+            worker._links_of = functools.partial(ThreadLinks, worker._peers)
 
     def ask(self, messages, kind):
         answers = queue.SimpleQueue()
@@ -65,9 +90,3 @@ class ThreadCrew:
         for error in sorted(errors, key=lambda each: isinstance(each, threading.BrokenBarrierError)):
             raise error
         return [found[rank] for rank in range(len(messages))]
-
-
-def residents(backbone, ranks, **options):
-    """Of so many threads."""
-    crew = ThreadCrew(backbone, ranks, **options)
-    return DdpResidents(lambda: crew, ranks)

@@ -143,8 +143,8 @@ class DdpEvaluator(Evaluator, Houses):
         return _add_up(structure, shares, contributions)
 
     def residents(self) -> Residents:
-        """See `Houses.residents`. They recompute halos, whatever is done for other evaluations."""
-        return DdpResidents(self._living, self._ranks)
+        """See `Houses.residents`. Where nothing has chosen for ``auto``, they recompute halos."""
+        return DdpResidents(self._living, self._ranks, exchange=self._assignment.exchange)
 
     def _living(self) -> Crew:
         """The ranks, started anew if they have ended."""

@@ -185,6 +185,7 @@ class Settle:
         settings: of the run.
         free: degrees of freedom of all atoms.
         done: steps of the run so far.
+        exchange: whether ranks send each other state at borders.
     """
 
     atoms: OwnedAtoms
@@ -196,6 +197,7 @@ class Settle:
     settings: Settings
     free: int
     done: int
+    exchange: bool
 
 
 @final

@@ -24,14 +24,14 @@ from halocline.backends.ddp.messages import (
     Trial,
 )
 from halocline.backends.ddp.resident.peers import Alone, GroupPeers, Peers
-from halocline.backends.ddp.resident.residence import Residence
+from halocline.backends.ddp.resident.residence import Residence, Run
 from halocline.cost.profile import receiver_levels
 from halocline.cost.speeds import Speeds, measure_compute
 from halocline.errors import UsageError
 from halocline.evaluator.make import make_runner
 from halocline.evaluator.runner import Contribution, Links, NoLinks, Runner
-from halocline.graph import Graph, cut_candidates
-from halocline.partition import domain_graph
+from halocline.graph import cut_candidates
+from halocline.partition import Domain, domain_graph
 from halocline.place import Place
 from halocline.plugin import registry
 from halocline.program.replacement import Replacement
@@ -140,19 +140,29 @@ class DomainWorker:
                 self._peers = GroupPeers(self._peers_group, place.rank, place.size)
             else:
                 self._peers = Alone()
-        runner = self._runner(exchange=False)
+        self._prepare(exchange=start.exchange)
+        runner = self._runner(exchange=start.exchange)
 
-        def run(graph: Graph, parts: NDArray[np.int64]) -> Contribution:
-            return runner.run(graph, parts, NoLinks())
+        def prepare(domain: Domain) -> Run:
+            links = self._links_of(domain) if start.exchange else NoLinks()
+            return lambda graph: runner.run(graph, domain.parts, links)
 
-        return Residence(start, self._backbone.neighbours, self._backbone.hops, self._peers, run)
+        hops = self._backbone.hops
+        if start.exchange:
+            hops = max(stage.spec.reach for _, stage in self._backbone.stages())
+        return Residence(start, self._backbone.neighbours, hops, self._peers, prepare)
+
+    def _links_of(self, domain: Domain) -> Links:
+        """Through which state at its borders goes."""
+        if self._group is None:  # a single rank
+            return NoLinks()
+        return DistributedLinks(domain.sends, domain.receives, self._group, str(self._device))
 
     def _take(self, plan: Plan) -> None:
         self._prepare(exchange=plan.exchange)
         self._plan = plan
-        if plan.exchange and self._group is not None:
-            domain = plan.domain
-            self._links = DistributedLinks(domain.sends, domain.receives, self._group, str(self._device))
+        if plan.exchange:
+            self._links = self._links_of(plan.domain)
 
     def _prepare(self, *, exchange: bool) -> None:
         """Compile what is missing, and meet the other ranks if state has to be sent."""

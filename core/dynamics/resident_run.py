@@ -55,16 +55,15 @@ def open_houses(
     """
     if partition != "none":
         raise UsageError("Ranks divide the atoms that they hold among themselves; leave --partition out.")
-    if halo == "exchange":
-        raise UsageError("Ranks that hold atoms recompute halos; leave --halo out, or say --halo recompute.")
     backbone = potential.backbone
     if not backbone.derives_stress or backbone.pooled_head is not None:
         raise UsageError(
             "Ranks hold the atoms of models whose energy is a sum over atoms, and whose forces and stress are its "
             "derivatives, which those of this model are not; leave --engine ranks out."
         )
+    chosen = "recompute" if halo == "auto" else halo  # no driver counts the edges that either way would evaluate
     spec, division = Spec.parse(backend), Division.parse(partition)
-    evaluator = make_evaluator(backbone, spec, Precision(dtype), device, division, "recompute", compress)
+    evaluator = make_evaluator(backbone, spec, Precision(dtype), device, division, chosen, compress)
     if not isinstance(evaluator, Houses):
         evaluator.close()
         raise UsageError(f"Only ranks can hold atoms: give --backend ddp:ranks=2, for example, not {backend!r}.")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,11 @@ import pytest
 from ase.build import bulk
 from ase.io import write
 from ddp_setups import SOON, process_of, rank_processes, wait_until
+from deep_chains import chain, deep
 
 from halocline.cli.main import main
-from halocline.dynamics import RunFiles
+from halocline.dynamics import RunFiles, Settings
+from halocline.dynamics.resident_run import open_houses, run_resident
 from halocline.dynamics.snapshot import load_snapshot
 from halocline.errors import UsageError
 
@@ -111,11 +114,24 @@ def test_torchrun_starts_the_ranks_anew_and_the_run_goes_on(command, tmp_path):
     np.testing.assert_allclose(found.positions, expected.positions, rtol=0, atol=SAME)
 
 
+@pytest.mark.slow
+def test_exchanged_halos_give_the_trajectory_of_recomputed_ones(tmp_path):
+    model, atoms = deep(), chain()
+    for halo in ("recompute", "exchange"):
+        files, options = RunFiles(tmp_path / halo), {"partition": "none", "compress": False}
+        here = open_houses(model, "ddp:ranks=2", "float64", "cpu", halo=halo, **options)
+        chosen = Settings(ensemble="nvt", temperature=300.0, timestep=1.0, seed=2)
+        with closing(here):
+            run_resident(atoms, model, here.residents(), chosen, files, steps=20, minimum_distance=0.0)
+    found, expected = (load_snapshot(RunFiles(tmp_path / name).checkpoint) for name in ("exchange", "recompute"))
+    np.testing.assert_allclose(found.positions, expected.positions, rtol=0, atol=SAME)
+    assert np.abs(found.placing["built"] - atoms.positions).max() > 0.0
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--backend", "torch"], "Only ranks can hold atoms: give --backend ddp:ranks=2"),
-        (["--backend", "ddp:ranks=2", "--halo", "exchange"], "recompute halos"),
         (["--backend", "ddp:ranks=2", "--partition", "rcb:4"], "divide the atoms that they hold"),
         (["--backend", "ddp:ranks=2", "--stop-at-spread", "1"], "--stop-at-spread is nothing that --engine ranks"),
     ],

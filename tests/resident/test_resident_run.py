@@ -6,10 +6,11 @@ import random
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk, molecule
+from ase.build import bulk
 from ase.constraints import FixAtoms
 from ase.io import read
-from thread_residents import ThreadCrew, residents
+from deep_chains import chain, deep
+from thread_residents import ThreadCrew
 from told_model import told
 
 import halocline
@@ -20,9 +21,6 @@ from halocline.dynamics.records import read_log
 from halocline.dynamics.resident_run import open_houses, run_resident
 from halocline.dynamics.snapshot import load_snapshot
 from halocline.errors import DynamicsError, StructureError, UnstableDynamicsError, UsageError
-from halocline.model.build import build_backbone
-from halocline.plugin import registry
-from halocline.potential.potential import Potential
 
 #: Å and √(amu·eV) after so many steps: ranks only change the order of sums, and chaos has no time yet.
 SAME = 1e-9
@@ -45,13 +43,6 @@ def argon_model():
     return halocline.load("lennard-jones-argon")
 
 
-@functools.cache
-def deep_model():
-    """Several hops, two elements."""
-    backbone = build_backbone("schnet", registry().load("backbone", "schnet").example_config(), seed=1)
-    return Potential(backbone, dict.fromkeys(backbone.species, -1.0), {})
-
-
 def argon():
     """Warm, so that lists are built anew a few times and atoms change hands."""
     return bulk("Ar", "fcc", 5.6, cubic=True) * (3, 2, 2)
@@ -66,18 +57,23 @@ def slab():
 
 
 def molecules():
-    atoms = Atoms()
-    for shift in range(4):
-        one = molecule("H2O")
-        one.positions += [2.9 * shift, 0.4 * shift, 0.0]
-        atoms += one
-    return atoms
+    return chain(4)
 
 
 def run(
-    prefix, name="langevin", ranks=2, atoms=argon, model=argon_model, steps=STEPS, crew=None, changes=None, **given
+    prefix,
+    name="langevin",
+    ranks=2,
+    atoms=argon,
+    model=argon_model,
+    steps=STEPS,
+    crew=None,
+    changes=None,
+    exchange=False,
+    **given,
 ):
-    here = residents(model().backbone, ranks) if crew is None else DdpResidents(lambda: crew, ranks)
+    crew = crew or ThreadCrew(model().backbone, ranks)
+    here = DdpResidents(lambda: crew, ranks, exchange=exchange)
     options = {"checkpoint_interval": 7, "minimum_distance": 0.0} | given
     start = atoms() if callable(atoms) else atoms
     chosen = settings(name, **(changes or {}))
@@ -103,7 +99,7 @@ def require_same_run(one, other, within):
 
 @pytest.mark.parametrize(
     ("atoms", "model", "ranks"),
-    [(argon, argon_model, 1), (argon, argon_model, 3), (slab, argon_model, 2), (molecules, deep_model, 3)],
+    [(argon, argon_model, 1), (argon, argon_model, 3), (slab, argon_model, 2), (molecules, deep, 3)],
     ids=["one rank", "three ranks", "slab", "molecules, several hops"],
 )
 def test_nve_is_the_trajectory_of_ase(tmp_path, atoms, model, ranks):
@@ -156,6 +152,22 @@ def test_killed_or_interrupted_and_resumed_equals_straight(tmp_path, name):
     left, right = (load_snapshot(RunFiles(tmp_path / run).checkpoint) for run in ("straight", "halting"))
     np.testing.assert_equal(left.placing, right.placing)
     np.testing.assert_equal((left.positions, left.momenta), (right.positions, right.momenta))
+
+
+def test_exchanged_halos_give_the_same_run_of_smaller_halos_and_resume_to_the_bit(tmp_path):
+    held = {}
+    for halo in ("recompute", "exchange"):
+        crew = ThreadCrew(deep().backbone, 3)
+        options = {"crew": crew, "exchange": halo == "exchange", "changes": {"timestep": 1.0}}
+        run(tmp_path / halo, "bussi", 3, chain, deep, **options)
+        held[halo] = max(len(worker._residence._domain.domain.atoms) for worker in crew.workers)
+    run(tmp_path / "halting", "bussi", 3, chain, deep, steps=13, **options)
+    run(tmp_path / "halting", "bussi", 3, chain, deep, resume=True, **options)
+    require_same_run(tmp_path / "exchange", tmp_path / "recompute", SAME)
+    assert RunFiles(tmp_path / "exchange").log.read_bytes() == RunFiles(tmp_path / "halting").log.read_bytes()
+    left, right = (load_snapshot(RunFiles(tmp_path / name).checkpoint) for name in ("exchange", "halting"))
+    np.testing.assert_equal((left.positions, left.momenta), (right.positions, right.momenta))
+    assert held["exchange"] < held["recompute"]
 
 
 def test_a_run_goes_on_on_another_number_of_ranks(tmp_path):

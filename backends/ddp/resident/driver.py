@@ -32,10 +32,11 @@ class DdpResidents(Residents):
     Args:
         crew: gives the ranks, which are started anew after they have failed.
         ranks: how many.
+        exchange: whether they send each other state at borders.
     """
 
-    def __init__(self, crew: Callable[[], Crew], ranks: int) -> None:
-        self._crew, self._ranks = crew, ranks
+    def __init__(self, crew: Callable[[], Crew], ranks: int, *, exchange: bool = False) -> None:
+        self._crew, self._ranks, self._exchange = crew, ranks, exchange
         self._atoms = 0
 
     def settle(self, start: Start) -> StepSums:
@@ -44,7 +45,7 @@ class DdpResidents(Residents):
         self._atoms, self._at = len(atoms), crew
         placing = _placing_for(self._ranks, start.placing)
         owners = _owners(atoms, self._ranks, placing)
-        messages = [_message(start, np.flatnonzero(owners == rank), placing) for rank in range(self._ranks)]
+        messages = [self._message(start, np.flatnonzero(owners == rank), placing) for rank in range(self._ranks)]
         return _merged(crew.ask(messages, Moved))[0]
 
     def advance(self, steps: int) -> Sequence[StepSums]:
@@ -75,6 +76,25 @@ class DdpResidents(Residents):
             },
         )
 
+    def _message(self, start: Start, ids: NDArray[np.int64], placing: Mapping[str, NDArray[Any]] | None) -> Settle:
+        """For one rank."""
+        atoms = OwnedAtoms.of(start.atoms, ids, start.conditions)
+        now = None if placing is None else atoms.positions
+        if placing is not None:
+            atoms = replace(atoms, positions=placing["built"][ids])
+        return Settle(
+            atoms=atoms,
+            positions=now,
+            axes=None if placing is None else placing["axes"],
+            cuts=None if placing is None else placing["cuts"],
+            cell=start.atoms.cell.array,
+            pbc=start.atoms.pbc,
+            settings=start.settings,
+            free=start.free,
+            done=start.step,
+            exchange=self._exchange,
+        )
+
     def _held_by(self) -> Crew:
         if not self._at.alive:
             raise DistributedError("The ranks have ended, and with them the atoms that they held; start again.")
@@ -92,25 +112,6 @@ def _owners(atoms: Atoms, ranks: int, placing: Mapping[str, NDArray[Any]] | None
         return np.arange(len(atoms)) * ranks // len(atoms)
     frame = Frame.of(atoms.cell.array, atoms.pbc)
     return Regions(placing["axes"], placing["cuts"]).owners(frame.wrapped(placing["built"]))
-
-
-def _message(start: Start, ids: NDArray[np.int64], placing: Mapping[str, NDArray[Any]] | None) -> Settle:
-    """For one rank."""
-    atoms = OwnedAtoms.of(start.atoms, ids, start.conditions)
-    now = None if placing is None else atoms.positions
-    if placing is not None:
-        atoms = replace(atoms, positions=placing["built"][ids])
-    return Settle(
-        atoms=atoms,
-        positions=now,
-        axes=None if placing is None else placing["axes"],
-        cuts=None if placing is None else placing["cuts"],
-        cell=start.atoms.cell.array,
-        pbc=start.atoms.pbc,
-        settings=start.settings,
-        free=start.free,
-        done=start.step,
-    )
 
 
 def _merged(answers: Sequence[Moved]) -> list[StepSums]:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Final, final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from halocline.backends.ddp.messages import Gathered, Moved, Settle
 from halocline.backends.ddp.resident.building import ResidentDomain, build_resident_domain
@@ -22,10 +21,10 @@ from halocline.evaluator.runner import Contribution
 from halocline.graph import Graph, NeighbourRule
 from halocline.graph.neighbours import DEFAULT_SKIN
 from halocline.graph.rules import reach
-from halocline.partition import domain_graph
+from halocline.partition import Domain, domain_graph
 
-#: Finds what the parts (n_0,) of a graph contribute.
-Run = Callable[[Graph, NDArray[np.int64]], Contribution]
+#: Finds what the atoms that this rank owns contribute, of the graph of a domain.
+Run = Callable[[Graph], Contribution]
 
 #: What is added up over ranks after a step: energies, virial, and what shows whether all numbers are finite.
 _SUMS: Final = 12
@@ -38,17 +37,20 @@ class Residence:
     Args:
         start: the atoms, and what becomes of them.
         rule: of the model.
-        hops: receptive field of the model.
+        hops: of the halo: those of the model, or of its farthest-reaching stage where state is exchanged.
         peers: all ranks.
-        run: evaluates what this rank owns.
+        prepare: makes what evaluates a domain, for as long as that one holds.
 
     Raises:
         HaloclineError: they cannot be evaluated, or another rank was lost.
     """
 
-    def __init__(self, start: Settle, rule: NeighbourRule, hops: int, peers: Peers, run: Run) -> None:
+    def __init__(
+        self, start: Settle, rule: NeighbourRule, hops: int, peers: Peers, prepare: Callable[[Domain], Run]
+    ) -> None:
         self._cell, self._pbc, self._done = start.cell, start.pbc, start.done
-        self._rule, self._hops, self._peers, self._run = rule, hops, peers, run
+        self._rule, self._hops, self._exchange = rule, hops, start.exchange
+        self._peers, self._prepare = peers, prepare
         self._frame = Frame.of(start.cell, start.pbc)
         cutoff = reach(rule)
         self._room = 0.5 * ((cutoff + DEFAULT_SKIN) - cutoff)
@@ -114,8 +116,10 @@ class Residence:
         self._regions = regions or Regions.balanced(atoms.positions, self._frame, peers)
         atoms = settle(atoms, self._regions, self._frame, peers)
         self._domain: ResidentDomain = build_resident_domain(
-            atoms, self._cell, self._pbc, self._rule, DEFAULT_SKIN, self._hops, peers
+            *(atoms, self._cell, self._pbc, self._rule, DEFAULT_SKIN, self._hops, peers),
+            exchange=self._exchange,
         )
+        self._run = self._prepare(self._domain.domain)
         self._built = atoms.positions.copy()
         return atoms
 
@@ -123,7 +127,7 @@ class Residence:
         domain = self._domain.domain
         positions = self._domain.positions(atoms.positions, self._peers)
         graph = domain_graph(domain, positions, self._cell, self._pbc, self._rule)
-        self._contribution = self._run(graph, domain.parts)
+        self._contribution = self._run(graph)
         self._contacts = self._contribution.contacts.renumbered(domain.atoms)
         return Held(atoms, self._domain.forces(self._contribution.forces, self._peers))
 
