@@ -18,7 +18,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch: one thread for the driver, 
 
 import scaling_predicted as prediction
 import scaling_published as published
-from scaling_measured import driver_seconds, strong_and_weak
+from scaling_measured import driver_seconds, resident_seconds, strong_and_weak
 
 import halocline
 from halocline.cost.profile import Profile
@@ -60,6 +60,14 @@ def predict(arguments: argparse.Namespace) -> None:
     }
     for title, rows in tables.items():
         prediction.show(title, rows)
+    held = resident_seconds(potential, DRIVER_ATOMS, arguments.density, arguments.interval)
+    for own, what in ((held, "as measured"), (0.0, "own work for nothing")):
+        for atoms_of, title in ((lambda devices: 1e6, "a million atoms"), (lambda devices: 1e4 * devices, "weak")):
+            rows = [
+                prediction.resident(model, devices, atoms_of(devices), speeds, own)
+                for devices in prediction.DEVICES
+            ]
+            prediction.show_resident(f"atoms live on ranks, {title}, {what}", rows)
     if arguments.plot:
         from scaling_plot import draw
 

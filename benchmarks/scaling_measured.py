@@ -8,9 +8,18 @@ from contextlib import ExitStack, contextmanager
 from statistics import median
 
 import numpy as np
+from numpy.typing import NDArray
 
+from halocline.backends.ddp.messages import Settle
+from halocline.backends.ddp.resident.frame import Frame
+from halocline.backends.ddp.resident.owned_atoms import OwnedAtoms
+from halocline.backends.ddp.resident.peers import Alone
+from halocline.backends.ddp.resident.regions import Regions
+from halocline.backends.ddp.resident.residence import Residence
 from halocline.bench.structures import Motion, disordered_box
-from halocline.graph import Graph, NeighbourList, Structure
+from halocline.dynamics.settings import Settings
+from halocline.evaluator.runner import Contribution
+from halocline.graph import Contacts, Graph, NeighbourList, Structure
 from halocline.partition import Division, Domain, build_domains
 from halocline.potential.potential import Potential
 
@@ -71,6 +80,43 @@ def driver_seconds(potential: Potential, atoms: int, density: float, interval: i
     search, step = min(searches) / atoms, min(steps) / atoms
     print(f"driver: {1e6 * search:.3g} µs per atom and search, {1e6 * step:.3g} µs per atom and step between")
     return search / interval + step
+
+
+def resident_seconds(potential: Potential, atoms: int, density: float, interval: int) -> float:
+    """Seconds per atom and step of what a rank does for the atoms that it holds, beside the network.
+
+    It moves them, cuts candidates to edges, and builds its domain anew; see `driver_seconds`.
+    """
+    start, rule = disordered_box(potential.species, atoms, density), potential.backbone.neighbours
+    frame = Frame.of(start.cell.array, start.pbc)
+
+    def build() -> Residence:
+        held = OwnedAtoms.of(start, np.arange(atoms), {})
+        regions = Regions.balanced(held.positions, frame, Alone())
+        settings = Settings(ensemble="nve", temperature=300.0, timestep=0.5)
+        message = Settle(
+            *(held, held.positions, regions.axes, regions.cuts, start.cell.array, start.pbc),
+            *(settings, 3 * atoms, 0),
+        )
+        return Residence(message, rule, potential.backbone.hops, Alone(), _without_network)
+
+    builds, steps = [], []
+    for _ in range(DRIVER_REPEATS):
+        started = time.process_time()
+        residence = build()
+        builds.append(time.process_time() - started)
+        started = time.process_time()
+        residence.advance(1)
+        steps.append(time.process_time() - started)
+    step, build_ = min(steps) / atoms, min(builds) / atoms
+    print(f"a rank: {1e6 * build_:.3g} µs per atom and list, {1e6 * step:.3g} µs per atom and step between")
+    return build_ / interval + step
+
+
+def _without_network(graph: Graph, parts: NDArray[np.int64]) -> Contribution:
+    """Atoms that feel nothing."""
+    forces = np.zeros((len(graph.structure), 3))
+    return Contribution(np.zeros(len(parts)), forces, np.zeros((3, 3)), Contacts.of(graph, len(parts)), {})
 
 
 def _search(neighbours: NeighbourList, structure: Structure, hops: int) -> list[Domain]:

@@ -12,6 +12,16 @@ from halocline.cost.speeds import Speeds
 
 DEVICES = (1, 8, 64, 512)
 
+#: Bytes of a position, and of a force, between ranks that hold atoms.
+ROW = 24
+
+#: Messages of a step between such ranks, one after another: how far atoms have moved, positions, forces, sums.
+ROUNDS = 4
+
+#: Seconds of the driver of such ranks for a line of the log, of ten thousand atoms or a million; see
+#: `resident_driver.py`. Lines are so many steps apart.
+DRIVER_OF_A_LINE, STEPS_OF_A_LINE = 3.5e-3, 10
+
 
 class Model(NamedTuple):
     """What decides the cost of a uniform liquid."""
@@ -41,6 +51,53 @@ def weak(model: Model, atoms_per_device: float, speeds: Speeds) -> list[Predicti
     """A structure that grows with the number of devices."""
     each = [(devices, devices * atoms_per_device) for devices in DEVICES]
     return [_predict(model, devices, atoms, speeds, reference=atoms_per_device) for devices, atoms in each]
+
+
+class ResidentPrediction(NamedTuple):
+    """A step of dynamics whose atoms live on so many devices; efficiency as that of `Prediction`."""
+
+    devices: int
+    atoms: float
+    network: float
+    own_work: float
+    links: float
+    driver: float
+    efficiency: float
+
+
+def resident(model: Model, devices: int, atoms: float, speeds: Speeds, per_held_atom: float) -> ResidentPrediction:
+    """What a step takes, in seconds, whose halos are recomputed.
+
+    Args:
+        model: that is evaluated.
+        devices: one for each rank.
+        atoms: of the structure.
+        speeds: of networks and links.
+        per_held_atom: seconds of a rank beside the network, for each atom that it holds.
+    """
+    load = predict_loads(atoms, model.density, model.cutoff, devices, model.profile).recompute
+    single = predict_loads(atoms, model.density, model.cutoff, 1, model.profile).recompute
+    halo = (load.held - atoms) / devices
+    line = DRIVER_OF_A_LINE + 2 * devices * speeds.latency
+    parts = (
+        load.edges * speeds.seconds_per_edge,
+        load.held / devices * per_held_atom,
+        2 * ROW * halo / speeds.bytes_per_second + ROUNDS * speeds.latency * (devices > 1),
+        line / STEPS_OF_A_LINE,
+    )
+    alone = single.edges * speeds.seconds_per_edge + atoms * per_held_atom
+    return ResidentPrediction(devices, atoms, *parts, alone / devices / sum(parts))
+
+
+def show_resident(title: str, predictions: list[ResidentPrediction]) -> None:
+    """Print a table."""
+    print(f"\n{title}")
+    print("| devices | atoms | step ms | network | ranks' own work | links | driver | efficiency |")
+    print("|---|---|---|---|---|---|---|---|")
+    for p in predictions:
+        parts = (p.network, p.own_work, p.links, p.driver)
+        cells = " | ".join(f"{1e3 * each:.3g}" for each in (sum(parts), *parts))
+        print(f"| {p.devices} | {p.atoms:,.0f} | {cells} | {p.efficiency:.0%} |")
 
 
 def ranks_alone(speeds: Speeds) -> Speeds:
