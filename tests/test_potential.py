@@ -161,6 +161,7 @@ def test_a_calculator_survives_pickling(network):
     atoms.calc = calculator
     energy = atoms.get_potential_energy()
     atoms.calc = pickle.loads(pickle.dumps(calculator))
+    atoms.calc = pickle.loads(pickle.dumps(atoms.calc))  # and once more, before it was used
     atoms.calc.reset()
     assert atoms.get_potential_energy() == energy
     assert calculator.todict()["backend"] == "torch"

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: What results of any model depend on. Charges and magnetic moments of ``atoms`` are not looked at.
 _INPUTS = ("numbers", "positions", "cell", "pbc")
+#: What a calculator's copies make anew.
+_NOT_COPIED = ("_evaluator", "_in_use", "_copied_with")
 
 
 @final
@@ -242,7 +244,7 @@ class HaloclineCalculator(Calculator):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the evaluator behind, which is made anew where the copy is used, and results that are old."""
-        state = {name: value for name, value in vars(self).items() if name not in ("_evaluator", "_in_use")}
+        state = {name: value for name, value in vars(self).items() if name not in _NOT_COPIED}
         return state if self._is_current() else state | {"results": {}, "_seen": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
