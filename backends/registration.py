@@ -44,4 +44,9 @@ def halocline_exporters() -> list[Component]:
         Component("aot", "halocline.backends.torch.exporter:AotExporter", "packages that PyTorch runs alone"),
         Component("onnx", "halocline.backends.onnx.exporter:OnnxExporter", "models that ONNX Runtime runs alone"),
         Component("ipu", "halocline.backends.ipu.exporter:IpuExporter", "programs of fixed shape for IPUs"),
+        Component(
+            "lammps-mliap",
+            "halocline.backends.mliap.exporter:MliapExporter",
+            "objects for LAMMPS' ML-IAP",
+        ),
     ]

@@ -1,0 +1,1 @@
+"""Models as objects that LAMMPS' pair style ``mliap unified`` calls."""
