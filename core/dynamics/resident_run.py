@@ -39,8 +39,9 @@ from halocline.spec import Spec
 
 _LIBRARIES: Final = ("halocline", "ase", "numpy", "torch")
 
-#: Steps that processes make without a word: so long may an interruption have to wait.
-BATCH: Final = 16
+#: Steps that processes make without a word, and the seconds that these may take, unless one takes longer: so long
+#: may an interruption have to wait.
+BATCH, PATIENCE = 16, 1.0
 
 
 @in_evaluation_context
@@ -91,7 +92,8 @@ def run_resident(
 
     Files, arguments and errors are those of `halocline.dynamics.run_dynamics`, with these differences: a restart
     on as many processes is exact, and one on another number of them goes on to rounding; interruptions are asked
-    for after every `BATCH` steps at least; whether an atom has flown away is looked at where frames are written.
+    for after `BATCH` steps or `PATIENCE` seconds; whether an atom has flown away is looked at where frames are
+    written.
 
     Args:
         atoms: see there.
@@ -204,15 +206,18 @@ class _Run:
 
     def _batches(self, steps: int, checkpoint_interval: int) -> Iterator[list[StepRecord]]:
         """Steps up to the next that is recorded; raise where the run must not go on."""
-        intervals = (self._settings.log_interval, self._settings.frame_interval, checkpoint_interval, BATCH)
+        intervals = (self._settings.log_interval, self._settings.frame_interval, checkpoint_interval)
         yield [self._checked(self._first)]
+        few = 1
         while self._step < steps:
             ends = [(self._step // interval + 1) * interval for interval in intervals]
+            begun = time.perf_counter()
             try:
-                found = self._residents.advance(min(*ends, steps) - self._step)
+                found = self._residents.advance(min(*ends, self._step + few, steps) - self._step)
             except Exception as error:  # whatever may be raised: the forces of this step do not exist
                 failed = f"the calculator failed with {type(error).__name__}: {str(error).removesuffix('.')}"
                 raise self._stopped(failed) from error
+            few = max(1, min(BATCH, int(PATIENCE * len(found) / (time.perf_counter() - begun))))
             yield [self._checked(sums) for sums in found]
 
     def _checked(self, sums: StepSums) -> StepRecord:

@@ -14,9 +14,10 @@ from thread_residents import ThreadCrew
 from told_model import told
 
 import halocline
+from halocline.backends.ddp.messages import Advance
 from halocline.backends.ddp.model import PortableModel
 from halocline.backends.ddp.resident.driver import DdpResidents
-from halocline.dynamics import RunFiles, Settings, run_dynamics
+from halocline.dynamics import RunFiles, Settings, resident_run, run_dynamics
 from halocline.dynamics.records import read_log
 from halocline.dynamics.resident_run import open_houses, run_resident
 from halocline.dynamics.snapshot import load_snapshot
@@ -132,7 +133,7 @@ def test_atoms_change_hands(tmp_path):
     assert sorted(np.concatenate(after)) == list(range(len(argon())))
 
 
-@pytest.mark.parametrize("name", BATHS)
+@pytest.mark.parametrize("name", ["langevin", "bussi"])
 def test_killed_or_interrupted_and_resumed_equals_straight(tmp_path, name):
     """Also between two new lists, whose halos and owners are those of atoms that were elsewhere then."""
     crew = ThreadCrew(argon_model().backbone, 3)
@@ -168,6 +169,23 @@ def test_exchanged_halos_give_the_same_run_of_smaller_halos_and_resume_to_the_bi
     left, right = (load_snapshot(RunFiles(tmp_path / name).checkpoint) for name in ("exchange", "halting"))
     np.testing.assert_equal((left.positions, left.momenta), (right.positions, right.momenta))
     assert held["exchange"] < held["recompute"]
+
+
+def test_how_many_steps_are_made_at_once_leaves_no_trace(tmp_path, monkeypatch):
+    crew = ThreadCrew(argon_model().backbone, 2)
+    asked = []
+    ask = crew.ask
+    monkeypatch.setattr(crew, "ask", lambda messages, kind: asked.append(messages[0]) or ask(messages, kind))
+    changes = {"log_interval": 11, "frame_interval": 11}
+    for name, patience in (("hasty", 0.0), ("patient", 1e9)):
+        monkeypatch.setattr(resident_run, "PATIENCE", patience)
+        run(tmp_path / name, crew=crew, changes=changes, checkpoint_interval=22)
+        batches = [each.steps for each in asked if isinstance(each, Advance)]
+        assert batches == ([1] * STEPS if name == "hasty" else [1, 10, 11, 2])
+        asked.clear()
+    for each in ("log", "trajectory"):
+        one, other = (getattr(RunFiles(tmp_path / name), each) for name in ("hasty", "patient"))
+        assert one.read_bytes() == other.read_bytes()
 
 
 def test_a_run_goes_on_on_another_number_of_ranks(tmp_path):
