@@ -93,14 +93,14 @@ def messages():
     yield Measured(refusal="no")
     others = {"charges": np.arange(3.0)}
     yield Contribution(
-        np.array([np.nan, -0.0, inf]), np.ones((4, 3)).T[:, :3], np.eye(3), Contacts.of(graph), others
+        np.array([np.nan, -0.0, inf]), np.ones((4, 3)).T[:, :3], np.eye(3), np.eye(3), Contacts.of(graph), others
     )
     told = structure.under({"charge": np.arange(len(structure)), "temperature": np.ones(len(structure))})
     yield Trial(dataclasses.replace(graph, structure=told), "group")
     yield FailedAnswer.of(UsageError("x"))
     atoms = OwnedAtoms.of(bulk("Ar", cubic=True), np.array([0, 2]), {"charge": np.arange(4)})
     axes, cuts, cell, pbc, settings = np.zeros(1, np.int64), np.ones(1), structure.cell, structure.pbc, Settings()
-    yield Settle(atoms, None, None, None, cell, pbc, settings, free=9, done=0, exchange=False)
+    yield Settle(atoms, None, None, None, cell, None, np.empty(0), pbc, settings, free=9, done=0, exchange=False)
     yield Settle(
         atoms,
         atoms.momenta,
@@ -114,7 +114,7 @@ def messages():
         exchange=True,
     )
     yield Advance(2**40)
-    sums = StepSums(3, inf, -0.0, np.eye(3), Contacts.of(graph), 0.5, 11)
+    sums = StepSums(3, inf, -0.0, np.eye(3), np.eye(3), Contacts.of(graph), 0.5, 11)
     yield Moved((sums, dataclasses.replace(sums, not_finite="the force of atom 3")))
     yield Moved(())
     yield Gathered(atoms.ids, *[atoms.positions] * 3, atoms.masses, atoms.positions, axes, cuts)

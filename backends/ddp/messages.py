@@ -180,7 +180,9 @@ class Settle:
         positions: (n, 3) Å, where they are now, if those of `atoms` are where domains were built; else None.
         axes: of `Regions`, by which that was done; None if they are to be found.
         cuts: likewise.
-        cell: (3, 3) Å.
+        cell: (3, 3) Å, as it is now.
+        cell_built: (3, 3) Å, as it was when domains were built; None where `positions` is.
+        integrator: its state; empty at the start of a run.
         pbc: (3,) bool.
         settings: of the run.
         free: degrees of freedom of all atoms.
@@ -193,6 +195,8 @@ class Settle:
     axes: NDArray[np.int64] | None
     cuts: NDArray[np.float64] | None
     cell: NDArray[np.float64]
+    cell_built: NDArray[np.float64] | None
+    integrator: NDArray[np.float64]
     pbc: NDArray[np.bool_]
     settings: Settings
     free: int
@@ -238,6 +242,9 @@ class Gathered:
         built: (n, 3) Å, where they were when domains were built.
         axes: of `Regions`, by which that was done.
         cuts: likewise.
+        cell: (3, 3) Å.
+        cell_built: (3, 3) Å, as it was then.
+        integrator: its state.
     """
 
     ids: NDArray[np.int64]
@@ -248,6 +255,9 @@ class Gathered:
     built: NDArray[np.float64]
     axes: NDArray[np.int64]
     cuts: NDArray[np.float64]
+    cell: NDArray[np.float64]
+    cell_built: NDArray[np.float64]
+    integrator: NDArray[np.float64]
 
 
 @final

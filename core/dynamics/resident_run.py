@@ -99,7 +99,7 @@ def run_resident(
         atoms: see there.
         potential: the model.
         residents: its processes.
-        settings: see there; nve and nvt.
+        settings: see there.
         output: see there.
         steps: see there.
         checkpoint_interval: see there.
@@ -112,11 +112,9 @@ def run_resident(
         interrupted: see there.
 
     Raises:
-        UsageError: likewise, or the ensemble or the constraints are none that processes can keep by themselves.
+        UsageError: likewise, or the constraints are none that processes can keep by themselves.
     """
     check_request(settings, minimum_distance, potential.backbone.derives_forces)
-    if settings.ensemble == "npt":
-        raise UsageError("Ranks that hold atoms run nve and nvt; for npt leave --engine ranks out.")
     if atoms.constraints:
         raise UsageError("Ranks that hold atoms let all of them move; for fixed atoms leave --engine ranks out.")
     options = settings.as_options() | (identity or {}) | {"structure": structure_digest(atoms), "engine": "ranks"}
@@ -162,8 +160,9 @@ class _Run:
         self._volume = volume_of(self._atoms.cell.array) if self._atoms.pbc.all() else None
         self._versions = {name: version(name) for name in _LIBRARIES}
         snapshot = self._restore() if resume else None
-        step, placing = (0, None) if snapshot is None else (snapshot.step, snapshot.placing)
-        start = Start(self._atoms, prepared.structure.conditions, settings, self._free, step, placing)
+        step = 0 if snapshot is None else snapshot.step
+        before = ({}, None) if snapshot is None else (snapshot.integrator, snapshot.placing)
+        start = Start(self._atoms, prepared.structure.conditions, settings, self._free, step, *before)
         self._first = residents.settle(start)  # what cannot be evaluated shows before any file is touched
         if near := self._near(self._first):
             raise StructureError(f"{near}. Relax the structure first.")
@@ -233,6 +232,7 @@ class _Run:
     def _sample(self, sums: StepSums) -> StepRecord:
         pressure = None
         if self._volume is not None:
+            self._volume = volume_of(sums.cell)
             static = -float(np.trace(sums.virial)) / 3.0 / self._volume
             pressure = (static + 2.0 * sums.kinetic / (3.0 * self._volume)) / units.GPa
         return StepRecord(
@@ -276,6 +276,7 @@ class _Run:
     def _bring_here(self, everything: Everything) -> None:
         self._atoms.set_positions(everything.positions, apply_constraint=False)
         self._atoms.set_momenta(everything.momenta, apply_constraint=False)
+        self._atoms.set_cell(everything.cell, scale_atoms=False, apply_constraint=False)
 
     def _results(self, sample: StepRecord, everything: Everything) -> FrameResults:
         """What a frame says of the model."""
@@ -300,8 +301,8 @@ class _Run:
             step=step,
             positions=everything.positions,
             momenta=everything.momenta,
-            cell=self._atoms.cell.array.copy(),
-            integrator={},
+            cell=everything.cell,
+            integrator=everything.integrator,
             rng={},  # numbers follow from seed, step and atom
             marks=marks,
             options=self._options,
@@ -316,6 +317,7 @@ class _Run:
         say_other_versions(snapshot.versions, self._versions)
         self._atoms.set_positions(snapshot.positions, apply_constraint=False)
         self._atoms.set_momenta(snapshot.momenta, apply_constraint=False)
+        self._atoms.set_cell(snapshot.cell, scale_atoms=False, apply_constraint=False)
         return snapshot
 
     def _stopped(self, reason: str) -> UnstableDynamicsError:

@@ -26,6 +26,7 @@ class StepSums:
         potential: eV, without reference energies.
         kinetic: eV.
         virial: (3, 3) eV, derivative of the energy by a uniform strain.
+        cell: (3, 3) Å.
         contacts: how near atoms come; they go by their ids.
         farthest: Å, the longest way of an atom since the step before.
         farthest_atom: whose it is.
@@ -36,6 +37,7 @@ class StepSums:
     potential: float
     kinetic: float
     virial: NDArray[np.float64]
+    cell: NDArray[np.float64]
     contacts: Contacts
     farthest: float
     farthest_atom: int
@@ -53,6 +55,7 @@ class Start:
         settings: ensemble, integrator, seed.
         free: degrees of freedom.
         step: its number.
+        integrator: variables that its next step depends on, by ASE's names; empty at first.
         placing: how atoms were held, as `Everything.placing` has it; None where they never were.
     """
 
@@ -61,6 +64,7 @@ class Start:
     settings: Settings
     free: int
     step: int
+    integrator: Mapping[str, float]
     placing: Mapping[str, NDArray[Any]] | None
 
 
@@ -74,6 +78,8 @@ class Everything:
         momenta: (N, 3) √(amu·eV).
         forces: (N, 3) eV/Å.
         energies: (N,) eV, without reference energies.
+        cell: (3, 3) Å.
+        integrator: see `Start`.
         placing: which process holds what, and since which positions: with it, a run goes on to the bit.
     """
 
@@ -81,6 +87,8 @@ class Everything:
     momenta: NDArray[np.float64]
     forces: NDArray[np.float64]
     energies: NDArray[np.float64]
+    cell: NDArray[np.float64]
+    integrator: dict[str, float]
     placing: dict[str, NDArray[Any]]
 
 

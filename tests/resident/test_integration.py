@@ -9,7 +9,8 @@ from ase.build import bulk
 from ase.calculators.lj import LennardJones
 
 from halocline.backends.ddp.resident.counter_random import common_noise, normals
-from halocline.backends.ddp.resident.integration import Held, build_integrator, kinetic_energy
+from halocline.backends.ddp.resident.ensembles import build_integrator
+from halocline.backends.ddp.resident.integration import Held, kinetic_energy
 from halocline.backends.ddp.resident.owned_atoms import OwnedAtoms
 from halocline.dynamics import Settings, integrators
 
@@ -55,7 +56,7 @@ def test_trajectories_are_those_of_ase(name, final):
 
     held, ours = (
         evaluate(OwnedAtoms.of(mine, np.arange(len(mine)))),
-        build_integrator(settings, free, lambda one: one),
+        build_integrator(settings, free, lambda one: one, np.empty(0)),
     )
     atoms.calc = LennardJones(sigma=3.4, epsilon=0.0104, rc=5.2, smooth=True)
     theirs = integrators.build(atoms, settings, Noise(free))
@@ -78,7 +79,7 @@ def cloud(count, mass=40.0):
 def langevin(**changes):
     options = {"temperature": 100.0, "timestep": 20.0, "relaxation_time": 200.0, "seed": 5, **changes}
     settings = Settings(ensemble="nvt", thermostat="langevin", **options)
-    return settings, build_integrator(settings, 0, lambda one: one)
+    return settings, build_integrator(settings, 0, lambda one: one, np.empty(0))
 
 
 def test_a_langevin_step_is_the_papers_one_number_after_another():

@@ -21,6 +21,9 @@ from halocline.graph import Contacts
 
 T = TypeVar("T")
 
+#: The state of the barostat, the only integrator that has one, by ASE's names.
+_STATE: Final = ("p_eps", "force_eps")
+
 #: Of sums that are not finite, where no rank can tell why.
 _SUMS: Final = "the sum of all energies"
 
@@ -69,10 +72,13 @@ class DdpResidents(Residents):
             momenta=in_order([each.momenta for each in found]),
             forces=in_order([each.forces for each in found]),
             energies=in_order([each.energies for each in found]),
+            cell=found[0].cell,
+            integrator=dict(zip(_STATE, found[0].integrator.tolist(), strict=False)),
             placing={
                 "built": in_order([each.built for each in found]),
                 "axes": found[0].axes,
                 "cuts": found[0].cuts,
+                "cell": found[0].cell_built,
             },
         )
 
@@ -88,6 +94,8 @@ class DdpResidents(Residents):
             axes=None if placing is None else placing["axes"],
             cuts=None if placing is None else placing["cuts"],
             cell=start.atoms.cell.array,
+            cell_built=None if placing is None else placing["cell"],
+            integrator=np.array([start.integrator[name] for name in _STATE if name in start.integrator]),
             pbc=start.atoms.pbc,
             settings=start.settings,
             free=start.free,
@@ -110,7 +118,7 @@ def _owners(atoms: Atoms, ranks: int, placing: Mapping[str, NDArray[Any]] | None
     """The rank that each atom is sent to, (N,): the one that held it, or any in equal numbers."""
     if placing is None:
         return np.arange(len(atoms)) * ranks // len(atoms)
-    frame = Frame.of(atoms.cell.array, atoms.pbc)
+    frame = Frame.of(placing["cell"], atoms.pbc)
     return Regions(placing["axes"], placing["cuts"]).owners(frame.wrapped(placing["built"]))
 
 

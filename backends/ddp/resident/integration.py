@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple, final
+from typing import NamedTuple, Protocol, final
 
 import numpy as np
 from ase import units
@@ -25,14 +25,27 @@ class Held(NamedTuple):
     Attributes:
         atoms: n of them.
         forces: (n, 3) eV/Å.
+        virial: eV, trace of the derivative of the energy of this rank by a uniform strain.
+        volume: Å³, of the cell.
     """
 
     atoms: OwnedAtoms
     forces: NDArray[np.float64]
+    virial: float = 0.0
+    volume: float = 0.0
 
 
-#: Finds forces where atoms are now. Atoms may go to other ranks meanwhile, with their momenta, and others come.
-Evaluate = Callable[[OwnedAtoms], Held]
+class Evaluate(Protocol):
+    """Finds forces where atoms are now. They may go to other ranks meanwhile, with momenta, and others come."""
+
+    def __call__(self, atoms: OwnedAtoms, stretch: float = 1.0) -> Held:
+        """What acts on them.
+
+        Args:
+            atoms: of this rank.
+            stretch: by which the cell has become longer, and positions have been multiplied, in this step.
+        """
+
 
 #: Adds a number up over all ranks.
 Total = Callable[[float], float]
@@ -51,6 +64,11 @@ class Integrator(ABC):
             evaluate: finds forces.
         """
 
+    @property
+    def state(self) -> NDArray[np.float64]:
+        """What the next step depends on beyond atoms, settings and the number of steps: usually nothing."""
+        return np.empty(0)
+
 
 @final
 class VelocityVerlet(Integrator):
@@ -67,10 +85,10 @@ class VelocityVerlet(Integrator):
         """See `Integrator.step`."""
         del done
         half = 0.5 * self._timestep
-        _kick(held, half)
-        _drift(held.atoms, self._timestep)
+        kick(held, half)
+        drift(held.atoms, self._timestep)
         held = evaluate(held.atoms)
-        _kick(held, half)
+        kick(held, half)
         return held
 
 
@@ -121,30 +139,17 @@ class Langevin(Integrator):
     def step(self, held: Held, done: int, evaluate: Evaluate) -> Held:
         """See `Integrator.step`."""
         half, atoms = 0.5 * self._timestep, held.atoms
-        _kick(held, half)
-        _drift(atoms, half)
+        kick(held, half)
+        drift(atoms, half)
         thermal = units.kB * self._settings.bath_temperature(done) * (1.0 - self._decay**2)
         noise = normals(self._settings.seed, done, atoms.ids)
         noise *= np.sqrt(thermal * atoms.masses)[:, None]
         np.multiply(atoms.momenta, self._decay, out=atoms.momenta)
         np.add(atoms.momenta, noise, out=atoms.momenta)
-        _drift(atoms, half)
+        drift(atoms, half)
         held = evaluate(atoms)
-        _kick(held, half)
+        kick(held, half)
         return held
-
-
-def build_integrator(settings: Settings, free: int, total: Total) -> Integrator:
-    """The integrator of nve, or of nvt with either thermostat.
-
-    Args:
-        settings: of the run; never npt.
-        free: degrees of freedom of all atoms.
-        total: adds up over ranks.
-    """
-    if settings.ensemble == "nve":
-        return VelocityVerlet(settings.timestep * units.fs)
-    return Bussi(settings, free, total) if settings.thermostat == "bussi" else Langevin(settings)
 
 
 def kinetic_energy(atoms: OwnedAtoms) -> float:
@@ -152,9 +157,11 @@ def kinetic_energy(atoms: OwnedAtoms) -> float:
     return 0.5 * float((atoms.momenta**2 / atoms.masses[:, None]).sum())
 
 
-def _kick(held: Held, time: float) -> None:
+def kick(held: Held, time: float) -> None:
+    """Let forces act for a time, in ASE's unit."""
     np.add(held.atoms.momenta, time * held.forces, out=held.atoms.momenta)
 
 
-def _drift(atoms: OwnedAtoms, time: float) -> None:
+def drift(atoms: OwnedAtoms, time: float) -> None:
+    """Let atoms fly for a time, in ASE's unit."""
     np.add(atoms.positions, time * atoms.momenta / atoms.masses[:, None], out=atoms.positions)

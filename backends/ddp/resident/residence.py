@@ -10,8 +10,9 @@ import numpy as np
 
 from halocline.backends.ddp.messages import Gathered, Moved, Settle
 from halocline.backends.ddp.resident.building import ResidentDomain, build_resident_domain
+from halocline.backends.ddp.resident.ensembles import build_integrator
 from halocline.backends.ddp.resident.frame import Frame
-from halocline.backends.ddp.resident.integration import Held, build_integrator, kinetic_energy
+from halocline.backends.ddp.resident.integration import Held, kinetic_energy
 from halocline.backends.ddp.resident.migration import settle
 from halocline.backends.ddp.resident.owned_atoms import OwnedAtoms
 from halocline.backends.ddp.resident.peers import Peers
@@ -21,6 +22,7 @@ from halocline.evaluator.runner import Contribution
 from halocline.graph import Graph, NeighbourRule
 from halocline.graph.neighbours import DEFAULT_SKIN
 from halocline.graph.rules import reach
+from halocline.graph.structure import volume_of
 from halocline.partition import Domain, domain_graph
 
 #: Finds what the atoms that this rank owns contribute, of the graph of a domain.
@@ -48,17 +50,15 @@ class Residence:
     def __init__(
         self, start: Settle, rule: NeighbourRule, hops: int, peers: Peers, prepare: Callable[[Domain], Run]
     ) -> None:
-        self._cell, self._pbc, self._done = start.cell, start.pbc, start.done
+        self._cell = start.cell if start.cell_built is None else start.cell_built
+        self._pbc, self._done = start.pbc, start.done
         self._rule, self._hops, self._exchange = rule, hops, start.exchange
         self._peers, self._prepare = peers, prepare
-        self._frame = Frame.of(start.cell, start.pbc)
-        cutoff = reach(rule)
-        self._room = 0.5 * ((cutoff + DEFAULT_SKIN) - cutoff)
-        self._integrator = build_integrator(start.settings, start.free, self._total)
+        self._integrator = build_integrator(start.settings, start.free, self._total, start.integrator)
         regions = None if start.axes is None or start.cuts is None else Regions(start.axes, start.cuts)
         atoms = self._build(start.atoms, regions)
         if start.positions is not None:  # they have moved since domains were built
-            atoms.positions[:] = start.positions
+            atoms.positions[:], self._cell = start.positions, start.cell
         self._before, self._farthest = atoms.positions.copy(), (0.0, -1)
         self._held = self._evaluated(atoms)
         self._latest = self._sums()
@@ -87,20 +87,25 @@ class Residence:
         atoms, regions = self._held.atoms, self._regions
         return Gathered(
             *(atoms.ids, atoms.positions, atoms.momenta, self._held.forces, self._contribution.energies),
-            *(self._built, regions.axes, regions.cuts),
+            *(self._built, regions.axes, regions.cuts, self._cell, self._cell_built, self._integrator.state),
         )
 
-    def _evaluate(self, atoms: OwnedAtoms) -> Held:
+    def _evaluate(self, atoms: OwnedAtoms, stretch: float = 1.0) -> Held:
         """Forces where atoms are now, after they have changed hands if they must."""
-        moves = np.linalg.norm(atoms.positions - self._before, axis=1)
+        self._cell = stretch * self._cell
+        moves = np.linalg.norm(atoms.positions - stretch * self._before, axis=1)
         longest = int(moves.argmax()) if len(moves) else -1
         self._farthest = (float(moves[longest]), int(atoms.ids[longest])) if len(moves) else (0.0, -1)
-        away = atoms.positions - self._built
+        stretched = self._stretched()
+        away = atoms.positions - stretched * self._built
         lengths = np.array([np.einsum("ij,ij->i", away, away).max(initial=0.0), np.abs(atoms.positions).sum()])
         squares, places = self._peers.gathered(lengths).T
         if not np.isfinite(places).all():  # no list is built of these: the sums tell
             return Held(atoms, np.zeros_like(atoms.positions))
-        if not math.sqrt(squares.max()) <= self._room:
+        # Pairs that are no candidates were farther apart than these, and have been strained with the cell.
+        cutoff = reach(self._rule)
+        room = 0.5 * (stretched * (cutoff + DEFAULT_SKIN) - cutoff)
+        if not math.sqrt(squares.max()) <= room:
             atoms = self._build(atoms)
         self._before = atoms.positions.copy()
         return self._evaluated(atoms)
@@ -112,15 +117,15 @@ class Residence:
             atoms: of this rank until now.
             regions: of the ranks; balanced ones if they are None.
         """
-        peers = self._peers
-        self._regions = regions or Regions.balanced(atoms.positions, self._frame, peers)
-        atoms = settle(atoms, self._regions, self._frame, peers)
+        peers, frame = self._peers, Frame.of(self._cell, self._pbc)
+        self._regions = regions or Regions.balanced(atoms.positions, frame, peers)
+        atoms = settle(atoms, self._regions, frame, peers)
         self._domain: ResidentDomain = build_resident_domain(
             *(atoms, self._cell, self._pbc, self._rule, DEFAULT_SKIN, self._hops, peers),
             exchange=self._exchange,
         )
         self._run = self._prepare(self._domain.domain)
-        self._built = atoms.positions.copy()
+        self._built, self._cell_built = atoms.positions.copy(), self._cell
         return atoms
 
     def _evaluated(self, atoms: OwnedAtoms) -> Held:
@@ -129,7 +134,14 @@ class Residence:
         graph = domain_graph(domain, positions, self._cell, self._pbc, self._rule)
         self._contribution = self._run(graph)
         self._contacts = self._contribution.contacts.renumbered(domain.atoms)
-        return Held(atoms, self._domain.forces(self._contribution.forces, self._peers))
+        forces = self._domain.forces(self._contribution.forces, self._peers)
+        return Held(atoms, forces, float(np.trace(self._contribution.virial)), volume_of(self._cell))
+
+    def _stretched(self) -> float:
+        """By which the cell has become longer since the domain was built."""
+        if np.array_equal(self._cell, self._cell_built):
+            return 1.0
+        return float(np.cbrt(volume_of(self._cell) / volume_of(self._cell_built)))
 
     def _total(self, number: float) -> float:
         return float(self._peers.total(np.array([number]))[0])
@@ -147,6 +159,7 @@ class Residence:
             potential=float(sums[0]),
             kinetic=float(sums[1]),
             virial=sums[2:11].reshape(3, 3),
+            cell=self._cell,
             contacts=self._contacts,
             farthest=self._farthest[0],
             farthest_atom=self._farthest[1],
