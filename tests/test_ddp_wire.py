@@ -93,7 +93,7 @@ def messages():
     yield Measured(refusal="no")
     others = {"charges": np.arange(3.0)}
     yield Contribution(
-        np.array([np.nan, -0.0, inf]), np.ones((4, 3)).T[:, :3], np.eye(3), np.eye(3), Contacts.of(graph), others
+        np.array([np.nan, -0.0, inf]), np.ones((4, 3)).T[:, :3], np.eye(3), Contacts.of(graph), others
     )
     told = structure.under({"charge": np.arange(len(structure)), "temperature": np.ones(len(structure))})
     yield Trial(dataclasses.replace(graph, structure=told), "group")
@@ -107,6 +107,8 @@ def messages():
         axes,
         cuts,
         cell,
+        2.0 * cell,
+        cuts,
         pbc,
         dataclasses.replace(settings, seed=7),
         9,
@@ -114,10 +116,12 @@ def messages():
         exchange=True,
     )
     yield Advance(2**40)
-    sums = StepSums(3, inf, -0.0, np.eye(3), np.eye(3), Contacts.of(graph), 0.5, 11)
+    sums = StepSums(3, inf, -0.0, np.eye(3), 2.0 * np.eye(3), Contacts.of(graph), 0.5, 11)
     yield Moved((sums, dataclasses.replace(sums, not_finite="the force of atom 3")))
     yield Moved(())
-    yield Gathered(atoms.ids, *[atoms.positions] * 3, atoms.masses, atoms.positions, axes, cuts)
+    yield Gathered(
+        atoms.ids, *[atoms.positions] * 3, atoms.masses, atoms.positions, axes, cuts, cell, 2.0 * cell, cuts
+    )
 
 
 def frame(message):
