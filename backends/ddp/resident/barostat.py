@@ -37,12 +37,15 @@ class LangevinHoover(Integrator):
         state: what `state` was at this step; empty at the start of a run.
     """
 
+    _momentum: float
+    _force: float | None
+
     def __init__(self, settings: Settings, free: int, total: Total, state: NDArray[np.float64]) -> None:
         self._settings, self._free, self._total = settings, free, total
         self._timestep, time = settings.timestep * units.fs, settings.barostat_time * units.fs
         # Martyna et al., 10.1063/1.467468. Where the temperature changes, the mass stays that of the highest.
         self._mass = (free + 3) * units.kB * settings.highest_temperature * time**2
-        self._momentum, self._force = state if len(state) else (np.float64(0.0), None)
+        self._momentum, self._force = (float(state[0]), float(state[1])) if len(state) else (0.0, None)
 
     @property
     def state(self) -> NDArray[np.float64]:
@@ -87,9 +90,9 @@ class LangevinHoover(Integrator):
         spread = math.sqrt(thermal * (1.0 - decay**2) * self._mass)
         self._momentum = self._momentum * decay + spread * normal
 
-    def _force_on_cell(self, held: Held) -> np.float64:
+    def _force_on_cell(self, held: Held) -> float:
         """What drives the logarithm of the cell's length, eV; their eq. 6 for a cell that keeps its shape."""
         twice_kinetic = 2.0 * self._total(kinetic_energy(held.atoms))
         pressure = self._settings.pressure * units.GPa
         work = self._total(held.virial) + 3.0 * pressure * held.volume
-        return np.float64((1.0 + 3.0 / self._free) * twice_kinetic - work)
+        return (1.0 + 3.0 / self._free) * twice_kinetic - work

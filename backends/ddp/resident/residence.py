@@ -87,7 +87,12 @@ class Residence:
         atoms, regions = self._held.atoms, self._regions
         return Gathered(
             *(atoms.ids, atoms.positions, atoms.momenta, self._held.forces, self._contribution.energies),
-            *(self._built, regions.axes, regions.cuts, self._cell, self._cell_built, self._integrator.state),
+            built=self._built,
+            axes=regions.axes,
+            cuts=regions.cuts,
+            cell=self._cell,
+            cell_built=self._cell_built,
+            integrator=self._integrator.state,
         )
 
     def _evaluate(self, atoms: OwnedAtoms, stretch: float = 1.0) -> Held:
