@@ -18,7 +18,7 @@ from halocline.dynamics.relaxation import relax
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # torch-sim scripts functions when it is imported
-    pytest.importorskip("torch_sim", reason="torch-sim is not installed")
+    torch_sim = pytest.importorskip("torch_sim", reason="torch-sim is not installed")
 
 from halocline.engines.torch_sim import HaloclineModel, dynamics, relaxation
 from halocline.errors import StructureError, UsageError
@@ -227,3 +227,62 @@ def test_structures_that_torch_sim_would_change_are_refused_with_their_number(tm
     with pytest.raises(UsageError, match="no structures"):
         refused([], model, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def failing(model, monkeypatch, atoms, call):
+    """Have the model refuse the structure of so many atoms at a call."""
+    evaluate, calls = model._evaluated, []
+
+    def evaluated(state):
+        calls.append(state)
+        found = evaluate(state)
+        if len(calls) == call:
+            found[state.n_atoms_per_system.tolist().index(atoms)] = StructureError("It fell apart.")
+        return found
+
+    monkeypatch.setattr(model, "_evaluated", evaluated)
+
+
+@pytest.mark.parametrize("cell", [False, True])
+def test_a_relaxation_that_fails_leaves_the_others_alone(tmp_path, potential, monkeypatch, cell):
+    files = {"path": tmp_path / "s.extxyz", "log": tmp_path / "s.csv"}
+    goal = Goal(optimiser="fire", max_steps=4, fmax=1e-6, cell=cell)
+    whole = relaxation.relax_many(crystals(), HaloclineModel(potential, dtype="float64"), goal, **files)
+    model = HaloclineModel(potential, dtype="float64", errors="keep")
+    failing(model, monkeypatch, atoms=8, call=3)  # the start, and then step after step
+    found = relaxation.relax_many(crystals(), model, goal, **files)
+    assert [each.last.step for each in found] == [4, 1, 4 if cell else 0]  # a lone atom feels no force
+    assert [each.failure for each in found] == [None, "It fell apart.", None]
+    for number in (0, 2):
+        assert found[number].last.energy == pytest.approx(whole[number].last.energy, abs=SAME_PATH)
+    assert found[1].atoms.calc.results["energy"] == found[1].last.energy
+
+
+def test_dynamics_that_fail_leave_the_others_alone(tmp_path, model, monkeypatch):
+    failing(model, monkeypatch, atoms=4, call=5)  # at the start, at the start of the batch, and step after step
+    settings = Settings(ensemble="nve", temperature=20.0, timestep=2.0)
+    ended = dynamics.run_many(crystals()[:2], model, settings, RunFiles(tmp_path / "md"), steps=6)
+    assert [each.step for each in ended.moved] == [2, 6]
+    assert ended.moved[0].failure == "It fell apart."
+    log = read_log(tmp_path / "md.csv", dynamics.COLUMNS)
+    assert np.isfinite(np.stack(list(log.values()))).all()
+
+
+def test_trajectories_of_torch_sim_are_read_back(tmp_path, potential):
+    model = HaloclineModel(potential, dtype="float64", stress=False)
+    names = [tmp_path / "0.h5", tmp_path / "1.h5"]
+    torch_sim.integrate(
+        crystals()[:2],
+        model,
+        integrator=torch_sim.nve,
+        n_steps=4,
+        temperature=20.0,
+        timestep=0.002,
+        trajectory_reporter=torch_sim.TrajectoryReporter(
+            names, state_frequency=2, prop_calculators={2: {"potential_energy": lambda state: state.energy}}
+        ),
+    )
+    for name in names:
+        with torch_sim.TorchSimTrajectory(name) as kept:
+            energy = kept.get_array("potential_energy")[-1].item()
+            assert potential(kept.get_atoms(-1), dtype="float64").energy == pytest.approx(energy, abs=SAME_PATH)
