@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager
 from statistics import median
 
 import numpy as np
-from numpy.typing import NDArray
 
 from halocline.backends.ddp.messages import Settle
 from halocline.backends.ddp.resident.frame import Frame
@@ -95,10 +94,12 @@ def resident_seconds(potential: Potential, atoms: int, density: float, interval:
         regions = Regions.balanced(held.positions, frame, Alone())
         settings = Settings(ensemble="nve", temperature=300.0, timestep=0.5)
         message = Settle(
-            *(held, held.positions, regions.axes, regions.cuts, start.cell.array, start.pbc),
-            *(settings, 3 * atoms, 0),
+            *(held, held.positions, regions.axes, regions.cuts, start.cell.array, start.cell.array),
+            *(np.empty(0), start.pbc, settings, 3 * atoms, 0),
+            exchange=False,
+            partition="none",
         )
-        return Residence(message, rule, potential.backbone.hops, Alone(), _without_network)
+        return Residence(message, rule, potential.backbone.hops, Alone(), lambda domain: _without_network)
 
     builds, steps = [], []
     for _ in range(DRIVER_REPEATS):
@@ -113,10 +114,10 @@ def resident_seconds(potential: Potential, atoms: int, density: float, interval:
     return build_ / interval + step
 
 
-def _without_network(graph: Graph, parts: NDArray[np.int64]) -> Contribution:
-    """Atoms that feel nothing."""
-    forces = np.zeros((len(graph.structure), 3))
-    return Contribution(np.zeros(len(parts)), forces, np.zeros((3, 3)), Contacts.of(graph, len(parts)), {})
+def _without_network(graph: Graph) -> Contribution:
+    """Atoms that feel nothing; a single rank owns all of them."""
+    atoms = len(graph.structure)
+    return Contribution(np.zeros(atoms), np.zeros((atoms, 3)), np.zeros((3, 3)), Contacts.of(graph), {})
 
 
 def _search(neighbours: NeighbourList, structure: Structure, hops: int) -> list[Domain]:

@@ -100,7 +100,8 @@ def messages():
     yield FailedAnswer.of(UsageError("x"))
     atoms = OwnedAtoms.of(bulk("Ar", cubic=True), np.array([0, 2]), {"charge": np.arange(4)})
     axes, cuts, cell, pbc, settings = np.zeros(1, np.int64), np.ones(1), structure.cell, structure.pbc, Settings()
-    yield Settle(atoms, None, None, None, cell, None, np.empty(0), pbc, settings, free=9, done=0, exchange=False)
+    alone = {"exchange": False, "partition": "none"}
+    yield Settle(atoms, None, None, None, cell, None, np.empty(0), pbc, settings, free=9, done=0, **alone)
     yield Settle(
         atoms,
         atoms.momenta,
@@ -114,6 +115,7 @@ def messages():
         9,
         done=3,
         exchange=True,
+        partition="grid:4",
     )
     yield Advance(2**40)
     sums = StepSums(3, inf, -0.0, np.eye(3), 2.0 * np.eye(3), Contacts.of(graph), 0.5, 11)

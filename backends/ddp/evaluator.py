@@ -144,7 +144,8 @@ class DdpEvaluator(Evaluator, Houses):
 
     def residents(self) -> Residents:
         """See `Houses.residents`. Where nothing has chosen for ``auto``, they recompute halos."""
-        return DdpResidents(self._living, self._ranks, exchange=self._assignment.exchange)
+        exchange, partition = self._assignment.exchange, self._division.share(self._ranks)
+        return DdpResidents(self._living, self._ranks, exchange=exchange, partition=partition)
 
     def _living(self) -> Crew:
         """The ranks, started anew if they have ended."""

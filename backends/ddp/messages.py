@@ -188,6 +188,7 @@ class Settle:
         free: degrees of freedom of all atoms.
         done: steps of the run so far.
         exchange: whether ranks send each other state at borders.
+        partition: how a rank divides the atoms that it owns into parts; see `Division.parse`.
     """
 
     atoms: OwnedAtoms
@@ -202,6 +203,7 @@ class Settle:
     free: int
     done: int
     exchange: bool
+    partition: str
 
 
 @final

@@ -54,8 +54,6 @@ def open_houses(
         UsageError: the backend has no such processes, or an option does not suit them.
         HaloclineError: as for a call.
     """
-    if partition != "none":
-        raise UsageError("Ranks divide the atoms that they hold among themselves; leave --partition out.")
     backbone = potential.backbone
     if not backbone.derives_stress or backbone.pooled_head is not None:
         raise UsageError(

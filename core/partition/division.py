@@ -55,12 +55,14 @@ class Division:
         partitioner: assigns owners.
         parts: how many parts it is asked for; those that stay empty are left out.
         memory: bytes that the process may take; it decides on the number of parts once there is a structure.
+        options: of the partitioner, ``key=value,...``.
     """
 
     name: str
     partitioner: Partitioner
     parts: int
     memory: int | None = None
+    options: str = ""
 
     @classmethod
     def parse(cls, text: str, memory: str | None = None) -> Self:
@@ -86,7 +88,7 @@ class Division:
                     f"A bound on memory chooses the number of parts; say {name!r} instead of {text!r}."
                 )
             name = registry().default("partitioner").name if name == UNDIVIDED else name
-            return cls(name, _partitioner(name, options), 1, parse_size(memory))
+            return cls(name, _partitioner(name, options), 1, parse_size(memory), options)
         if not colon and name == UNDIVIDED:
             number = "1"
         partitioner = _partitioner(name, options)
@@ -94,12 +96,17 @@ class Division:
             raise UsageError(
                 f"A partition is a name and a number of parts, such as {name}:4, not {reprlib.repr(text)}."
             )
-        return cls(name, partitioner, int(number))
+        return cls(name, partitioner, int(number), options=options)
 
     @property
     def divides(self) -> bool:
         """Whether there can be more than one part."""
         return self.parts > 1 or self.memory is not None
+
+    def share(self, ranks: int) -> str:
+        """The text by which each of so many ranks divides what it holds, into as many parts on all of them."""
+        each = -(-self.parts // ranks)
+        return ",".join(filter(None, (f"{self.name}:{each}", self.options))) if each > 1 else UNDIVIDED
 
     def owners(self, graph: Graph) -> NDArray[np.int64]:
         """The part of each atom, (N,) int64; parts may stay empty.

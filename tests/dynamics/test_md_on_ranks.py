@@ -132,7 +132,7 @@ def test_exchanged_halos_give_the_trajectory_of_recomputed_ones(tmp_path):
     ("options", "message"),
     [
         (["--backend", "torch"], "Only ranks can hold atoms: give --backend ddp:ranks=2"),
-        (["--backend", "ddp:ranks=2", "--partition", "rcb:4"], "divide the atoms that they hold"),
+        (["--backend", "ddp:ranks=2", "--memory", "1GiB"], "--memory is nothing that --engine ranks does"),
         (["--backend", "ddp:ranks=2", "--stop-at-spread", "1"], "--stop-at-spread is nothing that --engine ranks"),
     ],
 )

@@ -22,6 +22,7 @@ from halocline.dynamics.records import read_log
 from halocline.dynamics.resident_run import open_houses, run_resident
 from halocline.dynamics.snapshot import load_snapshot
 from halocline.errors import DynamicsError, StructureError, UnstableDynamicsError, UsageError
+from halocline.partition import Division
 
 #: Å and √(amu·eV) after so many steps: ranks only change the order of sums, and chaos has no time yet.
 SAME = 1e-9
@@ -72,10 +73,11 @@ def run(
     crew=None,
     changes=None,
     exchange=False,
+    partition="none",
     **given,
 ):
     crew = crew or ThreadCrew(model().backbone, ranks)
-    here = DdpResidents(lambda: crew, ranks, exchange=exchange)
+    here = DdpResidents(lambda: crew, ranks, exchange=exchange, partition=partition)
     options = {"checkpoint_interval": 7, "minimum_distance": 0.0} | given
     start = atoms() if callable(atoms) else atoms
     chosen = settings(name, **(changes or {}))
@@ -170,6 +172,23 @@ def test_exchanged_halos_give_the_same_run_of_smaller_halos_and_resume_to_the_bi
     left, right = (load_snapshot(RunFiles(tmp_path / name).checkpoint) for name in ("exchange", "halting"))
     np.testing.assert_equal((left.positions, left.momenta), (right.positions, right.momenta))
     assert held["exchange"] < held["recompute"]
+
+
+@pytest.mark.parametrize("exchange", [False, True])
+def test_parts_in_turn_give_the_run_of_undivided_ranks(tmp_path, exchange):
+    options = {"exchange": exchange, "changes": {"timestep": 1.0}}
+    run(tmp_path / "whole", "nve", 2, chain, deep, **options)
+    crew = ThreadCrew(deep().backbone, 2)
+    run(tmp_path / "parts", "nve", 2, chain, deep, crew=crew, partition="rcb:3", **options)
+    for worker in crew.workers:
+        assert len(np.unique(worker._residence._domain.domain.parts)) == 3
+    require_same_run(tmp_path / "parts", tmp_path / "whole", SAME)
+
+
+def test_as_many_parts_as_ranks_are_one_for_each():
+    assert Division.parse("rcb:4").share(4) == "none"
+    assert Division.parse("rcb:4").share(3) == "rcb:2"
+    assert Division.parse("metis:8").share(2) == "metis:4"
 
 
 def test_how_many_steps_are_made_at_once_leaves_no_trace(tmp_path, monkeypatch):

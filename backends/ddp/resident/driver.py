@@ -18,6 +18,7 @@ from halocline.backends.ddp.resident.regions import Regions
 from halocline.dynamics.residents import Everything, Residents, Start, StepSums
 from halocline.errors import DistributedError
 from halocline.graph import Contacts
+from halocline.partition.division import UNDIVIDED
 
 T = TypeVar("T")
 
@@ -36,10 +37,13 @@ class DdpResidents(Residents):
         crew: gives the ranks, which are started anew after they have failed.
         ranks: how many.
         exchange: whether they send each other state at borders.
+        partition: how each divides the atoms that it owns.
     """
 
-    def __init__(self, crew: Callable[[], Crew], ranks: int, *, exchange: bool = False) -> None:
-        self._crew, self._ranks, self._exchange = crew, ranks, exchange
+    def __init__(
+        self, crew: Callable[[], Crew], ranks: int, *, exchange: bool = False, partition: str = UNDIVIDED
+    ) -> None:
+        self._crew, self._ranks, self._exchange, self._partition = crew, ranks, exchange, partition
         self._atoms = 0
 
     def settle(self, start: Start) -> StepSums:
@@ -101,6 +105,7 @@ class DdpResidents(Residents):
             free=start.free,
             done=start.step,
             exchange=self._exchange,
+            partition=self._partition,
         )
 
     def _held_by(self) -> Crew:

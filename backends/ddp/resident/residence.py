@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, final
 
 import numpy as np
@@ -19,11 +20,11 @@ from halocline.backends.ddp.resident.peers import Peers
 from halocline.backends.ddp.resident.regions import Regions
 from halocline.dynamics.residents import StepSums
 from halocline.evaluator.runner import Contribution
-from halocline.graph import Graph, NeighbourRule
+from halocline.graph import Graph, NeighbourRule, Structure
 from halocline.graph.neighbours import DEFAULT_SKIN
 from halocline.graph.rules import reach
 from halocline.graph.structure import volume_of
-from halocline.partition import Domain, domain_graph
+from halocline.partition import Division, Domain, domain_graph
 
 #: Finds what the atoms that this rank owns contribute, of the graph of a domain.
 Run = Callable[[Graph], Contribution]
@@ -53,7 +54,7 @@ class Residence:
         self._cell = start.cell if start.cell_built is None else start.cell_built
         self._pbc, self._done = start.pbc, start.done
         self._rule, self._hops, self._exchange = rule, hops, start.exchange
-        self._peers, self._prepare = peers, prepare
+        self._peers, self._prepare, self._division = peers, prepare, Division.parse(start.partition)
         self._integrator = build_integrator(start.settings, start.free, self._total, start.integrator)
         regions = None if start.axes is None or start.cuts is None else Regions(start.axes, start.cuts)
         atoms = self._build(start.atoms, regions)
@@ -129,9 +130,19 @@ class Residence:
             *(atoms, self._cell, self._pbc, self._rule, DEFAULT_SKIN, self._hops, peers),
             exchange=self._exchange,
         )
+        self._domain = replace(self._domain, domain=self._divided(self._domain.domain, atoms))
         self._run = self._prepare(self._domain.domain)
         self._built, self._cell_built = atoms.positions.copy(), self._cell
         return atoms
+
+    def _divided(self, domain: Domain, atoms: OwnedAtoms) -> Domain:
+        """The same, in as many parts as are to be evaluated one after another."""
+        if not self._division.divides or not len(atoms):
+            return domain
+        edges, owned = domain.edges, domain.owned
+        among = edges.take(np.flatnonzero((edges.receivers < owned) & (edges.senders < owned)))
+        structure = Structure(atoms.numbers, atoms.positions, self._cell, self._pbc)
+        return replace(domain, parts=self._division.owners(Graph.build(structure, among)))
 
     def _evaluated(self, atoms: OwnedAtoms) -> Held:
         domain = self._domain.domain
