@@ -21,7 +21,11 @@ OPTIONS = {
 #: chain meets once a file has so many lines, all processes get SIGTERM, twice: from the scheduler, and passed on.
 SRUN = r"""#!/bin/bash
 while [[ "$1" == --* ]]; do shift; done
-if [ "$(basename "$1")" = lmp ]; then exec mpiexec.hydra -n "$SLURM_NTASKS" "$@"; fi
+if [ "$(basename "$1")" = lmp ]; then
+    tasks=$SLURM_NTASKS
+    unset "${!SLURM_@}"  # or else it asks SLURM
+    exec mpiexec.hydra -n "$tasks" "$@"
+fi
 set -m
 pids=()
 for ((node = 0; node < ${SLURM_NNODES:-1}; node++)); do SLURM_NODEID=$node "$@" & pids+=($!); done

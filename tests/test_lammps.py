@@ -1,15 +1,22 @@
 """The pair style in a real LAMMPS with a real MPI, against the calculator; and what exports tell engines."""
 
+import re
+
+import fake_slurm
 import lammps_runs
 import numpy as np
 import pytest
 from ase.build import bulk
+from ase.io import write
 from ase.md.velocitydistribution import thermalize_momenta
+from cluster_page import blocks, changed
 from halocline_lammps.build import BuildError, build
 
+import halocline
 from halocline.aggregation import Form
 from halocline.backends.torch import engine
 from halocline.backends.torch.exporter import AotExporter
+from halocline.cli.main import main
 from halocline.errors import LoweringError, UsageError
 from halocline.lowering import lower
 from halocline.model.backbone import Output
@@ -26,7 +33,7 @@ SAME = 1e-10
 
 SCRIPT = f"""
 units {{units}}
-atom_style atomic
+atom_style {{atoms}}
 newton {{newton}}
 boundary p p p
 {{processors}}
@@ -126,6 +133,7 @@ def script(installed):
     """A script of LAMMPS, with changes."""
     usual = {
         "units": "metal",
+        "atoms": "atomic",
         "newton": "on",
         "processors": "",
         "before": "",
@@ -156,9 +164,21 @@ def slab():
     return atoms
 
 
-def expected(atoms):
-    atoms.calc = schnet().calculator(dtype="float64", backend="torch:kernels=off")
+def expected(atoms, potential=None):
+    atoms.calc = (potential or schnet()).calculator(dtype="float64", backend="torch:kernels=off")
     return atoms
+
+
+def require_same(script, atoms, folder, ranks):
+    """See that LAMMPS finds what the calculator of some atoms finds."""
+    prism = lammps_runs.write(atoms, folder, ELEMENTS)
+    done = lammps_runs.run(script, folder, ranks)
+    found = lammps_runs.thermo(done.stdout)
+    forces, energies = lammps_runs.dumped(folder, prism)
+    assert found["PotEng"][0] == pytest.approx(atoms.get_potential_energy(), abs=SAME)
+    np.testing.assert_allclose(energies, atoms.get_potential_energies(), rtol=0, atol=SAME)
+    np.testing.assert_allclose(forces, atoms.get_forces(), rtol=0, atol=SAME)
+    np.testing.assert_allclose(lammps_runs.stress(found, prism), atoms.get_stress(voigt=False), rtol=0, atol=SAME)
 
 
 @pytest.mark.slow
@@ -168,15 +188,7 @@ def expected(atoms):
     [(skewed, 1, ""), (skewed, 2, ""), (skewed, 4, ""), (slab, 4, "processors 1 1 4")],
 )
 def test_results_are_those_of_the_calculator(script, tmp_path, structure, ranks, processors):
-    atoms = expected(structure())
-    prism = lammps_runs.write(atoms, tmp_path, ELEMENTS)
-    done = lammps_runs.run(script(processors=processors), tmp_path, ranks)
-    found = lammps_runs.thermo(done.stdout)
-    forces, energies = lammps_runs.dumped(tmp_path, prism)
-    assert found["PotEng"][0] == pytest.approx(atoms.get_potential_energy(), abs=SAME)
-    np.testing.assert_allclose(energies, atoms.get_potential_energies(), rtol=0, atol=SAME)
-    np.testing.assert_allclose(forces, atoms.get_forces(), rtol=0, atol=SAME)
-    np.testing.assert_allclose(lammps_runs.stress(found, prism), atoms.get_stress(voigt=False), rtol=0, atol=SAME)
+    require_same(script(processors=processors), expected(structure()), tmp_path, ranks)
 
 
 #: eV per atom, within which the energy stays over 200 steps of 0.5 fs; the integrator makes half of it of these
@@ -222,6 +234,105 @@ def test_what_cannot_be_right_is_refused(script, tmp_path, changes, sentence):
     done = lammps_runs.run(script(**changes), tmp_path)
     assert done.returncode != 0
     assert sentence in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@needs_lammps
+def test_bonded_atoms_have_to_stay_neighbours(script, tmp_path):
+    lammps_runs.write(skewed(), tmp_path, ELEMENTS, style="full")
+    done = lammps_runs.run(script(atoms="full"), tmp_path)
+    assert done.returncode != 0
+    assert "needs special_bonds lj/coul 1 1 1" in done.stdout + done.stderr
+    done = lammps_runs.run(script(atoms="full", before="special_bonds lj/coul 1 1 1"), tmp_path)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.fixture(scope="module")
+def argon(installed):
+    """What scripts name for the argon that ships."""
+    path = installed["plugin"].with_name("argon.pt2")
+    AotExporter(kind="program").export(halocline.load("lennard-jones-argon"), Precision.FLOAT64, path)
+    return {"model": path, "elements": "Ar"}
+
+
+@pytest.mark.slow
+@needs_lammps
+def test_energies_that_are_not_finite_are_refused(script, argon, tmp_path):
+    atoms = bulk("Ar", "fcc", a=5.3, cubic=True) * 2
+    atoms.positions[5] = atoms.positions[2]
+    lammps_runs.write(atoms, tmp_path, ["Ar"])
+    done = lammps_runs.run(script(**argon), tmp_path)
+    assert done.returncode != 0
+    assert re.search(r"The energy of atom [36] is not finite", done.stdout + done.stderr)
+
+
+#: K, GPa and fs of the crystal of argon, and how many steps it is looked at after as many again to settle.
+BATH, STEP, STEPS = 40, 5, 1500
+
+
+def volume(rows):
+    """The mean of a series of volumes and its standard error, from blocks."""
+    blocks = np.mean(np.reshape(rows, (10, -1)), axis=1)
+    return blocks.mean(), blocks.std(ddof=1) / np.sqrt(len(blocks))
+
+
+@pytest.mark.slow
+@needs_lammps
+def test_its_pressure_gives_the_density_that_ours_gives(script, argon, tmp_path):
+    """By the barostat of LAMMPS and by that of Halocline, which have nothing in common."""
+    atoms = bulk("Ar", "fcc", a=5.32, cubic=True) * 3
+    thermalize_momenta(atoms, 2 * BATH, rng=np.random.default_rng(0))
+    lammps_runs.write(atoms, tmp_path, ["Ar"])
+    steps = (
+        f"undump forces\nthermo_style custom step vol\nthermo 5\ntimestep {STEP / 1000}\n"
+        f"fix move all npt temp {BATH} {BATH} 0.2 iso 0 0 0.5\nrun {2 * STEPS}"
+    )
+    found = lammps_runs.thermo(lammps_runs.run(script(run=steps, **argon), tmp_path).stdout)
+    write(tmp_path / "start.extxyz", atoms)
+    options = [
+        *("--ensemble", "npt", "--temperature", str(BATH), "--timestep", str(STEP)),
+        "--barostat-time",
+        "500",
+    ]
+    options += ["--steps", str(2 * STEPS), "--log-interval", "5", "-o", str(tmp_path / "ours")]
+    assert main(["md", str(tmp_path / "start.extxyz"), "-m", "lennard-jones-argon", *options]) == 0
+    ours = np.genfromtxt(tmp_path / "ours.csv", delimiter=",", names=True)["volume_A3"]
+    half = STEPS // 5
+    (theirs, error), (mean, own_error) = volume(found["Volume"][-half:]), volume(ours[-half:])
+    assert theirs == pytest.approx(mean, abs=4 * np.hypot(error, own_error))
+    assert error + own_error < 0.01 * mean
+
+
+@pytest.mark.slow
+@needs_lammps
+def test_a_chain_of_jobs_goes_on_where_its_time_ended(installed, tmp_path):
+    """As the documentation has it for clusters."""
+    work, commands = tmp_path / "work", tmp_path / "commands"
+    work.mkdir()
+    fake_slurm.install(commands)
+    lammps_runs.install(commands)
+    (tmp_path / "environment.sh").write_text(f"export LD_LIBRARY_PATH={lammps_runs.libraries()}\n")
+    lammps_runs.write(skewed(), work, ELEMENTS)
+    job, script = blocks("LAMMPS")
+    names = {
+        "/shared/halocline/halocline_pair.so": installed["plugin"],
+        "model.pt2": installed["model"],
+        "start.data": "data",
+        "23:50:00 every 10": "00:00:02 every 1",
+        "run 1000000": f"run {LONG}",
+    }
+    (work / "in.salt").write_text(changed(script, names))
+    job = changed(job, {"/shared/halocline": tmp_path, "array=1-10%1": "array=1-2%1"})
+    for done in fake_slurm.sbatch(job, commands, work, 1):
+        assert done.returncode == 0, done.stdout + done.stderr
+    first, second = ((work / f"log.{index}").read_text() for index in (1, 2))
+    taken = int(re.search(r"Loop time .* for (\d+) steps", first)[1])
+    assert 0 < taken < LONG
+    assert lammps_runs.thermo(second)["Step"][0] == taken
+
+
+#: Steps that no job of the chain comes to.
+LONG = 100_000
 
 
 @pytest.mark.slow
