@@ -49,6 +49,10 @@ MODELS = {
         "7net-mf-0:head=PBE,learning_rate=2e-4,epochs=1,warmup_steps=5",
         "7net-l3i5:learning_rate=1e-4,epochs=1,warmup_steps=5",
         "nequix-mp-1:learning_rate=1e-4,epochs=4,energy_weight=10.0",
+        # To their ends, whole and pruned.
+        "7net-0:learning_rate=2e-4,epochs=12",
+        "7net-0:prune=4,learning_rate=2e-4,epochs=12",
+        "7net-0:prune=3,learning_rate=2e-4,epochs=12",
     ),
 }
 
