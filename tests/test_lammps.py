@@ -84,17 +84,17 @@ def test_packages_say_what_engines_have_to_give():
 
 def test_models_that_read_more_than_one_cutoff_are_refused():
     with pytest.raises(LoweringError, match="does not take all neighbours within one cutoff"):
-        engine.require_served(schnet(neighbours="nearest", nearest_count=8))
+        engine.require_served(schnet(neighbours="nearest", nearest_count=8).backbone)
 
 
 def test_models_that_are_told_more_or_tell_forces_are_refused():
     heads = example("mace", heads=["one", "two"], head_scales=[1.0, 1.0], head_energies=[0.0] * 4)
     with pytest.raises(LoweringError, match="has to be told head"):
-        engine.require_served(Potential(heads, dict.fromkeys(heads.species, 0.0), {}))
+        engine.require_served(heads)
     forces = schnet()
     forces.backbone.outputs = (Output.ENERGIES, Output.FORCES)
     with pytest.raises(LoweringError, match="tells forces by themselves"):
-        engine.require_served(forces)
+        engine.require_served(forces.backbone)
 
 
 def test_a_kind_that_does_not_exist_is_refused():

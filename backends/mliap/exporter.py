@@ -12,6 +12,7 @@ from halocline.backends.torch.executor import TorchExecutor
 from halocline.exporter import Exporter
 from halocline.files import write_atomically
 from halocline.lowering import Manifest, Value
+from halocline.model import Backbone
 from halocline.potential.potential import Potential
 from halocline.program import FrozenModel, Precision
 
@@ -33,6 +34,10 @@ class MliapExporter(Exporter):
 
     suffix = ".pkl"
 
+    def refusal(self, backbone: Backbone) -> str:
+        """See `Exporter.refusal`: whatever engines cannot give."""
+        return engine.refusal(backbone)
+
     def export(
         self, potential: Potential, precision: Precision, path: Path, *, compress: bool = False
     ) -> Manifest:
@@ -41,7 +46,7 @@ class MliapExporter(Exporter):
         Raises:
             LoweringError: the model does not take all neighbours within one cutoff, and nothing else.
         """
-        engine.require_served(potential)
+        engine.require_served(potential.backbone)
         compress = compress or potential.compressed
         capabilities = TorchExecutor("cpu").capabilities
         frozen = FrozenModel.freeze(potential.backbone, precision, capabilities, "cpu", compress=compress)

@@ -11,35 +11,41 @@ from ase.data import atomic_numbers
 from halocline.errors import LoweringError
 from halocline.graph import Radius
 from halocline.lowering import Program
-from halocline.potential.potential import Potential
+from halocline.model import Backbone
 
 #: What names in the metadata begin with.
 PREFIX: Final = "halocline.program."
 
 
-def require_served(potential: Potential) -> None:
-    """See that engines can give a model what it reads: neighbours within one cutoff, and nothing else.
-
-    Raises:
-        LoweringError: they cannot.
-    """
-    backbone = potential.backbone
+def refusal(backbone: Backbone) -> str:
+    """Why engines cannot give a model what it reads, neighbours within one cutoff alone; empty if they can."""
     if not isinstance(backbone.neighbours, Radius):
-        raise LoweringError(
+        return (
             f"{backbone.name!r} does not take all neighbours within one cutoff, which is what engines that run a "
             "program give; evaluate it by Halocline, such as with its ASE calculator."
         )
     if backbone.conditions:
         names = ", ".join(condition.name for condition in backbone.conditions)
-        raise LoweringError(
+        return (
             f"{backbone.name!r} has to be told {names}, which engines that run a program do not know of; "
             "export kind=structure, which takes it as an input."
         )
     if not backbone.derives_forces:
-        raise LoweringError(
+        return (
             f"{backbone.name!r} tells forces by themselves, and engines that run a program take derivatives of "
             "the energy; export kind=structure."
         )
+    return ""
+
+
+def require_served(backbone: Backbone) -> None:
+    """See that engines can give a model what it reads.
+
+    Raises:
+        LoweringError: they cannot, for the reason that `refusal` tells.
+    """
+    if reason := refusal(backbone):
+        raise LoweringError(reason)
 
 
 def metadata(program: Program, references: Mapping[str, float]) -> dict[str, str]:

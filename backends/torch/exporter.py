@@ -14,6 +14,7 @@ from halocline.errors import UsageError
 from halocline.exporter import Exporter
 from halocline.files import replacement
 from halocline.lowering import Manifest, lower, lower_structure
+from halocline.model import Backbone
 from halocline.potential.potential import Potential
 from halocline.program import Capabilities, FrozenModel, Precision
 
@@ -44,6 +45,10 @@ class AotExporter(Exporter):
         self._kind = kind
         self._device = device_there(device)
 
+    def refusal(self, backbone: Backbone) -> str:
+        """See `Exporter.refusal`; of ``kind=program``, whatever engines cannot give."""
+        return engine.refusal(backbone) if self._kind == "program" else super().refusal(backbone)
+
     def export(
         self, potential: Potential, precision: Precision, path: Path, *, compress: bool = False
     ) -> Manifest:
@@ -51,7 +56,7 @@ class AotExporter(Exporter):
         compress = compress or potential.compressed
         as_program = self._kind == "program"
         if as_program:
-            engine.require_served(potential)
+            engine.require_served(potential.backbone)
         form = Form.EDGES if as_program else Form.TABLE
         capabilities = Capabilities.reference(form, kernels=compress)
         frozen = FrozenModel.freeze(potential.backbone, precision, capabilities, self._device, compress=compress)

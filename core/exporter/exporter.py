@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from halocline.context import InContext
+from halocline.lowering import structure_refusal
 
 if TYPE_CHECKING:
     from halocline.lowering import Manifest
+    from halocline.model import Backbone
     from halocline.potential.potential import Potential
     from halocline.program import Precision
 
@@ -26,6 +28,13 @@ class Exporter(InContext, ABC):
 
     in_context = ("export",)
     suffix: ClassVar[str]
+
+    def refusal(self, backbone: Backbone) -> str:
+        """Why `export` refuses all models of a backbone, in the words of its LoweringError; empty if it does not.
+
+        Here: what programs from positions to forces cannot be. Exporters of anything else say what they refuse.
+        """
+        return structure_refusal(backbone)
 
     @abstractmethod
     def export(

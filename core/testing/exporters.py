@@ -10,7 +10,6 @@ from typing import final
 
 from halocline.errors import LoweringError
 from halocline.exporter import Exporter
-from halocline.lowering import structure_refusal
 from halocline.model import Backbone
 from halocline.program import Precision
 from halocline.testing.report import Failure, NotApplicable
@@ -39,27 +38,28 @@ def check_suffix(subject: ExporterSubject) -> None:
 def check_artefact(subject: ExporterSubject) -> None:
     """The file replaces an older one, nothing is left beside it, and its manifest fits the model.
 
-    Where the model cannot be a program from positions to forces, the older file stays as it is.
+    Where the exporter refuses such models, the older file stays as it is.
 
     Raises:
         Failure: one of these does not hold.
-        NotApplicable: the model cannot be exported, see `structure_refusal`.
+        NotApplicable: the exporter refuses such models, see `Exporter.refusal`.
     """
     backbone, precision = subject.backbone, Precision.FLOAT32
+    refusal = subject.exporter.refusal(backbone)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"model{subject.exporter.suffix}"
         path.write_bytes(b"old")
         try:
             manifest = subject.exporter.export(Subject(backbone).potential(), precision, path)
         except LoweringError as error:
-            if str(error) != structure_refusal(backbone):
+            if str(error) != refusal:
                 raise
             manifest = None
         left = sorted(file.name for file in Path(folder).iterdir())
         if left != [path.name] or (path.read_bytes() == b"old") != (manifest is None):
             raise Failure(f"One new file {path.name} was expected in the folder; there is {', '.join(left)}.")
     if manifest is None:
-        raise NotApplicable(structure_refusal(backbone))
+        raise NotApplicable(refusal)
     said = (manifest.backbone, manifest.config, manifest.species, manifest.precision)
     if said != (backbone.name, backbone.config, backbone.species, precision):
         raise Failure(f"The manifest describes another model: {', '.join(map(str, said))}.")
