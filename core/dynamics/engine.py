@@ -5,9 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any, final
 
 import numpy as np
@@ -15,14 +13,14 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 from numpy.typing import NDArray
 
-from halocline.appended import EMPTY, AppendedFile
 from halocline.dynamics import integrators
 from halocline.dynamics.guards import Guards, why_failed
-from halocline.dynamics.identity import check_same_options, structure_digest
-from halocline.dynamics.records import frame_bytes, row_bytes, unlabelled_bytes
+from halocline.dynamics.identity import structure_digest
+from halocline.dynamics.recording import Marks, Recording
+from halocline.dynamics.records import unlabelled_bytes
 from halocline.dynamics.run_files import RunFiles
 from halocline.dynamics.settings import CHECKPOINT_INTERVAL, NEAREST, Settings
-from halocline.dynamics.snapshot import Snapshot, load_snapshot, save_snapshot, say_other_versions
+from halocline.dynamics.snapshot import Snapshot
 from halocline.dynamics.step_record import StepRecord, measure
 from halocline.dynamics.watch import Watch
 from halocline.errors import DynamicsError, StructureError, UnstableDynamicsError, UsageError
@@ -149,12 +147,14 @@ class _Run:
         resume: bool,
         overwrite: bool,
     ) -> None:
-        self._settings, self._output, self._options, self._watch = settings, output, options, watch
+        self._settings, self._watch = settings, watch
         self._rng = np.random.default_rng(settings.seed)
         self._atoms = integrators.prepare(atoms, settings, self._rng)
         self._guards = guards(self._atoms, max(settings.highest_temperature, self._atoms.get_temperature()))
-        self._versions = {name: version(name) for name in _LIBRARIES}
-        snapshot = self._restore() if resume else None
+        self._recording = Recording(output, settings, options, _LIBRARIES)
+        snapshot = self._recording.restore(self._atoms) if resume else None
+        if snapshot is not None:
+            self._rng.bit_generator.state = snapshot.rng
         self._atoms.calc = calculator
         self._atoms.get_forces()  # a structure that cannot be evaluated shows here, before any file is touched
         if near := self._guards.too_near(self._atoms):
@@ -163,17 +163,12 @@ class _Run:
             raise UsageError("Only the members of a committee disagree; give several models, each with its -m.")
         self._integrator = integrators.build(self._atoms, settings, self._rng)
         if snapshot is None:
-            output.prepare(overwrite=overwrite)
-            self._marks = dict.fromkeys(output.appended, EMPTY)
             self._collected: list[int] = []
-            save_snapshot(output.checkpoint, self._snapshot(self._marks))
+            self._recording.begin(self._snapshot, overwrite=overwrite)
         else:
             integrators.set_state(self._integrator, snapshot.integrator)
             self._integrator.nsteps = snapshot.step
-            self._marks = snapshot.marks
             self._collected = list(snapshot.collected)
-        self._saved = self._integrator.nsteps
-        self._recorded: int | None = None
         self._forces: NDArray[np.float64] | None = None
 
     def advance(
@@ -189,11 +184,7 @@ class _Run:
             raise DynamicsError(f"The run is at step {start} already, beyond the {steps} steps asked for.")
         begun = time.perf_counter()
         finished, stopped = True, None
-        with ExitStack() as stack:
-            self._files = {
-                name: stack.enter_context(AppendedFile(path, self._marks[name], error_class=DynamicsError))
-                for name, path in self._output.appended.items()
-            }
+        with self._recording.opened():
             for sample in self._samples(steps - start):
                 stopped = self._watch.reason_to_stop(sample)
                 last = sample.step == steps or stopped is not None
@@ -209,7 +200,7 @@ class _Run:
                     break
         end = self._integrator.nsteps
         seconds = time.perf_counter() - begun
-        collected = None if self._output.collected is None else len(self._collected)
+        collected = None if self._watch.collect_at is None else len(self._collected)
         return DynamicsResult(end, finished, end - start, seconds, collected, stopped)
 
     def _samples(self, steps: int) -> Iterator[StepRecord]:
@@ -241,27 +232,19 @@ class _Run:
 
     @timed("output")
     def _record(self, sample: StepRecord) -> None:
-        log, trajectory = self._files["log"], self._files["trajectory"]
-        if sample.step == 0:
-            log.append(row_bytes(sample.columns))
-        if sample.step % self._settings.log_interval == 0:
-            log.append(row_bytes(sample.row()))
-        if sample.step % self._settings.frame_interval == 0:
-            trajectory.append(frame_bytes(self._atoms, step=sample.step, time_fs=sample.time))
-            self._recorded = sample.step
+        self._recording.log(sample)
+        if self._recording.frame_is_due(sample.step):
+            self._recording.frame(self._atoms, sample)
         if self._watch.collects(sample, self._collected[-1] if self._collected else None):
-            self._files["collected"].append(unlabelled_bytes(self._atoms, step=sample.step, time_fs=sample.time))
+            frame = unlabelled_bytes(self._atoms, step=sample.step, time_fs=sample.time)
+            self._recording.append("collected", frame)
             self._collected.append(sample.step)
 
     @timed("output")
     def _save(self) -> None:
-        for file in self._files.values():
-            file.sync()
-        marks = {name: file.mark() for name, file in self._files.items()}
-        save_snapshot(self._output.checkpoint, self._snapshot(marks))
-        self._saved = self._integrator.nsteps
+        self._recording.save(self._snapshot)
 
-    def _snapshot(self, marks: dict[str, dict[str, Any]]) -> Snapshot:
+    def _snapshot(self, marks: Marks) -> Snapshot:
         return Snapshot(
             step=self._integrator.nsteps,
             positions=self._atoms.get_positions(),
@@ -270,27 +253,10 @@ class _Run:
             integrator=integrators.get_state(self._integrator),
             rng=dict(self._rng.bit_generator.state),
             marks=marks,
-            options=self._options,
-            versions=self._versions,
+            options=self._recording.options,
+            versions=self._recording.versions,
             collected=self._collected,
         )
 
-    def _restore(self) -> Snapshot:
-        """Bring atoms and random numbers to the state of the checkpoint."""
-        snapshot = load_snapshot(self._output.checkpoint)
-        check_same_options(snapshot.options, self._options)
-        say_other_versions(snapshot.versions, self._versions)
-        self._atoms.set_cell(snapshot.cell, scale_atoms=False, apply_constraint=False)
-        self._atoms.set_positions(snapshot.positions, apply_constraint=False)
-        self._atoms.set_momenta(snapshot.momenta, apply_constraint=False)
-        self._rng.bit_generator.state = snapshot.rng
-        return snapshot
-
     def _stopped(self, reason: str) -> UnstableDynamicsError:
-        step = self._integrator.nsteps
-        frame = "none" if self._recorded is None else f"step {self._recorded}"
-        return UnstableDynamicsError(
-            f"The run stopped near step {step} ({step * self._settings.timestep:g} fs): {reason}. "
-            f"All steps before it are kept. Last frame in {self._output.trajectory}: {frame}; "
-            f"checkpoint: step {self._saved}."
-        )
+        return self._recording.stopped(self._integrator.nsteps, reason)

@@ -8,25 +8,23 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from importlib.metadata import version
 from typing import Any, Final, final
 
 import numpy as np
 from ase import Atoms, units
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from halocline.appended import EMPTY, AppendedFile
 from halocline.context import in_evaluation_context
 from halocline.dynamics import integrators
 from halocline.dynamics.engine import DynamicsResult, check_request
 from halocline.dynamics.guards import Guards, nearer, too_far
-from halocline.dynamics.identity import check_same_options, structure_digest
-from halocline.dynamics.records import FrameResults, frame_bytes, row_bytes
+from halocline.dynamics.identity import structure_digest
+from halocline.dynamics.recording import Marks, Recording
+from halocline.dynamics.records import FrameResults
 from halocline.dynamics.residents import Everything, Houses, Residents, Start, StepSums
 from halocline.dynamics.run_files import RunFiles
 from halocline.dynamics.settings import CHECKPOINT_INTERVAL, NEAREST, Settings
-from halocline.dynamics.snapshot import Snapshot, load_snapshot, save_snapshot, say_other_versions
+from halocline.dynamics.snapshot import Snapshot
 from halocline.dynamics.step_record import StepRecord
 from halocline.errors import DynamicsError, StructureError, UnstableDynamicsError, UsageError
 from halocline.graph.structure import volume_of
@@ -144,20 +142,19 @@ class _Run:
         resume: bool,
         overwrite: bool,
     ) -> None:
-        self._potential, self._residents, self._settings, self._output = potential, residents, settings, output
+        self._potential, self._residents, self._settings = potential, residents, settings
         self._atoms = integrators.prepare(atoms, settings, np.random.default_rng(settings.seed))
         prepared = potential.prepare(self._atoms, head)
         self._reference, self._total_reference = prepared.reference, float(prepared.reference.sum())
         declared = potential.backbone.conditions
         numbers = read_conditions(declared, atoms.info, head)
         stated = {each.name: each.stated(numbers[each.name]) for each in declared}
-        self._options = options | stated
+        self._recording = Recording(output, settings, options | stated, _LIBRARIES)
         self._guards = guards(self._atoms, max(settings.highest_temperature, self._atoms.get_temperature()))
         self._nearest = self._guards.nearest
         self._free = self._atoms.get_number_of_degrees_of_freedom()
         self._volume = volume_of(self._atoms.cell.array) if self._atoms.pbc.all() else None
-        self._versions = {name: version(name) for name in _LIBRARIES}
-        snapshot = self._restore() if resume else None
+        snapshot = self._recording.restore(self._atoms) if resume else None
         step = 0 if snapshot is None else snapshot.step
         before = ({}, None) if snapshot is None else (snapshot.integrator, snapshot.placing)
         start = Start(self._atoms, prepared.structure.conditions, settings, self._free, step, *before)
@@ -165,13 +162,8 @@ class _Run:
         if near := self._near(self._first):
             raise StructureError(f"{near}. Relax the structure first.")
         if snapshot is None:
-            output.prepare(overwrite=overwrite)
-            self._marks = dict.fromkeys(output.appended, EMPTY)
-            save_snapshot(output.checkpoint, self._snapshot(self._marks, 0, residents.gather()))
-        else:
-            self._marks = snapshot.marks
-        self._step = self._saved = step
-        self._recorded: int | None = None
+            self._recording.begin(self._snapshots(0, residents.gather()), overwrite=overwrite)
+        self._step = step
 
     def advance(
         self,
@@ -185,11 +177,7 @@ class _Run:
         if steps < start:
             raise DynamicsError(f"The run is at step {start} already, beyond the {steps} steps asked for.")
         begun, finished = time.perf_counter(), True
-        with ExitStack() as stack:
-            self._files = {
-                name: stack.enter_context(AppendedFile(path, self._marks[name], error_class=DynamicsError))
-                for name, path in self._output.appended.items()
-            }
+        with self._recording.opened():
             for samples in self._batches(steps, checkpoint_interval):
                 sample = samples[-1]
                 finished = sample.step == steps or not interrupted()
@@ -250,26 +238,20 @@ class _Run:
 
     def _keep(self, sample: StepRecord, *, save: bool, record: bool) -> None:
         """Write what is due at a step: a checkpoint before its frame, so that a restart writes that again."""
-        framed = record and sample.step % self._settings.frame_interval == 0
+        framed = record and self._recording.frame_is_due(sample.step)
         everything = self._residents.gather() if save or framed else None
         if everything is not None:
             self._bring_here(everything)
             if reason := self._guards.apart(self._atoms):
                 raise self._stopped(reason)
         if save and everything is not None:
-            self._save(sample.step, everything)
+            self._recording.save(self._snapshots(sample.step, everything))
         if not record:
             return
-        log = self._files["log"]
-        if sample.step == 0:
-            log.append(row_bytes(sample.columns))
-        if sample.step % self._settings.log_interval == 0:
-            log.append(row_bytes(sample.row()))
+        self._recording.log(sample)
         if framed and everything is not None:
             self._atoms.calc = self._results(sample, everything)
-            frame = frame_bytes(self._atoms, step=sample.step, time_fs=sample.time)
-            self._files["trajectory"].append(frame)
-            self._recorded = sample.step
+            self._recording.frame(self._atoms, sample)
 
     def _bring_here(self, everything: Everything) -> None:
         self._atoms.set_positions(everything.positions, apply_constraint=False)
@@ -287,15 +269,9 @@ class _Run:
             results["stress"] = full_3x3_to_voigt_6_stress(self._virial / self._volume)
         return FrameResults(results, frozenset(taken_entries(self._potential.backbone.conditions)))
 
-    def _save(self, step: int, everything: Everything) -> None:
-        for file in self._files.values():
-            file.sync()
-        marks = {name: file.mark() for name, file in self._files.items()}
-        save_snapshot(self._output.checkpoint, self._snapshot(marks, step, everything))
-        self._saved = step
-
-    def _snapshot(self, marks: dict[str, dict[str, Any]], step: int, everything: Everything) -> Snapshot:
-        return Snapshot(
+    def _snapshots(self, step: int, everything: Everything) -> Callable[[Marks], Snapshot]:
+        """What makes the checkpoint of a step, given the marks of its files."""
+        return lambda marks: Snapshot(
             step=step,
             positions=everything.positions,
             momenta=everything.momenta,
@@ -303,25 +279,10 @@ class _Run:
             integrator=everything.integrator,
             rng={},  # numbers follow from seed, step and atom
             marks=marks,
-            options=self._options,
-            versions=self._versions,
+            options=self._recording.options,
+            versions=self._recording.versions,
             placing=everything.placing,
         )
 
-    def _restore(self) -> Snapshot:
-        """Bring atoms to the state of the checkpoint."""
-        snapshot = load_snapshot(self._output.checkpoint)
-        check_same_options(snapshot.options, self._options)
-        say_other_versions(snapshot.versions, self._versions)
-        self._atoms.set_positions(snapshot.positions, apply_constraint=False)
-        self._atoms.set_momenta(snapshot.momenta, apply_constraint=False)
-        self._atoms.set_cell(snapshot.cell, scale_atoms=False, apply_constraint=False)
-        return snapshot
-
     def _stopped(self, reason: str) -> UnstableDynamicsError:
-        frame = "none" if self._recorded is None else f"step {self._recorded}"
-        return UnstableDynamicsError(
-            f"The run stopped near step {self._step} ({self._step * self._settings.timestep:g} fs): {reason}. "
-            f"All steps before it are kept. Last frame in {self._output.trajectory}: {frame}; "
-            f"checkpoint: step {self._saved}."
-        )
+        return self._recording.stopped(self._step, reason)
