@@ -12,13 +12,7 @@ from halocline.cost.speeds import Speeds
 
 DEVICES = (1, 8, 64, 512)
 
-#: Bytes of a position, and of a force, between ranks that hold atoms.
-ROW = 24
-
-#: Messages of a step between such ranks, one after another: how far atoms have moved, positions, forces, sums.
-ROUNDS = 4
-
-#: Seconds of the driver of such ranks for a line of the log, of ten thousand atoms or a million; see
+#: Seconds of the driver of ranks that hold atoms for a line of the log, of ten thousand atoms or a million; see
 #: `resident_driver.py`. Lines are so many steps apart.
 DRIVER_OF_A_LINE, STEPS_OF_A_LINE = 3.5e-3, 10
 
@@ -77,12 +71,12 @@ def resident(model: Model, devices: int, atoms: float, speeds: Speeds, per_held_
     """
     load = predict_loads(atoms, model.density, model.cutoff, devices, model.profile).recompute
     single = predict_loads(atoms, model.density, model.cutoff, 1, model.profile).recompute
-    halo = (load.held - atoms) / devices
+    cost = cost_of_recompute(load, speeds, resident=True)
     line = DRIVER_OF_A_LINE + 2 * devices * speeds.latency
     parts = (
-        load.edges * speeds.seconds_per_edge,
+        cost.compute,
         load.held / devices * per_held_atom,
-        2 * ROW * halo / speeds.bytes_per_second + ROUNDS * speeds.latency * (devices > 1),
+        cost.links,
         line / STEPS_OF_A_LINE,
     )
     alone = single.edges * speeds.seconds_per_edge + atoms * per_held_atom

@@ -40,12 +40,16 @@ from halocline.backends.ddp.messages import (
     Signal,
     Step,
     Trial,
+    Weigh,
+    Weighed,
     hello,
 )
 from halocline.backends.ddp.model import PortableModel
 from halocline.backends.ddp.resident.owned_atoms import OwnedAtoms
 from halocline.backends.ddp.service import serve
 from halocline.backends.ddp.wire import MAX_BODY, MAX_HEADER, ForeignMessageError, decode, encode
+from halocline.cost.loads import RankLoad
+from halocline.cost.profile import Profile
 from halocline.cost.speeds import Speeds
 from halocline.dynamics.residents import StepSums
 from halocline.dynamics.settings import Settings
@@ -101,7 +105,10 @@ def messages():
     atoms = OwnedAtoms.of(bulk("Ar", cubic=True), np.array([0, 2]), {"charge": np.arange(4)})
     axes, cuts, cell, pbc, settings = np.zeros(1, np.int64), np.ones(1), structure.cell, structure.pbc, Settings()
     alone = {"exchange": False, "partition": "none"}
-    yield Settle(atoms, None, None, None, cell, None, np.empty(0), pbc, settings, free=9, done=0, **alone)
+    start = Settle(atoms, None, None, None, cell, None, np.empty(0), pbc, settings, free=9, done=0, **alone)
+    yield start
+    yield Weigh(start, Profile((2, 1, 0), (0, 0, 0), 512, 4), "group")
+    yield Weighed(RankLoad(9, 7, 4, 3, np.array([0, 1])), Measured(refusal="no"))
     yield Settle(
         atoms,
         atoms.momenta,

@@ -143,9 +143,14 @@ class DdpEvaluator(Evaluator, Houses):
         return _add_up(structure, shares, contributions)
 
     def residents(self) -> Residents:
-        """See `Houses.residents`. Where nothing has chosen for ``auto``, they recompute halos."""
-        exchange, partition = self._assignment.exchange, self._division.share(self._ranks)
-        return DdpResidents(self._living, self._ranks, exchange=exchange, partition=partition)
+        """See `Houses.residents`. What ``auto`` has chosen for structures before, it has chosen for them."""
+        return DdpResidents(
+            self._living,
+            self._ranks,
+            exchange=self._assignment.exchange,
+            choice=self._choice,
+            partition=self._division.share(self._ranks),
+        )
 
     def _living(self) -> Crew:
         """The ranks, started anew if they have ended."""

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import logging
 import secrets
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from halocline.backends.ddp.crew import Crew
-from halocline.backends.ddp.messages import Measured, Trial
+from halocline.backends.ddp.messages import Measured, Trial, Weighed
 from halocline.cost.costs import choose_halo, why_recompute
-from halocline.cost.loads import count_loads
+from halocline.cost.loads import Loads, count_loads
 from halocline.cost.profile import Profile
-from halocline.cost.speeds import EXCERPT, excerpt
-from halocline.graph import NO_SETS, Graph
+from halocline.cost.speeds import Speeds, excerpt_of_part
+from halocline.graph import Graph
 from halocline.model.backbone import Backbone
 from halocline.program import Precision
 
 #: What a user of the library may want to read stands under its name.
 LOGGER: Final = logging.getLogger("halocline")
 
-#: Atoms to evaluate for the time it takes: of parts without their halos, so that a trial takes less memory than a
-#: step, but no fewer than this, as the smallest part has about as many around it.
-FEWEST: Final = 64
-
 ALONE: Final = "Halos are recomputed: a single rank has nobody to exchange state with."
+LONELY: Final = "Halos are recomputed: no atom has a neighbour."
 
 
 def open_choice(backbone: Backbone, precision: Precision, halo: str, ranks: int) -> Profile | None:
@@ -65,13 +62,44 @@ def exchange_pays(
         DistributedError: a rank died, hangs or ran out of memory.
     """
     group = secrets.token_hex(8)
-    # Which of its edges belong to which rule is decided where it is evaluated.
-    few = replace(excerpt(graph, min(EXCERPT, max(FEWEST, len(owners) // parts))), sets=NO_SETS)
+    few = excerpt_of_part(graph, len(owners) // parts)
     measured = crew.ask([Trial(few, group), *[Trial(None, group)] * (ranks - 1)], Measured)[0]
     if measured.speeds is None:
-        LOGGER.info("Halos are recomputed, because they must be. %s", measured.refusal)
-        return False
+        return _refused(measured)
     loads = count_loads(graph.edges, owners, parts=parts, ranks=ranks, profile=profile)
-    halo, why = choose_halo(profile, loads, measured.speeds)
+    return _chosen(profile, loads, measured.speeds)
+
+
+def exchange_pays_residents(weighed: Sequence[Weighed], profile: Profile, atoms: int) -> bool:
+    """Choose what should be quicker for ranks that hold atoms, by what each has counted and one has measured.
+
+    Args:
+        weighed: of all ranks, in their order.
+        profile: of the model.
+        atoms: of the structure.
+    """
+    trials = [each.measured for each in weighed if each.measured.speeds or each.measured.refusal]
+    if not trials:
+        LOGGER.info(LONELY)
+        return False
+    (measured,) = trials
+    if measured.speeds is None:
+        return _refused(measured)
+    loads = Loads.of_ranks([each.load for each in weighed], atoms, profile)
+    return _chosen(profile, loads, measured.speeds, resident=True)
+
+
+def say_kept(*, exchange: bool) -> None:
+    """Tell that a run goes on as it was begun."""
+    LOGGER.info("Halos are %s, as this run was begun.", "exchanged" if exchange else "recomputed")
+
+
+def _refused(measured: Measured) -> bool:
+    LOGGER.info("Halos are recomputed, because they must be. %s", measured.refusal)
+    return False
+
+
+def _chosen(profile: Profile, loads: Loads, speeds: Speeds, *, resident: bool = False) -> bool:
+    halo, why = choose_halo(profile, loads, speeds, resident=resident)
     LOGGER.info(why)
     return halo == "exchange"

@@ -18,6 +18,8 @@ from halocline import errors
 from halocline.backends.ddp.links import LostPeerError
 from halocline.backends.ddp.model import PortableModel
 from halocline.backends.ddp.resident.owned_atoms import OwnedAtoms
+from halocline.cost.loads import RankLoad
+from halocline.cost.profile import Profile
 from halocline.cost.speeds import Speeds
 from halocline.dynamics.residents import StepSums
 from halocline.dynamics.settings import Settings
@@ -208,6 +210,38 @@ class Settle:
 
 @final
 @dataclass(frozen=True, slots=True)
+class Weigh:
+    """Find out what atoms would ask of ranks that held them, and how fast these are, all ranks at once.
+
+    Answered with `Weighed`; nothing is held then.
+
+    Attributes:
+        start: the atoms.
+        profile: of the model.
+        group: name of a process group for this one purpose.
+    """
+
+    start: Settle
+    profile: Profile
+    group: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """What a rank has to do in a step.
+
+    Attributes:
+        load: of it.
+        measured: by the rank that has most to do; empty of others, and where no atom has a neighbour.
+    """
+
+    load: RankLoad
+    measured: Measured
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class Advance:
     """Move the atoms that ranks hold; answered with `Moved`.
 
@@ -301,8 +335,8 @@ class FailedAnswer:
 
 
 #: What may be sent to a rank, and what it may answer.
-TO_RANK: Final = (Signal, Assignment, Trial, Step, Settle, Advance)
-TO_DRIVER: Final = (Signal, Hello, Ready, Measured, Contribution, Moved, Gathered, FailedAnswer)
+TO_RANK: Final = (Signal, Assignment, Trial, Step, Weigh, Settle, Advance)
+TO_DRIVER: Final = (Signal, Hello, Ready, Measured, Contribution, Weighed, Moved, Gathered, FailedAnswer)
 
 #: Errors that ranks and driver share.
 _ERRORS: Final[dict[str, type[HaloclineError]]] = {

@@ -22,9 +22,12 @@ from halocline.backends.ddp.messages import (
     Signal,
     Step,
     Trial,
+    Weigh,
+    Weighed,
 )
 from halocline.backends.ddp.resident.peers import Alone, GroupPeers, Peers
 from halocline.backends.ddp.resident.residence import Residence, Run
+from halocline.backends.ddp.resident.weighing import weigh
 from halocline.cost.profile import receiver_levels
 from halocline.cost.speeds import Speeds, measure_compute
 from halocline.errors import UsageError
@@ -65,7 +68,7 @@ class DomainWorker:
         self._residence: Residence | None = None
         self._peers: Peers | None = None
 
-    def answer(self, request: object) -> Measured | Contribution | Moved | Gathered:
+    def answer(self, request: object) -> Measured | Contribution | Weighed | Moved | Gathered:
         """Do what the driver asks.
 
         Raises:
@@ -75,8 +78,11 @@ class DomainWorker:
             return self.measure(request)
         if isinstance(request, Step):
             return self.step(request)
-        if isinstance(request, Settle):
+        if isinstance(request, Weigh | Settle):
             self._residence = None  # atoms of a run before need not fit beside those of the next
+        if isinstance(request, Weigh):
+            return self.weigh(request)
+        if isinstance(request, Settle):
             self._residence = self._settle(request)
             return self._residence.settled()
         assert self._residence is not None
@@ -102,6 +108,16 @@ class DomainWorker:
         few = trial.graph
         graph = cut_candidates(self._backbone.neighbours, few.edges, few.partners, few.structure)
         return Measured(Speeds(measure_compute(runner, graph, hops), rate, latency))
+
+    def weigh(self, request: Weigh) -> Weighed:
+        """Count what atoms ask of this rank, and measure where there is most.
+
+        Raises:
+            HaloclineError: domains cannot be built, or a neighbour was lost.
+        """
+        backbone, peers = self._backbone, self._meet_peers()
+        load, few = weigh(request.start, backbone.neighbours, backbone.hops, peers, request.profile)
+        return Weighed(load, self.measure(Trial(few, request.group)))
 
     @property
     def replaced(self) -> tuple[Replacement, ...]:
@@ -130,8 +146,8 @@ class DomainWorker:
             if group is not None:
                 leave_group(group)
 
-    def _settle(self, start: Settle) -> Residence:
-        """Hold atoms, which go from rank to rank in the memory of the CPU."""
+    def _meet_peers(self) -> Peers:
+        """The ranks between which atoms go, in the memory of the CPU."""
         if self._peers is None:
             place, assignment = self._place, self._assignment
             if place.size > 1:
@@ -140,6 +156,11 @@ class DomainWorker:
                 self._peers = GroupPeers(self._peers_group, place.rank, place.size)
             else:
                 self._peers = Alone()
+        return self._peers
+
+    def _settle(self, start: Settle) -> Residence:
+        """Hold atoms."""
+        peers = self._meet_peers()
         self._prepare(exchange=start.exchange)
         runner = self._runner(exchange=start.exchange)
 
@@ -150,7 +171,7 @@ class DomainWorker:
         hops = self._backbone.hops
         if start.exchange:
             hops = max(stage.spec.reach for _, stage in self._backbone.stages())
-        return Residence(start, self._backbone.neighbours, hops, self._peers, prepare)
+        return Residence(start, self._backbone.neighbours, hops, peers, prepare)
 
     def _links_of(self, domain: Domain) -> Links:
         """Through which state at its borders goes."""

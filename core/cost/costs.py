@@ -19,6 +19,7 @@ from halocline.cost.profile import Profile
 from halocline.cost.speeds import Speeds
 
 #: Bytes to and from the driver: position and force of each atom that a rank holds, energy of each that it owns.
+#: Where atoms live on ranks, the former go between these, for each atom of a halo.
 HELD_BYTES: Final = 48
 OWNED_BYTES: Final = 8
 
@@ -28,6 +29,10 @@ STATELESS: Final = "Halos are recomputed: no stage of the model needs state from
 #: Messages between the driver and each rank in one step.
 DRIVER_MESSAGES: Final = 2
 
+#: Messages of a step between ranks that atoms live on, one after another: how far these have moved, positions,
+#: forces and sums.
+RESIDENT_MESSAGES: Final = 4
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -36,9 +41,9 @@ class Cost:
 
     Attributes:
         compute: of the busiest rank.
-        links: of sending state between ranks.
-        driver: of sending positions and collecting forces, one rank after another.
-        serial: of the driver's own work.
+        links: of sending state between ranks, and positions and forces where atoms live on them.
+        driver: of sending positions and collecting forces, one rank after another; else nothing.
+        serial: of the driver's own work, likewise.
     """
 
     compute: float
@@ -52,21 +57,39 @@ class Cost:
         return self.compute + self.links + self.driver + self.serial
 
 
-def cost_of_recompute(load: Load, speeds: Speeds) -> Cost:
-    """Every edge that a rank needs is evaluated there, and nothing is sent between ranks."""
-    return _cost(load, load.edges, sent=0.0, rounds=0, speeds=speeds)
+def cost_of_recompute(load: Load, speeds: Speeds, *, resident: bool = False) -> Cost:
+    """Every edge that a rank needs is evaluated there, and no state is sent between ranks.
+
+    Args:
+        load: of recomputing ranks.
+        speeds: of ranks and links.
+        resident: whether atoms live on ranks.
+    """
+    return _cost(load, load.edges, sent=0.0, rounds=0, speeds=speeds, resident=resident)
 
 
-def cost_of_exchange(load: Load, profile: Profile, speeds: Speeds) -> Cost:
-    """Every edge is evaluated once, but values of stages are computed again for their derivatives."""
-    edges = load.edges * (1.0 + speeds.value_share)
-    return _cost(load, edges, sent=load.halo * profile.bytes, rounds=profile.rounds, speeds=speeds)
+def cost_of_exchange(load: Load, profile: Profile, speeds: Speeds, *, resident: bool = False) -> Cost:
+    """Every edge is evaluated once, but values of stages are computed again for their derivatives.
+
+    Args:
+        load: of exchanging ranks.
+        profile: of the model.
+        speeds: of ranks and links.
+        resident: whether atoms live on ranks.
+    """
+    edges, sent = load.edges * (1.0 + speeds.value_share), load.halo * profile.bytes
+    return _cost(load, edges, sent=sent, rounds=profile.rounds, speeds=speeds, resident=resident)
 
 
-def _cost(load: Load, edges: float, *, sent: float, rounds: int, speeds: Speeds) -> Cost:
+def _cost(load: Load, edges: float, *, sent: float, rounds: int, speeds: Speeds, resident: bool) -> Cost:
+    compute = edges * speeds.seconds_per_edge
+    if resident:
+        moved = HELD_BYTES * (load.held - load.atoms) / load.ranks
+        messages = rounds + RESIDENT_MESSAGES * (load.ranks > 1)
+        return Cost(compute, _seconds(sent + moved, speeds) + messages * speeds.latency, 0.0, 0.0)
     collected = HELD_BYTES * load.held + OWNED_BYTES * load.atoms
     return Cost(
-        compute=edges * speeds.seconds_per_edge,
+        compute=compute,
         links=_seconds(sent, speeds) + rounds * speeds.latency,
         driver=_seconds(collected, speeds) + DRIVER_MESSAGES * load.ranks * speeds.latency,
         serial=load.atoms * speeds.seconds_per_atom,
@@ -78,21 +101,24 @@ def why_recompute(profile: Profile) -> str:
     return f"Halos are recomputed, because they must be. {profile.refusal}" if profile.refusal else STATELESS
 
 
-def choose_halo(profile: Profile, loads: Loads, speeds: Speeds) -> tuple[Literal["recompute", "exchange"], str]:
+def choose_halo(
+    profile: Profile, loads: Loads, speeds: Speeds, *, resident: bool = False
+) -> tuple[Literal["recompute", "exchange"], str]:
     """Choose what is quicker, and recomputing if neither is.
 
     Args:
         profile: of the model.
         loads: counted or predicted.
         speeds: of ranks and links. They do not matter for a model without state between hops.
+        resident: whether atoms live on ranks, so that positions and forces do not go through the driver.
 
     Returns:
         The choice, and a sentence that says why.
     """
     if not profile.rounds:
         return "recompute", why_recompute(profile)
-    recompute = cost_of_recompute(loads.recompute, speeds)
-    exchange = cost_of_exchange(loads.exchange, profile, speeds)
+    recompute = cost_of_recompute(loads.recompute, speeds, resident=resident)
+    exchange = cost_of_exchange(loads.exchange, profile, speeds, resident=resident)
     exchanged = exchange.total < recompute.total
     why = (
         f"Halos are {'exchanged' if exchanged else 'recomputed'}: a step should take "

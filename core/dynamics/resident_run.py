@@ -58,9 +58,8 @@ def open_houses(
             "Ranks hold the atoms of models whose energy is a sum over atoms, and whose forces and stress are its "
             "derivatives, which those of this model are not; leave --engine ranks out."
         )
-    chosen = "recompute" if halo == "auto" else halo  # no driver counts the edges that either way would evaluate
     spec, division = Spec.parse(backend), Division.parse(partition)
-    evaluator = make_evaluator(backbone, spec, Precision(dtype), device, division, chosen, compress)
+    evaluator = make_evaluator(backbone, spec, Precision(dtype), device, division, halo, compress)
     if not isinstance(evaluator, Houses):
         evaluator.close()
         raise UsageError(f"Only ranks can hold atoms: give --backend ddp:ranks=2, for example, not {backend!r}.")

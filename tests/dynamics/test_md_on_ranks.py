@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import subprocess
@@ -115,17 +116,24 @@ def test_torchrun_starts_the_ranks_anew_and_the_run_goes_on(command, tmp_path):
 
 
 @pytest.mark.slow
-def test_exchanged_halos_give_the_trajectory_of_recomputed_ones(tmp_path):
+def test_halos_of_every_kind_give_the_same_trajectory(tmp_path, caplog):
+    """What ``auto`` takes is up to the speeds that ranks measure meanwhile."""
+    caplog.set_level(logging.INFO, "halocline")
     model, atoms = deep(), chain()
-    for halo in ("recompute", "exchange"):
+    for halo in ("recompute", "exchange", "auto"):
         files, options = RunFiles(tmp_path / halo), {"partition": "none", "compress": False}
         here = open_houses(model, "ddp:ranks=2", "float64", "cpu", halo=halo, **options)
         chosen = Settings(ensemble="nvt", temperature=300.0, timestep=1.0, seed=2)
         with closing(here):
             run_resident(atoms, model, here.residents(), chosen, files, steps=20, minimum_distance=0.0)
-    found, expected = (load_snapshot(RunFiles(tmp_path / name).checkpoint) for name in ("exchange", "recompute"))
+    names = ("exchange", "recompute", "auto")
+    found, expected, chosen = (load_snapshot(RunFiles(tmp_path / name).checkpoint) for name in names)
     np.testing.assert_allclose(found.positions, expected.positions, rtol=0, atol=SAME)
     assert np.abs(found.placing["built"] - atoms.positions).max() > 0.0
+    assert np.array_equal(chosen.positions, (found if chosen.placing["exchange"] else expected).positions)
+    (said,) = (record.getMessage() for record in caplog.records)
+    how = "exchanged" if chosen.placing["exchange"] else "recomputed"
+    assert said.startswith(f"Halos are {how}: a step should take")
 
 
 @pytest.mark.parametrize(

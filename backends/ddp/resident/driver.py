@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeVar, final
@@ -11,10 +12,12 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from halocline.backends.ddp.crew import Crew
-from halocline.backends.ddp.messages import Advance, Gathered, Moved, Settle, Signal
+from halocline.backends.ddp.halo import exchange_pays_residents, say_kept
+from halocline.backends.ddp.messages import Advance, Gathered, Moved, Settle, Signal, Weigh, Weighed
 from halocline.backends.ddp.resident.frame import Frame
 from halocline.backends.ddp.resident.owned_atoms import OwnedAtoms
 from halocline.backends.ddp.resident.regions import Regions
+from halocline.cost.profile import Profile
 from halocline.dynamics.residents import Everything, Residents, Start, StepSums
 from halocline.errors import DistributedError
 from halocline.graph import Contacts
@@ -37,13 +40,21 @@ class DdpResidents(Residents):
         crew: gives the ranks, which are started anew after they have failed.
         ranks: how many.
         exchange: whether they send each other state at borders.
+        choice: profile of the model, if that is chosen at the start of a run, and kept when it goes on; else None.
         partition: how each divides the atoms that it owns.
     """
 
     def __init__(
-        self, crew: Callable[[], Crew], ranks: int, *, exchange: bool = False, partition: str = UNDIVIDED
+        self,
+        crew: Callable[[], Crew],
+        ranks: int,
+        *,
+        exchange: bool = False,
+        choice: Profile | None = None,
+        partition: str = UNDIVIDED,
     ) -> None:
         self._crew, self._ranks, self._exchange, self._partition = crew, ranks, exchange, partition
+        self._choice = choice
         self._atoms = 0
 
     def settle(self, start: Start) -> StepSums:
@@ -53,7 +64,9 @@ class DdpResidents(Residents):
         placing = _placing_for(self._ranks, start.placing)
         owners = _owners(atoms, self._ranks, placing)
         messages = [self._message(start, np.flatnonzero(owners == rank), placing) for rank in range(self._ranks)]
-        return _merged(crew.ask(messages, Moved))[0]
+        if self._choice is not None:
+            self._exchange = self._chosen(self._choice, crew, messages, placing)
+        return _merged(crew.ask([replace(each, exchange=self._exchange) for each in messages], Moved))[0]
 
     def advance(self, steps: int) -> Sequence[StepSums]:
         """See `Residents.advance`."""
@@ -83,8 +96,25 @@ class DdpResidents(Residents):
                 "axes": found[0].axes,
                 "cuts": found[0].cuts,
                 "cell": found[0].cell_built,
+                "exchange": np.array(self._exchange),
             },
         )
+
+    def _chosen(
+        self,
+        profile: Profile,
+        crew: Crew,
+        messages: Sequence[Settle],
+        placing: Mapping[str, NDArray[Any]] | None,
+    ) -> bool:
+        """Whether state is exchanged, as when atoms were held before, or else by what ranks find out."""
+        if placing is not None:
+            exchange = bool(placing["exchange"])
+            say_kept(exchange=exchange)
+            return exchange
+        group = secrets.token_hex(8)
+        weighed = crew.ask([Weigh(each, profile, group) for each in messages], Weighed)
+        return exchange_pays_residents(weighed, profile, self._atoms)
 
     def _message(self, start: Start, ids: NDArray[np.int64], placing: Mapping[str, NDArray[Any]] | None) -> Settle:
         """For one rank."""

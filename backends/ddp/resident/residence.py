@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final, final
 
 import numpy as np
 
 from halocline.backends.ddp.messages import Gathered, Moved, Settle
-from halocline.backends.ddp.resident.building import ResidentDomain, build_resident_domain
 from halocline.backends.ddp.resident.ensembles import build_integrator
-from halocline.backends.ddp.resident.frame import Frame
+from halocline.backends.ddp.resident.housing import house
 from halocline.backends.ddp.resident.integration import Held, kinetic_energy
-from halocline.backends.ddp.resident.migration import settle
 from halocline.backends.ddp.resident.owned_atoms import OwnedAtoms
 from halocline.backends.ddp.resident.peers import Peers
 from halocline.backends.ddp.resident.regions import Regions
 from halocline.dynamics.residents import StepSums
 from halocline.evaluator.runner import Contribution
-from halocline.graph import Graph, NeighbourRule, Structure
+from halocline.graph import Graph, NeighbourRule
 from halocline.graph.neighbours import DEFAULT_SKIN
 from halocline.graph.rules import reach
 from halocline.graph.structure import volume_of
@@ -123,26 +120,13 @@ class Residence:
             atoms: of this rank until now.
             regions: of the ranks; balanced ones if they are None.
         """
-        peers, frame = self._peers, Frame.of(self._cell, self._pbc)
-        self._regions = regions or Regions.balanced(atoms.positions, frame, peers)
-        atoms = settle(atoms, self._regions, frame, peers)
-        self._domain: ResidentDomain = build_resident_domain(
-            *(atoms, self._cell, self._pbc, self._rule, DEFAULT_SKIN, self._hops, peers),
+        atoms, self._regions, self._domain = house(
+            *(atoms, regions, self._cell, self._pbc, self._rule, self._hops, self._division, self._peers),
             exchange=self._exchange,
         )
-        self._domain = replace(self._domain, domain=self._divided(self._domain.domain, atoms))
         self._run = self._prepare(self._domain.domain)
         self._built, self._cell_built = atoms.positions.copy(), self._cell
         return atoms
-
-    def _divided(self, domain: Domain, atoms: OwnedAtoms) -> Domain:
-        """The same, in as many parts as are to be evaluated one after another."""
-        if not self._division.divides or not len(atoms):
-            return domain
-        edges, owned = domain.edges, domain.owned
-        among = edges.take(np.flatnonzero((edges.receivers < owned) & (edges.senders < owned)))
-        structure = Structure(atoms.numbers, atoms.positions, self._cell, self._pbc)
-        return replace(domain, parts=self._division.owners(Graph.build(structure, among)))
 
     def _evaluated(self, atoms: OwnedAtoms) -> Held:
         domain = self._domain.domain
