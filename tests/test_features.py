@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from features.claims import FEATURES, MISSING, Cell, refusal, shown_by
 from features.page import State, page, states
+from features.record import Outcomes
 
 from halocline.plugin import registry
 
@@ -39,6 +41,19 @@ def test_a_test_that_fails_is_seen():
 def test_a_skip_is_told_in_its_own_words():
     tests = {f"{SUITE}[pruning-schnet]": {"outcome": "skipped", "reason": "has one layer"}}
     assert states(tests, ["schnet"])[Cell("schnet", "prune")] == State("skipped", "has one layer")
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_outcomes_may_be_added_to_those_of_other_tests(keep, tmp_path):
+    path = tmp_path / "features.json"
+    path.write_text(json.dumps({"tests": {"tests/test_a.py::a": PASSED, "tests/test_a.py::b": FAILED}}))
+    outcomes = Outcomes(path, keep=keep)
+    outcomes.pytest_runtest_logreport(
+        pytest.TestReport("tests/test_a.py::b", ("", 0, ""), {}, "passed", None, "call")
+    )
+    outcomes.pytest_sessionfinish()
+    others = {"tests/test_a.py::a": PASSED} if keep else {}
+    assert json.loads(path.read_text())["tests"] == others | {"tests/test_a.py::b": PASSED}
 
 
 def test_tests_of_something_else_show_nothing():

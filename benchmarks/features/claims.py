@@ -129,28 +129,12 @@ _FEW_OPERATIONS: Final = "a few operations for each pair: there is nothing to sa
 
 _NOT_SEEN_TO_END: Final = "its smallest model was lowered, and compiling that was not seen to end"
 
-_COMPILED_FOR_MINUTES: Final = (
-    "compiling takes minutes: `make exhaustive` does it, which was not run for this record"
-)
-
-_SUITE_FOR_MINUTES: Final = "its suite takes minutes: `make exhaustive` runs it, which was not run for this record"
-_FROM_THE_INDEX: Final = (
-    "`make exhaustive` compares the published models, which it fetches; not run for this record"
-)
-
 #: What no test has shown, and why.
 MISSING: Final = {
-    **{
-        Cell(backbone, name): _COMPILED_FOR_MINUTES
-        for backbone in ("chgnet", "escaip", "m3gnet", "mace", "nequip", "orb", "tensornet")
-        for name in ("inductor", "aot")
-    },
     **{Cell("jmp", name): _NOT_SEEN_TO_END for name in ("inductor", "aot")},
     Cell(
         "jmp", "ipu program"
     ): "chains padded to tables need 13.6 GiB for the suite's structures, of 0.5: refused",
-    **{Cell("jmp", name): _SUITE_FOR_MINUTES for name in ("prune", "lower", "recompute", "train")},
-    Cell("chgnet", "parity"): _FROM_THE_INDEX,
     Cell("lennard-jones", "import"): _NO_WEIGHTS,
     Cell("lennard-jones", "kernel"): _FEW_OPERATIONS,
     Cell("escaip", "import"): "no weights of it were released",

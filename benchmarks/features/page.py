@@ -12,7 +12,8 @@ from features.claims import FEATURES, MISSING, Cell, refusal, shown_by
 
 HEAD: Final = """# What each backbone does
 
-Made by `make features` from the outcomes of tests, never by hand. A number is that of the tests that show the
+Made by `make features` from the outcomes of tests, never by hand; tests that take minutes may be added one by one
+(`python -m features --add`). A number is that of the tests that show the
 feature, all of which passed. What they provoke a refusal of is refused; what they skip is skipped in their words;
 what no test shows is missing. Reasons are below.
 

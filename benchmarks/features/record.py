@@ -13,17 +13,19 @@ from features.claims import shown_by
 from halocline.files import write_atomically
 
 OPTION: Final = "--record-features"
+KEEP: Final = "--keep-other-features"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option that says where outcomes go."""
     parser.addoption(OPTION, type=Path, required=True, help="the JSON file of outcomes")
+    parser.addoption(KEEP, action="store_true", help="keep what that file holds of tests that are not run")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Keep outcomes in the process that hears of all of them."""
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(_Outcomes(config.getoption(OPTION)))
+        config.pluginmanager.register(Outcomes(config.getoption(OPTION), keep=config.getoption(KEEP)))
 
 
 @pytest.hookimpl(trylast=True)
@@ -35,11 +37,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if shown_by(item.nodeid) is not None]
 
 
-class _Outcomes:
-    """Test → its outcome, with the reason where it was skipped."""
+class Outcomes:
+    """Test → its outcome, with the reason where it was skipped.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: the JSON file, written at the end.
+        keep: let what the file holds of tests that are not run stay.
+    """
+
+    def __init__(self, path: Path, *, keep: bool) -> None:
         self._path = path
+        self._keep = keep
         self._tests: dict[str, dict[str, str]] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -52,7 +60,10 @@ class _Outcomes:
 
     def pytest_sessionfinish(self) -> None:
         """Write everything down."""
-        document: dict[str, Any] = {"measured": measured_on("cpu"), "tests": dict(sorted(self._tests.items()))}
+        # Read now, not at the start: other runs may have added to it in between.
+        others = json.loads(self._path.read_text())["tests"] if self._keep else {}
+        tests = others | self._tests
+        document: dict[str, Any] = {"measured": measured_on("cpu"), "tests": dict(sorted(tests.items()))}
         write_atomically(self._path, json.dumps(document, indent=1).encode() + b"\n")
 
 
