@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 from ase.build import bulk
+from ase.constraints import FixAtoms
 from ddp_setups import backbone, liquid
 from numpy.typing import NDArray
 
@@ -102,7 +103,9 @@ def messages():
     told = structure.under({"charge": np.arange(len(structure)), "temperature": np.ones(len(structure))})
     yield Trial(dataclasses.replace(graph, structure=told), "group")
     yield FailedAnswer.of(UsageError("x"))
-    atoms = OwnedAtoms.of(bulk("Ar", cubic=True), np.array([0, 2]), {"charge": np.arange(4)})
+    crystal = bulk("Ar", cubic=True)
+    crystal.set_constraint(FixAtoms([2]))
+    atoms = OwnedAtoms.of(crystal, np.array([0, 2]), {"charge": np.arange(4)})
     axes, cuts, cell, pbc, settings = np.zeros(1, np.int64), np.ones(1), structure.cell, structure.pbc, Settings()
     alone = {"exchange": False, "partition": "none"}
     start = Settle(atoms, None, None, None, cell, None, np.empty(0), pbc, settings, free=9, done=0, **alone)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.constraints import FixAtoms
 from thread_peers import on_ranks
 
 from halocline.backends.ddp.resident.owned_atoms import OwnedAtoms
@@ -37,6 +38,7 @@ def test_rows_arrive_where_they_should_and_sums_are_the_same_everywhere(size):
 def owned(ids, conditions=True):
     random = np.random.default_rng(3)
     atoms = Atoms("HCNOF" * 4, random.normal(size=(20, 3)) * 1e3, momenta=random.normal(size=(20, 3)))
+    atoms.set_constraint([FixAtoms([1, 2, 7]), FixAtoms([-1])])
     told = {"charge": np.full(20, -2), "spin": np.linspace(0.0, 0.1, 20)} if conditions else None
     return OwnedAtoms.of(atoms, np.array(ids, np.int64), told)
 
@@ -59,6 +61,7 @@ def test_atoms_that_went_apart_come_together_again_to_the_bit(conditions):
     some, others = owned([1, 4, 19], conditions), owned(sorted(set(range(20)) - {1, 4, 19}), conditions)
     require_same(some.merged([others.packed(), some.packed()]), everyone)
     require_same(everyone.take(np.array([1, 4, 19])), some)
+    assert some.fixed.tolist() == [True, False, True]
     nobody = owned([], conditions)
     require_same(nobody.merged([nobody.packed(), some.packed()]), some)
     assert len(nobody) == 0

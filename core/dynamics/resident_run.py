@@ -107,11 +107,9 @@ def run_resident(
         interrupted: see there.
 
     Raises:
-        UsageError: likewise, or the constraints are none that processes can keep by themselves.
+        UsageError: likewise.
     """
     check_request(settings, minimum_distance, potential.backbone.derives_forces)
-    if atoms.constraints:
-        raise UsageError("Ranks that hold atoms let all of them move; for fixed atoms leave --engine ranks out.")
     options = settings.as_options() | (identity or {}) | {"structure": structure_digest(atoms), "engine": "ranks"}
     guards = functools.partial(Guards, nearest=minimum_distance)
     with output.locked():

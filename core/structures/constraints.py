@@ -43,6 +43,15 @@ def writable(atoms: Atoms) -> list[Any]:
     return [constraint for constraint in atoms.constraints if isinstance(constraint, WRITABLE)]
 
 
+def fixed_atoms(atoms: Atoms) -> NDArray[np.bool_]:
+    """Mask of the atoms that `FixAtoms` holds where they are, (N,)."""
+    fixed = np.zeros(len(atoms), dtype=bool)
+    for constraint in atoms.constraints:
+        if isinstance(constraint, FixAtoms):
+            fixed[constraint.index] = True
+    return fixed
+
+
 def move_mask(atoms: Atoms) -> NDArray[np.bool_] | None:
     """Mask of the atoms, (N,), or of their Cartesian directions, (N, 3), that may move; None if all may."""
     fixed = np.zeros((len(atoms), 3), dtype=bool)

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.build import bulk
-from ase.io import write
+from ase.constraints import FixAtoms
+from ase.io import read, write
 from ddp_setups import SOON, process_of, rank_processes, wait_until
 from deep_chains import chain, deep
 
@@ -24,6 +25,7 @@ from halocline.dynamics import RunFiles, Settings
 from halocline.dynamics.resident_run import open_houses, run_resident
 from halocline.dynamics.snapshot import load_snapshot
 from halocline.errors import UsageError
+from halocline.structures.write import extended_xyz
 
 SAVED, TIMEOUT = 5, 5
 
@@ -113,6 +115,24 @@ def test_torchrun_starts_the_ranks_anew_and_the_run_goes_on(command, tmp_path):
     found, expected = (load_snapshot(RunFiles(tmp_path / name).checkpoint) for name in ("run", "one"))
     assert found.step == steps
     np.testing.assert_allclose(found.positions, expected.positions, rtol=0, atol=SAME)
+
+
+@pytest.mark.slow
+def test_fixed_atoms_of_a_file_stay(tmp_path):
+    """Both engines know them from the column ``move_mask``, and write it."""
+    atoms, path, runs = bulk("Ar", "fcc", 5.4, cubic=True) * (4, 3, 3), tmp_path / "argon.extxyz", {}
+    atoms.set_constraint(FixAtoms(range(0, len(atoms), 3)))
+    path.write_bytes(extended_xyz([atoms]))
+    for name, engine in (("ase", []), ("ranks", ON_RANKS)):
+        prefix = tmp_path / name
+        assert main(["md", str(path), *RUN, *engine, "--steps", "10", "--output", str(prefix)]) == 0
+        runs[name] = load_snapshot(RunFiles(prefix).checkpoint).positions
+        (held,) = read(RunFiles(prefix).trajectory).constraints
+        assert held.index.tolist() == list(range(0, len(atoms), 3))
+    np.testing.assert_allclose(runs["ranks"], runs["ase"], rtol=0, atol=SAME)
+    start = read(path).positions
+    np.testing.assert_array_equal(runs["ranks"][::3], start[::3])
+    assert (np.abs(runs["ranks"] - start)[1::3].max(axis=1) > 1e-3).all()
 
 
 @pytest.mark.slow

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from ase.constraints import FixAtoms
 from ase.io import read
 from deep_chains import chain, deep
 from thread_residents import ThreadCrew
@@ -262,11 +261,7 @@ def test_an_atom_that_flies_away_is_seen_where_frames_are_written(tmp_path):
         run(tmp_path / "run", "nve", 2, few, steps=200, changes={"timestep": 1.0})
 
 
-def test_what_ranks_cannot_do_is_refused_by_name(tmp_path):
-    fixed = argon()
-    fixed.set_constraint(FixAtoms([0]))
-    with pytest.raises(UsageError, match="let all of them move"):
-        run(tmp_path / "run", atoms=fixed)
+def test_a_run_of_another_engine_does_not_go_on_on_ranks(tmp_path):
     files = RunFiles(tmp_path / "ase")
     calculator = argon_model().calculator(dtype="float64", device="cpu")
     run_dynamics(argon(), calculator, settings("langevin"), files, steps=2, minimum_distance=0.0)

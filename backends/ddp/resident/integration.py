@@ -146,6 +146,7 @@ class Langevin(Integrator):
         noise *= np.sqrt(thermal * atoms.masses)[:, None]
         np.multiply(atoms.momenta, self._decay, out=atoms.momenta)
         np.add(atoms.momenta, noise, out=atoms.momenta)
+        hold(atoms)
         drift(atoms, half)
         held = evaluate(atoms)
         kick(held, half)
@@ -160,6 +161,12 @@ def kinetic_energy(atoms: OwnedAtoms) -> float:
 def kick(held: Held, time: float) -> None:
     """Let forces act for a time, in ASE's unit."""
     np.add(held.atoms.momenta, time * held.forces, out=held.atoms.momenta)
+    hold(held.atoms)
+
+
+def hold(atoms: OwnedAtoms) -> None:
+    """Take from fixed atoms the momentum that anything has given them, so that they fly nowhere."""
+    atoms.momenta[atoms.fixed] = 0.0
 
 
 def drift(atoms: OwnedAtoms, time: float) -> None:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Self, final
 import numpy as np
 from numpy.typing import NDArray
 
+from halocline.structures.constraints import fixed_atoms
+
 if TYPE_CHECKING:
     from ase import Atoms
 
-#: Columns before those of conditions: id, atomic number, mass, position and momentum.
-_COLUMNS = 9
+#: Columns before those of conditions: id, atomic number, mass, position, momentum and whether it is fixed.
+_COLUMNS = 10
 
 
 @final
@@ -27,6 +29,7 @@ class OwnedAtoms:
         masses: (n,) float64, amu.
         positions: (n, 3) float64, Å, as the user's structure has them: not wrapped, so that paths have no jumps.
         momenta: (n, 3) float64, in ASE's units, √(eV·amu).
+        fixed: (n,) bool, which of them never move.
         conditions: name → (n,) int64 or float64, what the model is told of the structure; see `Structure`. The
             same names, in the same order, on all ranks.
     """
@@ -36,6 +39,7 @@ class OwnedAtoms:
     masses: NDArray[np.float64]
     positions: NDArray[np.float64]
     momenta: NDArray[np.float64]
+    fixed: NDArray[np.bool_]
     conditions: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     @classmethod
@@ -55,6 +59,7 @@ class OwnedAtoms:
             masses=np.array(atoms.get_masses()[ids], np.float64),
             positions=np.array(atoms.positions[ids], np.float64),
             momenta=np.array(atoms.get_momenta()[ids], np.float64),
+            fixed=fixed_atoms(atoms)[ids],
             conditions={name: values[ids] for name, values in (conditions or {}).items()},
         )
 
@@ -69,15 +74,16 @@ class OwnedAtoms:
             self.masses[rows],
             self.positions[rows],
             self.momenta[rows],
+            self.fixed[rows],
             {name: values[rows] for name, values in self.conditions.items()},
         )
 
     def packed(self) -> NDArray[np.int64]:
-        """All columns side by side, to the bit: (n, 9 + c) int64, for c conditions."""
+        """All columns side by side, to the bit: (n, 10 + c) int64, for c conditions."""
         rows = np.empty((len(self), _COLUMNS + len(self.conditions)), np.int64)
         floats = rows.view(np.float64)
         rows[:, 0], rows[:, 1], floats[:, 2] = self.ids, self.numbers, self.masses
-        floats[:, 3:6], floats[:, 6:9] = self.positions, self.momenta
+        floats[:, 3:6], floats[:, 6:9], rows[:, 9] = self.positions, self.momenta, self.fixed
         for column, values in enumerate(self.conditions.values(), _COLUMNS):
             rows[:, column] = np.ascontiguousarray(values).view(np.int64)
         return rows
@@ -101,5 +107,6 @@ class OwnedAtoms:
             floats[:, 2].copy(),
             floats[:, 3:6].copy(),
             floats[:, 6:9].copy(),
+            rows[:, 9].astype(np.bool_),
             conditions,
         )
