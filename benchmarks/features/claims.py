@@ -127,14 +127,8 @@ _NO_WEIGHTS: Final = "its parameters are a handful of numbers in its config; nob
 _AS_WRITTEN: Final = "its layers run as they are written: no compiled code of them was made yet"
 _FEW_OPERATIONS: Final = "a few operations for each pair: there is nothing to save"
 
-_NOT_SEEN_TO_END: Final = "its smallest model was lowered, and compiling that was not seen to end"
-
 #: What no test has shown, and why.
 MISSING: Final = {
-    **{Cell("jmp", name): _NOT_SEEN_TO_END for name in ("inductor", "aot")},
-    Cell(
-        "jmp", "ipu program"
-    ): "chains padded to tables need 13.6 GiB for the suite's structures, of 0.5: refused",
     Cell("lennard-jones", "import"): _NO_WEIGHTS,
     Cell("lennard-jones", "kernel"): _FEW_OPERATIONS,
     Cell("escaip", "import"): "no weights of it were released",
