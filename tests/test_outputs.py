@@ -13,12 +13,14 @@ from halocline.aggregation import Form
 from halocline.backends.ipu.executor import compile_program, fixed_capacity
 from halocline.backends.ipu.rehearsal import require_rehearsal
 from halocline.dynamics import RunFiles, Settings, run_dynamics
+from halocline.dynamics.records import read_log
 from halocline.dynamics.relaxation import Goal, relax
 from halocline.errors import BackboneError, UsageError
 from halocline.evaluator import local
 from halocline.model import Output
 from halocline.plugin import registry
 from halocline.potential import many
+from halocline.potential.potential import Potential
 from halocline.program import Capabilities, FrozenModel, Precision
 
 SAYS = {
@@ -120,6 +122,30 @@ def test_direct_forces_are_refused_where_the_energy_has_to_be_kept(tmp_path):
         calculator = told(told=[], says=says).calculator()
         with pytest.raises(UsageError, match="the cell cannot relax"):
             relax(crystal, calculator, Goal(cell=True), path=tmp_path / "a.extxyz", log=tmp_path / "a.csv")
+
+
+def test_a_crystal_moves_without_a_stress_and_is_evaluated_once_a_step(tmp_path, monkeypatch):
+    crystal, calls = structures()[0], []
+    evaluate = Potential.evaluate_prepared
+
+    def counted(*arguments):
+        calls.append(arguments)
+        return evaluate(*arguments)
+
+    monkeypatch.setattr(Potential, "evaluate_prepared", counted)
+    calculator, files = told(told=[], says=["forces"]).calculator(dtype="float64"), RunFiles(tmp_path / "md")
+    options = {"steps": 5, "minimum_distance": 0.0}
+    run_dynamics(crystal, calculator, Settings(timestep=0.1, log_interval=1), files, **options)
+    assert len(calls) == 6
+    log = read_log(files.log)
+    assert np.isnan(log["pressure_GPa"]).all()
+    np.testing.assert_allclose(log["volume_A3"], crystal.get_volume(), rtol=1e-12)
+    _, last = relax(crystal, calculator, Goal(max_steps=2), path=tmp_path / "a.extxyz", log=tmp_path / "a.csv")
+    assert last.pressure is None
+    assert last.volume == pytest.approx(crystal.get_volume())
+    settings = Settings(ensemble="npt", timestep=0.1)
+    with pytest.raises(UsageError, match="no stress, which npt needs: choose nvt"):
+        run_dynamics(crystal, calculator, settings, RunFiles(tmp_path / "npt"), **options)
 
 
 def test_declarations_that_do_not_hold_are_refused():

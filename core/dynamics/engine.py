@@ -6,7 +6,7 @@ import functools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Final, final
 
 import numpy as np
 from ase import Atoms
@@ -21,11 +21,14 @@ from halocline.dynamics.records import unlabelled_bytes
 from halocline.dynamics.run_files import RunFiles
 from halocline.dynamics.settings import CHECKPOINT_INTERVAL, NEAREST, Settings
 from halocline.dynamics.snapshot import Snapshot
-from halocline.dynamics.step_record import StepRecord, measure
+from halocline.dynamics.step_record import StepRecord, measure, static_pressure
 from halocline.dynamics.watch import Watch
 from halocline.errors import DynamicsError, StructureError, UnstableDynamicsError, UsageError
 from halocline.potential.calculator import HaloclineCalculator
 from halocline.shares import timed
+
+#: Why a model cannot move a cell.
+NO_STRESS: Final = "The model says what forces are, and has no stress, which npt needs: choose nvt."
 
 _INDIFFERENT = Watch()
 _LIBRARIES = ("halocline", "ase", "numpy", "scipy", "torch")
@@ -157,6 +160,8 @@ class _Run:
             self._rng.bit_generator.state = snapshot.rng
         self._atoms.calc = calculator
         self._atoms.get_forces()  # a structure that cannot be evaluated shows here, before any file is touched
+        if settings.ensemble == "npt" and static_pressure(self._atoms) is None:
+            raise UsageError(NO_STRESS)
         if near := self._guards.too_near(self._atoms):
             raise StructureError(f"{near}. Relax the structure first.")
         if watch.looks and getattr(calculator, "spread", None) is None:

@@ -25,7 +25,8 @@ from halocline.structures.constraints import warn_of_unwritable
 
 #: FIRE: Bitzek et al., Phys. Rev. Lett. 97, 170201 (2006). LBFGS, BFGS: quasi-Newton, limited and full memory.
 _OPTIMISERS: dict[str, type[Optimizer]] = {"fire": FIRE, "lbfgs": LBFGS, "bfgs": BFGS}
-#: The columns of the log; the last two are empty unless the structure is periodic in three directions.
+#: The columns of the log; the last two are empty unless the structure is periodic in three directions,
+#: and the pressure also where the calculator has no stress.
 RELAXATION_COLUMNS = ("step", "energy_eV", "fmax_eV_per_A", "pressure_GPa", "volume_A3")
 
 
@@ -38,8 +39,8 @@ class RelaxationStep:
         step: number of the step; 0 is the start.
         energy: eV.
         fmax: eV/Å, the number that is compared with the goal.
-        pressure: GPa, without kinetic part; None unless periodic in three directions.
-        volume: Å³; None likewise.
+        pressure: GPa, without kinetic part; None unless periodic in three directions, and without a stress.
+        volume: Å³; None unless periodic in three directions.
         converged: whether the goal is reached.
     """
 

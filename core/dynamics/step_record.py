@@ -7,11 +7,13 @@ from typing import Any, final
 
 import numpy as np
 from ase import Atoms, units
+from ase.calculators.calculator import PropertyNotImplementedError
 
 from halocline.graph.structure import volume_of
 from halocline.shares import timed
 
-#: The columns of the log, in order; the last two are empty unless the structure is periodic in 3 directions.
+#: The columns of the log, in order; the last two are empty unless the structure is periodic in 3 directions,
+#: and the pressure also where the calculator has no stress.
 COLUMNS = (
     "step",
     "time_fs",
@@ -37,7 +39,7 @@ class StepRecord:
         potential: potential energy in eV.
         kinetic: kinetic energy in eV.
         temperature: K, from the kinetic energy and the free degrees of freedom.
-        pressure: GPa with its kinetic part; None unless periodic in three directions.
+        pressure: GPa with its kinetic part; None unless periodic in three directions, and without a stress.
         volume: Å³; None unless periodic in three directions.
         spread: of the members of a committee: of the energy in eV, and the largest of a force in eV/Å, as
             `halocline.evaluator.result.Spread` has them; None of other models.
@@ -77,13 +79,16 @@ def measure(atoms: Atoms, step: int, timestep: float) -> StepRecord:
     kinetic = atoms.get_kinetic_energy()
     free = atoms.get_number_of_degrees_of_freedom()
     volume = volume_of(atoms.cell.array) if all(atoms.pbc.tolist()) else None
+    pressure = None if volume is None else static_pressure(atoms)
+    if pressure is not None and volume is not None:
+        pressure += 2.0 * kinetic / (3.0 * volume) / units.GPa
     return StepRecord(
         step=step,
         time=step * timestep,
         potential=float(result(atoms, "energy")),
         kinetic=kinetic,
         temperature=2.0 * kinetic / (free * units.kB) if free else 0.0,
-        pressure=None if volume is None else static_pressure(atoms) + 2.0 * kinetic / (3.0 * volume) / units.GPa,
+        pressure=pressure,
         volume=volume,
         spread=_spread(atoms),
     )
@@ -94,9 +99,15 @@ def _spread(atoms: Atoms) -> tuple[float, float] | None:
     return None if spread is None else (spread.energy, float(spread.forces.max()))
 
 
-def static_pressure(atoms: Atoms) -> float:
-    """Pressure in GPa without its kinetic part, of a structure that is periodic in three directions."""
-    stress = np.asarray(result(atoms, "stress"))
+def static_pressure(atoms: Atoms) -> float | None:
+    """Pressure in GPa without its kinetic part, of a structure that is periodic in three directions.
+
+    None of calculators that have no stress, such as those of models that say forces and nothing else.
+    """
+    try:
+        stress = np.asarray(result(atoms, "stress"))
+    except PropertyNotImplementedError:
+        return None
     trace = np.trace(stress) if stress.shape == (3, 3) else stress[:3].sum()
     return float(-trace / 3.0 / units.GPa)
 

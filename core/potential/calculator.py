@@ -98,7 +98,10 @@ class HaloclineCalculator(Calculator):
             if name not in self.results:
                 if not allow_calculation:
                     return None
-                self._calculate(atoms, (name,))
+                if self.results:  # all properties come at once
+                    _refuse_stress(name, atoms)
+                else:
+                    self._calculate(atoms, (name,))
             found = self.results.get(name)
         finally:
             self._in_use.release()
@@ -156,10 +159,9 @@ class HaloclineCalculator(Calculator):
             self.results |= {"magmoms": result.magmoms, "magmom": float(result.magmoms.sum())}
         if result.stress is not None:
             self.results["stress"] = full_3x3_to_voigt_6_stress(result.stress)
-        elif "stress" in (properties or ()) and result.virial is None:
-            raise PropertyNotImplementedError("The model says what forces are, and has no stress.")
-        elif "stress" in (properties or ()):
-            raise PropertyNotImplementedError("Stress needs a structure that is periodic in all three directions.")
+        else:
+            for name in properties:
+                _refuse_stress(name, atoms)
 
     @property
     def replaced(self) -> tuple[Replacement, ...]:
@@ -320,3 +322,12 @@ class _Seen:
 def _inputs(atoms: Atoms) -> tuple[NDArray[Any], ...]:
     """The arrays that `_INPUTS` names."""
     return atoms.arrays["numbers"], atoms.arrays["positions"], atoms.cell.array, atoms.pbc
+
+
+def _refuse_stress(name: str, atoms: Atoms | None) -> None:
+    """Say why there is no stress, if it is that which is asked for."""
+    if name != "stress":
+        return
+    if atoms is not None and atoms.pbc.all():
+        raise PropertyNotImplementedError("The model says what forces are, and has no stress.")
+    raise PropertyNotImplementedError("Stress needs a structure that is periodic in all three directions.")
