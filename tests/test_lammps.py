@@ -6,6 +6,7 @@ import fake_slurm
 import lammps_runs
 import numpy as np
 import pytest
+import torch
 from ase.build import bulk
 from ase.io import write
 from ase.md.velocitydistribution import thermalize_momenta
@@ -22,6 +23,7 @@ from halocline.lowering import lower
 from halocline.model.backbone import Output
 from halocline.model.build import build_backbone
 from halocline.plugin import registry
+from halocline.plugins.backbones.m3gnet.three_body import ThreeBody
 from halocline.potential.potential import Potential
 from halocline.program import Capabilities, FrozenModel, Precision
 
@@ -189,6 +191,57 @@ def require_same(script, atoms, folder, ranks):
 )
 def test_results_are_those_of_the_calculator(script, tmp_path, structure, ranks, processors):
     require_same(script(processors=processors), expected(structure()), tmp_path, ranks)
+
+
+#: How many times larger than seeded weights make them the three-body updates of M3GNet are here, and how much of
+#: energies (eV) and forces (eV/Å) is theirs at least: ten thousand times what may differ.
+THREE_BODY, SEEN = 100.0, 1e4 * SAME
+
+#: What differs from the examples of backbones; those with layers have two.
+SERVED = {
+    "lennard-jones": {"cutoff": 4.0, "epsilon": [0.01, 0.02], "sigma": [2.4, 2.6]},
+    "mace": {"cutoff": 3.5},
+    "m3gnet": {"cutoff": 4.0, "threebody_cutoff": 3.9},  # the six nearest ions at least, in fifteen pairs
+    "nequip": {"cutoff": 3.5},
+    "tensornet": {"cutoff": 3.5},
+}
+
+
+def served(name, three_body=THREE_BODY):
+    """A model of seeded weights."""
+    config = registry().load("backbone", name).example_config() | {"species": ELEMENTS} | SERVED[name]
+    backbone = build_backbone(name, config)
+    for each in backbone.modules():
+        if isinstance(each, ThreeBody):
+            with torch.no_grad():
+                for weights in each.update.parameters():
+                    weights.mul_(three_body)
+    return Potential(backbone, REFERENCES, {"name": name})
+
+
+def test_triplets_of_m3gnet_are_seen():
+    whole, without = (expected(skewed(), served("m3gnet", scale)) for scale in (THREE_BODY, 0.0))
+    assert abs(whole.get_potential_energy() - without.get_potential_energy()) > SEEN
+    assert np.abs(whole.get_forces() - without.get_forces()).max() > SEEN
+
+
+@pytest.fixture(scope="module", params=SERVED)
+def exported(installed, request):
+    """A model that is served, and its file."""
+    potential = served(request.param)
+    path = installed["plugin"].with_name(f"{request.param}.pt2")
+    AotExporter(kind="program").export(potential, Precision.FLOAT64, path)
+    return potential, path
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive  # minutes for each program
+@pytest.mark.timeout(1800)
+@needs_lammps
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+def test_every_served_backbone_gives_the_results_of_the_calculator(script, exported, tmp_path, ranks):
+    potential, path = exported
+    require_same(script(model=path), expected(skewed(), potential), tmp_path, ranks)
 
 
 #: eV per atom, within which the energy stays over 200 steps of 0.5 fs; the integrator makes half of it of these
