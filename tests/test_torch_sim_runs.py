@@ -8,6 +8,7 @@ import pytest
 from ase.build import bulk, make_supercell
 from ase.constraints import FixAtoms
 from ase.io import read, write
+from ase.md.velocitydistribution import thermalize_momenta
 
 import halocline
 from halocline.cli.main import main
@@ -20,7 +21,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # torch-sim scripts functions when it is imported
     torch_sim = pytest.importorskip("torch_sim", reason="torch-sim is not installed")
 
-from halocline.engines.torch_sim import HaloclineModel, dynamics, relaxation
+from halocline.engines.torch_sim import HaloclineModel, dynamics, movers, relaxation
 from halocline.errors import StructureError, UsageError
 
 MODEL = ["-m", "lennard-jones-argon", "--dtype", "float64", "--engine", "torch-sim"]
@@ -154,6 +155,19 @@ def test_the_bath_has_its_temperature_and_runs_repeat(tmp_path, model):
     assert len(set(log["kinetic_eV"][log["step"] == 0])) == 2
 
 
+def test_every_batch_has_noise_of_its_own(tmp_path, model):
+    """Of structures that start alike, also in momenta, one after the other."""
+    block = bulk("Ar", "fcc", a=5.3, cubic=True)
+    block.rattle(0.05, seed=1)
+    thermalize_momenta(block, 30, rng=np.random.default_rng(0))
+    settings = Settings(temperature=30.0, timestep=4.0, relaxation_time=50.0)
+    dynamics.run_many([block, block], model, settings, RunFiles(tmp_path / "a"), steps=3, batch_atoms=4)
+    log = read_log(tmp_path / "a.csv", dynamics.COLUMNS)
+    first, second = (log["total_eV"][log["structure"] == number] for number in (0, 1))
+    assert first[0] == second[0]
+    assert not (first[1:] == second[1:]).any()
+
+
 def test_a_bath_that_is_heated_is_followed(tmp_path, model):
     settings = Settings(temperature=1.0, final_temperature=60.0, ramp_steps=60, timestep=4.0, relaxation_time=20.0)
     block = make_supercell(bulk("Ar", "fcc", a=5.3, cubic=True), np.diag([2, 2, 1]))
@@ -183,7 +197,7 @@ def test_what_blows_up_is_taken_out_and_the_others_go_on(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--ensemble", "npt"], "do not sample it"),
+        (["--ensemble", "npt"], "no --ensemble npt"),
         (["--thermostat", "bussi"], "no thermostat bussi"),
         (["--resume"], "no --resume"),
         (["--checkpoint-interval", "7"], "no --checkpoint-interval"),
@@ -196,6 +210,21 @@ def test_what_torch_sim_does_not_have_is_refused_by_name(start, tmp_path, capsys
     assert main(["md", str(start), *MODEL, "--steps", "1", "-o", str(tmp_path / "md"), *options]) != 0
     assert said in capsys.readouterr().err
     assert not list(tmp_path.glob("md.*"))
+
+
+def test_a_run_that_is_there_is_not_said_to_go_on(start, tmp_path, capsys):
+    arguments = ["md", str(start), *MODEL, "--ensemble", "nve", "--temperature", "10", "--steps", "1"]
+    arguments += ["-o", str(tmp_path / "md")]
+    assert main(arguments) == 0
+    kept = (tmp_path / "md.extxyz").read_bytes()
+    capsys.readouterr()
+    assert main(arguments) != 0
+    said = capsys.readouterr().err
+    assert "md.extxyz exists: replace it with --overwrite, or choose another --output." in said
+    assert main([*arguments, "--resume"]) != 0
+    assert "no --resume" in capsys.readouterr().err
+    assert (tmp_path / "md.extxyz").read_bytes() == kept
+    assert main([*arguments, "--overwrite"]) == 0
 
 
 def test_optimisers_that_torch_sim_lacks_are_refused(start, tmp_path, capsys):
@@ -229,15 +258,17 @@ def test_structures_that_torch_sim_would_change_are_refused_with_their_number(tm
     assert not list(tmp_path.iterdir())
 
 
-def failing(model, monkeypatch, atoms, call):
-    """Have the model refuse the structure of so many atoms at a call."""
-    evaluate, calls = model._evaluated, []
+def failing(model, monkeypatch, atoms, step):
+    """Have the model refuse the structure of so many atoms after so many steps, each of which moves it."""
+    evaluate, places = model._evaluated, set()
 
     def evaluated(state):
-        calls.append(state)
-        found = evaluate(state)
-        if len(calls) == call:
-            found[state.n_atoms_per_system.tolist().index(atoms)] = StructureError("It fell apart.")
+        found, counts = evaluate(state), state.n_atoms_per_system.tolist()
+        if atoms in counts:
+            place = counts.index(atoms)
+            places.add(state.positions[state.system_idx == place].numpy().tobytes())
+            if len(places) > step:
+                found[place] = StructureError("It fell apart.")
         return found
 
     monkeypatch.setattr(model, "_evaluated", evaluated)
@@ -249,7 +280,7 @@ def test_a_relaxation_that_fails_leaves_the_others_alone(tmp_path, potential, mo
     goal = Goal(optimiser="fire", max_steps=4, fmax=1e-6, cell=cell)
     whole = relaxation.relax_many(crystals(), HaloclineModel(potential, dtype="float64"), goal, **files)
     model = HaloclineModel(potential, dtype="float64", errors="keep")
-    failing(model, monkeypatch, atoms=8, call=3)  # the start, and then step after step
+    failing(model, monkeypatch, atoms=8, step=2)
     found = relaxation.relax_many(crystals(), model, goal, **files)
     assert [each.last.step for each in found] == [4, 1, 4 if cell else 0]  # a lone atom feels no force
     assert [each.failure for each in found] == [None, "It fell apart.", None]
@@ -259,7 +290,7 @@ def test_a_relaxation_that_fails_leaves_the_others_alone(tmp_path, potential, mo
 
 
 def test_dynamics_that_fail_leave_the_others_alone(tmp_path, model, monkeypatch):
-    failing(model, monkeypatch, atoms=4, call=5)  # at the start, at the start of the batch, and step after step
+    failing(model, monkeypatch, atoms=4, step=3)
     settings = Settings(ensemble="nve", temperature=20.0, timestep=2.0)
     ended = dynamics.run_many(crystals()[:2], model, settings, RunFiles(tmp_path / "md"), steps=6)
     assert [each.step for each in ended.moved] == [2, 6]
@@ -274,7 +305,7 @@ def test_trajectories_of_torch_sim_are_read_back(tmp_path, potential):
     torch_sim.integrate(
         crystals()[:2],
         model,
-        integrator=torch_sim.nve,
+        integrator=torch_sim.nve if movers.HAS_FACTORIES else torch_sim.Integrator.nve,
         n_steps=4,
         temperature=20.0,
         timestep=0.002,

@@ -65,8 +65,12 @@ class RunFiles:
         """Whether there is a checkpoint to resume from."""
         return newest(self.checkpoint) is not None
 
-    def prepare(self, *, overwrite: bool) -> None:
+    def prepare(self, *, overwrite: bool, resumes: bool = True) -> None:
         """Make sure that no other run's files are lost.
+
+        Args:
+            overwrite: whether they may be.
+            resumes: whether who asks could go on with a run that is there.
 
         Raises:
             UsageError: the files of a run are there already and may not be overwritten, or one of them would be
@@ -76,10 +80,8 @@ class RunFiles:
         files = (*self.appended.values(), self.checkpoint, previous_path(self.checkpoint))
         there = [path for path in files if path.exists()]
         if there and not overwrite:
-            raise UsageError(
-                f"{there[0]} exists: continue that run with --resume, replace it with --overwrite, "
-                "or choose another --output."
-            )
+            go_on = "continue that run with --resume, " if resumes else ""
+            raise UsageError(f"{there[0]} exists: {go_on}replace it with --overwrite, or choose another --output.")
         for path in there:
             path.unlink()
 

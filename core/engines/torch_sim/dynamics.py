@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from ase import Atoms, units
 from torch_sim.autobatching import BinningAutoBatcher
-from torch_sim.integrators import MDState, nve, nvt_langevin
+from torch_sim.integrators import MDState
+from torch_sim.state import concatenate_states
 
 from halocline.appended import EMPTY, AppendedFile
 from halocline.dynamics import integrators
@@ -23,6 +24,7 @@ from halocline.dynamics.run_files import RunFiles
 from halocline.dynamics.settings import NEAREST, Settings
 from halocline.dynamics.step_record import COLUMNS as COLUMNS_OF_ONE
 from halocline.dynamics.step_record import measure
+from halocline.engines.torch_sim import movers
 from halocline.engines.torch_sim.followed import (
     BATCH_ATOMS,
     Followed,
@@ -129,11 +131,10 @@ def run_many(
         model,
         memory_scales_with="n_atoms",
         max_memory_scaler=max(batch_atoms, *map(len, starts)),
-        return_indices=True,
     )
     batcher.load_states(state)
     with output.locked(), ExitStack() as stack:
-        output.prepare(overwrite=overwrite)
+        output.prepare(overwrite=overwrite, resumes=False)
         frames, rows = (
             stack.enter_context(AppendedFile(path, EMPTY, error_class=DynamicsError))
             for path in (output.trajectory, output.log)
@@ -141,7 +142,10 @@ def run_many(
         run = _Run(model, settings, many, guards, frames, rows, on_steps, interrupted)
         stack.enter_context(_random_numbers(settings.seed, model.device))
         begun = time.perf_counter()
-        finished = all(run.advance(batch, numbers, steps) for batch, numbers in batcher)
+        finished = all(
+            run.advance(concatenate_states(states), list(numbers), steps)
+            for states, numbers in zip(batcher.batched_states, batcher.index_bins, strict=True)
+        )
         return ManyMoved(run.moved, finished, time.perf_counter() - begun, run.atom_steps)
 
 
@@ -218,11 +222,9 @@ def _integrator(settings: Settings, model: HaloclineModel) -> tuple[Any, Any]:
         "kT": _number(units.kB * settings.temperature, model),
     }
     if settings.ensemble == "nve":
-        begin, go_on = nve(model, **numbers)
-    else:
-        friction = _number(1.0 / (settings.relaxation_time * units.fs), model)
-        begin, go_on = nvt_langevin(model, **numbers, gamma=friction)
-    return begin, go_on
+        return movers.verlet(model, **numbers)
+    friction = _number(1.0 / (settings.relaxation_time * units.fs), model)
+    return movers.langevin(model, **numbers, gamma=friction)
 
 
 def _resting(starts: Sequence[Atoms], model: HaloclineModel) -> MDState:
@@ -251,10 +253,10 @@ def _guards(one: Followed, settings: Settings, minimum_distance: float) -> Guard
 
 
 def _check_settings(settings: Settings) -> None:
-    """Refuse what torch-sim 0.3 does not have, or not as it should be."""
+    """Refuse what torch-sim does not have, or not in each version, or not as it should be."""
     if settings.ensemble == "npt":
         raise UsageError(
-            "torch-sim's npt ensembles do not sample it (docs/torch-sim.md has the numbers): take --engine ase."
+            "--engine torch-sim has no --ensemble npt (docs/torch-sim.md says why): take --engine ase."
         )
     if settings.ensemble == "nvt" and settings.thermostat != "langevin":
         raise UsageError(

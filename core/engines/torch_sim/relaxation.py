@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from ase import Atoms, units
 from torch_sim.autobatching import InFlightAutoBatcher
-from torch_sim.optimizers import fire, frechet_cell_fire
 from torch_sim.state import SimState
 
 from halocline.appended import EMPTY, AppendedFile
@@ -20,6 +19,7 @@ from halocline.dynamics.goal import Goal
 from halocline.dynamics.records import frame_bytes, row_bytes
 from halocline.dynamics.relaxation import RELAXATION_COLUMNS, RelaxationStep
 from halocline.dynamics.step_record import result, static_pressure
+from halocline.engines.torch_sim import movers
 from halocline.engines.torch_sim.followed import (
     BATCH_ATOMS,
     Followed,
@@ -116,12 +116,12 @@ def _walk(
 ) -> None:
     """Step until all structures have ended, or until interrupted."""
     batcher.load_states(state)
-    batch, _, numbers = batcher.next_batch(None, None)
+    batch = batcher.next_batch(None, None)[0]
     while batch is not None and not interrupted():
-        moving = [many[number] for number in numbers]
+        moving = [many[number] for number in batcher.current_idx]
         ended = [run.has_ended(one) for one in moving]
         if any(ended):
-            batch, _, numbers = batcher.next_batch(batch, torch.tensor(ended))
+            batch = batcher.next_batch(batch, torch.tensor(ended))[0]
             continue
         batch = update(batch)
         take_all(moving, batch, model)
@@ -180,19 +180,13 @@ class _Run:
 def _optimiser(goal: Goal, model: HaloclineModel) -> tuple[Any, Any]:
     """torch-sim's functions that begin and that go on; parameters are those of ASE's FIRE."""
     if not goal.cell:
-        begin, go_on = fire(model)
-        return begin, go_on
-    begin, go_on = frechet_cell_fire(
-        model, hydrostatic_strain=goal.hydrostatic, scalar_pressure=goal.pressure * units.GPa
-    )
-    return begin, go_on
+        return movers.fire(model)
+    return movers.fire_of_cells(model, hydrostatic=goal.hydrostatic, pressure=goal.pressure * units.GPa)
 
 
 def _batcher(model: HaloclineModel, structures: Sequence[Atoms], batch_atoms: int) -> InFlightAutoBatcher:
     largest = max(map(len, structures))
-    return InFlightAutoBatcher(
-        model, memory_scales_with="n_atoms", max_memory_scaler=max(batch_atoms, largest), return_indices=True
-    )
+    return InFlightAutoBatcher(model, memory_scales_with="n_atoms", max_memory_scaler=max(batch_atoms, largest))
 
 
 def _check_goal(goal: Goal, model: HaloclineModel) -> None:
