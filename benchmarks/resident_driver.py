@@ -26,6 +26,7 @@ from ase.build import bulk
 import halocline
 from halocline.dynamics import RunFiles, Settings, StepRecord, run_dynamics
 from halocline.dynamics.resident_run import open_houses, run_resident
+from halocline.partition import Division
 from halocline.potential.potential import Potential
 
 #: Cubic cells of four atoms along each axis, their edge in Å, and steps.
@@ -65,8 +66,8 @@ def run(atoms: Atoms, potential: Potential, engine: str, steps: int, folder: Pat
     common: dict[str, Any] = {"steps": steps, "checkpoint_interval": 10**9, "on_step": clock}
     files = RunFiles(folder / engine)
     if engine == "ranks":
-        houses = open_houses(potential, **OPTIONS, partition="none", compress=False)
-        run_resident(atoms, potential, houses.residents(), SETTINGS, files, **common)
+        houses = open_houses(potential, **OPTIONS, compress=False)
+        run_resident(atoms, potential, houses.residents(Division.parse("none")), SETTINGS, files, **common)
         houses.close()
     else:
         calculator = potential.calculator(**OPTIONS)

@@ -10,6 +10,7 @@ from statistics import median
 import numpy as np
 
 from halocline.backends.ddp.messages import Settle
+from halocline.backends.ddp.resident.dividing import Dividing
 from halocline.backends.ddp.resident.frame import Frame
 from halocline.backends.ddp.resident.owned_atoms import OwnedAtoms
 from halocline.backends.ddp.resident.peers import Alone
@@ -98,8 +99,10 @@ def resident_seconds(potential: Potential, atoms: int, density: float, interval:
             *(np.empty(0), start.pbc, settings, 3 * atoms, 0),
             exchange=False,
             partition="none",
+            memory=None,
         )
-        return Residence(message, rule, potential.backbone.hops, Alone(), lambda domain: _without_network)
+        undivided, hops = Dividing(Division.parse("none")), potential.backbone.hops
+        return Residence(message, rule, hops, undivided, Alone(), lambda domain: _without_network)
 
     builds, steps = [], []
     for _ in range(DRIVER_REPEATS):

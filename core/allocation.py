@@ -10,6 +10,11 @@ from collections.abc import Mapping
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 _NEVER, _NONE = -1, 0
 
+#: What glibc arrives at by itself (``mallopt(3)``): blocks, up to so many and from so many bytes on, come from the
+#: system and go back to it; so does the end of the heap.
+_MMAP_THRESHOLD = -3
+_SETTLED = {_MMAP_MAX: 65_536, _MMAP_THRESHOLD: 2**25, _TRIM_THRESHOLD: 2**26}
+
 #: Environment variables by which users say the same things.
 _OF_THE_USER = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")
 
@@ -28,9 +33,26 @@ def keep_memory(environment: Mapping[str, str]) -> bool:
     Returns:
         Whether memory is kept from now on.
     """
+    return _set(environment, {_MMAP_MAX: _NONE, _TRIM_THRESHOLD: _NEVER})
+
+
+def give_memory_back(environment: Mapping[str, str]) -> bool:
+    """Have a process that keeps memory give it back again, because it is bounded from now on.
+
+    Args:
+        environment: variables of this process.
+
+    Returns:
+        Whether anything was set, as for `keep_memory`.
+    """
+    return _set(environment, _SETTLED)
+
+
+def _set(environment: Mapping[str, str], parameters: Mapping[int, int]) -> bool:
+    """Call ``mallopt``, where there is one and users have not decided themselves."""
     if sys.platform != "linux" or any(name in environment for name in _OF_THE_USER):
         return False
     import ctypes
 
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    return mallopt is not None and bool(mallopt(_MMAP_MAX, _NONE) and mallopt(_TRIM_THRESHOLD, _NEVER))
+    return mallopt is not None and all(mallopt(*each) for each in parameters.items())

@@ -1,5 +1,6 @@
 """Processes of Halocline's own keep the memory that tensors leave; others, and users' settings, are left alone."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -46,6 +47,17 @@ def test_whether_a_block_goes_back(settings, kept):
     said, given_back = map(int, done.stdout.split())
     assert bool(said) == kept
     assert (given_back < BLOCK // 2) == kept
+
+
+@glibc_only
+def test_what_was_kept_goes_back_where_a_bound_is_set_later():
+    paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    later = SCRIPT.replace("import keep_memory", "import give_memory_back, keep_memory")
+    later = later.replace("(os.environ)\n", "(os.environ) and give_memory_back(os.environ)\n")
+    done = subprocess.run([sys.executable, "-c", later], env=paths, capture_output=True, text=True, check=True)
+    said, given_back = map(int, done.stdout.split())
+    assert said
+    assert given_back > BLOCK // 2
 
 
 def test_elsewhere_nothing_is_done(monkeypatch):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from halocline.backends.ddp.crew import Crew
 from halocline.backends.ddp.device import kind_of_device
-from halocline.backends.ddp.halo import exchange_pays, open_choice
+from halocline.backends.ddp.halo import BOUNDED, LOGGER, exchange_pays, open_choice
 from halocline.backends.ddp.joining import serve_driver
 from halocline.backends.ddp.messages import Assignment, Plan, Step
 from halocline.backends.ddp.model import PortableModel
@@ -104,6 +104,7 @@ class DdpEvaluator(Evaluator, Houses):
         if self._place is not None and self._place.rank > 0:
             serve_driver(self._place, model.digest, inner, timeout)
             raise SystemExit(0)
+        self._halo = halo
         self._choice = open_choice(backbone, precision, halo, self._ranks)
         self._assignment = Assignment(
             model, precision, inner, kind, exchange=halo == "exchange", timeout=timeout, compress=compress
@@ -142,15 +143,17 @@ class DdpEvaluator(Evaluator, Houses):
         self._held = _Held(shares, search, structure.copy())
         return _add_up(structure, shares, contributions)
 
-    def residents(self) -> Residents:
+    def residents(self, division: Division) -> Residents:
         """See `Houses.residents`. What ``auto`` has chosen for structures before, it has chosen for them."""
-        return DdpResidents(
-            self._living,
-            self._ranks,
-            exchange=self._assignment.exchange,
-            choice=self._choice,
-            partition=self._division.share(self._ranks),
-        )
+        partition, memory = division.share(self._ranks), division.memory
+        if memory is None:
+            exchange, choice = self._assignment.exchange, self._choice
+            return DdpResidents(self._living, self._ranks, exchange=exchange, choice=choice, partition=partition)
+        if self._halo == "exchange":
+            raise UsageError("Exchanging keeps the state of all atoms; choose halo=recompute to bound memory.")
+        if self._halo == "auto":
+            LOGGER.info(BOUNDED)
+        return DdpResidents(self._living, self._ranks, partition=partition, memory=memory)
 
     def _living(self) -> Crew:
         """The ranks, started anew if they have ended."""

@@ -24,6 +24,7 @@ from halocline.program import Precision
 LOGGER: Final = logging.getLogger("halocline")
 
 ALONE: Final = "Halos are recomputed: a single rank has nobody to exchange state with."
+BOUNDED: Final = "Halos are recomputed: to exchange keeps the state of all atoms, whatever the bound on memory."
 LONELY: Final = "Halos are recomputed: no atom has a neighbour."
 
 

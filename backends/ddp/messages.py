@@ -191,6 +191,7 @@ class Settle:
         done: steps of the run so far.
         exchange: whether ranks send each other state at borders.
         partition: how a rank divides the atoms that it owns into parts; see `Division.parse`.
+        memory: bytes that a rank may take, which then decide on the number of parts; else None.
     """
 
     atoms: OwnedAtoms
@@ -206,6 +207,7 @@ class Settle:
     done: int
     exchange: bool
     partition: str
+    memory: int | None
 
 
 @final

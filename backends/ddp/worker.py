@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from typing import final
 
 import numpy as np
@@ -9,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.distributed import ProcessGroup
 
+from halocline.allocation import give_memory_back
 from halocline.backends.ddp.device import device_of_rank
 from halocline.backends.ddp.links import DistributedLinks, join_group, leave_group, time_link
 from halocline.backends.ddp.messages import (
@@ -25,6 +28,7 @@ from halocline.backends.ddp.messages import (
     Weigh,
     Weighed,
 )
+from halocline.backends.ddp.resident.dividing import Dividing
 from halocline.backends.ddp.resident.peers import Alone, GroupPeers, Peers
 from halocline.backends.ddp.resident.residence import Residence, Run
 from halocline.backends.ddp.resident.weighing import weigh
@@ -34,7 +38,8 @@ from halocline.errors import UsageError
 from halocline.evaluator.make import make_runner
 from halocline.evaluator.runner import Contribution, Links, NoLinks, Runner
 from halocline.graph import cut_candidates
-from halocline.partition import Domain, domain_graph
+from halocline.memory.memory_model import MemoryModel
+from halocline.partition import Division, Domain, domain_graph
 from halocline.place import Place
 from halocline.plugin import registry
 from halocline.program.replacement import Replacement
@@ -171,7 +176,17 @@ class DomainWorker:
         hops = self._backbone.hops
         if start.exchange:
             hops = max(stage.spec.reach for _, stage in self._backbone.stages())
-        return Residence(start, self._backbone.neighbours, hops, peers, prepare)
+        return Residence(start, self._backbone.neighbours, hops, self._dividing(start), peers, prepare)
+
+    def _dividing(self, start: Settle) -> Dividing:
+        """How this rank divides what it owns; with a bound on memory it keeps none that it does not need."""
+        division = Division.parse(start.partition)
+        if start.memory is None:
+            return Dividing(division)
+        give_memory_back(os.environ)
+        assignment, form = self._assignment, self._executor.capabilities.form
+        memory = MemoryModel.measure(self._backbone, assignment.precision, form, compress=assignment.compress)
+        return Dividing(replace(division, memory=start.memory), memory)
 
     def _links_of(self, domain: Domain) -> Links:
         """Through which state at its borders goes."""

@@ -24,8 +24,10 @@ _UNUSED: Final = {
     "at_spread": None,
     "collect_interval": None,
     "stop_at_spread": None,
-    "memory": None,
 }
+
+#: Options of the processes; others say how the atoms are divided that these hold.
+_OF_PROCESSES: Final = ("backend", "dtype", "device", "halo", "compress")
 
 
 def md(arguments: argparse.Namespace) -> int:
@@ -42,6 +44,7 @@ def md(arguments: argparse.Namespace) -> int:
     from halocline.dynamics import RunFiles
     from halocline.dynamics.resident_run import open_houses, run_resident
     from halocline.dynamics.settings import NEAREST
+    from halocline.partition import Division
     from halocline.structures.read import read_frames
 
     _refuse_unused(arguments)
@@ -49,8 +52,10 @@ def md(arguments: argparse.Namespace) -> int:
     output = RunFiles(Path(arguments.output))
     atoms = read_frames(arguments.structure, arguments.format)[-1]
     potential = load_potential(arguments)
-    options = {name: value for name, value in evaluation_options(arguments).items() if name not in _UNUSED}
-    houses = open_houses(potential, **options)  # only the driver of several ranks goes on
+    options = evaluation_options(arguments)
+    division = Division.parse(options["partition"], options["memory"])
+    # Only the driver of several ranks goes on.
+    houses = open_houses(potential, **{name: options[name] for name in _OF_PROCESSES})
     say_replaced(houses.replaced)
     resume = resumes(arguments, output, restarted=houses.restarted)
     bar = progress(steps, f"md {arguments.ensemble}")
@@ -59,7 +64,7 @@ def md(arguments: argparse.Namespace) -> int:
         outcome = run_resident(
             atoms,
             potential,
-            houses.residents(),
+            houses.residents(division),
             settings,
             output,
             steps=steps,

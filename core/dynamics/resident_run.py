@@ -30,6 +30,7 @@ from halocline.errors import DynamicsError, StructureError, UnstableDynamicsErro
 from halocline.graph.structure import volume_of
 from halocline.model.condition import read_conditions, taken_entries
 from halocline.partition import Division
+from halocline.partition.division import UNDIVIDED
 from halocline.potential.evaluators import make_evaluator
 from halocline.potential.potential import Potential
 from halocline.program import Precision
@@ -43,9 +44,7 @@ BATCH, PATIENCE = 16, 1.0
 
 
 @in_evaluation_context
-def open_houses(
-    potential: Potential, backend: str, dtype: str, device: str, partition: str, halo: str, compress: bool
-) -> Houses:
+def open_houses(potential: Potential, backend: str, dtype: str, device: str, halo: str, compress: bool) -> Houses:
     """Make the evaluator whose processes are to hold atoms; arguments as for a call of the potential.
 
     Raises:
@@ -58,7 +57,7 @@ def open_houses(
             "Ranks hold the atoms of models whose energy is a sum over atoms, and whose forces and stress are its "
             "derivatives, which those of this model are not; leave --engine ranks out."
         )
-    spec, division = Spec.parse(backend), Division.parse(partition)
+    spec, division = Spec.parse(backend), Division.parse(UNDIVIDED)
     evaluator = make_evaluator(backbone, spec, Precision(dtype), device, division, halo, compress)
     if not isinstance(evaluator, Houses):
         evaluator.close()

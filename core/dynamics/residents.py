@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from halocline.dynamics.settings import Settings
 from halocline.graph import Contacts
+from halocline.partition import Division
 from halocline.program.replacement import Replacement
 
 
@@ -135,8 +136,16 @@ class Houses(ABC):
     restarted: bool
 
     @abstractmethod
-    def residents(self) -> Residents:
-        """Its processes, for one run."""
+    def residents(self, division: Division) -> Residents:
+        """Its processes, for one run.
+
+        Args:
+            division: of the atoms that all of them hold into parts, of which each process evaluates its share one
+                after another; a bound on memory is that of each process.
+
+        Raises:
+            UsageError: they cannot keep to it.
+        """
 
     @abstractmethod
     def close(self) -> None:

@@ -129,30 +129,41 @@ class MemoryModel:
         """
         return bound - max(_resident(graph, candidates))
 
-    def parts(self, graph: Graph, candidates: int, hops: int, partitioner: Partitioner, bound: int) -> int:
+    def parts(
+        self,
+        graph: Graph,
+        candidates: int,
+        hops: int,
+        partitioner: Partitioner,
+        bound: int,
+        divided: Graph | None = None,
+    ) -> int:
         """The number of parts that keeps an evaluation in turn within so many bytes.
 
         It is estimated from the geometry of halos, and raised until all parts, really cut, fit.
 
         Args:
-            graph: of the whole structure.
+            graph: of the whole structure, or of what a rank holds of it.
             candidates: edges of the neighbour list that the graph was cut from, or as many as are expected.
             hops: receptive field of the model.
             partitioner: which would divide it.
             bound: bytes, of the whole process.
+            divided: graph of those of the first atoms that are divided; all by default.
 
         Raises:
             UsageError: the structure and its neighbours, or the smallest of parts, exceed the bound.
         """
+        divided = graph if divided is None else divided
+        owned = len(divided.structure)
         room = bound - self._resident(graph, candidates, bound)
-        self._require_room(graph, hops, room, bound)
-        parts = self._estimated_parts(graph, hops, room)
-        while parts < len(graph.structure):
-            largest = self._largest(graph, partitioner.owners(graph, parts), hops)
+        self._require_room(graph, hops, owned, room, bound)
+        parts = self._estimated_parts(graph, hops, owned, room)
+        while parts < owned:
+            largest = self._largest(graph, partitioner.owners(divided, parts), hops)
             if largest <= room:
                 break
             parts = max(parts + 1, int(parts * min(largest / room, LARGEST_RAISE)))
-        return min(parts, len(graph.structure))
+        return min(parts, owned)
 
     def _resident(self, graph: Graph, candidates: int, bound: int) -> int:
         """Bytes that are taken whatever the parts.
@@ -169,10 +180,10 @@ class MemoryModel:
             )
         return kept
 
-    def _require_room(self, graph: Graph, hops: int, room: float, bound: int) -> None:
+    def _require_room(self, graph: Graph, hops: int, owned: int, room: float, bound: int) -> None:
         """Refuse if not even a part of one atom fits: the one with most neighbours."""
         atoms = len(graph.structure)
-        crowded = np.argmax(np.bincount(graph.edges.receivers, minlength=atoms), keepdims=True)
+        crowded = np.argmax(np.bincount(graph.edges.receivers, minlength=atoms)[:owned], keepdims=True)
         needed = self._taken(Cutter(graph.edges, atoms).cut(crowded, hops))
         if needed > room:
             raise UsageError(
@@ -180,12 +191,12 @@ class MemoryModel:
                 f"{format_size(bound)} leave; allow more."
             )
 
-    def _estimated_parts(self, graph: Graph, hops: int, room: float) -> int:
+    def _estimated_parts(self, graph: Graph, hops: int, owned: int, room: float) -> int:
         """The smallest number of parts that should fit."""
-        few, many = 0, len(graph.structure)  # the latter fits, the former does not
+        few, many = 0, owned  # the latter fits, the former does not
         while many - few > 1:
             middle = (few + many) // 2
-            edges, atoms = expected_levels(graph, hops, middle)
+            edges, atoms = expected_levels(graph, hops, middle, owned)
             widest = edges[-1] if edges else 0.0
             needed = self._with_margin(self.per_edge * sum(edges) + self.per_atom * sum(atoms), widest)
             few, many = (few, middle) if needed <= room else (middle, many)
@@ -193,7 +204,7 @@ class MemoryModel:
 
     def _largest(self, graph: Graph, owners: NDArray[np.int64], hops: int) -> float:
         """Bytes that the largest part takes."""
-        cutter = Cutter(graph.edges, len(owners))
+        cutter = Cutter(graph.edges, len(graph.structure))
         order = np.argsort(owners, kind="stable")
         groups = np.split(order, np.flatnonzero(np.diff(owners[order])) + 1)
         return max(self._taken(cutter.cut(owned, hops)) for owned in groups)

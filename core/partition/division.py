@@ -104,9 +104,14 @@ class Division:
         return self.parts > 1 or self.memory is not None
 
     def share(self, ranks: int) -> str:
-        """The text by which each of so many ranks divides what it holds, into as many parts on all of them."""
+        """The text by which each of so many ranks divides what it holds, into as many parts on all of them.
+
+        Where a bound on memory decides on the number of parts, it is 1 here.
+        """
         each = -(-self.parts // ranks)
-        return ",".join(filter(None, (f"{self.name}:{each}", self.options))) if each > 1 else UNDIVIDED
+        if each == 1 and self.memory is None:
+            return UNDIVIDED
+        return ",".join(filter(None, (f"{self.name}:{each}", self.options)))
 
     def owners(self, graph: Graph) -> NDArray[np.int64]:
         """The part of each atom, (N,) int64; parts may stay empty.

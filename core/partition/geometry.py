@@ -35,27 +35,38 @@ def growth(atoms: float, density: float, cutoff: float, ranks: int, hops: int) -
     return _growth([edge / blocks for blocks in block_grid(ranks)], edge, hop_length(density, cutoff), hops)
 
 
-def expected_levels(graph: Graph, hops: int, parts: int) -> tuple[list[float], list[float]]:
+def expected_levels(
+    graph: Graph, hops: int, parts: int, owned: int | None = None
+) -> tuple[list[float], list[float]]:
     """Edges and atoms within each hop level of one of so many equal parts of a real structure.
 
     Parts are taken for cubes in a medium of one density, that of the neighbourhoods: vacuum does not count.
 
+    Args:
+        graph: of the structure, or of what a rank holds of it.
+        hops: how far.
+        parts: that the first atoms are divided into.
+        owned: how many these are; all by default.
+
     Returns:
         Edges by receivers on levels 0 to H - 1, and atoms on levels 0 to H.
     """
-    atoms, edges = len(graph.structure), len(graph.edges)
+    held = len(graph.structure)
+    atoms = held if owned is None else owned
+    edges = int(np.searchsorted(graph.edges.receivers, atoms))
     if not edges:
         return [0.0] * hops, [atoms / parts] * (hops + 1)
-    density, cutoff = density_and_cutoff(graph)
-    edge = (atoms / density) ** (1 / 3)
-    ratios = _growth([edge / parts ** (1 / 3)] * 3, edge, hop_length(density, cutoff), hops)
+    cutoff = _mean_cutoff(graph)
+    density = _density(edges, atoms, cutoff)
+    side, edge = (atoms / parts / density) ** (1 / 3), (held / density) ** (1 / 3)
+    ratios = _growth([side] * 3, edge, hop_length(density, cutoff), hops)
     return [edges / parts * ratio for ratio in ratios[:-1]], [atoms / parts * ratio for ratio in ratios]
 
 
 def density_and_cutoff(graph: Graph) -> tuple[float, float]:
     """Of neighbourhoods in a structure that has some: atoms/Å³, vacuum not counted, and the radius in Å."""
     cutoff = _mean_cutoff(graph)
-    return len(graph.edges) / len(graph.structure) / (4.0 / 3.0 * pi * cutoff**3), cutoff
+    return _density(len(graph.edges), len(graph.structure), cutoff), cutoff
 
 
 def hop_length(density: float, cutoff: float) -> float:
@@ -68,6 +79,11 @@ def block_grid(ranks: int) -> tuple[int, int, int]:
     divisors = [number for number in range(1, ranks + 1) if ranks % number == 0]
     grids = [(x, y, ranks // (x * y)) for x in divisors for y in divisors if ranks % (x * y) == 0]
     return min(grids, key=lambda grid: (sum(n for n in grid if n > 1), sum(n * n for n in grid), grid))
+
+
+def _density(edges: int, atoms: int, cutoff: float) -> float:
+    """Of neighbourhoods, atoms/Å³."""
+    return edges / atoms / (4.0 / 3.0 * pi * cutoff**3)
 
 
 def _mean_cutoff(graph: Graph) -> float:

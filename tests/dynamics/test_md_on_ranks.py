@@ -25,6 +25,7 @@ from halocline.dynamics import RunFiles, Settings
 from halocline.dynamics.resident_run import open_houses, run_resident
 from halocline.dynamics.snapshot import load_snapshot
 from halocline.errors import UsageError
+from halocline.partition import Division
 from halocline.structures.write import extended_xyz
 
 SAVED, TIMEOUT = 5, 5
@@ -141,11 +142,12 @@ def test_halos_of_every_kind_give_the_same_trajectory(tmp_path, caplog):
     caplog.set_level(logging.INFO, "halocline")
     model, atoms = deep(), chain()
     for halo in ("recompute", "exchange", "auto"):
-        files, options = RunFiles(tmp_path / halo), {"partition": "none", "compress": False}
+        files, options = RunFiles(tmp_path / halo), {"compress": False}
         here = open_houses(model, "ddp:ranks=2", "float64", "cpu", halo=halo, **options)
         chosen = Settings(ensemble="nvt", temperature=300.0, timestep=1.0, seed=2)
         with closing(here):
-            run_resident(atoms, model, here.residents(), chosen, files, steps=20, minimum_distance=0.0)
+            residents = here.residents(Division.parse("none"))
+            run_resident(atoms, model, residents, chosen, files, steps=20, minimum_distance=0.0)
     names = ("exchange", "recompute", "auto")
     found, expected, chosen = (load_snapshot(RunFiles(tmp_path / name).checkpoint) for name in names)
     np.testing.assert_allclose(found.positions, expected.positions, rtol=0, atol=SAME)
@@ -160,7 +162,17 @@ def test_halos_of_every_kind_give_the_same_trajectory(tmp_path, caplog):
     ("options", "message"),
     [
         (["--backend", "torch"], "Only ranks can hold atoms: give --backend ddp:ranks=2"),
-        (["--backend", "ddp:ranks=2", "--memory", "1GiB"], "--memory is nothing that --engine ranks does"),
+        (["--backend", "ddp:ranks=2", "--memory", "1GiB", "--partition", "rcb:4"], "chooses the number of parts"),
+        pytest.param(
+            ["--backend", "ddp:ranks=2", "--memory", "1GiB", "--halo", "exchange"],
+            "choose halo=recompute to bound memory",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ["--backend", "ddp:ranks=2", "--memory", "9MiB"],
+            "atoms alone needs 431 MiB, more than the 9 MiB allowed",
+            marks=pytest.mark.slow,
+        ),
         (["--backend", "ddp:ranks=2", "--stop-at-spread", "1"], "--stop-at-spread is nothing that --engine ranks"),
     ],
 )

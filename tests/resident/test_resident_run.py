@@ -271,7 +271,7 @@ def test_a_run_of_another_engine_does_not_go_on_on_ranks(tmp_path):
 
 @pytest.mark.parametrize("says", ["forces", "virials", "pooled"])
 def test_models_that_are_more_than_a_sum_over_atoms_are_refused(says):
-    options = {"device": "cpu", "partition": "none", "halo": "auto", "compress": False}
+    options = {"device": "cpu", "halo": "auto", "compress": False}
     with pytest.raises(UsageError, match="whose energy is a sum over atoms"):
         open_houses(told(told=[], says=[says]), "ddp:ranks=2", "float64", **options)
 

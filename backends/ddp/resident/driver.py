@@ -42,6 +42,7 @@ class DdpResidents(Residents):
         exchange: whether they send each other state at borders.
         choice: profile of the model, if that is chosen at the start of a run, and kept when it goes on; else None.
         partition: how each divides the atoms that it owns.
+        memory: bytes that each may take, which then decide on the number of its parts; None for no bound.
     """
 
     def __init__(
@@ -52,9 +53,10 @@ class DdpResidents(Residents):
         exchange: bool = False,
         choice: Profile | None = None,
         partition: str = UNDIVIDED,
+        memory: int | None = None,
     ) -> None:
-        self._crew, self._ranks, self._exchange, self._partition = crew, ranks, exchange, partition
-        self._choice = choice
+        self._crew, self._ranks, self._exchange, self._choice = crew, ranks, exchange, choice
+        self._partition, self._memory = partition, memory
         self._atoms = 0
 
     def settle(self, start: Start) -> StepSums:
@@ -136,6 +138,7 @@ class DdpResidents(Residents):
             done=start.step,
             exchange=self._exchange,
             partition=self._partition,
+            memory=self._memory,
         )
 
     def _held_by(self) -> Crew:

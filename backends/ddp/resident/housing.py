@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from halocline.backends.ddp.resident.building import ResidentDomain, build_resident_domain
+from halocline.backends.ddp.resident.dividing import Dividing
 from halocline.backends.ddp.resident.frame import Frame
 from halocline.backends.ddp.resident.migration import settle
 from halocline.backends.ddp.resident.owned_atoms import OwnedAtoms
 from halocline.backends.ddp.resident.peers import Peers
 from halocline.backends.ddp.resident.regions import Regions
-from halocline.graph import Edges, Graph, NeighbourRule, Structure
+from halocline.graph import NeighbourRule
 from halocline.graph.neighbours import DEFAULT_SKIN
-from halocline.partition import Division
 
 
 @final
@@ -41,7 +40,7 @@ def house(
     pbc: NDArray[np.bool_],
     rule: NeighbourRule,
     hops: int,
-    division: Division,
+    dividing: Dividing,
     peers: Peers,
     *,
     exchange: bool,
@@ -55,27 +54,15 @@ def house(
         pbc: (3,), which of its vectors repeat.
         rule: of the model.
         hops: of the halo: those of the model, or of its farthest-reaching stage where state is exchanged.
-        division: of the atoms that a rank owns into parts, which it evaluates one after another.
+        dividing: of the atoms that a rank owns into parts.
         peers: all ranks.
         exchange: whether they send state to each other.
 
     Raises:
-        HaloclineError: see `build_resident_domain`.
+        HaloclineError: see `build_resident_domain` and `Dividing.divided`.
     """
     frame = Frame.of(cell, pbc)
     regions = regions or Regions.balanced(atoms.positions, frame, peers)
     atoms = settle(atoms, regions, frame, peers)
     domain = build_resident_domain(atoms, cell, pbc, rule, DEFAULT_SKIN, hops, peers, exchange=exchange)
-    if division.divides and len(atoms):
-        parts = _parts(atoms, domain.domain.edges, cell, pbc, division)
-        domain = replace(domain, domain=replace(domain.domain, parts=parts))
-    return Housed(atoms, regions, domain)
-
-
-def _parts(
-    atoms: OwnedAtoms, edges: Edges, cell: NDArray[np.float64], pbc: NDArray[np.bool_], division: Division
-) -> NDArray[np.int64]:
-    """The part of each atom of a rank, by the candidates among them."""
-    owned = len(atoms)
-    among = edges.take(np.flatnonzero((edges.receivers < owned) & (edges.senders < owned)))
-    return division.owners(Graph.build(Structure(atoms.numbers, atoms.positions, cell, pbc), among))
+    return Housed(atoms, regions, dividing.divided(atoms, domain, cell, pbc, rule, hops, peers))

@@ -9,6 +9,7 @@ from typing import Final, final
 import numpy as np
 
 from halocline.backends.ddp.messages import Gathered, Moved, Settle
+from halocline.backends.ddp.resident.dividing import Dividing
 from halocline.backends.ddp.resident.ensembles import build_integrator
 from halocline.backends.ddp.resident.housing import house
 from halocline.backends.ddp.resident.integration import Held, kinetic_energy
@@ -21,7 +22,7 @@ from halocline.graph import Graph, NeighbourRule
 from halocline.graph.neighbours import DEFAULT_SKIN
 from halocline.graph.rules import reach
 from halocline.graph.structure import volume_of
-from halocline.partition import Division, Domain, domain_graph
+from halocline.partition import Domain, domain_graph
 
 #: Finds what the atoms that this rank owns contribute, of the graph of a domain.
 Run = Callable[[Graph], Contribution]
@@ -38,6 +39,7 @@ class Residence:
         start: the atoms, and what becomes of them.
         rule: of the model.
         hops: of the halo: those of the model, or of its farthest-reaching stage where state is exchanged.
+        dividing: of the atoms that this rank owns into parts.
         peers: all ranks.
         prepare: makes what evaluates a domain, for as long as that one holds.
 
@@ -46,12 +48,18 @@ class Residence:
     """
 
     def __init__(
-        self, start: Settle, rule: NeighbourRule, hops: int, peers: Peers, prepare: Callable[[Domain], Run]
+        self,
+        start: Settle,
+        rule: NeighbourRule,
+        hops: int,
+        dividing: Dividing,
+        peers: Peers,
+        prepare: Callable[[Domain], Run],
     ) -> None:
         self._cell = start.cell if start.cell_built is None else start.cell_built
         self._pbc, self._done = start.pbc, start.done
         self._rule, self._hops, self._exchange = rule, hops, start.exchange
-        self._peers, self._prepare, self._division = peers, prepare, Division.parse(start.partition)
+        self._peers, self._prepare, self._dividing = peers, prepare, dividing
         self._integrator = build_integrator(start.settings, start.free, self._total, start.integrator)
         regions = None if start.axes is None or start.cuts is None else Regions(start.axes, start.cuts)
         atoms = self._build(start.atoms, regions)
@@ -121,7 +129,7 @@ class Residence:
             regions: of the ranks; balanced ones if they are None.
         """
         atoms, self._regions, self._domain = house(
-            *(atoms, regions, self._cell, self._pbc, self._rule, self._hops, self._division, self._peers),
+            *(atoms, regions, self._cell, self._pbc, self._rule, self._hops, self._dividing, self._peers),
             exchange=self._exchange,
         )
         self._run = self._prepare(self._domain.domain)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from halocline.backends.ddp.messages import Settle
 from halocline.backends.ddp.resident.building import ResidentDomain
+from halocline.backends.ddp.resident.dividing import Dividing
 from halocline.backends.ddp.resident.housing import house
 from halocline.backends.ddp.resident.peers import Peers
 from halocline.cost.loads import RankLoad
@@ -35,7 +36,7 @@ def weigh(
         HaloclineError: domains cannot be built, or another rank was lost.
     """
     division = Division.parse(start.partition)
-    housed = house(start.atoms, None, start.cell, start.pbc, rule, hops, division, peers, exchange=False)
+    housed = house(start.atoms, None, start.cell, start.pbc, rule, hops, Dividing(division), peers, exchange=False)
     domain, ranks = housed.domain.domain, peers.size
     positions = housed.domain.positions(housed.atoms.positions, peers)
     graph = domain_graph(domain, positions, start.cell, start.pbc, rule)
