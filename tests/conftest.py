@@ -35,6 +35,19 @@ def no_ranks_of_before():
 
 
 @pytest.fixture
+def let_ranks_run(monkeypatch, tmp_path):
+    """Have ranks that are started from now on run a text before they do what ranks do."""
+
+    def put(text):
+        main = "from halocline.backends.ddp.rank import main\nmain(int(sys.argv[1]), float(sys.argv[2]))\n"
+        (tmp_path / "patched_ddp_rank.py").write_text(f"{text}\nimport sys\n{main}")
+        monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+        monkeypatch.setattr("halocline.backends.ddp.spawning.MODULE", "patched_ddp_rank")
+
+    return put
+
+
+@pytest.fixture
 def cache(tmp_path, monkeypatch):
     """An empty cache of the zoo, which nothing of the user's environment changes, and no proxy before servers."""
     for name in ("HALOCLINE_OFFLINE", "HALOCLINE_MODEL_PATH", "HALOCLINE_MIRROR"):

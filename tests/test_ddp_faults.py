@@ -14,7 +14,6 @@ import pytest
 from ase import Atoms
 from ddp_setups import backbone, distributed, liquid, local, process_of, rank_processes, require_equal
 
-from halocline.backends.ddp import spawning
 from halocline.errors import BackboneError, DistributedError, StructureError, UsageError
 from halocline.graph import Structure
 
@@ -40,22 +39,6 @@ def evaluate_beside(evaluator, structure):
     thread = threading.Thread(target=work)
     thread.start()
     return thread, errors
-
-
-@pytest.fixture
-def let_ranks_run(monkeypatch, tmp_path):
-    """Put a module in the place of that of ranks."""
-
-    def put(text):
-        (tmp_path / "patched_ddp_rank.py").write_text(text)
-        monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-        monkeypatch.setattr(spawning, "MODULE", "patched_ddp_rank")
-
-    return put
-
-
-#: What the module of ranks does.
-MAIN = "import sys\nfrom halocline.backends.ddp.rank import main\nmain(int(sys.argv[1]), float(sys.argv[2]))\n"
 
 
 def require_distributed_error(thread, errors, message):
@@ -109,7 +92,7 @@ def test_slow_is_not_hung(let_ranks_run):
         "import time\n"
         "from halocline.backends.ddp.worker import DomainWorker\n"
         "step = DomainWorker.step\n"
-        f"DomainWorker.step = lambda self, request: time.sleep({2.0 * TIMEOUT}) or step(self, request)\n" + MAIN
+        f"DomainWorker.step = lambda self, request: time.sleep({2.0 * TIMEOUT}) or step(self, request)\n"
     )
     model = backbone("lennard-jones")
     evaluator, structure = distributed(model, timeout=TIMEOUT), liquid(model)
@@ -168,7 +151,7 @@ def test_an_error_in_a_structure_names_its_atoms_and_ends_nothing_for_good():
 
 
 def test_a_rank_of_another_version_is_refused(let_ranks_run):
-    let_ranks_run("import halocline\nhalocline.__version__ = '0.0.1'\n" + MAIN)
+    let_ranks_run("import halocline\nhalocline.__version__ = '0.0.1'\n")
     with pytest.raises(DistributedError, match=r"Rank 0 has halocline 0\.0\.1 and the driver has halocline"):
         distributed(backbone("lennard-jones"))
     assert not rank_processes(os.getpid())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Final, final
 
@@ -23,6 +23,7 @@ from halocline.cost.speeds import measure_link
 from halocline.errors import DistributedError
 from halocline.evaluator.runner import Links
 from halocline.meeting import meeting_point, stay_on_node
+from halocline.memory.live_bytes import is_out_of_memory
 from halocline.place import Place
 
 #: How many times the evaluator's timeout a rank waits for a neighbour. The driver sees sooner whether that one
@@ -78,6 +79,17 @@ class LostPeerError(DistributedError):
     """Another rank did not send what it should: it has ended, or hangs."""
 
 
+def unsent(peers: Iterable[int], error: RuntimeError) -> LostPeerError | MemoryError:
+    """Why nothing could be sent to some ranks, or come from them.
+
+    Memory that this rank has no more of is none of their faults.
+    """
+    if is_out_of_memory(error):
+        return MemoryError(str(error))
+    names = ", ".join(map(str, sorted(peers)))
+    return LostPeerError(f"It lost the connection to another rank, one of {names} ({error}).")
+
+
 @final
 class DistributedLinks(Links):
     """Sends rows point to point between ranks that share a border, and to no others.
@@ -124,8 +136,7 @@ class DistributedLinks(Links):
             for work in batch_isend_irecv(transfers) if transfers else ():
                 work.wait()
         except RuntimeError as error:
-            peers = ", ".join(map(str, sorted({*out, *into})))
-            raise LostPeerError(f"It lost the connection to a neighbour, one of {peers} ({error}).") from error
+            raise unsent({*out, *into}, error) from error
         return arrived
 
 

@@ -26,6 +26,7 @@ from halocline.dynamics.settings import Settings
 from halocline.errors import DistributedError, HaloclineError
 from halocline.evaluator.runner import Contribution
 from halocline.graph import Graph
+from halocline.memory.live_bytes import is_out_of_memory
 from halocline.partition import Domain
 from halocline.plugin import API_VERSION
 from halocline.program import Precision
@@ -323,7 +324,7 @@ class FailedAnswer:
         if isinstance(error, HaloclineError):
             return cls(_name(error), str(error))
         ours = DistributedError.__name__
-        if _is_lack_of_memory(error):
+        if is_out_of_memory(error):
             return cls(ours, f"It ran out of memory ({_first_line(error)}); use more parts or more ranks.")
         trace = "".join(traceback.format_exception(error))
         return cls(ours, f"It failed with {type(error).__name__}: {error}", trace)
@@ -351,11 +352,6 @@ _ERRORS: Final[dict[str, type[HaloclineError]]] = {
 def _name(error: HaloclineError) -> str:
     """Of the nearest class that the driver knows for certain."""
     return next(each.__name__ for each in type(error).__mro__ if _ERRORS.get(each.__name__) is each)
-
-
-def _is_lack_of_memory(error: Exception) -> bool:
-    # On the CPU torch has no class of its own for it.
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _first_line(error: Exception) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, distributed
 from torch.distributed import P2POp, ProcessGroup, batch_isend_irecv, irecv, isend
 
-from halocline.backends.ddp.links import LostPeerError
+from halocline.backends.ddp.links import unsent
 
 
 class Peers(ABC):
@@ -107,7 +107,7 @@ class GroupPeers(Peers):
             for work in batch_isend_irecv(transfers) if transfers else ():
                 work.wait()
         except RuntimeError as error:
-            raise _lost({*leaving, *arriving}, error) from error
+            raise unsent({*leaving, *arriving}, error) from error
         found = [
             arriving[peer].cpu().numpy() if peer in arriving else out[self.rank][:0] for peer in range(self.size)
         ]
@@ -121,7 +121,7 @@ class GroupPeers(Peers):
         try:
             distributed.all_gather(all_of_them, mine, group=self._group)
         except RuntimeError as error:
-            raise _lost(set(range(self.size)) - {self.rank}, error) from error
+            raise unsent(set(range(self.size)) - {self.rank}, error) from error
         return torch.stack(all_of_them).cpu().numpy()
 
     def total(self, array: NDArray[Any]) -> NDArray[Any]:
@@ -132,13 +132,8 @@ class GroupPeers(Peers):
         try:
             distributed.all_reduce(sums, group=self._group)
         except RuntimeError as error:
-            raise _lost(set(range(self.size)) - {self.rank}, error) from error
+            raise unsent(set(range(self.size)) - {self.rank}, error) from error
         return sums.cpu().numpy()
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
-
-
-def _lost(peers: set[int], error: RuntimeError) -> LostPeerError:
-    names = ", ".join(map(str, sorted(peers)))
-    return LostPeerError(f"It lost the connection to another rank, one of {names} ({error}).")
