@@ -97,6 +97,7 @@ def resident_seconds(potential: Potential, atoms: int, density: float, interval:
         message = Settle(
             *(held, held.positions, regions.axes, regions.cuts, start.cell.array, start.cell.array),
             *(np.empty(0), start.pbc, settings, 3 * atoms, 0),
+            still=False,
             exchange=False,
             partition="none",
             memory=None,

@@ -107,7 +107,7 @@ def messages():
     crystal.set_constraint(FixAtoms([2]))
     atoms = OwnedAtoms.of(crystal, np.array([0, 2]), {"charge": np.arange(4)})
     axes, cuts, cell, pbc, settings = np.zeros(1, np.int64), np.ones(1), structure.cell, structure.pbc, Settings()
-    alone = {"exchange": False, "partition": "none", "memory": None}
+    alone = {"still": False, "exchange": False, "partition": "none", "memory": None}
     start = Settle(atoms, None, None, None, cell, None, np.empty(0), pbc, settings, free=9, done=0, **alone)
     yield start
     yield Weigh(start, Profile((2, 1, 0), (0, 0, 0), 512, 4), "group")
@@ -124,6 +124,7 @@ def messages():
         dataclasses.replace(settings, seed=7),
         9,
         done=3,
+        still=True,
         exchange=True,
         partition="grid:1",
         memory=2**33,

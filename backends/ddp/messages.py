@@ -190,6 +190,7 @@ class Settle:
         settings: of the run.
         free: degrees of freedom of all atoms.
         done: steps of the run so far.
+        still: whether the centre of mass is, so that forces which do not add up to nothing must not move it.
         exchange: whether ranks send each other state at borders.
         partition: how a rank divides the atoms that it owns into parts; see `Division.parse`.
         memory: bytes that a rank may take, which then decide on the number of parts; else None.
@@ -206,6 +207,7 @@ class Settle:
     settings: Settings
     free: int
     done: int
+    still: bool
     exchange: bool
     partition: str
     memory: int | None

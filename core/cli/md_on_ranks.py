@@ -74,6 +74,7 @@ def md(arguments: argparse.Namespace) -> int:
             overwrite=arguments.overwrite,
             minimum_distance=NEAREST if arguments.minimum_distance is None else arguments.minimum_distance,
             head=arguments.head,
+            direct_forces=arguments.direct_forces,
             on_step=shower(advance),
             interrupted=lambda: bool(interruption),
         )

@@ -16,7 +16,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from halocline.context import in_evaluation_context
 from halocline.dynamics import integrators
-from halocline.dynamics.engine import DynamicsResult, check_request
+from halocline.dynamics.engine import NO_STRESS, DynamicsResult, check_request
 from halocline.dynamics.guards import Guards, nearer, too_far
 from halocline.dynamics.identity import structure_digest
 from halocline.dynamics.recording import Marks, Recording
@@ -52,10 +52,10 @@ def open_houses(potential: Potential, backend: str, dtype: str, device: str, hal
         HaloclineError: as for a call.
     """
     backbone = potential.backbone
-    if not backbone.derives_stress or backbone.pooled_head is not None:
+    if backbone.pooled_head is not None:
         raise UsageError(
-            "Ranks hold the atoms of models whose energy is a sum over atoms, and whose forces and stress are its "
-            "derivatives, which those of this model are not; leave --engine ranks out."
+            "Ranks hold the atoms of models whose energy is a sum over atoms, which that of this model is not; "
+            "leave --engine ranks out."
         )
     spec, division = Spec.parse(backend), Division.parse(UNDIVIDED)
     evaluator = make_evaluator(backbone, spec, Precision(dtype), device, division, halo, compress)
@@ -79,6 +79,7 @@ def run_resident(
     overwrite: bool = False,
     minimum_distance: float = NEAREST,
     head: str | None = None,
+    direct_forces: bool = False,
     on_step: Callable[[StepRecord], None] = lambda sample: None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> DynamicsResult:
@@ -102,13 +103,14 @@ def run_resident(
         overwrite: see there.
         minimum_distance: see there.
         head: of the model that is to answer.
+        direct_forces: see there.
         on_step: see there.
         interrupted: see there.
 
     Raises:
         UsageError: likewise.
     """
-    check_request(settings, minimum_distance, potential.backbone.derives_forces)
+    check_request(settings, minimum_distance, direct_forces or potential.backbone.derives_forces)
     options = settings.as_options() | (identity or {}) | {"structure": structure_digest(atoms), "engine": "ranks"}
     guards = functools.partial(Guards, nearest=minimum_distance)
     with output.locked():
@@ -155,6 +157,8 @@ class _Run:
         before = ({}, None) if snapshot is None else (snapshot.integrator, snapshot.placing)
         start = Start(self._atoms, prepared.structure.conditions, settings, self._free, step, *before)
         self._first = residents.settle(start)  # what cannot be evaluated shows before any file is touched
+        if settings.ensemble == "npt" and self._first.virial is None:
+            raise UsageError(NO_STRESS)
         if near := self._near(self._first):
             raise StructureError(f"{near}. Relax the structure first.")
         if snapshot is None:
@@ -215,6 +219,7 @@ class _Run:
         pressure = None
         if self._volume is not None:
             self._volume = volume_of(sums.cell)
+        if self._volume is not None and sums.virial is not None:
             static = -float(np.trace(sums.virial)) / 3.0 / self._volume
             pressure = (static + 2.0 * sums.kinetic / (3.0 * self._volume)) / units.GPa
         return StepRecord(
@@ -261,7 +266,7 @@ class _Run:
             "forces": everything.forces,
             "energies": everything.energies + self._reference,
         }
-        if self._volume is not None:
+        if self._volume is not None and self._virial is not None:
             results["stress"] = full_3x3_to_voigt_6_stress(self._virial / self._volume)
         return FrameResults(results, frozenset(taken_entries(self._potential.backbone.conditions)))
 

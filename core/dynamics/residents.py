@@ -26,7 +26,8 @@ class StepSums:
         step: its number.
         potential: eV, without reference energies.
         kinetic: eV.
-        virial: (3, 3) eV, derivative of the energy by a uniform strain.
+        virial: (3, 3) eV, derivative of the energy by a uniform strain, or what the model says that it is; None of
+            models that have none.
         cell: (3, 3) Å.
         contacts: how near atoms come; they go by their ids.
         farthest: Å, the longest way of an atom since the step before.
@@ -37,7 +38,7 @@ class StepSums:
     step: int
     potential: float
     kinetic: float
-    virial: NDArray[np.float64]
+    virial: NDArray[np.float64] | None
     cell: NDArray[np.float64]
     contacts: Contacts
     farthest: float

@@ -185,24 +185,35 @@ class Result:
         Raises:
             NotFiniteError: as the class does.
         """
-        told: NDArray[np.float64] | None = virial
         if not others:
             return cls(energies, forces, virial, volume, contacts)
-        if Output.VIRIALS in others:
-            total = others[Output.VIRIALS].sum(axis=0)
-            told = 0.5 * (total + total.T)
-        elif Output.FORCES in others:
-            told = None
         return cls(
             energies=energies,
             forces=others.get(Output.FORCES, forces),
-            virial=told,
+            virial=virial_told(virial, others),
             volume=volume,
             contacts=contacts,
             magmoms=others.get(Output.MAGMOMS),
             charges=others.get(Output.CHARGES),
             pooled=others.get(Output.POOLED),
         )
+
+
+def virial_told(
+    virial: NDArray[np.float64], others: Mapping[str, NDArray[np.float64]]
+) -> NDArray[np.float64] | None:
+    """The virial, (3, 3) eV, that a model says itself, or else the derivative.
+
+    None of a model that says what forces are and not what the virial is.
+
+    Args:
+        virial: (3, 3) eV, from gradients.
+        others: see `Result.made_of`; of all atoms or of some, as shares add up.
+    """
+    if Output.VIRIALS in others:
+        total = others[Output.VIRIALS].sum(axis=0)
+        return np.asarray(0.5 * (total + total.T))
+    return None if Output.FORCES in others else virial
 
 
 def _refuse_atoms(quantity: str, values: NDArray[np.float64], unit: str) -> None:

@@ -25,7 +25,10 @@ from halocline.dynamics import RunFiles, Settings
 from halocline.dynamics.resident_run import open_houses, run_resident
 from halocline.dynamics.snapshot import load_snapshot
 from halocline.errors import UsageError
+from halocline.model.build import build_backbone
 from halocline.partition import Division
+from halocline.plugin import registry
+from halocline.potential.potential import Potential
 from halocline.structures.write import extended_xyz
 
 SAVED, TIMEOUT = 5, 5
@@ -134,6 +137,26 @@ def test_fixed_atoms_of_a_file_stay(tmp_path):
     start = read(path).positions
     np.testing.assert_array_equal(runs["ranks"][::3], start[::3])
     assert (np.abs(runs["ranks"] - start)[1::3].max(axis=1) > 1e-3).all()
+
+
+@pytest.mark.slow
+def test_direct_forces_move_atoms_on_ranks(tmp_path):
+    config = registry().load("backbone", "escaip").example_config()
+    backbone = build_backbone("escaip", config | {"forces": "direct"}, seed=0)
+    path, water = tmp_path / "direct.safetensors", tmp_path / "water.extxyz"
+    Potential(backbone, dict.fromkeys(backbone.species, 0.0), {"summary": "A test."}).save(path)
+    atoms = chain(8)
+    atoms.set_cell([24.0, 6.0, 6.0])
+    atoms.pbc = True
+    write(water, atoms)
+    command = ["md", str(water), "-m", str(path), "--dtype", "float64", "--device", "cpu", "--ensemble", "nve"]
+    command += ["--direct-forces", "--timestep", "0.2", "--steps", "10", "--minimum-distance", "0"]
+    for name, engine in (("ase", []), ("ranks", ON_RANKS)):
+        assert main([*command, *engine, "--output", str(tmp_path / name)]) == 0
+    found, expected = (load_snapshot(RunFiles(tmp_path / name).checkpoint) for name in ("ranks", "ase"))
+    np.testing.assert_allclose(found.positions, expected.positions, rtol=0, atol=SAME)
+    forces = read(RunFiles(tmp_path / "ranks").trajectory).get_forces()
+    assert np.linalg.norm(forces.sum(axis=0)) > 1e-3  # eV/Å, which is much more than rounding
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar, final
 
 import numpy as np
 from ase import Atoms
+from ase.constraints import FixCom
 from numpy.typing import NDArray
 
 from halocline.backends.ddp.crew import Crew
@@ -136,6 +137,7 @@ class DdpResidents(Residents):
             settings=start.settings,
             free=start.free,
             done=start.step,
+            still=any(isinstance(each, FixCom) for each in start.atoms.constraints),
             exchange=self._exchange,
             partition=self._partition,
             memory=self._memory,

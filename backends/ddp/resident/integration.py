@@ -25,14 +25,18 @@ class Held(NamedTuple):
     Attributes:
         atoms: n of them.
         forces: (n, 3) eV/Å.
-        virial: eV, trace of the derivative of the energy of this rank by a uniform strain.
+        virial: eV, trace of the derivative of the energy of this rank by a uniform strain, or of what the model
+            says that it is; 0 of models that have none, which move no cell.
         volume: Å³, of the cell.
+        pull: (3,) in ASE's unit, by which forces would accelerate a centre of mass that is to be still; None where
+            it may move, or forces add up to nothing.
     """
 
     atoms: OwnedAtoms
     forces: NDArray[np.float64]
     virial: float = 0.0
     volume: float = 0.0
+    pull: NDArray[np.float64] | None = None
 
 
 class Evaluate(Protocol):
@@ -161,6 +165,8 @@ def kinetic_energy(atoms: OwnedAtoms) -> float:
 def kick(held: Held, time: float) -> None:
     """Let forces act for a time, in ASE's unit."""
     np.add(held.atoms.momenta, time * held.forces, out=held.atoms.momenta)
+    if held.pull is not None:
+        np.subtract(held.atoms.momenta, time * held.atoms.masses[:, None] * held.pull, out=held.atoms.momenta)
     hold(held.atoms)
 
 

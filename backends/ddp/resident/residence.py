@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final, final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from halocline.backends.ddp.messages import Gathered, Moved, Settle
 from halocline.backends.ddp.resident.dividing import Dividing
@@ -17,11 +18,13 @@ from halocline.backends.ddp.resident.owned_atoms import OwnedAtoms
 from halocline.backends.ddp.resident.peers import Peers
 from halocline.backends.ddp.resident.regions import Regions
 from halocline.dynamics.residents import StepSums
+from halocline.evaluator.result import virial_told
 from halocline.evaluator.runner import Contribution
 from halocline.graph import Graph, NeighbourRule
 from halocline.graph.neighbours import DEFAULT_SKIN
 from halocline.graph.rules import reach
 from halocline.graph.structure import volume_of
+from halocline.model import Output
 from halocline.partition import Domain, domain_graph
 
 #: Finds what the atoms that this rank owns contribute, of the graph of a domain.
@@ -57,7 +60,7 @@ class Residence:
         prepare: Callable[[Domain], Run],
     ) -> None:
         self._cell = start.cell if start.cell_built is None else start.cell_built
-        self._pbc, self._done = start.pbc, start.done
+        self._pbc, self._done, self._still = start.pbc, start.done, start.still
         self._rule, self._hops, self._exchange = rule, hops, start.exchange
         self._peers, self._prepare, self._dividing = peers, prepare, dividing
         self._integrator = build_integrator(start.settings, start.free, self._total, start.integrator)
@@ -92,7 +95,7 @@ class Residence:
         """Everything, as it is now."""
         atoms, regions = self._held.atoms, self._regions
         return Gathered(
-            *(atoms.ids, atoms.positions, atoms.momenta, self._held.forces, self._contribution.energies),
+            *(atoms.ids, atoms.positions, atoms.momenta, self._held.forces, self._energies),
             built=self._built,
             axes=regions.axes,
             cuts=regions.cuts,
@@ -140,10 +143,19 @@ class Residence:
         domain = self._domain.domain
         positions = self._domain.positions(atoms.positions, self._peers)
         graph = domain_graph(domain, positions, self._cell, self._pbc, self._rule)
-        self._contribution = self._run(graph)
-        self._contacts = self._contribution.contacts.renumbered(domain.atoms)
-        forces = self._domain.forces(self._contribution.forces, self._peers)
-        return Held(atoms, forces, float(np.trace(self._contribution.virial)), volume_of(self._cell))
+        found = self._run(graph)
+        self._energies, self._contacts = found.energies, found.contacts.renumbered(domain.atoms)
+        self._virial = virial_told(found.virial, found.others)
+        trace, volume = 0.0 if self._virial is None else float(np.trace(self._virial)), volume_of(self._cell)
+        said = found.others.get(Output.FORCES)
+        if said is None:
+            return Held(atoms, self._domain.forces(found.forces, self._peers), trace, volume)
+        return Held(atoms, said, trace, volume, self._pull(atoms, said) if self._still else None)
+
+    def _pull(self, atoms: OwnedAtoms, forces: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The acceleration of the centre of mass of all atoms by forces (n, 3) on those of this rank."""
+        sums = self._peers.total(np.array([*forces.sum(axis=0), atoms.masses.sum()]))
+        return np.asarray(sums[:3] / sums[3])
 
     def _stretched(self) -> float:
         """By which the cell has become longer since the domain was built."""
@@ -158,15 +170,15 @@ class Residence:
         """Of the step that has just been made."""
         atoms, forces = self._held.atoms, self._held.forces
         sums = np.empty(_SUMS)
-        sums[0], sums[1] = self._contribution.energies.sum(), kinetic_energy(atoms)
-        sums[2:11] = self._contribution.virial.ravel()
+        sums[0], sums[1] = self._energies.sum(), kinetic_energy(atoms)
+        sums[2:11] = 0.0 if self._virial is None else self._virial.ravel()
         sums[11] = np.abs(forces).sum() + np.abs(atoms.positions).sum()
         sums = self._peers.total(sums)
         return StepSums(
             step=self._done,
             potential=float(sums[0]),
             kinetic=float(sums[1]),
-            virial=sums[2:11].reshape(3, 3),
+            virial=None if self._virial is None else sums[2:11].reshape(3, 3),
             cell=self._cell,
             contacts=self._contacts,
             farthest=self._farthest[0],
@@ -181,5 +193,5 @@ class Residence:
         for name, values in arrays:
             if len(bad := np.flatnonzero(~np.isfinite(values).all(axis=1))):
                 return f"the {name} of atom {atoms.ids[bad[0]]}"
-        mine = (self._contribution.energies.sum(), self._contribution.virial)
-        return "" if all(np.isfinite(each).all() for each in mine) else "the energy or its virial"
+        mine = self._energies.sum() + (0.0 if self._virial is None else self._virial.sum())
+        return "" if np.isfinite(mine) else "the energy or its virial"
