@@ -1,7 +1,9 @@
 """A potential as a model of torch-sim: its contract, the calculator's numbers, relaxation and dynamics of many."""
 
+import re
 import warnings
 from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +21,8 @@ with warnings.catch_warnings():
     from torch_sim.models.interface import validate_model_outputs
 
 from halocline.engines.torch_sim import DTYPE, HaloclineModel, movers
+
+DOCS = Path(__file__).parents[1] / "docs/torch-sim.md"
 
 CPU = torch.device("cpu")
 
@@ -133,3 +137,9 @@ def test_energies_of_all_structures_are_conserved():
         potentials.append(state.energy)
     assert np.ptp(np.stack(potentials), axis=0).min() / 4 > 1e-3
     assert np.ptp(np.stack(totals), axis=0).max() / 4 < DRIFT
+
+
+def test_the_page_runs_as_written(capsys):
+    first = re.findall(r"^```python\n(.*?)^```$", DOCS.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)[0]
+    exec(first, {})
+    assert capsys.readouterr().out.count("dtype=torch.float64") == 9
