@@ -15,6 +15,7 @@ from oracles.jmp.seeded import COMMON, LISTS, SHIFTS, SIZES, SMALL, head_layout,
 import halocline
 from halocline.aggregation import Form
 from halocline.checkpoint import read_header
+from halocline.cli.main import main
 from halocline.errors import BackboneError, CheckpointError, LoweringError, UsageError, ZooError
 from halocline.lowering import lower_structure
 from halocline.model.build import build_backbone
@@ -200,6 +201,14 @@ def test_the_zoo_has_its_names_and_fetches_nothing_that_no_digest_tells_apart(tm
     assert (entry.backbone, entry.licences["weights"]) == ("jmp", "CC-BY-NC-4.0")
     assert zoo.names().count("jmp-s") == 1
     assert halocline.load("jmp-s").card["recipe"]["converted_from"] == "jmp"
+
+
+def test_what_nobody_published_of_it_is_said_to_be_unknown(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HALOCLINE_CACHE_DIR", str(tmp_path / "cache"))
+    assert main(["zoo", "show", "jmp-s"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["size", "not", "known"] in lines
+    assert ["sha256", "not", "known"] in lines
 
 
 def test_its_names_are_for_its_models_alone(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from halocline.checkpoint import read_header
 from halocline.cli.output import emit, emit_json, progress, say
@@ -16,6 +16,9 @@ from halocline.zoo.cache import digest
 from halocline.zoo.entry import Entry, Foreign, Imported, Pinned, Unpinned
 from halocline.zoo.shown import shown
 from halocline.zoo.store import Zoo
+
+#: Of what nobody has published.
+_UNKNOWN: Final = "not known"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -90,7 +93,7 @@ def _list(arguments: argparse.Namespace) -> int:
             model["name"] + (" (default)" if model["default"] else " (yours)" if model["own"] else ""),
             model["backbone"],
             _species(model["species"]),
-            f"{model['size'] / 1e6:.3f} MB" if model["size"] else "not known",
+            f"{model['size'] / 1e6:.3f} MB" if model["size"] else _UNKNOWN,
             model["licences"]["weights"],
             _audited(zoo.entry(model["name"])),
             "yes" if model["present"] else "no",
@@ -123,7 +126,7 @@ def _show(arguments: argparse.Namespace) -> int:
     if arguments.json:
         emit_json(model)
     else:
-        facts("", shown(model))
+        facts("", shown(model | {name: _UNKNOWN for name in ("size", "sha256") if model[name] is None}))
     return 0
 
 
