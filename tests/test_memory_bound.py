@@ -123,7 +123,7 @@ def test_too_little_memory_for_the_list_is_refused():
     model, graph, candidates = model_and_graph("schnet", 100, 0.1)
     memory = MemoryModel.measure(model, Precision.FLOAT64, Form.EDGES)
     rcb = registry().load("partitioner", "rcb")()
-    with pytest.raises(UsageError, match=r"list of 100 atoms alone needs 43\d MiB, more than the 100 MiB allowed"):
+    with pytest.raises(UsageError, match=r"list of 100 atoms alone need 43\d MiB, more than the 100 MiB allowed"):
         memory.parts(graph, candidates, model.hops, rcb, 100 * MIB)
 
 
@@ -226,7 +226,7 @@ def test_candidates_are_expected_from_the_edges():
         ({"memory": "440MiB", "halo": "exchange"}, "halo=recompute"),
         ({"memory": "440MiB", "backend": "ddp:ranks=2"}, "for one process"),
         ({"memory": "440"}, "a number and a unit"),
-        ({"memory": "1MiB"}, "neighbour list of 4 atoms alone needs"),
+        ({"memory": "1MiB"}, "neighbour list of 4 atoms alone need"),
     ],
 )
 def test_bounds_that_cannot_be_kept_are_refused(options, message):

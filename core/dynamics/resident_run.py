@@ -28,7 +28,7 @@ from halocline.dynamics.snapshot import Snapshot
 from halocline.dynamics.step_record import StepRecord
 from halocline.errors import DynamicsError, StructureError, UnstableDynamicsError, UsageError
 from halocline.graph.structure import volume_of
-from halocline.model.condition import read_conditions, taken_entries
+from halocline.model.condition import check_head, read_conditions, taken_entries
 from halocline.partition import Division
 from halocline.partition.division import UNDIVIDED
 from halocline.potential.evaluators import make_evaluator
@@ -111,6 +111,7 @@ def run_resident(
         UsageError: likewise.
     """
     check_request(settings, minimum_distance, direct_forces or potential.backbone.derives_forces)
+    check_head(potential.backbone.conditions, head)
     options = settings.as_options() | (identity or {}) | {"structure": structure_digest(atoms), "engine": "ranks"}
     guards = functools.partial(Guards, nearest=minimum_distance)
     with output.locked():

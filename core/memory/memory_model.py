@@ -175,8 +175,8 @@ class MemoryModel:
         needed = max(kept, searching)
         if needed > bound:
             raise UsageError(
-                f"The neighbour list of {len(graph.structure)} atoms alone needs {format_size(needed)}, more than "
-                f"the {format_size(bound)} allowed; allow more."
+                f"The process and the neighbour list of {len(graph.structure)} atoms alone need "
+                f"{format_size(needed)}, more than the {format_size(bound)} allowed; allow more."
             )
         return kept
 

@@ -193,7 +193,7 @@ def test_halos_of_every_kind_give_the_same_trajectory(tmp_path, caplog):
         ),
         pytest.param(
             ["--backend", "ddp:ranks=2", "--memory", "9MiB"],
-            "atoms alone needs 431 MiB, more than the 9 MiB allowed",
+            "atoms alone need 431 MiB, more than the 9 MiB allowed",
             marks=pytest.mark.slow,
         ),
         (["--backend", "ddp:ranks=2", "--stop-at-spread", "1"], "--stop-at-spread is nothing that --engine ranks"),

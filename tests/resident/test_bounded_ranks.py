@@ -57,7 +57,10 @@ def test_a_bounded_rank_divides_what_it_owns_and_resumes_to_the_bit(tmp_path):
 @pytest.mark.parametrize(
     ("bound", "message"),
     [
-        (100 * MIB, r"The neighbour list of \d+ atoms alone needs 43\d MiB, more than the 100 MiB allowed"),
+        (
+            100 * MIB,
+            r"The process and the neighbour list of \d+ atoms alone need 43\d MiB, more than the 100 MiB allowed",
+        ),
         (TOO_TIGHT, rf"A part of a single atom needs \S+ MiB .* than {format_size(TOO_TIGHT)} leave"),
     ],
 )

@@ -275,6 +275,11 @@ def test_a_model_that_is_more_than_a_sum_over_atoms_is_refused():
         open_houses(told(told=[], says=["pooled"]), "ddp:ranks=2", "float64", **options)
 
 
+def test_a_head_that_does_not_exist_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="no heads to choose from; leave out head='PBE'"):
+        run(tmp_path / "run", head="PBE")
+
+
 def test_what_a_model_is_told_goes_with_the_atoms(tmp_path, monkeypatch):
     def charged():
         atoms = molecules()
