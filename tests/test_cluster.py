@@ -15,13 +15,13 @@ from ase.io import read, write
 from cluster_page import blocks, changed
 
 from halocline.cli.main import main
-from halocline.cli.signals import Interruption
+from halocline.cli.signals import Interruption, Terminated, held_back, terminated_on_sigterm
 from halocline.zoo.store import Zoo
 
 MODEL = {"m3gnet-matpes-pbe": "lennard-jones-argon"}
 
-#: Steps of 0.5 fs that runs of the tests have; the time limit comes after some 20 of them.
-STEPS = 200
+#: Steps of 0.5 fs that runs of the tests have, some seconds; the time limit comes after some 20 of them.
+STEPS = 2000
 
 #: Of chains, which have ten links on the page.
 SHORT = {"--time 1000": f"--time {STEPS * 0.0005}", "array=1-10%1": "array=1-3%1"}
@@ -72,6 +72,21 @@ def test_sigterm_may_come_again_and_ctrl_c_ends_at_once():
     assert interruption.exit_status == 143
     with pytest.raises(KeyboardInterrupt):
         interruption.hold(signal.SIGINT, None)
+
+
+def test_sigterm_that_comes_again_does_not_cut_off_what_is_said_at_the_end():
+    before = signal.getsignal(signal.SIGTERM)
+    with terminated_on_sigterm():
+        with held_back() as interruption:
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        assert interruption.exit_status == 143
+    assert signal.getsignal(signal.SIGTERM) is before
+    with terminated_on_sigterm():
+        with held_back():
+            pass
+        with pytest.raises(Terminated):
+            signal.raise_signal(signal.SIGTERM)
 
 
 @pytest.mark.slow

@@ -68,7 +68,11 @@ class Interruption:
 
 @contextmanager
 def held_back() -> Iterator[Interruption]:
-    """Take note of SIGINT and SIGTERM within the block instead of being interrupted by them."""
+    """Take note of SIGINT and SIGTERM within the block instead of being interrupted by them.
+
+    Once one has come, SIGTERM is held beyond the block, to the end of `terminated_on_sigterm`: one that comes
+    again, as from launchers, finds done what the first has asked for, and must not cut off what is said of it.
+    """
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():  # only there can handlers be set
         yield interruption
@@ -78,4 +82,5 @@ def held_back() -> Iterator[Interruption]:
         yield interruption
     finally:
         for number, handler in previous.items():
-            signal.signal(number, handler)
+            if not (interruption and handler is _raise_terminated):
+                signal.signal(number, handler)
