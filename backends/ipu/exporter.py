@@ -11,6 +11,7 @@ from halocline.backends.ipu.rehearsal import require_rehearsal
 from halocline.errors import UsageError
 from halocline.exporter import Exporter
 from halocline.lowering import Manifest
+from halocline.model import Backbone
 from halocline.potential.potential import Potential
 from halocline.program import Capabilities, FrozenModel, Precision
 
@@ -35,6 +36,11 @@ class IpuExporter(Exporter):
                 f"A program has room for at least one atom and neighbour, not {atoms} and {neighbours}."
             )
         self._size = (atoms, neighbours)
+
+    def refusal(self, backbone: Backbone) -> str:
+        """See `Exporter.refusal`: none as such; what needs too much memory is refused one by one."""
+        del backbone
+        return ""
 
     def export(
         self, potential: Potential, precision: Precision, path: Path, *, compress: bool = False

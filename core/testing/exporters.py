@@ -60,6 +60,8 @@ def check_artefact(subject: ExporterSubject) -> None:
             raise Failure(f"One new file {path.name} was expected in the folder; there is {', '.join(left)}.")
     if manifest is None:
         raise NotApplicable(refusal)
+    if refusal:
+        raise Failure(f"It says that it refuses such models, and wrote a file: {refusal}")
     said = (manifest.backbone, manifest.config, manifest.species, manifest.precision)
     if said != (backbone.name, backbone.config, backbone.species, precision):
         raise Failure(f"The manifest describes another model: {', '.join(map(str, said))}.")
