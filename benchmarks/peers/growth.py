@@ -1,13 +1,13 @@
 """How the cost of a step grows with atoms, neighbours, layers, channels and ranks.
 
     python -m peers.growth --output FILE [--way torch+compress] [--axes atoms layers ...] [--plot FILE] [--quick]
-                           [--million [--memory SIZE]] [--limit SECONDS]
+                           [--limit SECONDS]
 
 One thing is changed at a time from a thousand atoms of silicon with 57.7 neighbours and the sizes of models in
 `models.MODELS`; ranks share ten thousand. A step is that of `peers.comparison`. Each point has a process of its
 own with one thread, ranks one for each. The file is written after each; the same command goes on where it stopped.
 Large structures come last, and a point that would take more memory than there is, by the one before it, is left
-out with a line that says so. With ``--memory`` it is evaluated in parts, one after another, within that bound.
+out with a line that says so.
 """
 
 from __future__ import annotations
@@ -52,9 +52,8 @@ AXES: Final[dict[str, tuple[int, ...]]] = {
 #: Of the points that are changed from, in each size; and values above which quick runs do not go.
 ATOMS, ATOMS_OF_RANKS, QUICK_ATOMS = 1000, 10648, 10648
 
-#: Steps that are timed; the fewer ones also of a million atoms.
+#: Steps that are timed.
 STEPS, QUICK_STEPS = 7, 3
-MILLION: Final = 1_000_000
 
 SILICON: Final = (14,)
 
@@ -76,13 +75,11 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--axes", nargs="+", choices=AXES, default=tuple(AXES))
     parser.add_argument("--way", default="torch+compress", help="backend, and +compress for tables [%(default)s]")
     parser.add_argument("--million", action="store_true", help="go to a million atoms")
-    parser.add_argument("--memory", help="what an evaluation may take, such as 12GiB: larger ones go in parts")
     parser.add_argument("--quick", action="store_true", help=f"to {QUICK_ATOMS:,} atoms, fewer steps")
     parser.add_argument("--limit", type=float, default=math.inf, help="seconds after which no point begins")
     arguments = parser.parse_args(given)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    asked = {"way": arguments.way} | ({"memory": arguments.memory} if arguments.memory else {})
-    file = GrowthFile(arguments.output, measured_on("cpu", "peers") | asked)
+    file = GrowthFile(arguments.output, measured_on("cpu", "peers") | {"way": arguments.way})
     started = time.monotonic()
     for point in sorted(points(arguments), key=_is_large):
         if file.has(point):
@@ -91,9 +88,8 @@ def main(given: Sequence[str] | None = None) -> int:
             print("The time is over; the same command goes on from here.", file=sys.stderr)
             break
         print(f"{point.model} {point.axis} {point.value:,}", file=sys.stderr, flush=True)
-        steps = QUICK_STEPS if arguments.quick or point.value == MILLION else STEPS
-        refused = {} if arguments.memory else too_large(point, file.rows)
-        found = refused or measured(point, arguments.way, steps, arguments.memory)
+        steps = QUICK_STEPS if arguments.quick else STEPS
+        found = too_large(point, file.rows) or measured(point, arguments.way, steps)
         file.add(dict(point._asdict()) | found)
     print(file.text())
     if arguments.plot:
@@ -105,7 +101,7 @@ def points(arguments: argparse.Namespace) -> Iterator[Point]:
     """All that are asked for."""
     for model in arguments.models:
         for axis in arguments.axes:
-            values = AXES[axis] + (MILLION,) * (arguments.million and axis == "atoms")
+            values = AXES[axis] + (1_000_000,) * (arguments.million and axis == "atoms")
             for value in values:
                 if not (arguments.quick and axis == "atoms" and value > QUICK_ATOMS):
                     yield Point(model, axis, value)
@@ -132,11 +128,9 @@ def too_large(point: Point, rows: Sequence[Row]) -> dict[str, str]:
     return {"left_out": f"It would need about {needed / 2**30:.0f} GiB."}
 
 
-def measured(point: Point, way: str, steps: int, memory: str | None) -> dict[str, Any]:
+def measured(point: Point, way: str, steps: int) -> dict[str, Any]:
     """What `Runner` finds of a point, with the number of atoms and neighbours."""
     contender = ours(way, sys.executable)
-    if memory is not None:
-        contender = replace(contender, options=dict(contender.options) | {"memory": memory})
     if point.axis == "ranks" and point.value > 1:
         contender = replace(contender, options=dict(contender.options) | {"backend": f"ddp:ranks={point.value}"})
     atoms = structure(point)

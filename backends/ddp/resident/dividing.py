@@ -54,8 +54,6 @@ class Dividing:
             UsageError: what the rank holds, or the smallest of parts, exceeds the bound on memory.
             LostPeerError: another rank has ended, or hangs.
         """
-        if not self.division.divides:
-            return built
         division = self.division
         if not division.divides:
             return built
