@@ -104,7 +104,7 @@ class RecomputeRunner(Runner):
             self._prepared = None
             part = whole(len(graph.structure), graph.edges, self._hops)
             inputs = lay_out(graph, part, self._form, self._precision, self._device)
-            last = _LaidOut.of(graph, part, inputs, self._outputs)
+            last = _LaidOut.of(graph, part, inputs, self._outputs, last)
             self._last = last if len(graph.edges) <= SAME_EDGES else None
         outputs = self._session(inputs)
         return last.contribution(graph, outputs, self._form)
@@ -201,10 +201,21 @@ class _LaidOut:
     outputs: tuple[Output, ...]
 
     @classmethod
-    def of(cls, graph: Graph, part: Part, inputs: ProgramInputs, outputs: tuple[Output, ...]) -> _LaidOut:
-        """Of a graph as one part, its inputs, and the declared outputs of the model."""
+    def of(
+        cls,
+        graph: Graph,
+        part: Part,
+        inputs: ProgramInputs,
+        outputs: tuple[Output, ...],
+        last: _LaidOut | None = None,
+    ) -> _LaidOut:
+        """Of a graph as one part, its inputs, the declared outputs of the model, and what was laid out before."""
         pull = Pull(part.receivers, part.senders, len(part.atoms))
-        return cls(graph, part, inputs, pull, Surroundings.of(graph), outputs)
+        if last is not None and same_bits(last.graph.structure.numbers, graph.structure.numbers):
+            surroundings = last.surroundings.of_other_edges(graph)
+        else:
+            surroundings = Surroundings.of(graph)
+        return cls(graph, part, inputs, pull, surroundings, outputs)
 
     def has_edges_of(self, graph: Graph) -> bool:
         """Whether another graph has the very edges, between atoms of which a model is told the same."""

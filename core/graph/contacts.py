@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, final
@@ -128,31 +127,78 @@ class Contacts(_MeasuredLater):
 
 
 @final
+@dataclass(frozen=True, slots=True, eq=False)
+class _Kinds:
+    """Which element of which structure each of n atoms is: all that stays while the atoms do.
+
+    Attributes:
+        elements: (K,) int64, atomic numbers of them all, ascending.
+        of_atoms: (n,) unsigned, the structure and the element of each atom, as one number.
+        there: S times (K,) bool, which elements each structure has.
+        order: atoms whose neighbours are counted, kind by kind.
+        counted: kinds that they are of, ascending.
+        begins: where each of these begins in the order.
+    """
+
+    elements: NDArray[np.int64]
+    of_atoms: NDArray[np.unsignedinteger]
+    there: Sequence[NDArray[np.bool_]]
+    order: NDArray[np.int64]
+    counted: NDArray[np.unsignedinteger]
+    begins: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, numbers: NDArray[np.int64], structures: NDArray[np.int64], count: int, owned: int) -> _Kinds:
+        """Of atoms (n,) by their atomic numbers and structures.
+
+        Args:
+            numbers: (n,).
+            structures: (n,), from 0 to S - 1.
+            count: S.
+            owned: the neighbours of the first so many atoms are counted.
+        """
+        elements = np.flatnonzero(np.bincount(numbers))  # faster than `unique`, which sorts
+        size = len(elements)
+        whole = np.min_scalar_type(count * size**2)  # codes are as short as they may be: as many as edges
+        kinds: NDArray[Any] = (structures * size + np.searchsorted(elements, numbers)).astype(whole)
+        there = np.zeros(count * size, np.bool_)
+        there[kinds] = True
+        order = np.argsort(kinds[:owned], kind="stable")
+        counted, begins = np.unique(kinds[order], return_index=True)
+        return cls(elements, kinds, np.split(there, count), order, counted, begins)
+
+    def extremes(self, counts: NDArray[np.int64]) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
+        """The least and the largest of counts (owned,) by element, S times (K,) each; see `NO_ATOM`."""
+        size, found = len(self.there) * len(self.elements), []
+        by_kind = counts.take(self.order)
+        for start, extreme in zip(NO_ATOM, (np.minimum, np.maximum), strict=True):
+            whole = np.full(size, start, np.int64)
+            if len(by_kind):
+                whole[self.counted] = extreme.reduceat(by_kind, self.begins)
+            found.append([whole] if len(self.there) == 1 else np.split(whole, len(self.there)))
+        return found[0], found[1]
+
+
+@final
 class Surroundings:
     """What contacts follow from beside lengths: it stays as it is while edges and elements do.
 
     Args:
         edges: E of them, of S structures whose atoms follow each other.
         starts: (S,) int64, the first atom of each structure, from which `Contacts.pairs` count.
+        kinds: of these atoms.
+
+    Attributes:
         elements: (K,) int64, atomic numbers of them all, ascending.
-        kinds: (n,) unsigned, the structure and the element of each atom, as one number.
-        there: S times (K,) bool, which of them each structure has.
         fewest: S times (K,) int64, see `Contacts`.
         most: S times (K,) int64, likewise.
     """
 
-    def __init__(
-        self,
-        edges: Edges,
-        starts: NDArray[np.int64],
-        elements: NDArray[np.int64],
-        kinds: NDArray[np.unsignedinteger],
-        there: Sequence[NDArray[np.bool_]],
-        fewest: Sequence[NDArray[np.int64]],
-        most: Sequence[NDArray[np.int64]],
-    ) -> None:
-        self.elements, self.fewest, self.most = elements, fewest, most
-        self._edges, self._starts, self._kinds, self._there = edges, starts, kinds, there
+    def __init__(self, edges: Edges, starts: NDArray[np.int64], kinds: _Kinds) -> None:
+        self.elements = kinds.elements
+        rows = np.searchsorted(edges.receivers, np.arange(len(kinds.order) + 1))
+        self.fewest, self.most = kinds.extremes(np.diff(rows))
+        self._edges, self._starts, self._kinds = edges, starts, kinds
         self._limits: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
         self._asked = False
 
@@ -160,32 +206,23 @@ class Surroundings:
     @timed("result")
     def of(cls, graph: Graph, owned: int | None = None) -> Surroundings:
         """The surroundings of one structure; arguments as for `Contacts.of`."""
-        return cls._of(graph, np.zeros(len(graph.structure), np.int64), np.zeros(1, np.int64), owned)
+        atoms = len(graph.structure)
+        kinds = _Kinds.of(graph.structure.numbers, np.zeros(atoms, np.int64), 1, atoms if owned is None else owned)
+        return cls(graph.edges, np.zeros(1, np.int64), kinds)
+
+    @timed("result")
+    def of_other_edges(self, graph: Graph) -> Surroundings:
+        """The surroundings of the same structure with other edges, sooner than by `of`."""
+        return Surroundings(graph.edges, self._starts, self._kinds)
 
     @classmethod
     @timed("result")
     def of_each(cls, joint: JointGraph) -> Surroundings:
         """The surroundings of several structures, one by one."""
-        return cls._of(joint.graph, joint.of_atoms, joint.atoms[:-1])
-
-    @classmethod
-    def _of(
-        cls, graph: Graph, of_atoms: NDArray[np.int64], starts: NDArray[np.int64], owned: int | None = None
-    ) -> Surroundings:
-        edges, counted = graph.edges, graph.structure.numbers[:owned]
-        elements = np.flatnonzero(np.bincount(graph.structure.numbers))  # faster than `unique`, which sorts
-        of_elements = np.searchsorted(elements, graph.structure.numbers)
-        count, size = len(starts), len(elements)
-        whole = np.min_scalar_type(count * size**2)  # codes are as short as they may be: as many as edges
-        kinds: NDArray[Any] = (of_atoms * size + of_elements).astype(whole)  # S times K of them
-        rows = np.searchsorted(edges.receivers, np.arange(len(counted) + 1))
-        fewest, most = (np.full(count * size, start, np.int64) for start in NO_ATOM)
-        np.minimum.at(fewest, kinds[: len(counted)], np.diff(rows))
-        np.maximum.at(most, kinds[: len(counted)], np.diff(rows))
-        there = np.zeros(count * size, np.bool_)
-        there[kinds] = True
-        split = functools.partial(np.split, indices_or_sections=count)
-        return cls(edges, starts, elements, kinds, split(there), split(fewest), split(most))
+        numbers = joint.graph.structure.numbers
+        return cls(
+            joint.graph.edges, joint.atoms[:-1], _Kinds.of(numbers, joint.of_atoms, len(joint), len(numbers))
+        )
 
     @timed("result")
     def contacts(self, squares: NDArray[np.float64]) -> list[Contacts]:
@@ -210,7 +247,7 @@ class Surroundings:
         shortest, pairs = _symmetric(
             np.sqrt(nearest).reshape(count, size, size), pairs.reshape(count, size, size, 2)
         )
-        columns = zip(self._there, shortest, pairs, self.fewest, self.most, strict=True)
+        columns = zip(self._kinds.there, shortest, pairs, self.fewest, self.most, strict=True)
         return [_reduced(self.elements, *each) for each in columns]
 
     def are_clearly_beyond(self, shortest: NDArray[np.float64], squares: NDArray[np.float64]) -> bool:
@@ -229,7 +266,8 @@ class Surroundings:
         receivers, senders = self._edges.receivers, self._edges.senders
         if places is not None:
             receivers, senders = receivers.take(places), senders.take(places)
-        kinds, size = self._kinds, self._kinds.dtype.type(len(self.elements))
+        kinds = self._kinds.of_atoms
+        size = kinds.dtype.type(len(self.elements))
         element = kinds % size if len(self._starts) > 1 else kinds
         codes: NDArray[np.unsignedinteger] = (kinds * size).take(receivers)
         codes += element.take(senders)

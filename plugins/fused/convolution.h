@@ -34,9 +34,10 @@ struct Edges {
 
 // Some edges of one row.
 struct Some {
-  int count;
+  int count = 0;
   int64_t edge[EDGES], other[EDGES];
 
+  Some() = default;
   Some(const Edges& edges, int64_t first, int64_t last) : count(int(last - first < EDGES ? last - first : EDGES)) {
     for (int k = 0; k < count; k++) edge[k] = edges.order == nullptr ? first + k : edges.order[first + k];
     for (int k = 0; k < count; k++) other[k] = edges.others[edge[k]];
@@ -117,13 +118,17 @@ FromTable<T> of_some(const Table<T>& table, const Some& some) { return FromTable
 template <class T>
 FromRows<T> of_some(const Given<T>& given, const Some& some) { return FromRows<T>(given, some); }
 
-// Calls f(N, c) for all channels: N vectors from channel c, as many at a time as registers hold.
-template <class T, class F>
+// Vectors of channels that registers hold beside what else is needed, if each counts once.
+constexpr int MOST = halo::VECTOR_BYTES == 64 ? 8 : 4;
+
+// Calls f(N, c) for all channels: N vectors from channel c, as many at a time as are allowed.
+template <class T, int ALLOWED = MOST, class F>
 HALO_INLINE void for_channels(int64_t channels, F&& f) {
-  constexpr int MOST = halo::VECTOR_BYTES == 64 ? 8 : 4;
   int64_t c = 0;
-  for (; channels - c >= MOST * LANES<T>; c += MOST * LANES<T>) f(std::integral_constant<int, MOST>(), c);
-  for (; channels - c >= 4 * LANES<T>; c += 4 * LANES<T>) f(std::integral_constant<int, 4>(), c);
+  if constexpr (ALLOWED > 4)
+    for (; channels - c >= 8 * LANES<T>; c += 8 * LANES<T>) f(std::integral_constant<int, 8>(), c);
+  if constexpr (ALLOWED > 2)
+    for (; channels - c >= 4 * LANES<T>; c += 4 * LANES<T>) f(std::integral_constant<int, 4>(), c);
   for (; channels - c >= 2 * LANES<T>; c += 2 * LANES<T>) f(std::integral_constant<int, 2>(), c);
   for (; c < channels; c += LANES<T>) f(std::integral_constant<int, 1>(), c);
 }
@@ -157,6 +162,21 @@ void convolve_row(const Weights& weights, const Edges& edges, int64_t row, const
   });
 }
 
+// Adds to by_vectors (E, 3) what lengths do, by the lanes of derivatives by the offsets of some edges. edge(k) says
+// whose the k-th is, or -1.
+template <class T, class F>
+HALO_INLINE void add_by_lengths(const Table<T>& table, const FromTable<T>& found, const Vec<T>* slopes, int count,
+                                F&& edge, T* by_vectors) {
+  T by_offset[EDGES];
+  for (int k = 0; k < count; k += LANES<T>) store(by_offset + k, halo::sums(slopes + k));
+  for (int k = 0; k < count; k++) {
+    const int64_t at = 3 * edge(k);
+    if (at < 0) continue;
+    const T scale = by_offset[k] * table.per_length / found.length[k];
+    for (int axis = 0; axis < 3; axis++) by_vectors[at + axis] += scale * table.vectors[at + axis];
+  }
+}
+
 // The transpose, of a row at the other end of the edges than in `convolve_row`: to (channels,), the sum of weights
 // times gradients (others, channels), unless it is null; and to by_vectors (E, 3) is added what lengths do to the sum
 // of gradients times results, where own (channels,) are the values of the row that were convolved.
@@ -166,7 +186,8 @@ void pull_row(const Table<T>& table, const Edges& edges, int64_t row, const T* g
   constexpr int L = LANES<T>;
   for_edges(edges, row, [&](const Some& some, bool first) {
     const FromTable<T> found(table, some);
-    Vec<T> slopes[EDGES] = {};
+    Vec<T> slopes[EDGES];  // whole vectors of edges are added up over channels
+    for (int k = 0; k < (some.count + L - 1) / L * L; k++) slopes[k] = Vec<T>{};
     for_channels<T>(table.channels, [&](auto count, int64_t c) {
       constexpr int N = decltype(count)::value;
       Vec<T> total[N];
@@ -188,13 +209,7 @@ void pull_row(const Table<T>& table, const Edges& edges, int64_t row, const T* g
 #pragma GCC unroll 8
         for (int n = 0; n < N; n++) store(to + c + n * L, total[n]);
     });
-    T by_offset[EDGES];
-    for (int k = 0; k < some.count; k += L) store(by_offset + k, halo::sums(slopes + k));
-    for (int k = 0; k < some.count; k++) {
-      const T scale = by_offset[k] * table.per_length / found.length[k];
-      for (int axis = 0; axis < 3; axis++)
-        by_vectors[3 * some.edge[k] + axis] += scale * table.vectors[3 * some.edge[k] + axis];
-    }
+    add_by_lengths(table, found, slopes, some.count, [&](int k) { return some.edge[k]; }, by_vectors);
   });
 }
 

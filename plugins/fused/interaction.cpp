@@ -2,7 +2,7 @@
 //
 // Atoms go through matrices in pieces that stay in the cache, and straight from one to the next. What is kept for the
 // way back is what was sent, and the slopes of activations: no exponential is taken twice, and no message is written.
-#include "convolution.h"
+#include "paired.h"
 #include "products.h"
 #include "rows.h"
 #include "softplus.h"
@@ -10,6 +10,7 @@
 namespace {
 
 constexpr int64_t PIECE = 4 * TILE;  // atoms that go through everything together
+constexpr int64_t SPANS = 2;         // for each thread, where there are several
 
 int64_t whole_panels(int64_t columns) { return (columns + WIDE - 1) / WIDE * WIDE; }
 
@@ -20,6 +21,22 @@ void for_pieces(int64_t rows, int threads, F&& f) {
     for (int64_t first = begin * PIECE; first < end * PIECE && first < rows; first += PIECE)
       f(first, std::min(PIECE, rows - first));
   });
+}
+
+// Calls f(span) for spans that make up all rows.
+template <class F>
+void for_spans(const Edges& edges, int threads, F&& f) {
+  const int64_t spans = threads <= 1 ? 1 : std::min(SPANS * threads, (edges.rows + PIECE - 1) / PIECE);
+  halo::for_rows(spans, threads, [&](int64_t begin, int64_t end) {
+    for (int64_t n = begin; n < end; n++) f(Span(edges, n, spans));
+  });
+}
+
+// Calls f(first, count) at the last row of each piece of a span.
+template <class F>
+void for_whole_pieces(const Span& span, int64_t row, F&& f) {
+  const int64_t first = row - (row - span.first) % PIECE, count = row + 1 - first;
+  if (count == PIECE || row + 1 == span.last) f(first, count);
 }
 
 // Rows (count, width) with more behind them for whole tiles: themselves, or a copy with zeros.
@@ -58,10 +75,10 @@ struct Interaction {
 };
 
 // From x (atoms, C) to updated (edges.rows, C). Kept for the way back are what was sent (atoms, C), and behind it the
-// slopes of activations (edges.rows, C).
+// slopes of activations (edges.rows, C). `opposite` of each edge is null unless edges are those of a whole structure.
 template <class T>
-void interact(const Interaction<T>& weights, const Table<T>& table, const Edges& edges, int64_t atoms, const T* x,
-              T* updated, T* kept, int threads) {
+void interact(const Interaction<T>& weights, const Table<T>& table, const Edges& edges, const int64_t* opposite,
+              int64_t atoms, const T* x, T* updated, T* kept, int threads) {
   const int64_t C = table.channels;
   T *sent = kept, *slopes = kept + atoms * C;
   for_pieces(atoms, threads, [&](int64_t first, int64_t count) {
@@ -70,27 +87,42 @@ void interact(const Interaction<T>& weights, const Table<T>& table, const Edges&
       if (row < count) store(sent + (first + row) * C + column, result);
     });
   });
-  for_pieces(edges.rows, threads, [&](int64_t first, int64_t count) {
-    T *sums = scratch<T>(3 * PIECE * C), *active = sums + PIECE * C;
-    for (int64_t row = 0; row < count; row++) convolve_row(table, edges, first + row, sent, sums + row * C);
+  const auto update = [&](int64_t first, int64_t count, const T* sums) {
+    T* active = scratch<T>(3 * PIECE * C);
     const T* own = filled(sums, count, C, active + PIECE * C);
     map(own, count, C, weights.receiver, weights.receiver_offset, C, [=](int64_t row, int64_t column, Vec<T> hidden) {
       const Softplus<T> activated(hidden);
       store(active + row * C + column, activated.value);
       if (row < count) store(slopes + (first + row) * C + column, activated.slope);
     });
-    map(active, count, C, weights.out, weights.out_offset, C, [=](int64_t row, int64_t column, Vec<T> update) {
+    map(active, count, C, weights.out, weights.out_offset, C, [=](int64_t row, int64_t column, Vec<T> change) {
       const int64_t at = (first + row) * C + column;
-      if (row < count) store(updated + at, load(x + at) + update);
+      if (row < count) store(updated + at, load(x + at) + change);
     });
+  };
+  if (opposite == nullptr) {
+    for_pieces(edges.rows, threads, [&](int64_t first, int64_t count) {
+      T* sums = scratch<T>(3 * PIECE * C) + 2 * PIECE * C;
+      for (int64_t row = 0; row < count; row++) convolve_row(table, edges, first + row, sent, sums + row * C);
+      update(first, count, sums);
+    });
+    return;
+  }
+  for_spans(edges, threads, [&](const Span& span) {  // sums are where what is updated will be
+    for_span(
+        Pairs{edges, opposite}, span,
+        [&](const Chosen& some, int64_t row, bool begin) { convolve_chosen(table, some, row, begin, sent, updated); },
+        [&](int64_t row) {
+          for_whole_pieces(span, row, [&](int64_t first, int64_t count) { update(first, count, updated + first * C); });
+        });
   });
 }
 
 // The way back: from gradients (rows, C) by what was updated to by_x (atoms, C), unless it is null, and to by_vectors
 // (E, 3), which they are added to. Edges are those of senders. Gradients by sums take the place of slopes.
 template <class T, bool BY_X>
-void interact_back(const Interaction<T>& weights, const Table<T>& table, const Edges& edges, int64_t rows,
-                   const T* gradients, T* kept, T* by_x, T* by_vectors, int threads) {
+void interact_back(const Interaction<T>& weights, const Table<T>& table, const Edges& edges, const int64_t* opposite,
+                   int64_t rows, const T* gradients, T* kept, T* by_x, T* by_vectors, int threads) {
   const int64_t C = table.channels;
   const T* sent = kept;
   T *slopes = kept + edges.rows * C, *by_sums = slopes;
@@ -105,16 +137,37 @@ void interact_back(const Interaction<T>& weights, const Table<T>& table, const E
       if (row < count) store(by_sums + (first + row) * C + column, sum);
     });
   });
-  for_pieces(edges.rows, threads, [&](int64_t first, int64_t count) {
-    T* by_sent = scratch<T>(2 * PIECE * C);
-    for (int64_t row = 0; row < count; row++)
-      pull_row<BY_X>(table, edges, first + row, by_sums, sent + (first + row) * C, by_sent + row * C, by_vectors);
-    if (!BY_X) return;
-    const T* own = filled(by_sent, count, C, by_sent + PIECE * C);
+  // From gradients by what was sent, of which there is room for whole tiles.
+  const auto update = [&](int64_t first, int64_t count, const T* by_sent) {
+    const T* own = filled(by_sent, count, C, scratch<T>(2 * PIECE * C) + PIECE * C);
     map(own, count, C, weights.sender_back, (const T*)nullptr, C, [=](int64_t row, int64_t column, Vec<T> result) {
       const int64_t at = (first + row) * C + column;
       if (row < count) store(by_x + at, first + row < rows ? load(gradients + at) + result : result);
     });
+  };
+  if (opposite == nullptr) {
+    for_pieces(edges.rows, threads, [&](int64_t first, int64_t count) {
+      T* by_sent = scratch<T>(2 * PIECE * C);
+      for (int64_t row = 0; row < count; row++)
+        pull_row<BY_X>(table, edges, first + row, by_sums, sent + (first + row) * C, by_sent + row * C, by_vectors);
+      if (BY_X) update(first, count, by_sent);
+    });
+    return;
+  }
+  for_spans(edges, threads, [&](const Span& span) {  // gradients by what was sent are where those by x will be
+    for_span(
+        Pairs{edges, opposite}, span,
+        [&](const Chosen& some, int64_t row, bool begin) {
+          pull_chosen<BY_X>(table, some, row, begin, by_sums, sent, by_x, by_vectors);
+        },
+        [&](int64_t row) {
+          if (!BY_X) return;
+          for_whole_pieces(span, row, [&](int64_t first, int64_t count) {
+            T* by_sent = scratch<T>(2 * PIECE * C);
+            std::copy_n(by_x + first * C, count * C, by_sent);  // it is written to before all of it has been read
+            update(first, count, by_sent);
+          });
+        });
   });
 }
 
@@ -172,18 +225,20 @@ void read_out_back(const Readout<T>& weights, int64_t atoms, int64_t C, int64_t 
 #define HALO_EXPORT(T)                                                                                              \
   extern "C" void interact_##T(int64_t atoms, int64_t rows, int64_t edges, int64_t channels, int64_t intervals,     \
                                const T* weights, const T* table, const T* grid, const T* vectors,                   \
-                               const int64_t* starts, const int64_t* senders, const T* x, T* updated, T* kept,      \
-                               int64_t threads) {                                                                   \
+                               const int64_t* opposite, const int64_t* starts, const int64_t* senders, const T* x,   \
+                               T* updated, T* kept, int64_t threads) {                                               \
     interact(Interaction<T>(weights, channels), Table<T>{table, vectors, intervals, channels, grid[0], grid[1]},    \
-             Edges{rows, edges, starts, nullptr, senders}, atoms, x, updated, kept, int(threads));                  \
+             Edges{rows, edges, starts, nullptr, senders}, opposite, atoms, x, updated, kept, int(threads));         \
   }                                                                                                                 \
   extern "C" void interact_back_##T(int64_t atoms, int64_t rows, int64_t edges, int64_t channels, int64_t intervals, \
                                     const T* weights, const T* table, const T* grid, const T* vectors,              \
-                                    const int64_t* starts, const int64_t* order, const int64_t* receivers,          \
+                                    const int64_t* opposite, const int64_t* starts, const int64_t* order,           \
+                                    const int64_t* receivers,                                                       \
                                     const T* gradients, T* kept, T* by_x, T* by_vectors, int64_t threads) {         \
     (by_x == nullptr ? interact_back<T, false> : interact_back<T, true>)(                                           \
         Interaction<T>(weights, channels), Table<T>{table, vectors, intervals, channels, grid[0], grid[1]},         \
-        Edges{atoms, edges, starts, order, receivers}, rows, gradients, kept, by_x, by_vectors, int(threads));      \
+        Edges{atoms, edges, starts, order, receivers}, opposite, rows, gradients, kept, by_x, by_vectors,           \
+        int(threads));                                                                                              \
   }                                                                                                                 \
   extern "C" void read_out_##T(int64_t atoms, int64_t channels, int64_t units, const T* weights, const T* x,        \
                                T* energies, T* by_hidden, int64_t threads) {                                        \

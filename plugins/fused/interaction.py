@@ -5,7 +5,8 @@ An interaction with filters w from a table takes features x to
     x_i + W₃ φ(W₂ Σ_j w(r_ij) W₁ x_j + b₂) + b₃,    φ(h) = log(1 + exp(h)) - log 2,
 
 and a readout to energies w₅ · φ(W₄ x_i + b₄) + b₅ (interaction.cpp). Atoms go through matrices in pieces, and what
-follows a product is done to it where it is. Each row has one writer, so the number of threads changes no bit.
+follows a product is done to it where it is. In whole structures an edge and its opposite share one look into the
+table (paired.h). Each row has one writer, and one order of edges, so the number of threads changes no bit.
 
 Shapes: N atoms read, n atoms written, E edges, C channels, a multiple of `fused.rows.CHANNELS`; H hidden units,
 rounded up to whole panels.
@@ -22,11 +23,11 @@ from torch.nn.functional import pad
 from halocline.plugins.fused.operators import SUFFIX, address, c_function
 from halocline.plugins.fused.packing import WIDE, panels, rounded
 from halocline.plugins.fused.reused import REUSED
-from halocline.plugins.fused.rows import Rows
+from halocline.plugins.fused.rows import Rows, opposite_edges
 
 #: Arguments of compiled functions: sizes, addresses, threads.
-_THERE: Final = "i" * 5 + "p" * 9 + "i"
-_BACK: Final = "i" * 5 + "p" * 11 + "i"
+_THERE: Final = "i" * 5 + "p" * 10 + "i"
+_BACK: Final = "i" * 5 + "p" * 12 + "i"
 _READOUT: Final = "i" * 3 + "p" * 4 + "i"
 
 
@@ -40,7 +41,7 @@ class Convolved:
         grid: (2,), likewise.
         vectors: (E, 3), Å.
         there: edges by receiver, in order.
-        back: by sender.
+        back: by sender; both from `rows_of`.
 
     Attributes:
         atoms: N.
@@ -58,7 +59,8 @@ class Convolved:
         self.atoms, self.rows, self.there, self.back = back.starts.shape[0], there.starts.shape[0], there, back
         rows, channels = table.shape
         sizes = self.atoms, self.rows, vectors.shape[0], channels, rows // 4 - 2
-        self.told = *sizes, *(tensor.data_ptr() for tensor in tensors)
+        opposite = address(opposite_edges(there, back))
+        self.told = *sizes, *(tensor.data_ptr() for tensor in tensors), opposite
 
 
 def packed_interaction(sender: nn.Linear, receiver: nn.Linear, out: nn.Linear) -> Tensor:
