@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from ase.build import bulk
@@ -15,7 +16,7 @@ from halocline.graph import NeighbourList, Radius, Structure
 from halocline.graph.joint import joint_graph
 from halocline.model.build import build_backbone
 from halocline.native import library
-from halocline.partition import whole
+from halocline.partition import cut_part, whole
 from halocline.plugins.fused import operators
 from halocline.plugins.fused.interaction import Convolved, interact, interact_back, packed_interaction
 from halocline.plugins.fused.rows import rows_of
@@ -29,23 +30,31 @@ def silicon(*times, rattle=0.1):
     return Structure.from_atoms(atoms)
 
 
-def graphs():
-    """By name; of an atom, others have one image within the cutoff at most where all of them are wide."""
+def blocks():
+    """By name: whole structures, and a part whose halo has all atoms, in an order that is its own.
+
+    Of an atom, others have one image within the cutoff at most where all directions are wide.
+    """
     rule = Radius(CUTOFF)
     alone = {"wide": (4, 4, 4), "thin": (30, 2, 1), "one": (1, 1, 1)}
     found = {name: NeighbourList(rule).graph(silicon(*times)) for name, times in alone.items()}
     found["several"] = joint_graph(rule, [silicon(4, 4, 4), silicon(3, 4, 4, rattle=0.2)])[0].graph
-    return found
+    wholes = {
+        name: block_of(graph, whole(len(graph.structure), graph.edges, 1), Form.EDGES)
+        for name, graph in found.items()
+    }
+    owned = np.arange(128) % 9 == 4
+    return wholes | {"part": block_of(found["wide"], cut_part(owned, found["wide"].edges, 4), Form.EDGES, 2)}
 
 
-GRAPHS = graphs()
+BLOCKS = blocks()
 ONE_IMAGE = ("wide",)
 
 
-def computed(graph, dtype, threads, *, shared=True, by_x=True):
+def computed(block, dtype, threads, *, shared=True, by_x=True):
     """What an interaction gives, and what it owes to features and vectors."""
-    atoms = len(graph.structure)
-    block = block_of(graph, whole(atoms, graph.edges, 1), Form.EDGES)
+    atoms = block.n_in
+    assert block.n_out == atoms
     config = {"species": ["Si"], "features": CHANNELS, "gaussians": 9, "layers": 1, "cutoff": CUTOFF}
     stage = build_backbone("schnet", config).layers[0].to(dtype)
     random = torch.Generator().manual_seed(0)
@@ -72,21 +81,21 @@ def computed(graph, dtype, threads, *, shared=True, by_x=True):
 
 @pytest.mark.parametrize("dtype", AGREEMENT, ids=str)
 @pytest.mark.parametrize("by_x", [True, False])
-@pytest.mark.parametrize("which", GRAPHS)
+@pytest.mark.parametrize("which", BLOCKS)
 def test_shared_weights_are_those_of_each_edge(which, by_x, dtype):
-    expected = computed(GRAPHS[which], dtype, 1, shared=False, by_x=by_x)
-    found = computed(GRAPHS[which], dtype, 1, by_x=by_x)
+    expected = computed(BLOCKS[which], dtype, 1, shared=False, by_x=by_x)
+    found = computed(BLOCKS[which], dtype, 1, by_x=by_x)
     for one, other in zip(found, expected, strict=True):
         assert (one - other).abs().max() <= AGREEMENT[dtype] * other.abs().max()
         assert which not in ONE_IMAGE or torch.equal(one, other)
 
 
 @pytest.mark.parametrize("dtype", AGREEMENT, ids=str)
-@pytest.mark.parametrize("which", GRAPHS)
+@pytest.mark.parametrize("which", BLOCKS)
 def test_sharing_between_threads_changes_no_bit(which, dtype):
-    alone = computed(GRAPHS[which], dtype, 1)
+    alone = computed(BLOCKS[which], dtype, 1)
     for threads in (2, 3, 16):
-        assert all(map(torch.equal, alone, computed(GRAPHS[which], dtype, threads)))
+        assert all(map(torch.equal, alone, computed(BLOCKS[which], dtype, threads)))
 
 
 @pytest.mark.slow
@@ -97,9 +106,9 @@ def test_narrower_vectors_share_weights_as_well(monkeypatch, flag):
     for cached in caches:
         cached.cache_clear()
     try:
-        expected = computed(GRAPHS["wide"], torch.float32, 1, shared=False)
+        expected = computed(BLOCKS["wide"], torch.float32, 1, shared=False)
         for threads in (1, 3):
-            assert all(map(torch.equal, computed(GRAPHS["wide"], torch.float32, threads), expected))
+            assert all(map(torch.equal, computed(BLOCKS["wide"], torch.float32, threads), expected))
     finally:
         for cached in caches:
             cached.cache_clear()

@@ -252,3 +252,9 @@ void read_out_back(const Readout<T>& weights, int64_t atoms, int64_t C, int64_t 
 
 HALO_EXPORT(float)
 HALO_EXPORT(double)
+
+// Whether the rows (rows,) of a list have `Pairs` in the order that `for_span` asks for.
+extern "C" void are_paired(int64_t rows, int64_t edges, const int64_t* starts, const int64_t* senders,
+                           const int64_t* opposite, int64_t* found) {
+  *found = in_order(Pairs{Edges{rows, edges, starts, nullptr, senders}, opposite});
+}

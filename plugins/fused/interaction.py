@@ -14,6 +14,7 @@ rounded up to whole panels.
 
 from __future__ import annotations
 
+import ctypes
 from typing import Final, final
 
 import torch
@@ -23,12 +24,13 @@ from torch.nn.functional import pad
 from halocline.plugins.fused.operators import SUFFIX, address, c_function
 from halocline.plugins.fused.packing import WIDE, panels, rounded
 from halocline.plugins.fused.reused import REUSED
-from halocline.plugins.fused.rows import Rows, opposite_edges
+from halocline.plugins.fused.rows import Rows
 
 #: Arguments of compiled functions: sizes, addresses, threads.
 _THERE: Final = "i" * 5 + "p" * 10 + "i"
 _BACK: Final = "i" * 5 + "p" * 12 + "i"
 _READOUT: Final = "i" * 3 + "p" * 4 + "i"
+_PAIRED: Final = "i" * 2 + "p" * 4
 
 
 @final
@@ -59,7 +61,7 @@ class Convolved:
         self.atoms, self.rows, self.there, self.back = back.starts.shape[0], there.starts.shape[0], there, back
         rows, channels = table.shape
         sizes = self.atoms, self.rows, vectors.shape[0], channels, rows // 4 - 2
-        opposite = address(opposite_edges(there, back))
+        opposite = address(back.order) if _are_paired(there, back) else None
         self.told = *sizes, *(tensor.data_ptr() for tensor in tensors), opposite
 
 
@@ -127,6 +129,21 @@ def read_out_back(weights: Tensor, gradients: Tensor, by_hidden: Tensor, channel
     tensors = weights.data_ptr(), gradients.data_ptr(), by_hidden.data_ptr(), by_x.data_ptr()
     call(atoms, channels, units, *tensors, torch.get_num_threads())
     return by_x
+
+
+def _are_paired(there: Rows, back: Rows) -> bool:
+    """Whether rows are those of a whole structure, and in the order in which opposite edges can be taken together.
+
+    Sums in other orders would depend on the number of threads; parts whose halo has all atoms are in such.
+    """
+    if back.starts is not there.starts or back.order is None:  # somebody has sorted them
+        return False
+    found = ctypes.c_int64()
+    ends = address(there.starts), address(there.others), address(back.order)
+    c_function("interaction", "are_paired", _PAIRED)(
+        there.starts.shape[0], there.others.shape[0], *ends, ctypes.addressof(found)
+    )
+    return bool(found.value)
 
 
 def _panelled(matrix: Tensor) -> Tensor:

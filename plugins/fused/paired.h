@@ -6,7 +6,7 @@
 //
 // A row adds up its edges in one order, whatever the spans are, so that the number of threads changes no bit: those
 // from atoms before it, atom by atom, in the order that their opposites have; and then those from itself and atoms
-// behind it, as they come. The others of a row have to be in their order for this.
+// behind it, as they come. For this, rows have to be `in_order`.
 #pragma once
 
 #include <algorithm>
@@ -28,6 +28,16 @@ struct Pairs {
   // The edge that the other row has of this pair.
   int64_t back(int64_t place) const { return edges.order == nullptr ? opposite[place] : place; }
 };
+
+// Whether the others of each row are in their order, and images of each other in opposite ones; the edges are in theirs.
+inline bool in_order(const Pairs& pairs) {
+  for (int64_t row = 0; row < pairs.edges.rows; row++)
+    for (int64_t place = pairs.edges.starts[row] + 1; place < pairs.edges.end(row); place++) {
+      const int64_t step = pairs.other(place) - pairs.other(place - 1);
+      if (step < 0 || (step == 0 && pairs.opposite[place] > pairs.opposite[place - 1])) return false;
+    }
+  return true;
+}
 
 // Rows that one thread goes through.
 struct Span {

@@ -50,11 +50,6 @@ def rows_of(block: EdgeBlock) -> tuple[Rows, Rows]:
     return by_receiver, Rows(block.receivers, starts[:-1], order)
 
 
-def opposite_edges(there: Rows, back: Rows) -> Tensor | None:
-    """The opposite of each edge, (E,) int64, of the rows of a whole structure; None of all others."""
-    return back.order if back.starts is there.starts else None  # as `rows_of` has not sorted them
-
-
 def padded(values: Tensor) -> Tensor:
     """Values (*, C) with channels of zeros up to a multiple of `CHANNELS`, in one piece of memory."""
     missing = -values.shape[-1] % CHANNELS
