@@ -23,9 +23,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.fixture(scope="session", autouse=True)
 def steps_compiled_at_the_start():
-    """Otherwise this would happen in whichever test cuts a neighbour list for the fiftieth time."""
+    """Otherwise this would happen in whichever test makes the fiftieth pass over a neighbour list."""
     for _ in range(WORTHWHILE):
-        steps.of_cut()
+        steps.of_pass()
 
 
 @pytest.fixture

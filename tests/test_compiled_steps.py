@@ -31,7 +31,7 @@ def functions():
     """Those of ``steps.cpp``, and those that keep the interpreter's lock."""
     own = Steps()
     for _ in range(compiled_steps.WORTHWHILE):
-        own.of_cut()
+        own.of_pass()
     return own.functions, own.under_lock
 
 
@@ -43,7 +43,7 @@ def use(monkeypatch, functions):
         monkeypatch.setattr(steps, "functions", functions[0] if compiled else None)
         monkeypatch.setattr(steps, "under_lock", functions[1] if compiled else None)
 
-    monkeypatch.setattr(steps, "_cuts", compiled_steps.WORTHWHILE)  # none is compiled by itself
+    monkeypatch.setattr(steps, "_passes", compiled_steps.WORTHWHILE)  # none is compiled by itself
     return use
 
 
@@ -190,7 +190,17 @@ def test_trajectories_are_the_same(settings, use, tmp_path):
 def test_nothing_is_compiled_for_a_few_evaluations(monkeypatch):
     monkeypatch.setattr(compiled_steps, "library", None)
     own = Steps()
-    assert [own.of_cut() for _ in range(compiled_steps.WORTHWHILE - 1)] == [None] * (compiled_steps.WORTHWHILE - 1)
+    assert [own.of_pass() for _ in range(compiled_steps.WORTHWHILE - 1)] == [None] * (
+        compiled_steps.WORTHWHILE - 1
+    )
+
+
+def test_one_pass_over_a_large_list_is_worth_a_compiler():
+    few, many = (count * compiled_steps.MANY for count in (10, compiled_steps.WORTHWHILE))
+    own = Steps()
+    assert own.of_pass(few) is None
+    assert own.of_pass(many) is own.functions is not None
+    assert own.of_pass(many) is own.functions  # and is not compiled again
 
 
 @pytest.mark.parametrize("missing", ["compiler", "home"])
@@ -204,7 +214,7 @@ def test_without_a_compiler_or_a_place_steps_go_on(missing, monkeypatch, tmp_pat
         monkeypatch.setenv("HOME", "/dev/null")
     own = Steps()
     with caplog.at_level(logging.INFO, logger="halocline"):  # commands of other tests may have raised it
-        assert [own.of_cut() for _ in range(2 * compiled_steps.WORTHWHILE)] == [None] * (
+        assert [own.of_pass() for _ in range(2 * compiled_steps.WORTHWHILE)] == [None] * (
             2 * compiled_steps.WORTHWHILE
         )
     assert len([each for each in caplog.messages if "go on by NumPy" in each]) == (missing == "compiler")

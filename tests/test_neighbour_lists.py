@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -11,8 +13,8 @@ from numpy_reference.pairs import brute_force_pairs
 from structures import random_structure
 
 from halocline.errors import StructureError
-from halocline.graph import Edges, Graph, Nearest, NeighbourList, Radius, Structure
-from halocline.graph.neighbours import nearest_edges
+from halocline.graph import Edges, Graph, Nearest, NeighbourList, Radius, Structure, neighbours
+from halocline.graph.neighbours import nearest_edges, search
 from halocline.graph.radius import radius_edges
 
 #: Vectors are differences of coordinates of tens of Å in float64.
@@ -138,7 +140,7 @@ def test_other_atoms_are_never_given_an_old_list():
         assert keys(following.graph(structure).edges) == keys(radius_edges(structure, 3.0))
 
 
-def test_an_interrupted_search_leaves_the_list_as_it_was(monkeypatch):
+def test_an_interrupted_search_leaves_nothing_half_done(monkeypatch):
     """Ctrl-C after new candidates are found, and before their partners are."""
 
     def interrupted(edges):
@@ -147,17 +149,33 @@ def test_an_interrupted_search_leaves_the_list_as_it_was(monkeypatch):
     start, later = (Structure.from_atoms(random_structure(seed, atoms=9)) for seed in (0, 1))
     following = NeighbourList(Radius(3.0))
     following.refresh(start)
-    before = following.candidates, following.partners
     with monkeypatch.context() as patch:
         patch.setattr(Edges, "partners", interrupted)
         with pytest.raises(KeyboardInterrupt):
             following.refresh(later)
-    assert (following.candidates, following.partners) == before
-    assert not following.refresh(start)
-    assert following.refresh(later)
-    graph, fresh = following.graph(later), NeighbourList(Radius(3.0)).graph(later)
-    assert np.array_equal(graph.vectors, fresh.vectors)
-    assert np.array_equal(graph.partners, fresh.partners)
+    for structure in (start, later):
+        assert following.refresh(structure)
+        graph, fresh = following.graph(structure), NeighbourList(Radius(3.0)).graph(structure)
+        assert np.array_equal(graph.vectors, fresh.vectors)
+        assert np.array_equal(graph.partners, fresh.partners)
+
+
+@pytest.mark.parametrize("rule", [Radius(3.0), Nearest(4, cutoff=3.0)], ids=repr)
+def test_a_search_does_not_hold_the_list_before(monkeypatch, rule):
+    """Two lists of a large structure at a time would be most of what is held."""
+    start, later = (Structure.from_atoms(random_structure(seed, atoms=9)) for seed in (0, 1))
+    following = NeighbourList(rule)
+    following.graph(start)
+    before = weakref.ref(following.candidates.receivers)
+    alive = []
+
+    def searched(*arguments):
+        alive.append(before() is not None)
+        return search(*arguments)
+
+    monkeypatch.setattr(neighbours, "search", searched)
+    following.graph(later)
+    assert alive == [False]
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -25,7 +25,7 @@ WATER, ARGON = "water-revpbe0d3-schnet", "lennard-jones-argon"
 def functions():
     own = Steps()
     for _ in range(compiled_steps.WORTHWHILE):
-        own.of_cut()
+        own.of_pass()
     return own.functions, own.under_lock
 
 
@@ -35,7 +35,7 @@ def compiled(monkeypatch, functions, caplog):
     caplog.set_level(logging.ERROR)  # single molecules have fewer neighbours than in training
     monkeypatch.setattr(steps, "functions", functions[0])
     monkeypatch.setattr(steps, "under_lock", functions[1])
-    monkeypatch.setattr(steps, "_cuts", compiled_steps.WORTHWHILE)
+    monkeypatch.setattr(steps, "_passes", compiled_steps.WORTHWHILE)
 
 
 @pytest.fixture

@@ -21,9 +21,12 @@ from halocline.native import library
 
 _logger = logging.getLogger(__name__)
 
-#: So many cuts of neighbour lists are done in a process before anything is compiled: whoever evaluates a few
+#: So many passes over neighbour lists are made in a process before anything is compiled: whoever evaluates a few
 #: structures does not wait for a compiler.
 WORTHWHILE: Final = 50
+
+#: Edges of a list that count as one more pass: of a million atoms, the first pass takes longer than a compiler.
+MANY: Final = 100_000
 
 _SOURCES: Final = tuple(Path(__file__).parent / name for name in ("steps.cpp", "search.cpp"))
 
@@ -113,12 +116,13 @@ class Steps:
     def __init__(self) -> None:
         self.functions: ctypes.CDLL | None = None
         self.under_lock: ctypes.PyDLL | None = None
-        self._cuts = 0
+        self._passes = 0
 
-    def of_cut(self) -> ctypes.CDLL | None:
-        """The functions, for one more cut of a neighbour list."""
-        cuts = self._cuts = self._cuts + 1
-        if cuts == WORTHWHILE:
+    def of_pass(self, edges: int = 0) -> ctypes.CDLL | None:
+        """The functions, for one more pass over so many edges of a neighbour list."""
+        before = self._passes
+        self._passes = before + 1 + edges // MANY
+        if before < WORTHWHILE <= self._passes:
             self.functions = _compiled()
             if self.functions is not None:
                 self.under_lock = ctypes.PyDLL(None, handle=self.functions._handle)

@@ -103,8 +103,9 @@ class Edges:
 
         Holds for symmetric lists in canonical order: the reversed edges, once sorted, are the list itself.
         """
-        if steps.functions is not None and len(self):
-            return _opposites(steps.functions, self)
+        functions = steps.of_pass(len(self))
+        if functions is not None and len(self):
+            return _opposites(functions, self)
         partners = np.empty(len(self), np.int64)
         partners[_order(self.senders, self.receivers, -self.shifts)] = np.arange(len(self))
         return partners

@@ -38,7 +38,7 @@ class Measure:
 
     def __init__(self, candidates: Edges, structure: Structure) -> None:
         self._candidates, self._offsets = candidates, Offsets.of(candidates, structure)
-        self._scratch = Scratch.of(len(candidates)) if steps.functions is None else None
+        self._scratch: Scratch | None = None  # large, and of no use to compiled code
         self._given: Given | None = None
 
     def is_of(self, candidates: Edges, structure: Structure) -> bool:
@@ -47,9 +47,11 @@ class Measure:
 
     def nearer(self, structure: Structure, cutoff: float) -> Measured:
         """Those that are nearer than a cutoff in Å."""
-        functions = steps.of_cut()
+        functions = steps.of_pass(len(self._candidates))
         if functions is not None:
+            self._scratch = None
             return self._by_compiled_code(functions, structure.positions, cutoff**2)
+        self._scratch = self._scratch or Scratch.of(len(self._candidates))
         vectors = self._candidates.vectors(structure, self._offsets, self._scratch)
         squares = squared_lengths(vectors, self._scratch)
         inside = squares < cutoff**2

@@ -111,8 +111,9 @@ class NeighbourList:
         Raises:
             StructureError: an absurdly small cell.
         """
-        before = self._latest
-        return self.search(structure) is not before
+        before = self.searches
+        self.search(structure)
+        return self.searches != before
 
     def search(self, structure: Structure) -> Search:
         """The latest search if it covers the structure; else a new one.
@@ -123,6 +124,9 @@ class NeighbourList:
         latest = self._latest
         if latest is not None and covers(latest.structure, structure, reach(self.rule), self.skin):
             return latest
+        # Of a million atoms the list is most of what a process holds: two of them at a time might be too much.
+        del latest
+        self._latest = self._kept = self._selection = None
         found = self._search(structure)
         self._latest = found
         self.searches += 1
