@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from ase.neighborlist import neighbor_list
 
 import halocline
 from halocline.errors import StructureError
@@ -71,7 +72,22 @@ def slab():
     return crystal
 
 
-SYSTEMS = {"molecules": (WATER, water), "crystal": (ARGON, argon), "skewed slab": (ARGON, slab)}
+def liquid():
+    """Nine molecules in a box that is thinner than the model sees: atoms see several images of each other."""
+    one = molecule("H2O")
+    one.cell = (3.3, 3.1, 3.2)
+    box = one.repeat((3, 3, 1))
+    box.pbc = True
+    box.rattle(0.05, seed=4)
+    return box
+
+
+SYSTEMS = {
+    "molecules": (WATER, water),
+    "crystal": (ARGON, argon),
+    "skewed slab": (ARGON, slab),
+    "liquid": (WATER, liquid),
+}
 
 
 def numbers_of(calculator, atoms):
@@ -101,6 +117,32 @@ def test_every_number_is_that_of_a_new_calculator(name, dtype, repeated):
         again = halocline.load(model).calculator(dtype=dtype)
         assert numbers_of(calculator, atoms) == numbers_of(again, atoms)
     assert any(repeated)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("liquid", {}),
+        ("liquid", {"compress": True}),
+        ("liquid", {"backend": "torch:kernels=off"}),
+        ("skewed slab", {}),
+    ],
+    ids=str,
+)
+def test_edges_that_come_and_go_are_followed(name, options, dtype, repeated):
+    model, make = SYSTEMS[name]
+    atoms = make()
+    calculator = ready(model, atoms, dtype=dtype, **options)
+    repeated.clear()
+    counts = set()
+    for seed in range(6):
+        atoms.rattle(0.02, seed=seed)
+        again = halocline.load(model).calculator(dtype=dtype, **options)
+        assert numbers_of(calculator, atoms) == numbers_of(again, atoms)
+        counts.add(len(neighbor_list("i", atoms, again.potential.backbone.neighbours.cutoff)))
+    assert sum(repeated) >= 4
+    assert len(counts) > 2
 
 
 def test_steps_of_a_run_are_prepared(repeated):
@@ -199,6 +241,15 @@ def test_what_no_step_can_be_made_of_is_refused(place):
     with pytest.raises(StructureError):
         calculator.calculate(bad)
     assert numbers_of(calculator, atoms) == good
+
+
+def test_atoms_that_meet_within_the_skin_are_refused():
+    atoms = water()
+    atoms.positions[1] = atoms.positions[0] + (0.0, 0.0, 0.2)
+    calculator = ready(WATER, atoms)
+    atoms.positions[1] = atoms.positions[0]
+    with pytest.raises(StructureError, match="sit on one point"):
+        calculator.calculate(atoms)
 
 
 @pytest.mark.parametrize("array", ["cell", "pbc", "positions"])

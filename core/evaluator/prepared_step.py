@@ -1,4 +1,4 @@
-"""Steps of a whole structure whose edges stay the same: prepared once, and then two calls of compiled code."""
+"""Steps of a whole structure between two searches: prepared once, and then two calls of compiled code."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from halocline.graph import LatestCut, Structure
-from halocline.graph.compiled import Prepared, address, plain, steps
+from halocline.graph import LatestCut, Structure, Surroundings
+from halocline.graph.compiled import SAME, UNSURE, Prepared, address, plain, steps
 from halocline.graph.graph import SUSPECT
 from halocline.graph.structure import same_bits
 from halocline.program.inputs import EdgeInputs, ProgramInputs, ProgramOutputs
@@ -19,18 +19,23 @@ from halocline.shares import timed
 #: Functions of ``steps.cpp``, by the dtype of outputs.
 _SUMS: Final = {torch.float32: "sums_float32", torch.float64: "sums_float64"}
 
+#: Numbers of each candidate that ``follow`` has room for.
+_COLUMNS: Final = 6
+
 
 class Moved(NamedTuple):
-    """A structure with the same edges as before.
+    """The same structure with atoms elsewhere.
 
     Attributes:
         inputs: of the program; good until the next structure.
+        surroundings: of its edges.
         vectors: (E, 3) Å.
         squares: (E,) Å².
         place: where the vectors lie.
     """
 
     inputs: ProgramInputs
+    surroundings: Surroundings
     vectors: NDArray[np.float64]
     squares: NDArray[np.float64]
     place: int
@@ -38,50 +43,78 @@ class Moved(NamedTuple):
 
 @final
 class PreparedStep:
-    """What stays from step to step while the same candidates are edges.
+    """What stays from step to step while the same candidates are, and the edges of the last one.
 
-    Before the program runs, one pass over the candidates finds out whether that is so, and writes the vectors to
-    where the program reads them. After it, one pass over the edges adds up forces and virial.
+    Before the program runs, one pass over the candidates finds out which are edges, and writes the vectors to
+    where the program reads them; where edges are others, another one prepares them. After it, one pass over the
+    edges adds up forces and virial.
 
     Args:
         functions: of ``steps.cpp``.
         structure: whose elements, cell and conditions stay.
         inputs: of the program.
         cut: by which the edges were found.
+        surroundings: of these.
+        follows: whether there may be other edges.
+
+    Attributes:
+        has_edges_of_cut: whether the edges are those of the cut still.
     """
 
-    def __init__(self, functions: ctypes.CDLL, structure: Structure, inputs: EdgeInputs, cut: LatestCut) -> None:
+    def __init__(
+        self,
+        functions: ctypes.CDLL,
+        structure: Structure,
+        inputs: EdgeInputs,
+        cut: LatestCut,
+        surroundings: Surroundings,
+        *,
+        follows: bool,
+    ) -> None:
         self._structure = structure.copy()  # whoever made it may write to it
         self._told = structure.numbers.tobytes(), structure.cell.tobytes(), structure.pbc.tobytes()
+        self.has_edges_of_cut, self._surroundings = True, surroundings
         search, kept, cutoff, room = cut
-        self._atoms, self._edges = len(structure), len(kept.edges)
-        self._dtype = inputs.vectors.dtype
-        vectors = torch.empty((self._edges, 3), dtype=self._dtype)
-        self._inputs = inputs.moved(vectors)
-        self._repeat, self._sums = functions.repeat, getattr(functions, _SUMS[self._dtype])
+        candidates, dtype = len(kept.inside), inputs.vectors.dtype
+        self._vectors = torch.empty((candidates, 3), dtype=dtype)
+        self._inputs = inputs.moved(self._vectors[: len(kept.edges)])
+        self._follow, self._sums = functions.follow, getattr(functions, _SUMS[dtype])
         given, searched = kept.measure.for_compiled_code(), plain(search.structure.positions, np.float64)
         ends = [plain(each, np.int64) for each in (kept.edges.receivers, kept.edges.senders)]
-        where = vectors.data_ptr()
+        partners = None if search.partners is None or not follows else plain(search.partners, np.int64)
+        where = self._vectors.data_ptr()
         self._prepared = Prepared(
-            atoms=self._atoms,
-            candidates=len(kept.inside),
-            edges=self._edges,
+            atoms=len(structure),
+            candidates=candidates,
+            rows=0 if inputs.row_starts is None else len(inputs.row_starts),
             searched=address(searched),
             room=room,
             given=given.candidates,
+            partners=None if partners is None else address(partners),
             square_of_cutoff=cutoff**2,
             square_of_suspect=SUSPECT,
+            narrow=where if dtype is torch.float32 else None,
+            wide=where if dtype is torch.float64 else None,
+            edges=len(kept.edges),
             inside=address(kept.inside),
             receivers=address(ends[0]),
             senders=address(ends[1]),
-            narrow=where if self._dtype is torch.float32 else None,
-            wide=where if self._dtype is torch.float64 else None,
         )
         self._at = ctypes.addressof(self._prepared)
-        self._pointed_to = kept, given, searched, ends
+        self._pointed_to = given, searched, partners
+        self._edges: tuple[object, ...] = kept.inside, *ends  # which it points to as well
+        self._spare: tuple[NDArray[np.bool_], NDArray[np.int64]] | None = None
 
     @classmethod
-    def of(cls, structure: Structure, inputs: ProgramInputs, cut: LatestCut) -> PreparedStep | None:
+    def of(
+        cls,
+        structure: Structure,
+        inputs: ProgramInputs,
+        cut: LatestCut,
+        surroundings: Surroundings,
+        *,
+        follows: bool,
+    ) -> PreparedStep | None:
         """A step of this structure; None where there is no compiled code for it. Arguments as for the class.
 
         None as well where its cell is not that of the search: what has brought images nearer takes from the room
@@ -92,24 +125,58 @@ class PreparedStep:
             return None
         if not same_bits(structure.cell, cut.search.structure.cell):
             return None
-        return cls(functions, structure, inputs, cut) if vectors.is_cpu and vectors.dtype in _SUMS else None
+        if not vectors.is_cpu or vectors.dtype not in _SUMS:
+            return None
+        one_list = inputs.sets.asked is None
+        return cls(functions, structure, inputs, cut, surroundings, follows=follows and one_list)
 
     @timed("cut")  # and whatever of the list and the layout is left
     def moved(self, structure: Structure) -> Moved | None:
-        """A structure with the same edges, to the bit and in order; None where that is not certain."""
+        """A structure between the same candidates, to the bit and in order; None where that is not certain."""
         numbers, cell, pbc = self._told
         if structure.numbers.tobytes() != numbers or structure.cell.tobytes() != cell:
             return None
         if structure.pbc.tobytes() != pbc or not structure.same_conditions(self._structure):
             return None
-        positions, edges = plain(structure.positions, np.float64), self._edges
-        squares_at = 3 * (edges + 1)
-        room = np.empty(squares_at + edges + 1)
+        prepared = self._prepared
+        positions, candidates = plain(structure.positions, np.float64), prepared.candidates
+        inside, found = spare = self._spare or (
+            np.empty(candidates, np.bool_),
+            np.empty(_COLUMNS * candidates + prepared.rows, np.int64),
+        )
+        squares_at = 3 * (candidates + 1)
+        room = np.empty(squares_at + candidates + 1)
         start = address(room)
-        if not self._repeat(self._at, address(positions), start, start + squares_at * room.itemsize):
+        places = address(positions), start, start + squares_at * room.itemsize, address(inside), address(found)
+        edges_are = self._follow(self._at, *places)
+        if edges_are == UNSURE:
             return None
+        if edges_are == SAME:
+            self._spare = spare
+        else:
+            self._take(inside, found)
+        edges = prepared.edges
         vectors, squares = room[: 3 * edges].reshape(-1, 3), room[squares_at : squares_at + edges]
-        return Moved(self._inputs, vectors, squares, start)
+        return Moved(self._inputs, self._surroundings, vectors, squares, start)
+
+    def _take(self, inside: NDArray[np.bool_], found: NDArray[np.int64]) -> None:
+        """Edges are others now: those that compiled code has found."""
+        prepared = self._prepared
+        edges, pairs = prepared.edges, prepared.pairs
+        columns = found[: _COLUMNS * prepared.candidates].reshape(_COLUMNS, -1)
+        receivers, senders = columns[1, :edges], columns[2, :edges]
+        assert isinstance(self._inputs, EdgeInputs)
+        self._inputs = self._inputs.with_edges(
+            self._vectors[:edges],
+            senders=torch.from_numpy(senders),
+            receivers=torch.from_numpy(receivers),
+            pairs=torch.from_numpy(columns[3, :pairs]),
+            pair_of=torch.from_numpy(columns[4, :edges]),
+            row_starts=torch.from_numpy(found[columns.size :]),
+            opposite=torch.from_numpy(columns[5, :edges]),
+        )
+        self._surroundings = self._surroundings.of_other_edges(receivers, senders)
+        self._edges, self._spare, self.has_edges_of_cut = (inside, found), None, False
 
     @timed("sums")
     def sums(
@@ -119,11 +186,11 @@ class PreparedStep:
         if len(outputs) > 2 or not (self._is_plain(outputs[0]) and self._is_plain(outputs[1])):
             return None
         energies, gradients = outputs
-        atoms = self._atoms
+        atoms = self._prepared.atoms
         found = np.empty(4 * atoms + 9)
         self._sums(self._at, gradients.data_ptr(), energies.data_ptr(), moved.place, address(found))
         forces, virial = found[: 3 * atoms].reshape(-1, 3), found[3 * atoms : 3 * atoms + 9].reshape(3, 3)
         return found[3 * atoms + 9 :], forces, virial
 
     def _is_plain(self, tensor: torch.Tensor) -> bool:
-        return tensor.dtype is self._dtype and tensor.is_cpu and tensor.is_contiguous()
+        return tensor.dtype is self._vectors.dtype and tensor.is_cpu and tensor.is_contiguous()

@@ -29,8 +29,8 @@ from halocline.program.geometry import forces_from_gradients, virials_from_gradi
 from halocline.program.layout import gather_edges, lay_out, renewed
 from halocline.shares import timed
 
-#: So many edges may be the same again at the next step of dynamics; of more, some come or go at every step.
-SAME_EDGES: Final = 10_000
+#: Edges up to which steps are prepared: of more, what is held for it would be a part of all that is.
+PREPARED_EDGES: Final = 200_000
 
 
 @final
@@ -68,7 +68,7 @@ class RecomputeRunner(Runner):
         return tally.contribution()
 
     def run_again(self, structure: Structure) -> Contribution | None:
-        """Evaluate a whole structure whose edges are those of the last graph; None where they may be others.
+        """Evaluate a whole structure whose edges are among the last candidates; None where that is unsure.
 
         Every number is that of `run_whole`, to the bit.
         """
@@ -77,15 +77,17 @@ class RecomputeRunner(Runner):
             return None
         moved = step.moved(structure)
         if moved is None:
-            self._prepared = None  # until edges are the same again
+            self._prepared = None  # until the next graph
             return None
         outputs = self._session(moved.inputs)
         sums = step.sums(outputs, moved)
+        if sums is None and not step.has_edges_of_cut:
+            return None
         if sums is None:
             return last.contribution(
                 last.graph.moved(structure, moved.vectors, moved.squares), outputs, self._form
             )
-        return Contribution(*sums, Contacts.of_lengths(last.surroundings, moved.squares), {})
+        return Contribution(*sums, Contacts.of_lengths(moved.surroundings, moved.squares), {})
 
     @timed("layout")
     def run_whole(self, graph: Graph, cut: LatestCut | None = None) -> Contribution:
@@ -93,19 +95,21 @@ class RecomputeRunner(Runner):
 
         Args:
             graph: whole.
-            cut: by which it was found. Where edges are the same twice, `run_again` may have them a third time.
+            cut: by which it was found; `run_again` takes structures from there on.
         """
-        last = self._last
+        before = last = self._last
         if last is not None and last.has_edges_of(graph):
             inputs = renewed(last.inputs, graph, last.part)
-            if cut is not None:
-                self._prepared = PreparedStep.of(graph.structure, inputs, cut)
         else:
-            self._prepared = None
             part = whole(len(graph.structure), graph.edges, self._hops)
             inputs = lay_out(graph, part, self._form, self._precision, self._device)
-            last = _LaidOut.of(graph, part, inputs, self._outputs, last)
-            self._last = last if len(graph.edges) <= SAME_EDGES else None
+            last = _LaidOut.of(graph, part, inputs, self._outputs, before)
+        few = len(graph.edges) <= PREPARED_EDGES
+        self._last, self._prepared = last if few else None, None
+        # The second structure of the same atoms is taken for a step of something that moves.
+        if few and cut is not None and before is not None and before.has_atoms_of(graph.structure):
+            follows = len(self._outputs) == 1  # others are summed with what was laid out
+            self._prepared = PreparedStep.of(graph.structure, inputs, cut, last.surroundings, follows=follows)
         outputs = self._session(inputs)
         return last.contribution(graph, outputs, self._form)
 
@@ -211,8 +215,8 @@ class _LaidOut:
     ) -> _LaidOut:
         """Of a graph as one part, its inputs, the declared outputs of the model, and what was laid out before."""
         pull = Pull(part.receivers, part.senders, len(part.atoms))
-        if last is not None and same_bits(last.graph.structure.numbers, graph.structure.numbers):
-            surroundings = last.surroundings.of_other_edges(graph)
+        if last is not None and last.has_atoms_of(graph.structure):
+            surroundings = last.surroundings.of_other_edges(graph.edges.receivers, graph.edges.senders)
         else:
             surroundings = Surroundings.of(graph)
         return cls(graph, part, inputs, pull, surroundings, outputs)
@@ -222,9 +226,12 @@ class _LaidOut:
         mine = self.graph
         if not (graph.edges is mine.edges and graph.partners is mine.partners and graph.sets is mine.sets):
             return False
-        old, new = mine.structure, graph.structure
-        same = new.numbers is old.numbers or same_bits(new.numbers, old.numbers)
-        return same and new.same_conditions(old)
+        return self.has_atoms_of(graph.structure) and graph.structure.same_conditions(mine.structure)
+
+    def has_atoms_of(self, structure: Structure) -> bool:
+        """Whether a structure has the same elements, in order."""
+        mine = self.graph.structure.numbers
+        return structure.numbers is mine or same_bits(structure.numbers, mine)
 
     def contribution(self, graph: Graph, outputs: ProgramOutputs, form: Form) -> Contribution:
         """What the outputs mean for a graph with these edges."""

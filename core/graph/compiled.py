@@ -40,7 +40,7 @@ _SIGNATURES: Final[dict[str, tuple[Sequence[Any], Any]]] = {
     "pairs": ((_count, *[_pointer] * 4), _count),
     "pull_float32": ((_count, _count, *[_pointer] * 6), None),
     "pull_float64": ((_count, _count, *[_pointer] * 6), None),
-    "repeat": ([_pointer] * 4, ctypes.c_int),
+    "follow": ([_pointer] * 6, ctypes.c_int),
     "sums_float32": ([_pointer] * 5, None),
     "sums_float64": ([_pointer] * 5, None),
     "digest": ((_count, *[_pointer] * 3), None),
@@ -70,18 +70,26 @@ class Prepared(ctypes.Structure):
     _fields_ = (
         ("atoms", _count),
         ("candidates", _count),
-        ("edges", _count),
+        ("rows", _count),
         ("searched", _pointer),
         ("room", _number),
         ("given", Candidates),
+        ("partners", _pointer),
         ("square_of_cutoff", _number),
         ("square_of_suspect", _number),
+        ("narrow", _pointer),
+        ("wide", _pointer),
+        ("edges", _count),
+        ("pairs", _count),
         ("inside", _pointer),
         ("receivers", _pointer),
         ("senders", _pointer),
-        ("narrow", _pointer),
-        ("wide", _pointer),
     )
+
+
+#: What ``follow`` says of the edges: that they could be any, or are those of the step before.
+UNSURE: Final = 0
+SAME: Final = 1
 
 
 class Searched(ctypes.Structure):

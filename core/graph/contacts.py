@@ -9,7 +9,7 @@ from typing import Any, Final, final
 import numpy as np
 from numpy.typing import NDArray
 
-from halocline.graph.graph import Edges, Graph
+from halocline.graph.graph import Graph
 from halocline.graph.joint import JointGraph
 from halocline.shares import timed
 
@@ -184,7 +184,8 @@ class Surroundings:
     """What contacts follow from beside lengths: it stays as it is while edges and elements do.
 
     Args:
-        edges: E of them, of S structures whose atoms follow each other.
+        receivers: (E,) int64, of the edges of S structures whose atoms follow each other.
+        senders: (E,) int64, likewise.
         starts: (S,) int64, the first atom of each structure, from which `Contacts.pairs` count.
         kinds: of these atoms.
 
@@ -194,11 +195,17 @@ class Surroundings:
         most: S times (K,) int64, likewise.
     """
 
-    def __init__(self, edges: Edges, starts: NDArray[np.int64], kinds: _Kinds) -> None:
+    def __init__(
+        self,
+        receivers: NDArray[np.int64],
+        senders: NDArray[np.int64],
+        starts: NDArray[np.int64],
+        kinds: _Kinds,
+    ) -> None:
         self.elements = kinds.elements
-        rows = np.searchsorted(edges.receivers, np.arange(len(kinds.order) + 1))
+        rows = np.searchsorted(receivers, np.arange(len(kinds.order) + 1))
         self.fewest, self.most = kinds.extremes(np.diff(rows))
-        self._edges, self._starts, self._kinds = edges, starts, kinds
+        self._receivers, self._senders, self._starts, self._kinds = receivers, senders, starts, kinds
         self._limits: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
         self._asked = False
 
@@ -208,21 +215,20 @@ class Surroundings:
         """The surroundings of one structure; arguments as for `Contacts.of`."""
         atoms = len(graph.structure)
         kinds = _Kinds.of(graph.structure.numbers, np.zeros(atoms, np.int64), 1, atoms if owned is None else owned)
-        return cls(graph.edges, np.zeros(1, np.int64), kinds)
+        return cls(graph.edges.receivers, graph.edges.senders, np.zeros(1, np.int64), kinds)
 
     @timed("result")
-    def of_other_edges(self, graph: Graph) -> Surroundings:
-        """The surroundings of the same structure with other edges, sooner than by `of`."""
-        return Surroundings(graph.edges, self._starts, self._kinds)
+    def of_other_edges(self, receivers: NDArray[np.int64], senders: NDArray[np.int64]) -> Surroundings:
+        """The surroundings of the same structure with other edges, sooner than by `of`; (E,) each."""
+        return Surroundings(receivers, senders, self._starts, self._kinds)
 
     @classmethod
     @timed("result")
     def of_each(cls, joint: JointGraph) -> Surroundings:
         """The surroundings of several structures, one by one."""
         numbers = joint.graph.structure.numbers
-        return cls(
-            joint.graph.edges, joint.atoms[:-1], _Kinds.of(numbers, joint.of_atoms, len(joint), len(numbers))
-        )
+        kinds = _Kinds.of(numbers, joint.of_atoms, len(joint), len(numbers))
+        return cls(joint.graph.edges.receivers, joint.graph.edges.senders, joint.atoms[:-1], kinds)
 
     @timed("result")
     def contacts(self, squares: NDArray[np.float64]) -> list[Contacts]:
@@ -237,7 +243,7 @@ class Surroundings:
         # Reversed: of equals, the first is written last.
         found = np.flatnonzero(squares == nearest.take(codes))[::-1]
         codes, starts = codes.take(found), self._starts
-        receivers, senders = self._edges.receivers.take(found), self._edges.senders.take(found)
+        receivers, senders = self._receivers.take(found), self._senders.take(found)
         first = starts.take(codes // size**2) if count > 1 else starts
         pairs = np.full((count * size**2, 2), -1, np.int64)
         pairs[codes, 0], pairs[codes, 1] = (
@@ -263,7 +269,7 @@ class Surroundings:
 
     def _codes(self, places: NDArray[np.int64] | None = None) -> NDArray[np.unsignedinteger]:
         """The structure of each edge, or of those at some places, and its two elements, as one number, (E,)."""
-        receivers, senders = self._edges.receivers, self._edges.senders
+        receivers, senders = self._receivers, self._senders
         if places is not None:
             receivers, senders = receivers.take(places), senders.take(places)
         kinds = self._kinds.of_atoms

@@ -134,37 +134,70 @@ void pull_float64(int64_t edges, int64_t atoms, const double* gradients, const d
   pull(edges, atoms, gradients, vectors, receivers, senders, forces, virial);
 }
 
-// What stays from step to step while the same candidates are edges.
+// What stays from step to step while the same candidates are, and the edges of the last step.
 struct Prepared {
-  int64_t atoms, candidates, edges;
-  const double* searched;  // (N, 3), where the atoms were when candidates were searched
-  double room;             // how far two atoms may have moved together since
+  int64_t atoms, candidates, rows;
+  const double* searched;   // (N, 3), where the atoms were when candidates were searched
+  double room;              // how far two atoms may have moved together since
   Candidates given;
+  const int64_t* partners;  // (C,), the opposite of each; or null, if other candidates must not become edges
   double square_of_cutoff, square_of_suspect;
+  float* narrow;            // (C, 3), where the program reads vectors; one of the two is null
+  double* wide;
+  int64_t edges, pairs;
   const uint8_t* inside;               // (C,), which candidates are edges
   const int64_t *receivers, *senders;  // (E,)
-  float* narrow;           // (E, 3), where the program reads vectors; one of the two is null
-  double* wide;
 };
 
-// Vectors and squares of the edges, as `cut` gives them, and the vectors once more for the program. Returns whether
-// that is all there is to do: no edge could have been missed, the same candidates are edges, and none is so short that
-// it has to be looked at. There is room for one edge more.
-int repeat(const Prepared* prepared, const double* positions, double* vectors, double* squares) {
-  const Prepared& p = *prepared;
-  if (!(2.0 * std::sqrt(farthest(p.atoms, positions, p.searched)) <= p.room)) return 0;
+// How the edges are those of the last step.
+enum { UNSURE = 0, SAME = 1, OTHERS = 2 };
+
+// Vectors and squares of the edges, as `cut` gives them, and the vectors once more for the program. If other candidates
+// are edges than before, these are prepared now, and the program is told of them as `lay_out` tells it.
+//
+// It is unsure, and nothing has changed, where an edge could have been missed, or one is so short that it has to be
+// looked at. There is room for all candidates and one more.
+//
+// numbers: room for one of each candidate six times: edges before it, and of edges receivers, senders, firsts of
+// pairs, pairs, opposites; and for one of each row, its first edge.
+int follow(Prepared* prepared, const double* positions, double* vectors, double* squares, uint8_t* inside,
+           int64_t* numbers) {
+  Prepared& p = *prepared;
+  if (!(2.0 * std::sqrt(farthest(p.atoms, positions, p.searched)) <= p.room)) return UNSURE;
+  int64_t* before = numbers;
   int64_t edges = 0;
+  bool same = true;
   for (int64_t c = 0; c < p.candidates; c++) {
     const double square = squares[edges] = measured(p.given, c, positions, vectors + 3 * edges);
+    if (square < p.square_of_suspect) return UNSURE;
     const bool is_edge = square < p.square_of_cutoff;
-    if (is_edge != bool(p.inside[c]) || square < p.square_of_suspect) return 0;
+    inside[c] = is_edge;
+    before[c] = edges;
+    same &= is_edge == bool(p.inside[c]);
     edges += is_edge;
   }
+  if (!same && p.partners == nullptr) return UNSURE;
   if (p.narrow != nullptr)
     for (int64_t i = 0; i < 3 * edges; i++) p.narrow[i] = float(vectors[i]);
   else
     std::memcpy(p.wide, vectors, size_t(3 * edges) * sizeof(double));
-  return 1;
+  if (same) return SAME;
+  int64_t *receivers = before + p.candidates, *senders = receivers + p.candidates, *first = senders + p.candidates;
+  int64_t *pair_of = first + p.candidates, *opposite = pair_of + p.candidates, *starts = opposite + p.candidates;
+  int64_t row = 0;
+  for (int64_t c = 0; c < p.candidates; c++) {
+    if (!inside[c]) continue;
+    const int64_t edge = before[c], receiver = p.given.receivers[c];
+    while (row < p.rows && row <= receiver) starts[row++] = edge;
+    receivers[edge] = receiver;
+    senders[edge] = p.given.senders[c];
+    opposite[edge] = before[p.partners[c]];
+  }
+  while (row < p.rows) starts[row++] = edges;
+  p.edges = edges;
+  p.pairs = pairs(edges, opposite, first, pair_of, opposite);
+  p.inside = inside, p.receivers = receivers, p.senders = senders;
+  return OTHERS;
 }
 
 }  // extern "C"
