@@ -21,7 +21,8 @@ from halocline.plugins.fused import operators
 from halocline.plugins.fused.interaction import Convolved, interact, interact_back, packed_interaction
 from halocline.plugins.fused.rows import rows_of
 
-CHANNELS, INTERVALS, CUTOFF = 48, 64, 5.0
+#: So many channels that structures of some 250 atoms are worth several threads, and two of them share pairs.
+CHANNELS, INTERVALS, CUTOFF = 160, 64, 5.0
 
 
 def silicon(*times, rattle=0.1):
@@ -36,14 +37,14 @@ def blocks():
     Of an atom, others have one image within the cutoff at most where all directions are wide.
     """
     rule = Radius(CUTOFF)
-    alone = {"wide": (4, 4, 4), "thin": (30, 2, 1), "one": (1, 1, 1)}
+    alone = {"wide": (5, 5, 5), "thin": (60, 2, 1), "one": (1, 1, 1)}
     found = {name: NeighbourList(rule).graph(silicon(*times)) for name, times in alone.items()}
-    found["several"] = joint_graph(rule, [silicon(4, 4, 4), silicon(3, 4, 4, rattle=0.2)])[0].graph
+    found["several"] = joint_graph(rule, [silicon(4, 4, 4), silicon(5, 4, 4, rattle=0.2)])[0].graph
     wholes = {
         name: block_of(graph, whole(len(graph.structure), graph.edges, 1), Form.EDGES)
         for name, graph in found.items()
     }
-    owned = np.arange(128) % 9 == 4
+    owned = np.arange(250) % 9 == 4
     return wholes | {"part": block_of(found["wide"], cut_part(owned, found["wide"].edges, 4), Form.EDGES, 2)}
 
 

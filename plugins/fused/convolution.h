@@ -141,8 +141,8 @@ HALO_INLINE void for_edges(const Edges& edges, int64_t row, F&& f) {
 }
 
 // to (channels,): the sum of weights times values (others, channels) of one row.
-template <class T, class Weights>
-void convolve_row(const Weights& weights, const Edges& edges, int64_t row, const T* values, T* to) {
+template <class T, class Weights, class List>
+void convolve_row(const Weights& weights, const List& edges, int64_t row, const T* values, T* to) {
   constexpr int L = LANES<T>;
   for_edges(edges, row, [&](const Some& some, bool first) {
     const auto found = of_some(weights, some);
@@ -180,8 +180,8 @@ HALO_INLINE void add_by_lengths(const Table<T>& table, const FromTable<T>& found
 // The transpose, of a row at the other end of the edges than in `convolve_row`: to (channels,), the sum of weights
 // times gradients (others, channels), unless it is null; and to by_vectors (E, 3) is added what lengths do to the sum
 // of gradients times results, where own (channels,) are the values of the row that were convolved.
-template <bool BY_VALUES, class T>
-void pull_row(const Table<T>& table, const Edges& edges, int64_t row, const T* gradients, const T* own, T* to,
+template <bool BY_VALUES, class T, class List>
+void pull_row(const Table<T>& table, const List& edges, int64_t row, const T* gradients, const T* own, T* to,
               T* by_vectors) {
   constexpr int L = LANES<T>;
   for_edges(edges, row, [&](const Some& some, bool first) {

@@ -10,7 +10,9 @@
 namespace {
 
 constexpr int64_t PIECE = 4 * TILE;  // atoms that go through everything together
-constexpr int64_t SPANS = 2;         // for each thread, where there are several
+
+// Edges times channels below which a call is over before another thread has been woken and has taken its share.
+constexpr int64_t ALONE = 1 << 20;
 
 int64_t whole_panels(int64_t columns) { return (columns + WIDE - 1) / WIDE * WIDE; }
 
@@ -23,13 +25,16 @@ void for_pieces(int64_t rows, int threads, F&& f) {
   });
 }
 
-// Calls f(span) for spans that make up all rows.
+// Calls f(span) for spans that make up all rows, one for each thread: with more of them more pairs leave theirs. Does
+// nothing and returns false where spans would not hold most edges, or there are no pairs.
 template <class F>
-void for_spans(const Edges& edges, int threads, F&& f) {
-  const int64_t spans = threads <= 1 ? 1 : std::min(SPANS * threads, (edges.rows + PIECE - 1) / PIECE);
+bool for_spans(const Pairs& pairs, int threads, F&& f) {
+  const int64_t spans = std::max(threads, 1);
+  if (pairs.opposite == nullptr || !Span::hold_most(pairs.edges, spans)) return false;
   halo::for_rows(spans, threads, [&](int64_t begin, int64_t end) {
-    for (int64_t n = begin; n < end; n++) f(Span(edges, n, spans));
+    for (int64_t n = begin; n < end; n++) f(Span(pairs.edges, n, spans));
   });
+  return true;
 }
 
 // Calls f(first, count) at the last row of each piece of a span.
@@ -80,6 +85,7 @@ template <class T>
 void interact(const Interaction<T>& weights, const Table<T>& table, const Edges& edges, const int64_t* opposite,
               int64_t atoms, const T* x, T* updated, T* kept, int threads) {
   const int64_t C = table.channels;
+  if (edges.count * C < ALONE) threads = 1;
   T *sent = kept, *slopes = kept + atoms * C;
   for_pieces(atoms, threads, [&](int64_t first, int64_t count) {
     const T* own = filled(x + first * C, count, C, scratch<T>(PIECE * C));
@@ -100,21 +106,23 @@ void interact(const Interaction<T>& weights, const Table<T>& table, const Edges&
       if (row < count) store(updated + at, load(x + at) + change);
     });
   };
-  if (opposite == nullptr) {
-    for_pieces(edges.rows, threads, [&](int64_t first, int64_t count) {
-      T* sums = scratch<T>(3 * PIECE * C) + 2 * PIECE * C;
-      for (int64_t row = 0; row < count; row++) convolve_row(table, edges, first + row, sent, sums + row * C);
-      update(first, count, sums);
-    });
-    return;
-  }
-  for_spans(edges, threads, [&](const Span& span) {  // sums are where what is updated will be
+  const Pairs pairs{edges, opposite};
+  const bool done = for_spans(pairs, threads, [&](const Span& span) {  // sums are where what is updated will be
     for_span(
-        Pairs{edges, opposite}, span,
+        pairs, span,
         [&](const Chosen& some, int64_t row, bool begin) { convolve_chosen(table, some, row, begin, sent, updated); },
         [&](int64_t row) {
           for_whole_pieces(span, row, [&](int64_t first, int64_t count) { update(first, count, updated + first * C); });
         });
+  });
+  if (done) return;
+  for_pieces(edges.rows, threads, [&](int64_t first, int64_t count) {
+    T* sums = scratch<T>(3 * PIECE * C) + 2 * PIECE * C;
+    for (int64_t row = first; row < first + count; row++) {
+      T* to = sums + (row - first) * C;
+      opposite == nullptr ? convolve_row(table, edges, row, sent, to) : convolve_row(table, pairs, row, sent, to);
+    }
+    update(first, count, sums);
   });
 }
 
@@ -124,6 +132,7 @@ template <class T, bool BY_X>
 void interact_back(const Interaction<T>& weights, const Table<T>& table, const Edges& edges, const int64_t* opposite,
                    int64_t rows, const T* gradients, T* kept, T* by_x, T* by_vectors, int threads) {
   const int64_t C = table.channels;
+  if (edges.count * C < ALONE) threads = 1;
   const T* sent = kept;
   T *slopes = kept + edges.rows * C, *by_sums = slopes;
   for_pieces(rows, threads, [&](int64_t first, int64_t count) {
@@ -145,18 +154,10 @@ void interact_back(const Interaction<T>& weights, const Table<T>& table, const E
       if (row < count) store(by_x + at, first + row < rows ? load(gradients + at) + result : result);
     });
   };
-  if (opposite == nullptr) {
-    for_pieces(edges.rows, threads, [&](int64_t first, int64_t count) {
-      T* by_sent = scratch<T>(2 * PIECE * C);
-      for (int64_t row = 0; row < count; row++)
-        pull_row<BY_X>(table, edges, first + row, by_sums, sent + (first + row) * C, by_sent + row * C, by_vectors);
-      if (BY_X) update(first, count, by_sent);
-    });
-    return;
-  }
-  for_spans(edges, threads, [&](const Span& span) {  // gradients by what was sent are where those by x will be
+  const Pairs pairs{edges, opposite};
+  const bool done = for_spans(pairs, threads, [&](const Span& span) {  // by what was sent, where those by x will be
     for_span(
-        Pairs{edges, opposite}, span,
+        pairs, span,
         [&](const Chosen& some, int64_t row, bool begin) {
           pull_chosen<BY_X>(table, some, row, begin, by_sums, sent, by_x, by_vectors);
         },
@@ -168,6 +169,17 @@ void interact_back(const Interaction<T>& weights, const Table<T>& table, const E
             update(first, count, by_sent);
           });
         });
+  });
+  if (done) return;
+  for_pieces(edges.rows, threads, [&](int64_t first, int64_t count) {
+    T* by_sent = scratch<T>(2 * PIECE * C);
+    for (int64_t row = first; row < first + count; row++) {
+      const T* own = sent + row * C;
+      T* to = by_sent + (row - first) * C;
+      opposite == nullptr ? pull_row<BY_X>(table, edges, row, by_sums, own, to, by_vectors)
+                          : pull_row<BY_X>(table, pairs, row, by_sums, own, to, by_vectors);
+    }
+    if (BY_X) update(first, count, by_sent);
   });
 }
 

@@ -2,7 +2,8 @@
 //
 // An edge from j to i and its opposite from i to j are equally long, so their weights are the same. A thread goes
 // through the rows of a span of atoms in their order; where both atoms of a pair are in it, what the one row gets is
-// added together with what the other gets. Edges that leave the span are taken one by one.
+// added together with what the other gets. Edges that leave the span are taken one by one, and all are where spans are
+// so small that most would.
 //
 // A row adds up its edges in one order, whatever the spans are, so that the number of threads changes no bit: those
 // from atoms before it, atom by atom, in the order that their opposites have; and then those from itself and atoms
@@ -29,7 +30,7 @@ struct Pairs {
   int64_t back(int64_t place) const { return edges.order == nullptr ? opposite[place] : place; }
 };
 
-// Whether the others of each row are in their order, and images of each other in opposite ones; the edges are in theirs.
+// Whether the others of each row are in their order, and images of each other in opposite ones. Edges are in theirs.
 inline bool in_order(const Pairs& pairs) {
   for (int64_t row = 0; row < pairs.edges.rows; row++)
     for (int64_t place = pairs.edges.starts[row] + 1; place < pairs.edges.end(row); place++) {
@@ -39,21 +40,21 @@ inline bool in_order(const Pairs& pairs) {
   return true;
 }
 
-// Rows that one thread goes through.
-struct Span {
-  int64_t first, last;
-
-  // The n-th of some spans, which have about as many edges each.
-  Span(const Edges& edges, int64_t n, int64_t spans) : first(cut(edges, n, spans)), last(cut(edges, n + 1, spans)) {}
-
-  bool has(int64_t row) const { return first <= row && row < last; }
-
- private:
-  static int64_t cut(const Edges& edges, int64_t n, int64_t spans) {
-    if (n == spans) return edges.rows;
-    return std::lower_bound(edges.starts, edges.starts + edges.rows, edges.count * n / spans) - edges.starts;
+// Calls f(place) for the edges of a row from atoms before a limit, and behind it from all others, in their order.
+template <class F>
+HALO_INLINE void for_earlier(const Pairs& pairs, int64_t row, int64_t limit, F&& f) {
+  const int64_t end = pairs.edges.end(row);
+  for (int64_t place = pairs.edges.starts[row], next; place < end && pairs.other(place) < limit; place = next) {
+    for (next = place + 1; next < end && pairs.other(next) == pairs.other(place); next++) continue;
+    for (int64_t image = next - 1; image >= place; image--) f(image);
   }
-};
+}
+
+template <class F>
+HALO_INLINE void for_later(const Pairs& pairs, int64_t row, F&& f) {
+  for (int64_t place = pairs.edges.starts[row]; place < pairs.edges.end(row); place++)
+    if (pairs.other(place) >= row) f(place);
+}
 
 // Some edges of one row.
 struct Chosen : Some {
@@ -66,35 +67,72 @@ struct Chosen : Some {
   }
 };
 
+// Hands over edges of one row some at a time.
+template <class F>
+struct Handed {
+  const Pairs& pairs;
+  int64_t row;
+  F& f;
+  bool first;  // whether the row has got nothing yet
+  Chosen some = {};
+
+  void operator()(int64_t place, bool shared = false) {
+    some.add(pairs, place, shared);
+    if (some.count == EDGES) hand();
+  }
+  void rest() {
+    if (first || some.count > 0) hand();
+  }
+
+ private:
+  void hand() { f(some, row, std::exchange(first, false)), some.count = 0; }
+};
+
+// What `for_edges` of plain edges does, in the order of all rows here.
+template <class F>
+HALO_INLINE void for_edges(const Pairs& pairs, int64_t row, F&& f) {
+  auto each = [&](const Chosen& some, int64_t, bool first) { f(some, first); };
+  Handed<decltype(each)> handed{pairs, row, each, true};
+  for_earlier(pairs, row, row, handed);
+  for_later(pairs, row, handed);
+  handed.rest();
+}
+
+// Rows that one thread goes through.
+struct Span {
+  int64_t first, last;
+
+  // The n-th of some spans, which have about as many edges each.
+  Span(const Edges& edges, int64_t n, int64_t spans) : first(cut(edges, n, spans)), last(cut(edges, n + 1, spans)) {}
+
+  // Whether so many spans are large enough for most edges to stay within theirs.
+  static bool hold_most(const Edges& edges, int64_t spans) {
+    return spans == 1 || 2 * edges.count * spans <= edges.rows * edges.rows;
+  }
+
+ private:
+  static int64_t cut(const Edges& edges, int64_t n, int64_t spans) {
+    if (n == spans) return edges.rows;
+    return std::lower_bound(edges.starts, edges.starts + edges.rows, edges.count * n / spans) - edges.starts;
+  }
+};
+
 // Goes through the edges of a span, f(edges, row, whether these are the first that the row gets anything of), and says
 // g(row) when a row has got everything.
 template <class F, class G>
 void for_span(const Pairs& pairs, const Span& span, F f, G g) {
-  Chosen some;
-  const auto add = [&](int64_t row, int64_t place, bool shared, bool& first) {
-    some.add(pairs, place, shared);
-    if (some.count == EDGES) f(some, row, std::exchange(first, false)), some.count = 0;
-  };
-  const auto rest = [&](int64_t row, bool first) {
-    if (first || some.count > 0) f(some, row, first), some.count = 0;
-  };
   for (int64_t row = span.first; row < span.last; row++) {
-    bool first = true;
-    const int64_t end = span.first > 0 ? pairs.edges.end(row) : 0;
-    for (int64_t place = pairs.edges.starts[row], next; place < end; place = next) {
-      const int64_t other = pairs.other(place);
-      for (next = place + 1; next < end && pairs.other(next) == other; next++) continue;
-      for (int64_t image = next - 1; image >= place && other < span.first; image--) add(row, image, false, first);
-    }
-    rest(row, first);
+    Handed<F> handed{pairs, row, f, true};
+    for_earlier(pairs, row, span.first, handed);
+    handed.rest();
   }
   for (int64_t row = span.first; row < span.last; row++) {
-    bool first = false;
-    for (int64_t place = pairs.edges.starts[row]; place < pairs.edges.end(row); place++) {
+    Handed<F> handed{pairs, row, f, false};
+    for_later(pairs, row, [&](int64_t place) {
       const int64_t other = pairs.other(place);
-      if (other >= row) add(row, place, other > row && other < span.last, first);
-    }
-    rest(row, first);
+      handed(place, other > row && other < span.last);
+    });
+    handed.rest();
     g(row);
   }
 }
