@@ -14,7 +14,7 @@ from peers import __main__ as script
 from peers import first_calls, growth, structures
 from peers.comparison import Group, errors_of
 from peers.contender import Contender, ours
-from peers.growth_file import GrowthFile, draw
+from peers.growth_file import GrowthFile, draw, exponents
 from peers.models import MODELS, STEPS, Model
 from peers.record import Record
 from peers.runner import Runner
@@ -200,7 +200,7 @@ def test_exponents_of_growth_are_those_of_the_points_and_failures_are_done_again
     for value, atoms in ((64, 64), (1000, 1000), (8000, 8192)):
         time = {"us_per_atom": 3.0 * atoms**0.25}
         file.add({"model": "schnet", "axis": "atoms", "value": value, "atoms": atoms, "cpu": time})
-        file.add({"model": "schnet", "axis": "ranks", "value": value, "atoms": atoms, "left_out": "It is large."})
+        file.add({"model": "schnet", "axis": "ranks", "value": value, "atoms": atoms, "failure": "It is large."})
     assert json.loads(path.read_text())["exponents"] == {"schnet": {"atoms": pytest.approx(1.25)}}
     assert "FAILED schnet layers 1" in file.text()
     again = GrowthFile(path, MEASURED)
@@ -210,26 +210,30 @@ def test_exponents_of_growth_are_those_of_the_points_and_failures_are_done_again
     assert (tmp_path / "growth.png").stat().st_size > 0
 
 
-def test_what_does_not_fit_is_left_out_of_growth_and_tried_again(monkeypatch, tmp_path):
-    monkeypatch.setattr(growth, "free_memory", lambda: 2**30)
+def test_what_does_not_fit_is_evaluated_in_parts(monkeypatch, tmp_path):
+    monkeypatch.setattr(growth, "free_memory", lambda: 4 * 2**30)
     file = GrowthFile(tmp_path / "growth.json", MEASURED)
-    file.add(
-        {
-            "model": "schnet",
-            "axis": "atoms",
-            "value": 1000,
-            "atoms": 1000,
-            "peak": 2**28,
-            "resident_when_loaded": 0,
-        }
-    )
-    assert not growth.too_large(growth.Point("schnet", "atoms", 2000), file.rows)
-    assert not growth.too_large(growth.Point("mace-L0", "atoms", 97336), file.rows)
-    assert not growth.too_large(growth.Point("schnet", "layers", 4), file.rows)
+    for atoms in (500, 1000):
+        row = {"model": "schnet", "axis": "atoms", "value": atoms, "atoms": atoms, "cpu": {"us_per_atom": 1.0}}
+        file.add(row | {"peak": atoms * 2**20, "resident_when_loaded": 0})
+    assert growth.bound_on_memory(growth.Point("schnet", "atoms", 2000), file.rows) is None
+    assert growth.bound_on_memory(growth.Point("mace-L0", "atoms", 97336), file.rows) is None
+    assert growth.bound_on_memory(growth.Point("schnet", "layers", 4), file.rows) is None
     large = growth.Point("schnet", "atoms", 8000)
-    file.add(dict(large._asdict()) | growth.too_large(large, file.rows))
-    assert "left out schnet atoms 8000: It would need about 2 GiB." in file.text()
-    assert not GrowthFile(tmp_path / "growth.json", MEASURED).has(large)
+    memory = growth.bound_on_memory(large, file.rows)
+    assert memory == f"{int(4 * growth.SHARE_OF_MEMORY)}GiB"
+    before = exponents(file.rows)
+    file.add(dict(large._asdict()) | {"atoms": 8000, "within": memory, "cpu": {"us_per_atom": 9.0}})
+    assert f"schnet atoms 8000: in parts, within {memory}." in file.text()
+    assert GrowthFile(tmp_path / "growth.json", MEASURED).has(large)
+    assert exponents(file.rows) == before == {"schnet": {"atoms": 1.0}}
+
+
+def test_points_in_parts_are_measured():
+    found = growth.measured(growth.Point("schnet", "atoms", 64), "torch", 1, "2GiB")
+    assert found["within"] == "2GiB"
+    assert "failure" not in found
+    assert len(found["cpu"]["steps"]) == growth.STEPS_IN_PARTS
 
 
 def test_growth_changes_one_thing_at_a_time():

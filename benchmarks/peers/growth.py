@@ -6,8 +6,8 @@
 One thing is changed at a time from a thousand atoms of silicon with 57.7 neighbours and the sizes of models in
 `models.MODELS`; ranks share ten thousand. A step is that of `peers.comparison`. Each point has a process of its
 own with one thread, ranks one for each. The file is written after each; the same command goes on where it stopped.
-Large structures come last, and a point that would take more memory than there is, by the one before it, is left
-out with a line that says so.
+Large structures come last, and one that would take more memory than there is, by the one before it, is evaluated
+in parts within what there is, as its record says.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ AXES: Final[dict[str, tuple[int, ...]]] = {
 ATOMS, ATOMS_OF_RANKS, QUICK_ATOMS = 1000, 10648, 10648
 
 #: Steps that are timed.
-STEPS, QUICK_STEPS = 7, 3
+STEPS, QUICK_STEPS, STEPS_IN_PARTS = 7, 3, 3
 
 SILICON: Final = (14,)
 
@@ -89,8 +89,8 @@ def main(given: Sequence[str] | None = None) -> int:
             break
         print(f"{point.model} {point.axis} {point.value:,}", file=sys.stderr, flush=True)
         steps = QUICK_STEPS if arguments.quick else STEPS
-        found = too_large(point, file.rows) or measured(point, arguments.way, steps)
-        file.add(dict(point._asdict()) | found)
+        memory = bound_on_memory(point, file.rows)
+        file.add(dict(point._asdict()) | measured(point, arguments.way, steps, memory))
     print(file.text())
     if arguments.plot:
         draw(file.rows, arguments.plot)
@@ -111,26 +111,34 @@ def _is_large(point: Point) -> bool:
     return point.axis == "atoms" and point.value > QUICK_ATOMS
 
 
-def too_large(point: Point, rows: Sequence[Row]) -> dict[str, str]:
-    """Why a structure is too large for the memory that is free, by the largest smaller one; empty if it is not."""
+def bound_on_memory(point: Point, rows: Sequence[Row]) -> str | None:
+    """Within how much memory a structure is evaluated, by the largest smaller one; None if it fits whole."""
     smaller = [
         row
         for row in rows
         if (row["model"], row["axis"]) == (point.model, "atoms") and "peak" in row and row["value"] < point.value
     ]
     if point.axis != "atoms" or not smaller:
-        return {}
+        return None
     before = max(smaller, key=lambda row: int(row["value"]))
-    loaded = before["resident_when_loaded"]
+    loaded, free = before["resident_when_loaded"], free_memory()
     needed = loaded + (before["peak"] - loaded) * point.value / before["value"]
-    if needed <= SHARE_OF_MEMORY * free_memory():
-        return {}
-    return {"left_out": f"It would need about {needed / 2**30:.0f} GiB."}
+    return None if needed <= SHARE_OF_MEMORY * free else f"{int(SHARE_OF_MEMORY * free / 2**30)}GiB"
 
 
-def measured(point: Point, way: str, steps: int) -> dict[str, Any]:
-    """What `Runner` finds of a point, with the number of atoms and neighbours."""
+def measured(point: Point, way: str, steps: int, memory: str | None = None) -> dict[str, Any]:
+    """What `Runner` finds of a point, with the number of atoms and neighbours.
+
+    Args:
+        point: that is measured.
+        way: how this package runs.
+        steps: that are timed.
+        memory: within which it is evaluated in parts; None for whole.
+    """
     contender = ours(way, sys.executable)
+    if memory is not None:
+        contender = replace(contender, options=dict(contender.options) | {"memory": memory})
+        steps = STEPS_IN_PARTS
     if point.axis == "ranks" and point.value > 1:
         contender = replace(contender, options=dict(contender.options) | {"backend": f"ddp:ranks={point.value}"})
     atoms = structure(point)
@@ -148,7 +156,7 @@ def measured(point: Point, way: str, steps: int) -> dict[str, Any]:
             runner.search(1 + WARM_UP + steps + math.ceil(FAR / moved))
             runner.finish(folder, len(atoms), moved)
     counted = {"atoms": len(atoms), "neighbours": structures.neighbours(atoms, CUTOFF), "load": os.getloadavg()[0]}
-    return counted | runner.found
+    return counted | ({} if memory is None else {"within": memory}) | runner.found
 
 
 def potential(point: Point) -> Potential:

@@ -37,7 +37,7 @@ class GrowthFile:
         if path.exists():
             old = json.loads(path.read_text())
             if old["measured"] == self._measured:
-                self.rows = [row for row in old["points"] if not {"failure", "left_out"} & set(row)]
+                self.rows = [row for row in old["points"] if "failure" not in row]
 
     def has(self, point: Sequence[Any]) -> bool:
         """Whether a point has been measured."""
@@ -50,7 +50,7 @@ class GrowthFile:
         write_atomically(self._path, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
 
     def text(self) -> str:
-        """Exponents in a Markdown table, and what failed or was left out."""
+        """Exponents in a Markdown table, what failed, and what was evaluated in parts."""
         found = exponents(self.rows)
         axes = list(dict.fromkeys(axis for each in found.values() for axis in each))
         lines = [f"| model | {' | '.join(axes)} |", f"|{'---|' * (1 + len(axes))}"]
@@ -61,8 +61,8 @@ class GrowthFile:
             where = " ".join(str(row[name]) for name in KEY)
             if reason := row.get("failure"):
                 lines.append(f"FAILED {where}: {reason}")
-            elif reason := row.get("left_out"):
-                lines.append(f"left out {where}: {reason}")
+            elif memory := row.get("within"):
+                lines.append(f"{where}: in parts, within {memory}.")
         return "\n".join(lines)
 
 
@@ -89,9 +89,12 @@ def curves(rows: Sequence[Row]) -> Iterator[tuple[str, str, list[float], list[fl
 
 
 def exponents(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
-    """Model → axis → p of cost ∝ place^p, fitted to the upper half of the points; constants rule the lower."""
+    """Model → axis → p of cost ∝ place^p, fitted to the upper half of the points; constants rule the lower.
+
+    What was evaluated in parts does not count: halos cost more than in proportion.
+    """
     found: dict[str, dict[str, float]] = {}
-    for model, axis, places, costs in curves(rows):
+    for model, axis, places, costs in curves([row for row in rows if "within" not in row]):
         upper = (len(places) - 1) // 2
         slope = np.polyfit(np.log(places[upper:]), np.log(costs[upper:]), 1)[0]
         found.setdefault(model, {})[axis] = round(float(slope), 3)

@@ -40,7 +40,7 @@ inline bool in_order(const Pairs& pairs) {
   return true;
 }
 
-// Calls f(place) for the edges of a row from atoms before a limit, and behind it from all others, in their order.
+// Calls f(place) for the edges of a row from atoms before a limit, in their order.
 template <class F>
 HALO_INLINE void for_earlier(const Pairs& pairs, int64_t row, int64_t limit, F&& f) {
   const int64_t end = pairs.edges.end(row);
@@ -50,6 +50,7 @@ HALO_INLINE void for_earlier(const Pairs& pairs, int64_t row, int64_t limit, F&&
   }
 }
 
+// For those from the row itself and atoms behind it.
 template <class F>
 HALO_INLINE void for_later(const Pairs& pairs, int64_t row, F&& f) {
   for (int64_t place = pairs.edges.starts[row]; place < pairs.edges.end(row); place++)
