@@ -104,6 +104,9 @@ class PreparedStep:
         self._pointed_to = given, searched, partners
         self._edges: tuple[object, ...] = kept.inside, *ends  # which it points to as well
         self._spare: tuple[NDArray[np.bool_], NDArray[np.int64]] | None = None
+        self._is_whole = (
+            True  # not while compiled code has edges that are not ours yet, or if that was interrupted
+        )
 
     @classmethod
     def of(
@@ -133,6 +136,8 @@ class PreparedStep:
     @timed("cut")  # and whatever of the list and the layout is left
     def moved(self, structure: Structure) -> Moved | None:
         """A structure between the same candidates, to the bit and in order; None where that is not certain."""
+        if not self._is_whole:
+            return None
         numbers, cell, pbc = self._told
         if structure.numbers.tobytes() != numbers or structure.cell.tobytes() != cell:
             return None
@@ -148,6 +153,7 @@ class PreparedStep:
         room = np.empty(squares_at + candidates + 1)
         start = address(room)
         places = address(positions), start, start + squares_at * room.itemsize, address(inside), address(found)
+        self._is_whole = False
         edges_are = self._follow(self._at, *places)
         if edges_are == UNSURE:
             return None
@@ -155,6 +161,7 @@ class PreparedStep:
             self._spare = spare
         else:
             self._take(inside, found)
+        self._is_whole = True
         edges = prepared.edges
         vectors, squares = room[: 3 * edges].reshape(-1, 3), room[squares_at : squares_at + edges]
         return Moved(self._inputs, self._surroundings, vectors, squares, start)
