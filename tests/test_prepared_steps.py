@@ -145,6 +145,12 @@ def test_edges_that_come_and_go_are_followed(name, options, dtype, repeated):
     assert len(counts) > 2
 
 
+def moved_until_edges_change(calculator, atoms):
+    for seed in range(6):
+        atoms.rattle(0.02, seed=seed)
+        calculator.calculate(atoms)
+
+
 def test_an_interrupt_while_edges_change_leaves_nothing_half_done(monkeypatch):
     atoms = liquid()
     calculator = ready(WATER, atoms)
@@ -155,9 +161,7 @@ def test_an_interrupt_while_edges_change_leaves_nothing_half_done(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(PreparedStep, "_take", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            for seed in range(6):
-                atoms.rattle(0.02, seed=seed)
-                calculator.calculate(atoms)
+            moved_until_edges_change(calculator, atoms)
     for seed in range(4):
         assert numbers_of(calculator, atoms) == numbers_of(halocline.load(WATER).calculator(), atoms)
         atoms.rattle(0.02, seed=seed)
