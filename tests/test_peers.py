@@ -211,7 +211,8 @@ def test_exponents_of_growth_are_those_of_the_points_and_failures_are_done_again
 
 
 def test_what_does_not_fit_is_evaluated_in_parts(monkeypatch, tmp_path):
-    monkeypatch.setattr(growth, "free_memory", lambda: 4 * 2**30)
+    for name in ("free_memory", "total_memory"):
+        monkeypatch.setattr(growth, name, lambda: 4 * 2**30)
     file = GrowthFile(tmp_path / "growth.json", MEASURED)
     for atoms in (500, 1000):
         row = {"model": "schnet", "axis": "atoms", "value": atoms, "atoms": atoms, "cpu": {"us_per_atom": 1.0}}

@@ -27,7 +27,7 @@ from ase import Atoms
 from matrix.record import measured_on
 
 from halocline.bench.structures import disordered_box
-from halocline.doctor.machine import free_memory
+from halocline.doctor.machine import free_memory, total_memory
 from halocline.model.build import build_backbone
 from halocline.potential.potential import Potential
 from peers import structures
@@ -53,7 +53,7 @@ AXES: Final[dict[str, tuple[int, ...]]] = {
 ATOMS, ATOMS_OF_RANKS, QUICK_ATOMS = 1000, 10648, 10648
 
 #: Steps that are timed.
-STEPS, QUICK_STEPS, STEPS_IN_PARTS = 7, 3, 3
+STEPS, QUICK_STEPS, STEPS_IN_PARTS = 7, 3, 2
 
 SILICON: Final = (14,)
 
@@ -123,7 +123,8 @@ def bound_on_memory(point: Point, rows: Sequence[Row]) -> str | None:
     before = max(smaller, key=lambda row: int(row["value"]))
     loaded, free = before["resident_when_loaded"], free_memory()
     needed = loaded + (before["peak"] - loaded) * point.value / before["value"]
-    return None if needed <= SHARE_OF_MEMORY * free else f"{int(SHARE_OF_MEMORY * free / 2**30)}GiB"
+    # What holds caches only is there for whoever asks.
+    return None if needed <= SHARE_OF_MEMORY * free else f"{int(SHARE_OF_MEMORY * total_memory() / 2**30)}GiB"
 
 
 def measured(point: Point, way: str, steps: int, memory: str | None = None) -> dict[str, Any]:
@@ -135,10 +136,10 @@ def measured(point: Point, way: str, steps: int, memory: str | None = None) -> d
         steps: that are timed.
         memory: within which it is evaluated in parts; None for whole.
     """
-    contender = ours(way, sys.executable)
-    if memory is not None:
+    contender, warm_up = ours(way, sys.executable), WARM_UP
+    if memory is not None:  # a step takes minutes, and has no need of another one before it
         contender = replace(contender, options=dict(contender.options) | {"memory": memory})
-        steps = STEPS_IN_PARTS
+        steps, warm_up = STEPS_IN_PARTS, 0
     if point.axis == "ranks" and point.value > 1:
         contender = replace(contender, options=dict(contender.options) | {"backend": f"ddp:ranks={point.value}"})
     atoms = structure(point)
@@ -150,10 +151,10 @@ def measured(point: Point, way: str, steps: int, memory: str | None = None) -> d
             runner = Runner(contender)
             runner.load(worker, digest(model))
             runner.begin(path, len(atoms), 0, 0.0)
-            for number in range(1, 1 + WARM_UP + steps):
-                runner.step(number, timed=number > WARM_UP)
+            for number in range(1, 1 + warm_up + steps):
+                runner.step(number, timed=number > warm_up)
             runner.results(folder)  # which tells of skins
-            runner.search(1 + WARM_UP + steps + math.ceil(FAR / moved))
+            runner.search(1 + warm_up + steps + math.ceil(FAR / moved))
             runner.finish(folder, len(atoms), moved)
     counted = {"atoms": len(atoms), "neighbours": structures.neighbours(atoms, CUTOFF), "load": os.getloadavg()[0]}
     return counted | ({} if memory is None else {"within": memory}) | runner.found
