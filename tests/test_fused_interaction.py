@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -113,3 +114,13 @@ def test_narrower_vectors_share_weights_as_well(monkeypatch, flag):
     finally:
         for cached in caches:
             cached.cache_clear()
+
+
+def test_vectors_that_are_no_opposites_count_by_themselves():
+    """As those of whoever differentiates by one edge and not by its opposite."""
+    block = replace(BLOCKS["wide"], vectors=BLOCKS["wide"].vectors.clone())
+    block.vectors[::5] *= 1.01
+    expected = computed(block, torch.float64, 1, shared=False)
+    found = computed(block, torch.float64, 1)
+    assert all(map(torch.equal, found, expected))
+    assert not torch.equal(found[0], computed(BLOCKS["wide"], torch.float64, 1)[0])

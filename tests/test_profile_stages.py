@@ -264,7 +264,7 @@ def test_neighbours_are_searched_in_every_evaluation():
         profile_of(potential, atoms, repeats=3)
     # The profile counts its own; what is left to others are the plain evaluations and the first ones.
     assert searches.calls["search"] >= 3
-    assert searches.calls["search"] == searches.calls["cut"]
+    assert searches.calls["search"] == searches.calls["network"]
 
 
 def test_profile_changes_no_result():

@@ -260,13 +260,11 @@ void read_out_back(const Readout<T>& weights, int64_t atoms, int64_t C, int64_t 
                                     const T* gradients, const T* by_hidden, T* by_x, int64_t threads) {             \
     read_out_back(Readout<T>(weights, channels, units), atoms, channels, units, gradients, by_hidden, by_x,         \
                   int(threads));                                                                                    \
+  }                                                                                                                 \
+  extern "C" void are_paired_##T(int64_t rows, int64_t edges, const int64_t* starts, const int64_t* senders,        \
+                                 const int64_t* opposite, const T* vectors, int64_t* found) {                       \
+    *found = in_order(Pairs{Edges{rows, edges, starts, nullptr, senders}, opposite}, vectors);                      \
   }
 
 HALO_EXPORT(float)
 HALO_EXPORT(double)
-
-// Whether the rows (rows,) of a list have `Pairs` in the order that `for_span` asks for.
-extern "C" void are_paired(int64_t rows, int64_t edges, const int64_t* starts, const int64_t* senders,
-                           const int64_t* opposite, int64_t* found) {
-  *found = in_order(Pairs{Edges{rows, edges, starts, nullptr, senders}, opposite});
-}

@@ -30,7 +30,7 @@ from halocline.plugins.fused.rows import Rows
 _THERE: Final = "i" * 5 + "p" * 10 + "i"
 _BACK: Final = "i" * 5 + "p" * 12 + "i"
 _READOUT: Final = "i" * 3 + "p" * 4 + "i"
-_PAIRED: Final = "i" * 2 + "p" * 4
+_PAIRED: Final = "i" * 2 + "p" * 5
 
 
 @final
@@ -61,7 +61,7 @@ class Convolved:
         self.atoms, self.rows, self.there, self.back = back.starts.shape[0], there.starts.shape[0], there, back
         rows, channels = table.shape
         sizes = self.atoms, self.rows, vectors.shape[0], channels, rows // 4 - 2
-        opposite = address(back.order) if _are_paired(there, back) else None
+        opposite = address(back.order) if _are_paired(there, back, vectors) else None
         self.told = *sizes, *(tensor.data_ptr() for tensor in tensors), opposite
 
 
@@ -131,16 +131,17 @@ def read_out_back(weights: Tensor, gradients: Tensor, by_hidden: Tensor, channel
     return by_x
 
 
-def _are_paired(there: Rows, back: Rows) -> bool:
-    """Whether rows are those of a whole structure, and in the order in which opposite edges can be taken together.
+def _are_paired(there: Rows, back: Rows, vectors: Tensor) -> bool:
+    """Whether opposite edges of a whole structure can be taken together.
 
-    Sums in other orders would depend on the number of threads; parts whose halo has all atoms are in such.
+    Not where vectors are no opposites, as those of somebody who differentiates by one of them. Nor in other orders,
+    such as in parts whose halo has all atoms: sums would depend on the number of threads.
     """
     if back.starts is not there.starts or back.order is None:  # somebody has sorted them
         return False
     found = ctypes.c_int64()
-    ends = address(there.starts), address(there.others), address(back.order)
-    c_function("interaction", "are_paired", _PAIRED)(
+    ends = address(there.starts), address(there.others), address(back.order), address(vectors)
+    c_function("interaction", f"are_paired_{SUFFIX[vectors.dtype]}", _PAIRED)(
         there.starts.shape[0], there.others.shape[0], *ends, ctypes.addressof(found)
     )
     return bool(found.value)

@@ -30,10 +30,16 @@ struct Pairs {
   int64_t back(int64_t place) const { return edges.order == nullptr ? opposite[place] : place; }
 };
 
-// Whether the others of each row are in their order, and images of each other in opposite ones. Edges are in theirs.
-inline bool in_order(const Pairs& pairs) {
+// Whether opposite edges can be taken together: vectors (count, 3) of both are each other's negatives, as they are but
+// where somebody differentiates by one of them, the others of each row are in their order, and images of each other in
+// opposite ones. Edges are in theirs.
+template <class T>
+bool in_order(const Pairs& pairs, const T* vectors) {
   for (int64_t row = 0; row < pairs.edges.rows; row++)
-    for (int64_t place = pairs.edges.starts[row] + 1; place < pairs.edges.end(row); place++) {
+    for (int64_t place = pairs.edges.starts[row]; place < pairs.edges.end(row); place++) {
+      const T *v = vectors + 3 * place, *w = vectors + 3 * pairs.opposite[place];
+      if (!(v[0] == -w[0] && v[1] == -w[1] && v[2] == -w[2])) return false;
+      if (place == pairs.edges.starts[row]) continue;
       const int64_t step = pairs.other(place) - pairs.other(place - 1);
       if (step < 0 || (step == 0 && pairs.opposite[place] > pairs.opposite[place - 1])) return false;
     }
