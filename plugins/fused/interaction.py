@@ -134,7 +134,7 @@ def read_out_back(weights: Tensor, gradients: Tensor, by_hidden: Tensor, channel
 def _are_paired(there: Rows, back: Rows, vectors: Tensor) -> bool:
     """Whether opposite edges of a whole structure can be taken together.
 
-    Not where vectors are no opposites, as those of somebody who differentiates by one of them. Nor in other orders,
+    Not where vectors are no opposites, as those of somebody who differentiates by one edge. Nor in other orders,
     such as in parts whose halo has all atoms: sums would depend on the number of threads.
     """
     if back.starts is not there.starts or back.order is None:  # somebody has sorted them
