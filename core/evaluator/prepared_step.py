@@ -104,9 +104,8 @@ class PreparedStep:
         self._pointed_to = given, searched, partners
         self._edges: tuple[object, ...] = kept.inside, *ends  # which it points to as well
         self._spare: tuple[NDArray[np.bool_], NDArray[np.int64]] | None = None
-        self._is_whole = (
-            True  # not while compiled code has edges that are not ours yet, or if that was interrupted
-        )
+        # False while compiled code knows of edges that this object does not; for good, if that is interrupted.
+        self._is_consistent = True
 
     @classmethod
     def of(
@@ -136,7 +135,7 @@ class PreparedStep:
     @timed("cut")  # and whatever of the list and the layout is left
     def moved(self, structure: Structure) -> Moved | None:
         """A structure between the same candidates, to the bit and in order; None where that is not certain."""
-        if not self._is_whole:
+        if not self._is_consistent:
             return None
         numbers, cell, pbc = self._told
         if structure.numbers.tobytes() != numbers or structure.cell.tobytes() != cell:
@@ -153,7 +152,7 @@ class PreparedStep:
         room = np.empty(squares_at + candidates + 1)
         start = address(room)
         places = address(positions), start, start + squares_at * room.itemsize, address(inside), address(found)
-        self._is_whole = False
+        self._is_consistent = False
         edges_are = self._follow(self._at, *places)
         if edges_are == UNSURE:
             return None
@@ -161,7 +160,7 @@ class PreparedStep:
             self._spare = spare
         else:
             self._take(inside, found)
-        self._is_whole = True
+        self._is_consistent = True
         edges = prepared.edges
         vectors, squares = room[: 3 * edges].reshape(-1, 3), room[squares_at : squares_at + edges]
         return Moved(self._inputs, self._surroundings, vectors, squares, start)

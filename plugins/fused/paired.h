@@ -37,6 +37,7 @@ template <class T>
 bool in_order(const Pairs& pairs, const T* vectors) {
   for (int64_t row = 0; row < pairs.edges.rows; row++)
     for (int64_t place = pairs.edges.starts[row]; place < pairs.edges.end(row); place++) {
+      if (pairs.opposite[place] >= pairs.edges.count) return false;  // it is none of these edges
       const T *v = vectors + 3 * place, *w = vectors + 3 * pairs.opposite[place];
       if (!(v[0] == -w[0] && v[1] == -w[1] && v[2] == -w[2])) return false;
       if (place == pairs.edges.starts[row]) continue;
